@@ -1,0 +1,40 @@
+// The network's input: NCHW f32 to the kernels' layout, channels last in vec4s, lanes past the channels zero.
+//
+// Grid: x, y = LANES (picture, vec4, pixel) triples a workgroup, pixel fastest.
+// Bindings: 0 params; 1 src; 2 dst.
+// Constants: LANES.
+// Loop budget: 0.
+
+struct Params {
+    pixels: u32,   // of one plane
+    channels: u32,
+    vectors: u32,  // vec4s a pixel
+    total: u32,    // vec4s in dst
+}
+
+@group(0) @binding(0) var<uniform> p: Params;
+@group(0) @binding(1) var<storage, read> src: array<f32>;
+@group(0) @binding(2) var<storage, read_write> dst: array<elem4>;
+
+@compute @workgroup_size(LANES)
+fn main(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) grid: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let i = flat(workgroup, grid, lane);
+    if i >= p.total {
+        return;
+    }
+    let plane = i / p.pixels;
+    let pixel = i - plane * p.pixels;
+    let n = plane / p.vectors;
+    let c = plane - n * p.vectors;
+    var value = vec4<f32>(0.0);
+    for (var l = 0u; l < 4u; l++) { // unroll
+        if c * 4u + l < p.channels {
+            value[l] = src[(n * p.channels + c * 4u + l) * p.pixels + pixel];
+        }
+    }
+    dst[(n * p.pixels + pixel) * p.vectors + c] = elem4(value);
+}

@@ -1,0 +1,79 @@
+//! Runs a graph on the CPU: the reference for every GPU result, and the path where there is no GPU.
+
+use crate::error::{Error, Result};
+use crate::graph::{Graph, ValueId};
+use crate::tensor::{Shape, Tensor};
+
+/// Runs the graph and returns its result.
+pub fn run(graph: &Graph, input: &Tensor) -> Result<Tensor> {
+    Runner::new(graph, input.shape())?.run(graph, input, &mut |_, _| {})
+}
+
+/// Runs a graph at one input shape again and again, keeping its buffers.
+pub(crate) struct Runner {
+    shapes: Vec<Option<Shape>>,
+    /// For each node, the values that nothing reads after it.
+    last_used: Vec<Vec<ValueId>>,
+    /// Elements of values that are dead, to be used again.
+    spare: Vec<Vec<f32>>,
+}
+
+impl Runner {
+    pub(crate) fn new(graph: &Graph, input: Shape) -> Result<Runner> {
+        let shapes = graph.shapes(input)?;
+        let last_used = (0..graph.nodes().len())
+            .map(|i| {
+                let node = &graph.nodes()[i];
+                let later = |id: &&ValueId| {
+                    **id != graph.output() && !graph.nodes()[i + 1..].iter().any(|n| n.inputs.contains(id))
+                };
+                let mut dead: Vec<_> = node.inputs.iter().chain(&node.outputs).filter(later).copied().collect();
+                dead.sort();
+                dead.dedup();
+                dead
+            })
+            .collect();
+        Ok(Runner { shapes, last_used, spare: Vec::new() })
+    }
+
+    /// Runs once. `observe` sees every value as soon as it is made.
+    pub(crate) fn run(
+        &mut self,
+        graph: &Graph,
+        input: &Tensor,
+        observe: &mut dyn FnMut(ValueId, &Tensor),
+    ) -> Result<Tensor> {
+        if Some(input.shape()) != self.shapes[Graph::INPUT.index()] {
+            return Err(Error::shape("input", format!("{:?}", self.shapes[0]), input.shape()));
+        }
+        let mut values: Vec<Option<Tensor>> = vec![None; self.shapes.len()];
+        observe(Graph::INPUT, input);
+        for (node, dead) in graph.nodes().iter().zip(&self.last_used) {
+            let mut outputs: Vec<Tensor> =
+                node.output_shapes(&self.shapes).into_iter().map(|s| tensor(&mut self.spare, s)).collect();
+            let inputs: Vec<&Tensor> = node
+                .inputs
+                .iter()
+                .map(|&id| if id == Graph::INPUT { input } else { values[id.index()].as_ref().expect("made earlier") })
+                .collect();
+            node.op.rules().cpu(&inputs, &mut outputs);
+            for (&id, value) in node.outputs.iter().zip(outputs) {
+                observe(id, &value);
+                values[id.index()] = Some(value);
+            }
+            let spare = dead.iter().filter_map(|id| values[id.index()].take()).map(Tensor::into_data);
+            self.spare.extend(spare);
+        }
+        let result = values[graph.output().index()].take();
+        Ok(result.unwrap_or_else(|| input.clone()))
+    }
+}
+
+/// A tensor in the smallest spare buffer that holds it, else in a new one. Its elements are not cleared.
+fn tensor(spare: &mut Vec<Vec<f32>>, shape: Shape) -> Tensor {
+    let elements = shape.elements();
+    let fitting = (0..spare.len()).filter(|&i| spare[i].capacity() >= elements).min_by_key(|&i| spare[i].capacity());
+    let mut data = fitting.map(|i| spare.swap_remove(i)).unwrap_or_default();
+    data.resize(elements, 0.0);
+    Tensor::new(shape, data).expect("the length was just set")
+}

@@ -1,0 +1,117 @@
+//! The one error type of the library: a line per way a run can be refused, each saying what to do.
+
+use std::path::PathBuf;
+
+/// Everything that can go wrong. No public function panics on bad input; it returns one of these.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A tensor does not have the shape that an operation or a model needs.
+    #[error("{what}: expected {expected}, got {got}")]
+    Shape {
+        /// The node, value or argument at fault.
+        what: String,
+        /// What would have been accepted.
+        expected: String,
+        /// What came.
+        got: String,
+    },
+    /// A model file, or a graph built by hand, does not describe a network that can run.
+    #[error("{0}")]
+    Model(String),
+    /// A size passes what the device or the caller allows. Nothing was allocated.
+    #[error("{what} needs {needed} bytes, {available} are allowed ({hint})")]
+    LimitExceeded {
+        /// The buffer, or the whole plan.
+        what: String,
+        /// Bytes needed.
+        needed: u64,
+        /// Bytes allowed.
+        available: u64,
+        /// What to do about it.
+        hint: &'static str,
+    },
+    /// No adapter fits the request.
+    #[error("no GPU adapter: {0} (install a Vulkan, Metal or DX12 driver, or use the CPU)")]
+    NoAdapter(String),
+    /// The adapter lacks something that was asked for by name.
+    #[error("{adapter} has no {feature} (choose another device or precision)")]
+    MissingFeature {
+        /// Adapter name.
+        adapter: String,
+        /// The missing feature.
+        feature: &'static str,
+    },
+    /// The device ran out of memory while a session was built; the device stays usable.
+    #[error("the device is out of memory while allocating {bytes} bytes (use a smaller picture or f16)")]
+    OutOfMemory {
+        /// Bytes asked for by the session.
+        bytes: u64,
+    },
+    /// The device went away; this session is dead, a new one on a new device works.
+    #[error("the GPU device was lost: {0} (open the device again and build a new session)")]
+    DeviceLost(String),
+    /// The device did not finish in time.
+    #[error("the GPU did not finish within {0:?} (raise the time limit, or use a smaller picture)")]
+    Timeout(std::time::Duration),
+    /// The driver or wgpu refused a shader, a binding or a command: a fault of this library.
+    #[error("wgpu refused {what}: {message} (please report this)")]
+    Gpu {
+        /// The object that was being made.
+        what: String,
+        /// wgpu's own words.
+        message: String,
+    },
+    /// An input element is NaN or infinite.
+    #[error("the input is not finite at element {index} ({value}); clean the data first")]
+    NonFinite {
+        /// Flat NCHW index.
+        index: usize,
+        /// The value found.
+        value: f32,
+    },
+    /// A file could not be read or written.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// A file is not a picture (or array) that can be read.
+    #[error("{}: {message}", path.display())]
+    Picture {
+        /// The file.
+        path: PathBuf,
+        /// What was found and what to do.
+        message: String,
+    },
+}
+
+/// `Result` with this library's [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    pub(crate) fn shape(
+        what: impl Into<String>,
+        expected: impl std::fmt::Display,
+        got: impl std::fmt::Display,
+    ) -> Error {
+        Error::Shape { what: what.into(), expected: expected.to_string(), got: got.to_string() }
+    }
+
+    /// The same error with the node's name in front of what was wrong.
+    pub(crate) fn at(self, node: &str) -> Error {
+        match self {
+            Error::Shape { what, expected, got } => {
+                Error::Shape { what: format!("{node}: {what}"), expected, got }
+            }
+            Error::Model(message) => Error::Model(format!("{node}: {message}")),
+            other => other,
+        }
+    }
+
+    pub(crate) fn io(path: &std::path::Path) -> impl FnOnce(std::io::Error) -> Error + '_ {
+        move |source| Error::Io { path: path.to_owned(), source }
+    }
+}

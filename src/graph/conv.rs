@@ -1,0 +1,246 @@
+//! Convolution, with what is fused behind and before it. Shaders: `conv_direct.wgsl`, `conv_tiled.wgsl`,
+//! `conv_depthwise.wgsl`.
+
+use super::{Activation, Operator, Pool, Reach, concat, windows};
+use crate::error::{Error, Result};
+use crate::tensor::{Shape, Tensor};
+use std::sync::Arc;
+
+/// 2-D convolution (cross-correlation, as every framework has it) over the channel concatenation of its inputs.
+#[derive(Debug, Clone)]
+pub struct Conv {
+    /// Weights `(out, in / groups, kernel height, kernel width)`.
+    pub weight: Arc<Tensor>,
+    /// One summand an output channel.
+    pub bias: Option<Arc<[f32]>>,
+    /// Rows and columns between windows.
+    pub stride: [usize; 2],
+    /// Zero rows above, columns left, rows below, columns right.
+    pub padding: [usize; 4],
+    /// Rows and columns between the taps of a window.
+    pub dilation: [usize; 2],
+    /// Channel groups that do not see each other.
+    pub groups: usize,
+    /// Applied to the sum.
+    pub activation: Activation,
+    /// Whether a second output is made: the first, max-pooled 2x2.
+    pub pool: bool,
+}
+
+impl Conv {
+    /// A convolution with stride 1, no padding, one group, nothing fused.
+    pub fn new(weight: Arc<Tensor>, bias: Option<Arc<[f32]>>) -> Conv {
+        Conv {
+            weight,
+            bias,
+            stride: [1, 1],
+            padding: [0; 4],
+            dilation: [1, 1],
+            groups: 1,
+            activation: Activation::None,
+            pool: false,
+        }
+    }
+
+    /// The same with zero padding that keeps height and width at stride 1 (odd kernels).
+    pub fn same(mut self) -> Conv {
+        let [h, w] = self.kernel().map(|k| k / 2);
+        self.padding = [h * self.dilation[0], w * self.dilation[1], h * self.dilation[0], w * self.dilation[1]];
+        self
+    }
+
+    /// Kernel height and width.
+    pub fn kernel(&self) -> [usize; 2] {
+        [self.weight.shape().h, self.weight.shape().w]
+    }
+
+    /// Output channels.
+    pub fn out_channels(&self) -> usize {
+        self.weight.shape().n
+    }
+
+    /// Pixels from the first to the last tap, per axis.
+    pub(crate) fn effective_kernel(&self) -> [usize; 2] {
+        let k = self.kernel();
+        [0, 1].map(|axis| self.dilation[axis] * (k[axis] - 1) + 1)
+    }
+}
+
+impl Operator for Conv {
+    fn name(&self) -> &'static str {
+        "conv"
+    }
+
+    fn infer(&self, inputs: &[Shape]) -> Result<Vec<Shape>> {
+        let x = concat::joined(inputs)?;
+        let weight = self.weight.shape();
+        if self.groups == 0 || weight.n % self.groups != 0 {
+            return Err(Error::shape("groups", format!("a divisor of {} output channels", weight.n), self.groups));
+        }
+        if x.c != weight.c * self.groups {
+            return Err(Error::shape("input", format!("{} channels", weight.c * self.groups), x.c));
+        }
+        if let Some(bias) = self.bias.as_ref().filter(|bias| bias.len() != weight.n) {
+            return Err(Error::shape("bias", weight.n, bias.len()));
+        }
+        if self.dilation.contains(&0) {
+            return Err(Error::shape("dilation", "at least 1", 0));
+        }
+        let ([top, left, bottom, right], effective) = (self.padding, self.effective_kernel());
+        let y = Shape {
+            n: x.n,
+            c: weight.n,
+            h: windows(x.h, top + bottom, effective[0], self.stride[0], false)?,
+            w: windows(x.w, left + right, effective[1], self.stride[1], false)?,
+        };
+        if self.pool { Ok(vec![y, Pool::MAX_2X2.infer(&[y])?[0]]) } else { Ok(vec![y]) }
+    }
+
+    fn flops(&self, _: &[Shape], outputs: &[Shape]) -> u64 {
+        let weight = self.weight.shape();
+        2 * outputs[0].elements() as u64 * (weight.c * weight.h * weight.w) as u64
+    }
+
+    fn parameters(&self) -> usize {
+        self.weight.data().len() + self.bias.as_ref().map_or(0, |b| b.len())
+    }
+
+    fn reach(&self) -> Option<Reach> {
+        let extent = self.effective_kernel();
+        let pooled = Reach { extent: extent[0].max(extent[1]), step: self.stride[0] as f64 };
+        Some(pooled)
+    }
+
+    #[cfg(feature = "cpu")]
+    fn cpu(&self, inputs: &[&Tensor], outputs: &mut [Tensor]) {
+        cpu::run(self, inputs, &mut outputs[0]);
+        if let [y, pooled] = outputs {
+            Pool::MAX_2X2.cpu(&[y], std::slice::from_mut(pooled));
+        }
+    }
+}
+
+#[cfg(feature = "cpu")]
+mod cpu {
+    //! im2col and a matrix product, a block of output rows at a time so that both stay in the cache.
+
+    use super::*;
+    use crate::graph::gemm::{Matrix, multiply};
+    use rayon::prelude::*;
+    use std::ops::Range;
+
+    /// Elements of an im2col block: about what a core's own cache holds.
+    const BLOCK: usize = 256 * 1024;
+
+    /// One task's part of the output: rows `rows` of a run of channels, a slice of each channel's plane.
+    struct Task<'a> {
+        picture: usize,
+        first_channel: usize,
+        rows: Range<usize>,
+        planes: Vec<&'a mut [f32]>,
+    }
+
+    pub(super) fn run(conv: &Conv, inputs: &[&Tensor], y: &mut Tensor) {
+        let (to, weight) = (y.shape(), conv.weight.shape());
+        let (taps, per_group) = (weight.c * weight.h * weight.w, weight.n / conv.groups);
+        let threads = rayon::current_num_threads();
+        let rows = (BLOCK / taps.max(64) / to.w).clamp(1, to.h.div_ceil(threads).max(1));
+        let blocks = to.n * conv.groups * to.h.div_ceil(rows);
+        let channels = per_group.div_ceil((2 * threads).div_ceil(blocks).min(per_group.div_ceil(16)));
+
+        let mut tasks = Vec::new();
+        for (group, planes) in y.data_mut().chunks_mut(per_group * to.pixels()).enumerate() {
+            let (picture, group) = (group / conv.groups, group % conv.groups);
+            for (run, planes) in planes.chunks_mut(channels * to.pixels()).enumerate() {
+                let first = tasks.len();
+                for plane in planes.chunks_mut(to.pixels()) {
+                    for (block, slice) in plane.chunks_mut(rows * to.w).enumerate() {
+                        if tasks.len() == first + block {
+                            let start = block * rows;
+                            tasks.push(Task {
+                                picture,
+                                first_channel: group * per_group + run * channels,
+                                rows: start..start + slice.len() / to.w,
+                                planes: Vec::with_capacity(channels),
+                            });
+                        }
+                        tasks[first + block].planes.push(slice);
+                    }
+                }
+            }
+        }
+        tasks.into_par_iter().for_each_init(Scratch::default, |scratch, task| scratch.run(conv, inputs, task, to.w));
+    }
+
+    #[derive(Default)]
+    struct Scratch {
+        columns: Vec<f32>,
+        sums: Vec<f32>,
+    }
+
+    impl Scratch {
+        fn run(&mut self, conv: &Conv, inputs: &[&Tensor], task: Task<'_>, width: usize) {
+            let weight = conv.weight.shape();
+            let taps = weight.c * weight.h * weight.w;
+            let pixels = task.rows.len() * width;
+            let group = task.first_channel / (weight.n / conv.groups);
+            self.columns.resize(taps * pixels, 0.0);
+            self.sums.resize(task.planes.len() * pixels, 0.0);
+            for (c, rows) in self.columns.chunks_mut(weight.h * weight.w * pixels).enumerate() {
+                gather(conv, source(inputs, task.picture, group * weight.c + c), &task.rows, width, rows);
+            }
+            multiply(
+                [task.planes.len(), pixels, taps],
+                Matrix::rows(&conv.weight.data()[task.first_channel * taps..], taps),
+                Matrix::rows(&self.columns, pixels),
+                &mut self.sums,
+            );
+            for (i, (y, sums)) in task.planes.into_iter().zip(self.sums.chunks(pixels)).enumerate() {
+                let bias = conv.bias.as_ref().map_or(0.0, |b| b[task.first_channel + i]);
+                y.iter_mut().zip(sums).for_each(|(y, s)| *y = s + bias);
+                conv.activation.apply(y);
+            }
+        }
+    }
+
+    /// Channel `c` of the inputs' concatenation: its plane and that plane's height and width.
+    fn source<'a>(inputs: &[&'a Tensor], n: usize, mut c: usize) -> (&'a [f32], [usize; 2]) {
+        let mut last = inputs[0];
+        for &x in inputs {
+            last = x;
+            if c < x.shape().c {
+                break;
+            }
+            c -= x.shape().c;
+        }
+        (last.plane(n, c), [last.shape().h, last.shape().w])
+    }
+
+    /// The im2col rows of one input channel: for each tap, the pixels it meets as the window slides.
+    fn gather(conv: &Conv, (x, [h, w]): (&[f32], [usize; 2]), rows: &Range<usize>, width: usize, to: &mut [f32]) {
+        let [_, kw] = conv.kernel();
+        for (tap, to) in to.chunks_mut(rows.len() * width).enumerate() {
+            let (ky, kx) = (tap / kw * conv.dilation[0], tap % kw * conv.dilation[1]);
+            for (row, to) in rows.clone().zip(to.chunks_mut(width)) {
+                let y = (row * conv.stride[0] + ky).wrapping_sub(conv.padding[0]);
+                if y >= h {
+                    to.fill(0.0);
+                    continue;
+                }
+                let x = &x[y * w..][..w];
+                let (left, stride) = (conv.padding[1], conv.stride[1]);
+                // Output columns whose source `column * stride + kx - left` lies in 0..w.
+                let begin = left.saturating_sub(kx).div_ceil(stride).min(width);
+                let end = (w + left).saturating_sub(kx).div_ceil(stride).clamp(begin, width);
+                to[..begin].fill(0.0);
+                to[end..].fill(0.0);
+                let x = &x[(begin * stride + kx).saturating_sub(left).min(w)..];
+                if stride == 1 {
+                    to[begin..end].copy_from_slice(&x[..end - begin]);
+                } else {
+                    to[begin..end].iter_mut().zip(x.iter().step_by(stride)).for_each(|(t, &v)| *t = v);
+                }
+            }
+        }
+    }
+}

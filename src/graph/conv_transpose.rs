@@ -1,0 +1,151 @@
+//! Transposed convolution, the U-Net's learned up-sampling. Shader: `conv_transpose.wgsl`.
+
+use super::{Activation, Operator, Reach, one};
+use crate::error::{Error, Result};
+use crate::tensor::{Shape, Tensor};
+use std::sync::Arc;
+
+/// 2-D transposed convolution: each input pixel adds its kernel into the output, `stride` apart.
+#[derive(Debug, Clone)]
+pub struct ConvTranspose {
+    /// Weights `(in, out / groups, kernel height, kernel width)`, PyTorch's and ONNX's order.
+    pub weight: Arc<Tensor>,
+    /// One summand an output channel.
+    pub bias: Option<Arc<[f32]>>,
+    /// Output rows and columns between input pixels.
+    pub stride: [usize; 2],
+    /// Rows and columns cut: above, left, below, right.
+    pub padding: [usize; 4],
+    /// Extra rows and columns at the bottom and right.
+    pub output_padding: [usize; 2],
+    /// Channel groups that do not see each other.
+    pub groups: usize,
+    /// Applied to the sum.
+    pub activation: Activation,
+}
+
+impl ConvTranspose {
+    /// A transposed convolution with the given stride, no padding, one group, nothing fused.
+    pub fn new(weight: Arc<Tensor>, bias: Option<Arc<[f32]>>, stride: usize) -> ConvTranspose {
+        ConvTranspose {
+            weight,
+            bias,
+            stride: [stride; 2],
+            padding: [0; 4],
+            output_padding: [0; 2],
+            groups: 1,
+            activation: Activation::None,
+        }
+    }
+
+    /// Kernel height and width.
+    pub fn kernel(&self) -> [usize; 2] {
+        [self.weight.shape().h, self.weight.shape().w]
+    }
+
+    /// Output channels.
+    pub fn out_channels(&self) -> usize {
+        self.weight.shape().c * self.groups
+    }
+}
+
+impl Operator for ConvTranspose {
+    fn name(&self) -> &'static str {
+        "conv_transpose"
+    }
+
+    fn infer(&self, inputs: &[Shape]) -> Result<Vec<Shape>> {
+        let (x, weight) = (one(inputs)?, self.weight.shape());
+        if x.c != weight.n {
+            return Err(Error::shape("input", format!("{} channels", weight.n), x.c));
+        }
+        if self.groups == 0 || weight.n % self.groups != 0 {
+            return Err(Error::shape("groups", format!("a divisor of {} input channels", weight.n), self.groups));
+        }
+        if let Some(bias) = self.bias.as_ref().filter(|bias| bias.len() != self.out_channels()) {
+            return Err(Error::shape("bias", self.out_channels(), bias.len()));
+        }
+        let ([top, left, bottom, right], kernel) = (self.padding, self.kernel());
+        let extent = |size: usize, cut: usize, axis: usize| {
+            let (stride, extra) = (self.stride[axis], self.output_padding[axis]);
+            if stride == 0 || kernel[axis] < stride || extra >= stride.max(1) {
+                let expected = "1 <= stride <= kernel and output padding < stride";
+                return Err(Error::shape("conv_transpose", expected, format!("{stride}, {}, {extra}", kernel[axis])));
+            }
+            let full = (size - 1) * stride + kernel[axis] + extra;
+            full.checked_sub(cut).ok_or_else(|| Error::shape("padding", format!("at most {full}"), cut))
+        };
+        Ok(vec![Shape {
+            n: x.n,
+            c: self.out_channels(),
+            h: extent(x.h, top + bottom, 0)?,
+            w: extent(x.w, left + right, 1)?,
+        }])
+    }
+
+    fn flops(&self, inputs: &[Shape], _: &[Shape]) -> u64 {
+        let weight = self.weight.shape();
+        2 * inputs[0].elements() as u64 * (weight.c * weight.h * weight.w) as u64
+    }
+
+    fn parameters(&self) -> usize {
+        self.weight.data().len() + self.bias.as_ref().map_or(0, |b| b.len())
+    }
+
+    fn reach(&self) -> Option<Reach> {
+        let k = self.kernel();
+        let extent = [0, 1].map(|axis| k[axis].div_ceil(self.stride[axis]));
+        Some(Reach { extent: extent[0].max(extent[1]), step: 1.0 / self.stride[0] as f64 })
+    }
+
+    /// A matrix product into `(out, kernel) x pixels`, a run of output channels at a time, scattered to its place.
+    #[cfg(feature = "cpu")]
+    fn cpu(&self, inputs: &[&Tensor], outputs: &mut [Tensor]) {
+        use crate::graph::gemm::{Matrix, multiply};
+        use rayon::prelude::*;
+        let (from, to, weight) = (inputs[0].shape(), outputs[0].shape(), self.weight.shape());
+        let (taps, pixels, ins) = (weight.h * weight.w, from.pixels(), from.c / self.groups);
+        // Runs of channels that keep the product near a megabyte and never cross a group.
+        let wanted = (256 * 1024 / (taps * pixels)).clamp(1, weight.c.div_ceil(2 * rayon::current_num_threads()).max(1));
+        let run = (1..=wanted).rev().find(|r| weight.c % r == 0).unwrap_or(1);
+        let planes = outputs[0].data_mut().par_chunks_mut(run * to.pixels()).enumerate();
+        planes.for_each_init(Vec::new, |product, (i, planes)| {
+            let (n, first) = (i * run / to.c, i * run % to.c);
+            let (group, within) = (first / weight.c, first % weight.c);
+            product.resize(run * taps * pixels, 0.0);
+            multiply(
+                [run * taps, pixels, ins],
+                Matrix::columns(&self.weight.data()[(group * ins * weight.c + within) * taps..], weight.c * taps),
+                Matrix::rows(&inputs[0].data()[(n * from.c + group * ins) * pixels..], pixels),
+                product,
+            );
+            for (c, (y, product)) in planes.chunks_mut(to.pixels()).zip(product.chunks(taps * pixels)).enumerate() {
+                y.fill(self.bias.as_ref().map_or(0.0, |b| b[first + c]));
+                for (tap, product) in product.chunks(pixels).enumerate() {
+                    self.scatter(tap, product, from, y, to);
+                }
+                self.activation.apply(y);
+            }
+        });
+    }
+}
+
+#[cfg(feature = "cpu")]
+impl ConvTranspose {
+    /// Adds one tap's products into an output plane.
+    fn scatter(&self, tap: usize, product: &[f32], from: Shape, y: &mut [f32], to: Shape) {
+        let [top, left, ..] = self.padding;
+        let (ky, kx) = (tap / self.weight.shape().w, tap % self.weight.shape().w);
+        let [sy, sx] = self.stride;
+        // Input columns whose target `column * sx + kx - left` lies in 0..to.w.
+        let begin = left.saturating_sub(kx).div_ceil(sx).min(from.w);
+        let end = (to.w + left).saturating_sub(kx).div_ceil(sx).clamp(begin, from.w);
+        for (row, product) in product.chunks(from.w).enumerate() {
+            let target = (row * sy + ky).wrapping_sub(top);
+            if target < to.h && begin < end {
+                let y = &mut y[target * to.w + begin * sx + kx - left..(target + 1) * to.w];
+                y.iter_mut().step_by(sx).zip(&product[begin..end]).for_each(|(y, p)| *y += p);
+            }
+        }
+    }
+}

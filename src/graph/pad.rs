@@ -1,0 +1,139 @@
+//! Padding and cropping of rows and columns. Shader: `pad.wgsl` for both.
+
+use super::{Operator, one, two};
+use crate::error::{Error, Result};
+use crate::tensor::Shape;
+#[cfg(feature = "cpu")]
+use crate::tensor::Tensor;
+use serde::{Deserialize, Serialize};
+
+/// What stands outside the picture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PadMode {
+    /// Zeros.
+    Zero,
+    /// The nearest edge pixel.
+    Edge,
+    /// The picture mirrored at its edge pixels, which are not repeated; again and again if need be.
+    #[default]
+    Reflect,
+}
+
+impl PadMode {
+    /// The pixel of `0..size` that stands at place `i`; `None` for zero.
+    pub(crate) fn source(self, i: isize, size: usize) -> Option<usize> {
+        let last = size as isize - 1;
+        match self {
+            PadMode::Zero => (0..=last).contains(&i).then_some(i as usize),
+            PadMode::Edge => Some(i.clamp(0, last) as usize),
+            PadMode::Reflect if last == 0 => Some(0),
+            PadMode::Reflect => {
+                let folded = i.rem_euclid(2 * last);
+                Some(folded.min(2 * last - folded) as usize)
+            }
+        }
+    }
+}
+
+/// How much to pad.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PadAmount {
+    /// Rows above, columns left, rows below, columns right; negative cuts.
+    Fixed([isize; 4]),
+    /// Below and right, up to the next multiple.
+    Multiple(usize),
+}
+
+/// Adds (or cuts) rows and columns.
+#[derive(Debug, Clone, Copy)]
+pub struct Pad {
+    /// How much.
+    pub amount: PadAmount,
+    /// With what.
+    pub mode: PadMode,
+}
+
+impl Pad {
+    /// Rows above and columns left.
+    pub(crate) fn origin(&self) -> [isize; 2] {
+        match self.amount {
+            PadAmount::Fixed([top, left, ..]) => [top, left],
+            PadAmount::Multiple(_) => [0, 0],
+        }
+    }
+}
+
+impl Operator for Pad {
+    fn name(&self) -> &'static str {
+        "pad"
+    }
+
+    fn infer(&self, inputs: &[Shape]) -> Result<Vec<Shape>> {
+        let x = one(inputs)?;
+        let grow = |size: usize, amount: isize| {
+            usize::try_from(size as isize + amount)
+                .map_err(|_| Error::shape("pad", "at least one pixel left", size as isize + amount))
+        };
+        Ok(vec![match self.amount {
+            PadAmount::Fixed([top, left, bottom, right]) => {
+                Shape { h: grow(x.h, top + bottom)?, w: grow(x.w, left + right)?, ..x }
+            }
+            PadAmount::Multiple(m) => {
+                Shape { h: x.h.next_multiple_of(m.max(1)), w: x.w.next_multiple_of(m.max(1)), ..x }
+            }
+        }])
+    }
+
+    fn flops(&self, _: &[Shape], _: &[Shape]) -> u64 {
+        0
+    }
+
+    #[cfg(feature = "cpu")]
+    fn cpu(&self, inputs: &[&Tensor], outputs: &mut [Tensor]) {
+        window(inputs[0], &mut outputs[0], self.origin(), self.mode);
+    }
+}
+
+/// Keeps the top-left corner of the first input, at the size of the second.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Crop;
+
+impl Operator for Crop {
+    fn name(&self) -> &'static str {
+        "crop"
+    }
+
+    fn infer(&self, inputs: &[Shape]) -> Result<Vec<Shape>> {
+        let (x, like) = two(inputs)?;
+        if like.h > x.h || like.w > x.w {
+            return Err(Error::shape("crop", format!("at most {}x{}", x.h, x.w), format!("{}x{}", like.h, like.w)));
+        }
+        Ok(vec![Shape { h: like.h, w: like.w, ..x }])
+    }
+
+    fn flops(&self, _: &[Shape], _: &[Shape]) -> u64 {
+        0
+    }
+
+    #[cfg(feature = "cpu")]
+    fn cpu(&self, inputs: &[&Tensor], outputs: &mut [Tensor]) {
+        window(inputs[0], &mut outputs[0], [0, 0], PadMode::Zero);
+    }
+}
+
+/// Fills `y` with the window of `x` that begins `origin` rows and columns before it.
+#[cfg(feature = "cpu")]
+fn window(x: &Tensor, y: &mut Tensor, origin: [isize; 2], mode: PadMode) {
+    let (from, to) = (x.shape(), y.shape());
+    y.par_planes(|n, c, y| {
+        let x = x.plane(n, c);
+        for (row, y) in y.chunks_mut(to.w).enumerate() {
+            let row = mode.source(row as isize - origin[0], from.h);
+            for (column, y) in y.iter_mut().enumerate() {
+                let column = mode.source(column as isize - origin[1], from.w);
+                *y = row.zip(column).map_or(0.0, |(r, c)| x[r * from.w + c]);
+            }
+        }
+    });
+}

@@ -1,0 +1,25 @@
+//! A convolution over a concatenation reads the two parts itself; the joined tensor is never made.
+
+use crate::graph::{Graph, Op};
+
+/// Tensors that a convolution kernel can read side by side.
+pub(crate) const SOURCES: usize = 2;
+
+pub(super) fn apply(graph: &mut Graph) {
+    let mut i = 0;
+    while i < graph.nodes.len() {
+        let joined = graph.nodes[i].outputs[0];
+        let readable = graph.output != joined
+            && matches!(graph.nodes[i].op, Op::Concat(_))
+            && graph.nodes[i].inputs.len() <= SOURCES
+            && graph.nodes.iter().filter(|n| n.inputs.contains(&joined)).all(|n| {
+                n.inputs.len() == 1 && matches!(&n.op, Op::Conv(conv) if conv.groups == 1)
+            });
+        if readable {
+            let parts = graph.nodes.remove(i).inputs;
+            graph.nodes.iter_mut().filter(|n| n.inputs == [joined]).for_each(|n| n.inputs.clone_from(&parts));
+        } else {
+            i += 1;
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! A kernel: one WGSL file and the constants that specialise it, put together as text.
+//!
+//! The header of `const` and `alias` lines is prepended, so that branches on constants vanish and arrays take their
+//! sizes from them. Two line comments are acted on, both leaving the file valid WGSL as it stands:
+//! `//#if NAME` … `//#else` … `//#end` keeps lines by a flag, and `// unroll` behind a `for` from 0 to a constant
+//! repeats its body with the counter as a constant, because no WGSL compiler unrolls reliably.
+
+use crate::plan::Precision;
+use std::collections::HashMap;
+use std::fmt::Write as _;
+
+/// A WGSL file of `shaders/`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ShaderFile {
+    /// Its name without the ending.
+    pub name: &'static str,
+    /// Its text.
+    pub text: &'static str,
+}
+
+macro_rules! shader_files {
+    ($($constant:ident = $name:literal),* $(,)?) => {
+        $(pub(crate) const $constant: ShaderFile =
+            ShaderFile { name: $name, text: include_str!(concat!("../../shaders/", $name, ".wgsl")) };)*
+        /// Every kernel file.
+        pub const SHADER_FILES: &[ShaderFile] = &[$($constant),*];
+    };
+}
+
+shader_files! {
+    ACTIVATION = "activation",
+    ADD = "add",
+    BATCH_NORM = "batch_norm",
+    CONCAT = "concat",
+    CONV_DEPTHWISE = "conv_depthwise",
+    CONV_DIRECT = "conv_direct",
+    CONV_TILED = "conv_tiled",
+    CONV_TRANSPOSE = "conv_transpose",
+    GLOBAL_AVERAGE_POOL = "global_average_pool",
+    PACK = "pack",
+    PAD = "pad",
+    POOL = "pool",
+    RESIZE = "resize",
+    SOFTMAX = "softmax",
+    UNPACK = "unpack",
+}
+
+const COMMON: &str = include_str!("../../shaders/common.wgsl");
+
+/// A specialised kernel. Equal kernels share one pipeline.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Kernel {
+    /// The WGSL file.
+    pub file: ShaderFile,
+    /// Type of the stored elements.
+    pub precision: Precision,
+    /// Constants of the header, as WGSL `u32`s.
+    pub constants: Vec<(&'static str, u32)>,
+    /// Flags: `bool` constants, also read by `//#if`.
+    pub flags: Vec<(&'static str, bool)>,
+    /// What [`crate::graph::Activation`] the epilogue applies, and its slope's bits.
+    pub(crate) activation: (u32, u32),
+}
+
+impl Kernel {
+    /// The value of a header constant, 0 when there is none of that name.
+    pub fn constant(&self, name: &str) -> u32 {
+        self.constants.iter().find(|(n, _)| *n == name).map_or(0, |c| c.1)
+    }
+
+    /// The complete WGSL text.
+    pub fn wgsl(&self) -> String {
+        let mut text = String::new();
+        if self.precision == Precision::F16 {
+            text.push_str("enable f16;\nalias elem4 = vec4<f16>;\n");
+        } else {
+            text.push_str("alias elem4 = vec4<f32>;\n");
+        }
+        let (activation, slope) = self.activation;
+        let _ = writeln!(text, "const ACTIVATION = {activation}u;\nconst SLOPE = {:?}f;", f32::from_bits(slope));
+        for (name, value) in &self.constants {
+            let _ = writeln!(text, "const {name} = {value}u;");
+        }
+        for (name, value) in &self.flags {
+            let _ = writeln!(text, "const {name} = {value};");
+        }
+        text.push_str(COMMON);
+        let lines: Vec<&str> = self.kept_lines();
+        let mut constants: HashMap<String, u32> =
+            self.constants.iter().map(|&(n, v)| (n.to_string(), v)).collect();
+        unroll(&lines, &mut constants, &mut text);
+        text
+    }
+
+    /// The file's lines without those that a false flag drops.
+    fn kept_lines(&self) -> Vec<&'static str> {
+        let mut keep = vec![true];
+        let mut lines = Vec::new();
+        for line in self.file.text.lines() {
+            if let Some(name) = line.strip_prefix("//#if ") {
+                let on = self.flags.iter().any(|&(n, v)| n == name && v);
+                keep.push(on && keep.last() == Some(&true));
+            } else if line == "//#else" {
+                let outer = keep[keep.len() - 2];
+                let last = keep.len() - 1;
+                keep[last] = outer && !keep[last];
+            } else if line == "//#end" {
+                keep.pop();
+            } else if keep.last() == Some(&true) {
+                lines.push(line);
+            }
+        }
+        lines
+    }
+}
+
+/// Copies lines, repeating the bodies of marked loops. Module constants that later bounds use are noted on the way.
+fn unroll(lines: &[&str], constants: &mut HashMap<String, u32>, out: &mut String) {
+    let mut i = 0;
+    while i < lines.len() {
+        let line = lines[i];
+        if let Some((name, value)) = constant(line).and_then(|(n, e)| Some((n, evaluate(e, constants)?))) {
+            constants.insert(name.to_string(), value);
+        }
+        let marked = line.trim_end().strip_suffix("// unroll").and_then(header);
+        if let Some((counter, bound)) = marked {
+            let end = i + 1 + block_end(&lines[i + 1..]);
+            let bound = evaluate(bound, constants).expect("an unrolled loop runs to a constant (tests build all)");
+            for step in 0..bound {
+                let _ = writeln!(out, "{{ const {counter} = {step}u;");
+                let outer = constants.insert(counter.to_string(), step);
+                unroll(&lines[i + 1..end], constants, out);
+                match outer {
+                    Some(value) => constants.insert(counter.to_string(), value),
+                    None => constants.remove(counter),
+                };
+                out.push_str("}\n");
+            }
+            i = end + 1;
+        } else {
+            out.push_str(line);
+            out.push('\n');
+            i += 1;
+        }
+    }
+}
+
+/// `const NAME = EXPRESSION;`
+fn constant(line: &str) -> Option<(&str, &str)> {
+    line.trim().strip_prefix("const ")?.strip_suffix(';')?.split_once(" = ")
+}
+
+/// `for (var NAME = 0u; NAME < BOUND; NAME++) {` gives the name and the bound.
+fn header(line: &str) -> Option<(&str, &str)> {
+    let rest = line.trim().strip_prefix("for (var ")?;
+    let (counter, rest) = rest.split_once(" = 0u; ")?;
+    let bound = rest.strip_prefix(counter)?.strip_prefix(" < ")?.split(';').next()?;
+    Some((counter, bound))
+}
+
+/// Lines before the brace that closes a block whose opening brace came just before.
+fn block_end(lines: &[&str]) -> usize {
+    let mut depth = 1usize;
+    for (i, line) in lines.iter().enumerate() {
+        let code = line.split("//").next().unwrap_or("");
+        for brace in code.chars() {
+            match brace {
+                '{' => depth += 1,
+                '}' => depth -= 1,
+                _ => {}
+            }
+            if depth == 0 {
+                return i;
+            }
+        }
+    }
+    lines.len()
+}
+
+/// The value of a `u32` expression of `+ - * / %`, parentheses, literals and known names.
+fn evaluate(expression: &str, constants: &HashMap<String, u32>) -> Option<u32> {
+    let mut rest = expression.trim();
+    let value = sum(&mut rest, constants)?;
+    rest.trim().is_empty().then_some(value)
+}
+
+fn sum(rest: &mut &str, constants: &HashMap<String, u32>) -> Option<u32> {
+    let mut value = product(rest, constants)?;
+    while let Some(operator) = next_operator(rest, "+-") {
+        let right = product(rest, constants)?;
+        value = if operator == '+' { value.checked_add(right)? } else { value.checked_sub(right)? };
+    }
+    Some(value)
+}
+
+fn product(rest: &mut &str, constants: &HashMap<String, u32>) -> Option<u32> {
+    let mut value = factor(rest, constants)?;
+    while let Some(operator) = next_operator(rest, "*/%") {
+        let right = factor(rest, constants)?;
+        value = match operator {
+            '*' => value.checked_mul(right)?,
+            '/' => value.checked_div(right)?,
+            _ => value.checked_rem(right)?,
+        };
+    }
+    Some(value)
+}
+
+fn factor(rest: &mut &str, constants: &HashMap<String, u32>) -> Option<u32> {
+    *rest = rest.trim_start();
+    if let Some(inner) = rest.strip_prefix('(') {
+        *rest = inner;
+        let value = sum(rest, constants)?;
+        *rest = rest.trim_start().strip_prefix(')')?;
+        return Some(value);
+    }
+    let end = rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(rest.len());
+    let (word, tail) = rest.split_at(end);
+    *rest = tail;
+    word.strip_suffix('u').unwrap_or(word).parse().ok().or_else(|| constants.get(word).copied())
+}
+
+fn next_operator(rest: &mut &str, accepted: &str) -> Option<char> {
+    let trimmed = rest.trim_start();
+    let operator = trimmed.chars().next().filter(|c| accepted.contains(*c))?;
+    *rest = &trimmed[1..];
+    Some(operator)
+}

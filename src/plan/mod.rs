@@ -1,0 +1,336 @@
+//! How to compute a graph for one input shape on one device: kernels, grids, and which bytes everything lives in.
+//!
+//! A plan is plain data. It can be made, printed and tested without a GPU, and everything that can be refused
+//! (limits, memory) is refused here, before anything is allocated.
+//!
+//! Layout on the device: channels last, in vec4s: element `(n, c, y, x)` stands in lane `c % 4` of vec4
+//! `((n * h + y) * w + x) * ceil(c / 4) + c / 4`. Lanes past the last channel hold finite numbers that no weight sees.
+
+mod arena;
+mod kernel;
+mod lower;
+mod pack;
+
+pub use kernel::{Kernel, SHADER_FILES, ShaderFile};
+
+use crate::error::{Error, Result};
+use crate::graph::{Graph, ValueId};
+use crate::tensor::{Shape, Tensor};
+use arena::{Place, Tenant};
+use pack::{Constant, vec4s};
+
+/// Loop iterations that one invocation may run: lavapipe silently stops at 65,535.
+pub const LOOP_BUDGET: u64 = 60_000;
+
+/// How numbers are stored on the device. Sums are f32 always.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub enum Precision {
+    /// 32-bit floats.
+    #[default]
+    F32,
+    /// 16-bit floats: half the memory and traffic.
+    F16,
+}
+
+impl Precision {
+    /// Bytes of a stored element.
+    pub const fn bytes(self) -> usize {
+        match self {
+            Precision::F32 => 4,
+            Precision::F16 => 2,
+        }
+    }
+
+    fn encode(self, values: &[f32]) -> Vec<u8> {
+        match self {
+            Precision::F32 => bytemuck::cast_slice(values).to_vec(),
+            Precision::F16 => values.iter().flat_map(|&v| half::f16::from_f32(v).to_le_bytes()).collect(),
+        }
+    }
+
+    fn decode(self, bytes: &[u8]) -> Vec<f32> {
+        match self {
+            Precision::F32 => bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect(),
+            Precision::F16 => {
+                bytes.chunks_exact(2).map(|b| half::f16::from_le_bytes([b[0], b[1]]).to_f32()).collect()
+            }
+        }
+    }
+}
+
+impl std::fmt::Display for Precision {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Precision::F32 => "f32",
+            Precision::F16 => "f16",
+        })
+    }
+}
+
+/// What a plan must know of a device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DeviceProfile {
+    /// Largest range that one storage binding may cover, bytes.
+    pub max_binding: u64,
+    /// Largest buffer, bytes.
+    pub max_buffer: u64,
+    /// Workgroups along each axis of a dispatch.
+    pub max_workgroups: u32,
+    /// Workgroup memory, bytes.
+    pub max_workgroup_memory: u32,
+    /// Lanes of a workgroup.
+    pub max_lanes: u32,
+    /// Binding offsets must be multiples of this.
+    pub alignment: u64,
+    /// Whether a CPU pretends to be a GPU: kernels then avoid workgroup memory.
+    pub software: bool,
+}
+
+impl Default for DeviceProfile {
+    /// WebGPU's guaranteed limits.
+    fn default() -> DeviceProfile {
+        DeviceProfile {
+            max_binding: 128 << 20,
+            max_buffer: 256 << 20,
+            max_workgroups: 65_535,
+            max_workgroup_memory: 16 << 10,
+            max_lanes: 256,
+            alignment: 256,
+            software: false,
+        }
+    }
+}
+
+/// Which kernel computes dense convolutions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ConvKernel {
+    /// By device and shape.
+    #[default]
+    Auto,
+    /// `conv_direct.wgsl` everywhere.
+    Direct,
+    /// `conv_tiled.wgsl` wherever it applies.
+    Tiled,
+}
+
+/// Choices of a plan that are not the device's.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct PlanOptions {
+    /// How numbers are stored.
+    pub precision: Precision,
+    /// Refuse plans that need more bytes of device memory than this.
+    pub max_memory: Option<u64>,
+    /// Keep every value to the end, so that each can be read back.
+    pub keep_values: bool,
+    /// Which kernel computes dense convolutions.
+    pub conv: ConvKernel,
+}
+
+/// Where a binding's bytes are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Store {
+    /// The network's input, NCHW f32.
+    Input,
+    /// The network's result, NCHW f32.
+    Output,
+    /// One of [`Plan::activations`].
+    Activations(usize),
+    /// One of [`Plan::weights`].
+    Weights(usize),
+}
+
+/// One buffer range of a dispatch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Binding {
+    /// `@binding` number.
+    pub slot: u32,
+    /// The buffer.
+    pub store: Store,
+    /// First byte.
+    pub offset: u64,
+    /// Bytes.
+    pub bytes: u64,
+    /// Whether the kernel writes it.
+    pub written: bool,
+}
+
+/// One kernel run.
+#[derive(Debug, Clone)]
+pub struct Dispatch {
+    /// The layer it belongs to.
+    pub label: String,
+    /// What runs.
+    pub kernel: Kernel,
+    /// Workgroups.
+    pub grid: [u32; 3],
+    /// The kernel's `Params`, in order.
+    pub params: Vec<(&'static str, u32)>,
+    /// Buffers besides the params.
+    pub bindings: Vec<Binding>,
+    /// Multiplications and additions.
+    pub flops: u64,
+    /// Most loop iterations of one lane.
+    pub loops: u64,
+    /// Workgroup memory, bytes.
+    pub workgroup_memory: u32,
+}
+
+impl Dispatch {
+    /// Bytes of all bound ranges: what must at least move once.
+    pub fn bytes(&self) -> u64 {
+        self.bindings.iter().map(|b| b.bytes).sum()
+    }
+}
+
+/// A graph made ready for one input shape on one device.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// Kernel runs, in order.
+    pub dispatches: Vec<Dispatch>,
+    /// Bytes of each activation buffer.
+    pub activations: Vec<u64>,
+    /// Bytes of each weight buffer.
+    pub weights: Vec<u64>,
+    /// Bytes that the activations would take if none shared memory.
+    pub naive_activation_bytes: u64,
+    /// Shape of the input.
+    pub input: Shape,
+    /// Shape of the result.
+    pub output: Shape,
+    /// How numbers are stored.
+    pub precision: Precision,
+    constants: Vec<(Constant, Place)>,
+    /// Where each surviving value lives, with its shape.
+    values: Vec<Option<(Place, Shape)>>,
+}
+
+impl Plan {
+    /// Plans an already optimised graph.
+    ///
+    /// # Errors
+    /// [`Error::LimitExceeded`] when a buffer or the total passes a limit, [`Error::Shape`] when shapes do not fit.
+    pub fn new(graph: &Graph, input: Shape, device: &DeviceProfile, options: &PlanOptions) -> Result<Plan> {
+        let shapes = graph.shapes(input)?;
+        let output = graph.output_shape(input)?;
+        let precision = options.precision;
+        let mut lowering = lower::Lowering::new(*device, options, &shapes);
+        lowering.graph(graph, input, output)?;
+
+        let align = |bytes: u64| bytes.next_multiple_of(device.alignment.max(16));
+        let (value_steps, weight_places) = (lowering.value_steps(graph.names.len()), &mut Vec::new());
+        let mut ids = Vec::new();
+        let mut tenants = Vec::new();
+        let mut tenant_of = vec![None; graph.names.len()];
+        for (id, steps) in value_steps.iter().enumerate() {
+            if let (Some((first, last)), Some(shape)) = (*steps, shapes[id]) {
+                let bytes = align(value_bytes(shape, precision));
+                let what = || format!("the activation {} {shape}", graph.value_name(ValueId(id)));
+                limit(what, bytes, device.max_binding.min(device.max_buffer), "tile the picture, or use f16")?;
+                let last = if options.keep_values { lowering.steps.len() - 1 } else { last };
+                let first = if options.keep_values { 0 } else { first };
+                tenant_of[id] = Some(tenants.len());
+                ids.push(id);
+                tenants.push(Tenant { bytes, life: first..=last });
+            }
+        }
+        let sides = lowering.tenant_sides(&tenant_of);
+        let (places, activations) = arena::place(&tenants, &sides, device.max_buffer);
+        let mut values = vec![None; graph.names.len()];
+        for (tenant, &id) in ids.iter().enumerate() {
+            values[id] = shapes[id].map(|shape| (places[tenant], shape));
+        }
+
+        let mut weights: Vec<u64> = Vec::new();
+        for constant in &lowering.constants {
+            let bytes = align(constant.bytes(precision));
+            let largest = device.max_binding.min(device.max_buffer);
+            limit(|| "one layer's weights".into(), bytes, largest, "use f16, or a device with larger bindings")?;
+            if weights.last().is_none_or(|used| used + bytes > device.max_buffer.min(256 << 20)) {
+                weights.push(0);
+            }
+            let buffer = weights.len() - 1;
+            weight_places.push(Place { buffer, offset: weights[buffer] });
+            weights[buffer] += bytes;
+        }
+
+        let ends = [(input, "input"), (output, "result")];
+        for (shape, name) in ends {
+            limit(|| format!("the {name} {shape}"), nchw_bytes(shape), device.max_binding, "tile the picture")?;
+        }
+        let dispatches = lowering.dispatches(&values, weight_places)?;
+        let plan = Plan {
+            dispatches,
+            naive_activation_bytes: tenants.iter().map(|t| t.bytes).sum(),
+            activations,
+            weights,
+            input,
+            output,
+            precision,
+            constants: lowering.constants.into_iter().zip(weight_places.drain(..)).collect(),
+            values,
+        };
+        if let Some(max) = options.max_memory {
+            limit(|| "the plan".into(), plan.memory_bytes(), max, "raise --max-memory, use f16 or a smaller picture")?;
+        }
+        Ok(plan)
+    }
+
+    /// Bytes of device memory for intermediate values.
+    pub fn activation_bytes(&self) -> u64 {
+        self.activations.iter().sum()
+    }
+
+    /// Bytes of device memory for weights.
+    pub fn weight_bytes(&self) -> u64 {
+        self.weights.iter().sum()
+    }
+
+    /// Bytes of device memory in all: values, weights, input and result with their transfer buffers.
+    pub fn memory_bytes(&self) -> u64 {
+        self.activation_bytes() + self.weight_bytes() + 2 * (nchw_bytes(self.input) + nchw_bytes(self.output))
+    }
+
+    /// Multiplications and additions of one run.
+    pub fn flops(&self) -> u64 {
+        self.dispatches.iter().map(|d| d.flops).sum()
+    }
+
+    /// Each constant's weight buffer, first byte and packed bytes.
+    pub(crate) fn packed_constants(&self) -> impl Iterator<Item = (usize, u64, Vec<u8>)> + '_ {
+        self.constants.iter().map(|(c, place)| (place.buffer, place.offset, c.pack(self.precision)))
+    }
+
+    /// Buffer, first byte and bytes of a value, when it is one that the device makes.
+    pub(crate) fn value(&self, id: ValueId) -> Option<(usize, u64, u64)> {
+        let (place, shape) = self.values.get(id.index()).copied().flatten()?;
+        Some((place.buffer, place.offset, value_bytes(shape, self.precision)))
+    }
+
+    /// A value's bytes, as the device laid them out, as a tensor.
+    pub(crate) fn decode(&self, id: ValueId, bytes: &[u8]) -> Option<Tensor> {
+        let (_, shape) = self.values.get(id.index()).copied().flatten()?;
+        let elements = self.precision.decode(bytes);
+        let (lanes, pixels) = (vec4s(shape.c) * 4, shape.pixels());
+        Some(Tensor::from_fn(shape, |i| {
+            let (plane, pixel) = (i / pixels, i % pixels);
+            elements[(plane / shape.c * pixels + pixel) * lanes + plane % shape.c]
+        }))
+    }
+}
+
+/// Bytes of a value on the device.
+fn value_bytes(shape: Shape, precision: Precision) -> u64 {
+    (Shape { c: vec4s(shape.c) * 4, ..shape }.elements() as u64).saturating_mul(precision.bytes() as u64)
+}
+
+/// Bytes of an NCHW f32 tensor.
+pub(crate) fn nchw_bytes(shape: Shape) -> u64 {
+    (shape.elements() as u64).saturating_mul(4)
+}
+
+fn limit(what: impl FnOnce() -> String, needed: u64, available: u64, hint: &'static str) -> Result<()> {
+    if needed > available { Err(Error::LimitExceeded { what: what(), needed, available, hint }) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests;

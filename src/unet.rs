@@ -1,0 +1,363 @@
+//! The U-Net family (Ronneberger, Fischer and Brox 2015) as a configuration that builds a [`Graph`].
+//!
+//! Encoder level: ConvBlock, whose result is kept as the skip, then 2x2 max pool. Bottleneck: ConvBlock.
+//! Decoder level: up-sampling by 2, concatenation with the skip, ConvBlock. Last, a 1x1 convolution.
+//! ConvBlock: 3x3 convolution, batch normalisation (eps 1e-5), activation, twice.
+
+use crate::error::{Error, Result};
+use crate::graph::{
+    Activation, Add, BatchNorm, Concat, Conv, ConvTranspose, Crop, GlobalAveragePool, Graph, Interpolation, Pad,
+    PadAmount, PadMode, Pool, Resize, Softmax, ValueId,
+};
+use crate::tensor::{Random, Shape, Tensor};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// Batch normalisation's epsilon throughout the family: PyTorch's default.
+const EPS: f64 = 1e-5;
+
+/// A member of the family. As JSON it is the `unet.config` entry of a model file.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UnetConfig {
+    /// Channels of the input.
+    pub in_channels: usize,
+    /// Channels of the result, or class scores of an encoder-only network.
+    pub out_channels: usize,
+    /// Channels of each encoder level, from full resolution down; 1 to 6 levels.
+    pub encoder: Vec<usize>,
+    /// Channels of the bottleneck.
+    pub bottleneck: usize,
+    /// Channels of each decoder level, deepest first; empty for encoder only: the bottleneck is then averaged
+    /// over the picture and a linear layer gives class scores.
+    pub decoder: Vec<usize>,
+    /// Channels after each up-sampling, deepest first; absent when up-sampling keeps its channels.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub up: Option<Vec<usize>>,
+    /// How a decoder level doubles its resolution.
+    #[serde(default)]
+    pub upsample: Upsample,
+    /// What stands between a convolution and its activation.
+    #[serde(default)]
+    pub norm: Norm,
+    /// Whether 3x3 convolutions have a bias.
+    #[serde(default = "yes")]
+    pub bias: bool,
+    /// The ConvBlocks' non-linearity.
+    #[serde(default)]
+    pub activation: BlockActivation,
+    /// Order of the channels that a decoder block reads.
+    #[serde(default)]
+    pub concat: ConcatOrder,
+    /// What is applied to the last convolution.
+    #[serde(default)]
+    pub output: Output,
+    /// Whether the input is added to the result: the network then predicts a correction.
+    #[serde(default)]
+    pub residual: bool,
+    /// With what a picture is padded whose sides are not multiples of `2^levels`.
+    #[serde(default)]
+    pub pad: PadMode,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// How a decoder level doubles its resolution.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Upsample {
+    /// Transposed convolution 2x2, stride 2.
+    #[default]
+    ConvTranspose,
+    /// Nearest neighbour, then a 3x3 convolution.
+    NearestConv,
+    /// Bilinear (half-pixel centres), then a 1x1 convolution.
+    BilinearConv1x1,
+}
+
+/// What stands between a convolution and its activation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Norm {
+    /// Batch normalisation.
+    #[default]
+    Batch,
+    /// Nothing.
+    None,
+}
+
+/// The ConvBlocks' non-linearity.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BlockActivation {
+    /// ReLU.
+    #[default]
+    Relu,
+    /// Leaky ReLU with its slope.
+    LeakyRelu(f32),
+}
+
+/// Order of the channels that a decoder block reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ConcatOrder {
+    /// Up-sampled first.
+    #[default]
+    UpSkip,
+    /// Skip first.
+    SkipUp,
+}
+
+/// What is applied to the last convolution.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Output {
+    /// Nothing: values or logits.
+    #[default]
+    None,
+    /// Sigmoid on each channel.
+    Sigmoid,
+    /// Softmax over the channels.
+    Softmax,
+}
+
+/// Where a network takes its trained numbers from.
+pub trait Weights {
+    /// The tensor of that name and shape; vectors come as `(len,1,1,1)`.
+    ///
+    /// # Errors
+    /// Names the tensor when it is missing or has another shape.
+    fn tensor(&mut self, name: &str, shape: Shape) -> Result<Arc<Tensor>>;
+}
+
+/// Seeded random weights: He-uniform convolutions, batch statistics near those of normalised data.
+#[derive(Debug, Clone)]
+pub struct RandomWeights(Random);
+
+impl RandomWeights {
+    /// Weights that are the same for the same seed.
+    pub fn new(seed: u64) -> RandomWeights {
+        RandomWeights(Random::new(seed))
+    }
+}
+
+impl Weights for RandomWeights {
+    fn tensor(&mut self, name: &str, shape: Shape) -> Result<Arc<Tensor>> {
+        let fan_in = if name.ends_with("up.weight") { shape.n } else { shape.c * shape.h * shape.w };
+        let (low, high) = match name.rsplit('.').next() {
+            Some("running_var") => (0.5, 1.5),
+            Some("weight") if shape.elements() == shape.n => (0.5, 1.5),
+            Some("weight") => (-(6.0 / fan_in as f32).sqrt(), (6.0 / fan_in as f32).sqrt()),
+            _ => (-0.1, 0.1),
+        };
+        Ok(Arc::new(Tensor::from_fn(shape, |_| self.0.uniform(low, high))))
+    }
+}
+
+impl UnetConfig {
+    /// The network of the explainer that this project began with: 14,789,059 parameters.
+    pub fn seed() -> UnetConfig {
+        UnetConfig::new(3, 3, &[64, 128, 256, 512], 512, &[256, 128, 64, 64])
+    }
+
+    /// The preset of that name.
+    pub fn preset(name: &str) -> Result<UnetConfig> {
+        match name {
+            "seed" => Ok(UnetConfig::seed()),
+            _ => Err(Error::Model(format!("there is no preset {name}; the presets are: seed"))),
+        }
+    }
+
+    /// A network with the given widths and every other choice as in [`seed`](Self::seed).
+    pub fn new(
+        in_channels: usize,
+        out_channels: usize,
+        encoder: &[usize],
+        bottleneck: usize,
+        decoder: &[usize],
+    ) -> UnetConfig {
+        UnetConfig {
+            in_channels,
+            out_channels,
+            encoder: encoder.into(),
+            bottleneck,
+            decoder: decoder.into(),
+            up: None,
+            upsample: Upsample::default(),
+            norm: Norm::default(),
+            bias: true,
+            activation: BlockActivation::default(),
+            concat: ConcatOrder::default(),
+            output: Output::default(),
+            residual: false,
+            pad: PadMode::default(),
+        }
+    }
+
+    /// Sides are padded to multiples of this: `2^levels`.
+    pub fn stride(&self) -> usize {
+        1 << self.encoder.len()
+    }
+
+    fn check(&self) -> Result<()> {
+        let depth = self.encoder.len();
+        let widths = [self.in_channels, self.out_channels, self.bottleneck];
+        let all = widths.iter().chain(&self.encoder).chain(&self.decoder).chain(self.up.iter().flatten());
+        let refuse = |what: &str, expected: &str, got: String| Err(Error::shape(what, expected, got));
+        if !(1..=6).contains(&depth) {
+            return refuse("encoder", "1 to 6 levels", depth.to_string());
+        }
+        if let Some(bad) = all.copied().find(|w| !(1..=65536).contains(w)) {
+            return refuse("widths", "1 to 65536 channels", bad.to_string());
+        }
+        if !self.decoder.is_empty() && self.decoder.len() != depth {
+            return refuse("decoder", &format!("{depth} levels, as the encoder (or none)"), self.decoder.len().to_string());
+        }
+        if let Some(up) = self.up.as_ref().filter(|up| up.len() != self.decoder.len()) {
+            return refuse("up", "one width a decoder level", up.len().to_string());
+        }
+        if self.residual && (self.in_channels != self.out_channels || self.decoder.is_empty()) {
+            return refuse("residual", "as many channels out as in, and a decoder", self.out_channels.to_string());
+        }
+        Ok(())
+    }
+
+    /// Builds the graph with weights from the given source. Layers are named `enc1.conv1` … `dec1.norm2`, `output`.
+    pub fn build(&self, weights: &mut dyn Weights) -> Result<Graph> {
+        self.check()?;
+        let graph = Graph::new(self.in_channels);
+        let mut builder = Builder { config: self, weights, graph };
+        let pad = Pad { amount: PadAmount::Multiple(self.stride()), mode: self.pad };
+        let x = builder.graph.push("pad", pad, &[Graph::INPUT])?;
+        let mut y = (x, self.in_channels);
+        let mut skips = Vec::new();
+        for (i, &width) in self.encoder.iter().enumerate() {
+            let skip = builder.block(&format!("enc{}", i + 1), y, width)?;
+            skips.push(skip);
+            y = (builder.graph.push(&format!("enc{}.pool", i + 1), Pool::MAX_2X2, &[skip.0])?, width);
+        }
+        y = builder.block("bottleneck", y, self.bottleneck)?;
+        if self.decoder.is_empty() {
+            let mean = builder.graph.push("average", GlobalAveragePool, &[y.0])?;
+            let scores = builder.conv("classifier", (mean, y.1), self.out_channels, 1, true)?;
+            return builder.finish(scores);
+        }
+        for (i, (&width, skip)) in self.decoder.iter().zip(skips.into_iter().rev()).enumerate() {
+            let stage = format!("dec{}", self.encoder.len() - i);
+            let up = builder.up(&stage, y, self.up.as_ref().map_or(y.1, |up| up[i]))?;
+            let parts = match self.concat {
+                ConcatOrder::UpSkip => [up.0, skip.0],
+                ConcatOrder::SkipUp => [skip.0, up.0],
+            };
+            let joined = builder.graph.push(&format!("{stage}.concat"), Concat, &parts)?;
+            y = builder.block(&stage, (joined, up.1 + skip.1), width)?;
+        }
+        let mut result = builder.conv("output", y, self.out_channels, 1, true)?;
+        if self.residual {
+            result = builder.graph.push("residual", Add::default(), &[x, result])?;
+        }
+        let cropped = builder.graph.push("crop", Crop, &[result, Graph::INPUT])?;
+        builder.finish(cropped)
+    }
+
+    /// One line a level with the shapes that flow through it, for one input size and batch 1.
+    pub fn trace(&self, graph: &Graph, input: Shape) -> Result<String> {
+        let shapes = graph.shapes(input)?;
+        let shape = |name: &str| {
+            let id = graph.names.iter().position(|n| n == name).and_then(|i| shapes[i]);
+            id.map_or_else(|| "-".to_string(), |s| s.to_string())
+        };
+        let mut lines = vec![format!("input        {input}")];
+        if shape("pad") != input.to_string() {
+            lines.push(format!("padded       {}  (cropped again at the end)", shape("pad")));
+        }
+        for i in 1..=self.encoder.len() {
+            let (skip, pooled) = (shape(&format!("enc{i}.act2")), shape(&format!("enc{i}.pool")));
+            lines.push(format!("enc{i} skip    {skip:<16}→ pooled {pooled}"));
+        }
+        lines.push(format!("bottleneck   {}", shape(&format!("bottleneck.act2"))));
+        for i in (1..=self.decoder.len()).rev() {
+            let [up, joined, y] = ["up", "concat", "act2"].map(|part| shape(&format!("dec{i}.{part}")));
+            lines.push(format!("dec{i}  up {up:<14}+ skip{i} → concat {joined:<15}→ {y}"));
+        }
+        let head = if self.decoder.is_empty() { "classifier" } else { "output 1x1" };
+        lines.push(format!("{head:<13}{}", graph.output_shape(input)?));
+        Ok(lines.join("\n"))
+    }
+}
+
+/// A value and its channels.
+type Wide = (ValueId, usize);
+
+struct Builder<'a> {
+    config: &'a UnetConfig,
+    weights: &'a mut dyn Weights,
+    graph: Graph,
+}
+
+impl Builder<'_> {
+    fn vector(&mut self, name: &str, len: usize) -> Result<Arc<[f32]>> {
+        Ok(self.weights.tensor(name, Shape::new(len, 1, 1, 1))?.data().into())
+    }
+
+    fn conv(&mut self, name: &str, (x, from): Wide, to: usize, kernel: usize, bias: bool) -> Result<ValueId> {
+        let weight = self.weights.tensor(&format!("{name}.weight"), Shape::new(to, from, kernel, kernel))?;
+        let bias = if bias { Some(self.vector(&format!("{name}.bias"), to)?) } else { None };
+        self.graph.push(name, Conv::new(weight, bias).same(), &[x])
+    }
+
+    /// Twice convolution, normalisation, activation.
+    fn block(&mut self, stage: &str, x: Wide, width: usize) -> Result<Wide> {
+        let (mut y, mut from) = x;
+        for i in 1..=2 {
+            y = self.conv(&format!("{stage}.conv{i}"), (y, from), width, 3, self.config.bias)?;
+            if self.config.norm == Norm::Batch {
+                let name = format!("{stage}.norm{i}");
+                let mut part = |part: &str| self.vector(&format!("{name}.{part}"), width);
+                let (gamma, beta) = (part("weight")?, part("bias")?);
+                let (mean, var) = (part("running_mean")?, part("running_var")?);
+                y = self.graph.push(&name, BatchNorm::new(&gamma, &beta, &mean, &var, EPS)?, &[y])?;
+            }
+            let activation = match self.config.activation {
+                BlockActivation::Relu => Activation::Relu,
+                BlockActivation::LeakyRelu(slope) => Activation::LeakyRelu(slope),
+            };
+            y = self.graph.push(&format!("{stage}.act{i}"), activation, &[y])?;
+            from = width;
+        }
+        Ok((y, width))
+    }
+
+    fn up(&mut self, stage: &str, (x, from): Wide, to: usize) -> Result<Wide> {
+        let name = format!("{stage}.up");
+        let resize = |interpolation| Resize { interpolation, scale: [2.0, 2.0] };
+        let y = match self.config.upsample {
+            Upsample::ConvTranspose => {
+                let weight = self.weights.tensor(&format!("{name}.weight"), Shape::new(from, to, 2, 2))?;
+                let bias = self.vector(&format!("{name}.bias"), to)?;
+                self.graph.push(&name, ConvTranspose::new(weight, Some(bias), 2), &[x])?
+            }
+            Upsample::NearestConv => {
+                let y = self.graph.push(&format!("{stage}.resize"), resize(Interpolation::Nearest), &[x])?;
+                self.conv(&name, (y, from), to, 3, true)?
+            }
+            Upsample::BilinearConv1x1 => {
+                let y = self.graph.push(&format!("{stage}.resize"), resize(Interpolation::Bilinear), &[x])?;
+                self.conv(&name, (y, from), to, 1, true)?
+            }
+        };
+        Ok((y, to))
+    }
+
+    /// Applies the output function and closes the graph.
+    fn finish(mut self, x: ValueId) -> Result<Graph> {
+        match self.config.output {
+            Output::None => self.graph.set_output(x),
+            Output::Sigmoid => drop(self.graph.push("sigmoid", Activation::Sigmoid, &[x])?),
+            Output::Softmax => drop(self.graph.push("softmax", Softmax, &[x])?),
+        }
+        Ok(self.graph)
+    }
+}
