@@ -10,6 +10,7 @@ pub fn run(graph: &Graph, input: &Tensor) -> Result<Tensor> {
 }
 
 /// Runs a graph at one input shape again and again, keeping its buffers.
+#[derive(Debug)]
 pub(crate) struct Runner {
     shapes: Vec<Option<Shape>>,
     /// For each node, the values that nothing reads after it.

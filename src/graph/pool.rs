@@ -121,7 +121,6 @@ impl Operator for GlobalAveragePool {
 
     #[cfg(feature = "cpu")]
     fn cpu(&self, inputs: &[&Tensor], outputs: &mut [Tensor]) {
-        let s = inputs[0].shape();
         outputs[0].par_planes(|n, c, y| {
             let x = inputs[0].plane(n, c);
             y[0] = (x.iter().map(|&v| f64::from(v)).sum::<f64>() / x.len() as f64) as f32;

@@ -68,7 +68,7 @@ impl std::fmt::Display for Precision {
 }
 
 /// What a plan must know of a device.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 pub struct DeviceProfile {
     /// Largest range that one storage binding may cover, bytes.
     pub max_binding: u64,

@@ -1,0 +1,291 @@
+//! The only place that names `wgpu`: finds adapters, owns or borrows a device, makes pipelines, runs plans.
+
+mod executor;
+
+pub use executor::LayerTime;
+pub(crate) use executor::{Executor, Wait};
+
+use crate::error::{Error, Result};
+use crate::plan::{DeviceProfile, Kernel, Precision};
+use serde::Serialize;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// What is known of an adapter before a device is opened on it.
+#[derive(Debug, Clone, Serialize)]
+pub struct AdapterReport {
+    /// Its place in [`adapters`].
+    pub index: usize,
+    /// The driver's name for it.
+    pub name: String,
+    /// `Vulkan`, `Metal` or `Dx12`.
+    pub backend: String,
+    /// `DiscreteGpu`, `IntegratedGpu`, `VirtualGpu`, `Cpu` or `Other`.
+    pub device_type: String,
+    /// Driver and its version.
+    pub driver: String,
+    /// Whether a CPU does the work.
+    pub software: bool,
+    /// Whether shaders can store and compute 16-bit floats.
+    pub f16: bool,
+    /// Whether layers can be timed.
+    pub timestamps: bool,
+    /// Fewest and most lanes of a subgroup.
+    pub subgroup_size: [u32; 2],
+    /// Cooperative matrix shapes, as `MxNxK inputs->sums`.
+    pub cooperative_matrix: Vec<String>,
+    /// The limits that plans keep to.
+    pub profile: DeviceProfile,
+}
+
+/// Which adapter to open.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum AdapterChoice {
+    /// The best hardware GPU; software adapters do not count.
+    #[default]
+    Hardware,
+    /// The best hardware GPU, else a software adapter.
+    Any,
+    /// By its place in [`adapters`].
+    Index(usize),
+    /// The first whose name contains this, whatever the case.
+    Name(String),
+}
+
+/// An open device: this library's own, or one that a host program shares. Clones share it.
+#[derive(Debug, Clone)]
+pub struct Gpu(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    device: wgpu::Device,
+    queue: wgpu::Queue,
+    report: AdapterReport,
+    /// Why the device went away, once it has. Only an own device tells.
+    lost: Arc<Mutex<Option<String>>>,
+    pipelines: Mutex<HashMap<Kernel, wgpu::ComputePipeline>>,
+    created: AtomicUsize,
+}
+
+fn instance() -> wgpu::Instance {
+    let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle_from_env();
+    descriptor.backends = wgpu::Backends::PRIMARY;
+    // Debug builds would otherwise ask for validation layers and slow every measurement.
+    descriptor.flags = wgpu::InstanceFlags::empty();
+    wgpu::Instance::new(descriptor)
+}
+
+fn enumerate(instance: &wgpu::Instance) -> Vec<wgpu::Adapter> {
+    pollster::block_on(instance.enumerate_adapters(wgpu::Backends::PRIMARY))
+}
+
+/// All adapters of this machine.
+pub fn adapters() -> Vec<AdapterReport> {
+    enumerate(&instance()).iter().enumerate().map(|(i, a)| report(i, a)).collect()
+}
+
+fn report(index: usize, adapter: &wgpu::Adapter) -> AdapterReport {
+    let scalar = |kind: wgpu::CooperativeScalarType| format!("{kind:?}").to_lowercase();
+    let cooperative = adapter.cooperative_matrix_properties().into_iter().map(|c| {
+        format!("{}x{}x{} {}->{}", c.m_size, c.n_size, c.k_size, scalar(c.ab_type), scalar(c.cr_type))
+    });
+    describe(index, &adapter.get_info(), adapter.features(), &adapter.limits(), cooperative.collect())
+}
+
+fn describe(
+    index: usize,
+    info: &wgpu::AdapterInfo,
+    features: wgpu::Features,
+    limits: &wgpu::Limits,
+    cooperative_matrix: Vec<String>,
+) -> AdapterReport {
+    let software = info.device_type == wgpu::DeviceType::Cpu;
+    AdapterReport {
+        index,
+        name: info.name.clone(),
+        backend: format!("{:?}", info.backend),
+        device_type: format!("{:?}", info.device_type),
+        driver: format!("{} {}", info.driver, info.driver_info).trim().to_string(),
+        software,
+        f16: features.contains(wgpu::Features::SHADER_F16),
+        timestamps: features.contains(wgpu::Features::TIMESTAMP_QUERY),
+        subgroup_size: [info.subgroup_min_size, info.subgroup_max_size],
+        cooperative_matrix,
+        profile: DeviceProfile {
+            max_binding: limits.max_storage_buffer_binding_size,
+            max_buffer: limits.max_buffer_size,
+            max_workgroups: limits.max_compute_workgroups_per_dimension,
+            max_workgroup_memory: limits.max_compute_workgroup_storage_size,
+            max_lanes: limits.max_compute_invocations_per_workgroup,
+            alignment: u64::from(limits.min_storage_buffer_offset_alignment),
+            software,
+        },
+    }
+}
+
+impl Gpu {
+    /// Opens a device on the chosen adapter.
+    ///
+    /// # Errors
+    /// [`Error::NoAdapter`] when none fits, naming those that there are.
+    pub fn open(choice: &AdapterChoice) -> Result<Gpu> {
+        let adapters = enumerate(&instance());
+        let reports: Vec<AdapterReport> = adapters.iter().enumerate().map(|(i, a)| report(i, a)).collect();
+        let rank = |r: &&AdapterReport| match r.device_type.as_str() {
+            "DiscreteGpu" => 0,
+            "IntegratedGpu" => 1,
+            "VirtualGpu" => 2,
+            "Other" => 3,
+            _ => 4,
+        };
+        let chosen = match choice {
+            AdapterChoice::Hardware => reports.iter().filter(|r| !r.software).min_by_key(rank),
+            AdapterChoice::Any => reports.iter().min_by_key(rank),
+            AdapterChoice::Index(i) => reports.get(*i),
+            AdapterChoice::Name(name) => {
+                reports.iter().find(|r| r.name.to_lowercase().contains(&name.to_lowercase()))
+            }
+        };
+        let Some(report) = chosen else {
+            let names: Vec<String> = reports.iter().map(|r| format!("{} {}", r.index, r.name)).collect();
+            let found = if names.is_empty() { "none found".into() } else { format!("found {}", names.join(", ")) };
+            return Err(Error::NoAdapter(match choice {
+                AdapterChoice::Hardware => format!("no hardware GPU, {found}"),
+                AdapterChoice::Any => found,
+                AdapterChoice::Index(i) => format!("none has index {i}, {found}"),
+                AdapterChoice::Name(name) => format!("none is called {name}, {found}"),
+            }));
+        };
+        let adapter = &adapters[report.index];
+        let wanted = wgpu::Features::SHADER_F16 | wgpu::Features::TIMESTAMP_QUERY;
+        let descriptor = wgpu::DeviceDescriptor {
+            label: Some("unet-wgpu"),
+            required_features: adapter.features() & wanted,
+            required_limits: adapter.limits(),
+            experimental_features: wgpu::ExperimentalFeatures::disabled(),
+            memory_hints: wgpu::MemoryHints::Performance,
+            trace: wgpu::Trace::Off,
+        };
+        let (device, queue) = pollster::block_on(adapter.request_device(&descriptor))
+            .map_err(|e| Error::NoAdapter(format!("{} would not open: {e}", report.name)))?;
+        let lost = Arc::new(Mutex::new(None));
+        let sink = lost.clone();
+        device.set_device_lost_callback(move |reason, message| {
+            *lock(&sink) = Some(format!("{reason:?}: {message}"));
+        });
+        device.on_uncaptured_error(Arc::new(|error| log::error!("{error}")));
+        Ok(Gpu::new(device, queue, report.clone(), lost))
+    }
+
+    /// Shares a host program's device. Its error handler and lost callback stay the host's.
+    ///
+    /// f16 needs `SHADER_F16` among the device's features, layer times `TIMESTAMP_QUERY`; large pictures need the
+    /// adapter's own limits rather than WebGPU's defaults.
+    pub fn from_wgpu(device: wgpu::Device, queue: wgpu::Queue) -> Gpu {
+        let report = describe(0, &device.adapter_info(), device.features(), &device.limits(), Vec::new());
+        Gpu::new(device, queue, report, Arc::default())
+    }
+
+    fn new(device: wgpu::Device, queue: wgpu::Queue, report: AdapterReport, lost: Arc<Mutex<Option<String>>>) -> Gpu {
+        let (pipelines, created) = Default::default();
+        Gpu(Arc::new(Inner { device, queue, report, lost, pipelines, created }))
+    }
+
+    /// The adapter behind the device.
+    pub fn report(&self) -> &AdapterReport {
+        &self.0.report
+    }
+
+    /// The device, for a host that wants to share this library's.
+    pub fn device(&self) -> &wgpu::Device {
+        &self.0.device
+    }
+
+    /// The device's queue.
+    pub fn queue(&self) -> &wgpu::Queue {
+        &self.0.queue
+    }
+
+    /// GPU objects (buffers, pipelines, bind groups, query sets) that this library made on the device so far.
+    pub fn objects_created(&self) -> usize {
+        self.0.created.load(Ordering::Relaxed)
+    }
+
+    fn count<T>(&self, object: T) -> T {
+        self.0.created.fetch_add(1, Ordering::Relaxed);
+        object
+    }
+
+    /// Errors when the adapter cannot compute at this precision.
+    pub(crate) fn check_precision(&self, precision: Precision) -> Result<()> {
+        if precision == Precision::F16 && !self.report().f16 {
+            let adapter = self.report().name.clone();
+            return Err(Error::MissingFeature { adapter, feature: "16-bit float shaders (f16)" });
+        }
+        Ok(())
+    }
+
+    /// Makes objects with wgpu's errors caught and typed. `bytes` is what the objects take.
+    fn guarded<T>(&self, what: &str, bytes: u64, make: impl FnOnce() -> T) -> Result<T> {
+        self.check_lost()?;
+        let device = &self.0.device;
+        let scopes = [wgpu::ErrorFilter::OutOfMemory, wgpu::ErrorFilter::Validation, wgpu::ErrorFilter::Internal]
+            .map(|filter| device.push_error_scope(filter));
+        let made = make();
+        let mut first = None;
+        // Scopes are a stack: the last pushed is popped first.
+        for scope in scopes.into_iter().rev() {
+            first = pollster::block_on(scope.pop()).or(first);
+        }
+        match first {
+            None => Ok(made),
+            Some(wgpu::Error::OutOfMemory { .. }) => Err(Error::OutOfMemory { bytes }),
+            Some(error) => Err(Error::Gpu { what: what.into(), message: error.to_string() }),
+        }
+    }
+
+    fn check_lost(&self) -> Result<()> {
+        match &*lock(&self.0.lost) {
+            Some(reason) => Err(Error::DeviceLost(reason.clone())),
+            None => Ok(()),
+        }
+    }
+
+    /// The pipeline of a kernel, made once a device.
+    #[allow(unsafe_code, reason = "run-time checks cost the inner loops dearly and the plan already proves them")]
+    fn pipeline(&self, kernel: &Kernel) -> Result<wgpu::ComputePipeline> {
+        if let Some(pipeline) = lock(&self.0.pipelines).get(kernel) {
+            return Ok(pipeline.clone());
+        }
+        let source = wgpu::ShaderSource::Wgsl(kernel.wgsl().into());
+        let descriptor = wgpu::ShaderModuleDescriptor { label: Some(kernel.file.name), source };
+        let device = &self.0.device;
+        let pipeline = self.guarded(kernel.file.name, 0, || {
+            // SAFETY: kernels are this crate's own. Every storage index is below the size of its binding: a lane
+            // returns (or reads at place 0) unless its output and its window lie inside the extents that the plan
+            // put into the params and from which it sized the bindings. Loops run to params or constants that the
+            // plan bounds by LOOP_BUDGET. Workgroup arrays are written before the barrier in front of each read.
+            let module =
+                unsafe { device.create_shader_module_trusted(descriptor, wgpu::ShaderRuntimeChecks::unchecked()) };
+            self.count(device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+                label: Some(kernel.file.name),
+                layout: None,
+                module: &module,
+                entry_point: Some("main"),
+                compilation_options: wgpu::PipelineCompilationOptions {
+                    constants: &[],
+                    zero_initialize_workgroup_memory: false,
+                },
+                cache: None,
+            }))
+        })?;
+        lock(&self.0.pipelines).insert(kernel.clone(), pipeline.clone());
+        Ok(pipeline)
+    }
+}
+
+/// A lock that a panic elsewhere does not poison: the guarded values are whole at every step.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

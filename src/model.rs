@@ -1,0 +1,41 @@
+//! A network with its weights and its recipe.
+
+use crate::error::{Error, Result};
+use crate::graph::Graph;
+use crate::import::safetensors;
+use crate::recipe::Recipe;
+use crate::unet::{UnetConfig, Weights};
+use std::path::Path;
+
+/// A network with its weights and its recipe.
+#[derive(Debug, Clone)]
+pub struct Model {
+    /// What to compute.
+    pub graph: Graph,
+    /// The member of the U-Net family it is, when it is one.
+    pub config: Option<UnetConfig>,
+    /// How pictures go in and come out.
+    pub recipe: Recipe,
+}
+
+impl Model {
+    /// Reads a model file.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the file cannot be read, [`Error::Model`] naming what in it is wrong.
+    pub fn open(path: impl AsRef<Path>) -> Result<Model> {
+        let path = path.as_ref();
+        let bytes = std::fs::read(path).map_err(Error::io(path))?;
+        safetensors::read(&bytes).map_err(|e| e.at(&path.display().to_string()))
+    }
+
+    /// Reads the bytes of a safetensors file.
+    pub fn from_safetensors(bytes: &[u8]) -> Result<Model> {
+        safetensors::read(bytes)
+    }
+
+    /// Builds a member of the U-Net family, with an empty recipe.
+    pub fn from_config(config: &UnetConfig, weights: &mut dyn Weights) -> Result<Model> {
+        Ok(Model { graph: config.build(weights)?, config: Some(config.clone()), recipe: Recipe::default() })
+    }
+}

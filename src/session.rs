@@ -1,0 +1,212 @@
+//! The one object a library user holds: a model made ready for one input shape on one device.
+
+use crate::error::{Error, Result};
+use crate::gpu::{Executor, Gpu, LayerTime, Wait};
+use crate::graph::ValueId;
+#[cfg(feature = "cpu")]
+use crate::graph::Graph;
+use crate::model::Model;
+use crate::optimize::{Optimizations, optimize};
+use crate::plan::{ConvKernel, Plan, PlanOptions, Precision};
+use crate::tensor::{Shape, Tensor};
+use std::time::Duration;
+
+/// Where a session runs.
+#[derive(Debug, Clone)]
+pub enum Device {
+    /// All cores of the CPU, f32.
+    #[cfg(feature = "cpu")]
+    Cpu,
+    /// A GPU.
+    Gpu(Gpu),
+}
+
+/// How a session is built.
+#[derive(Debug, Clone)]
+pub struct SessionOptions {
+    /// How numbers are stored on a GPU.
+    pub precision: Precision,
+    /// Which graph rewrites run.
+    pub optimizations: Optimizations,
+    /// Which kernel computes dense convolutions on a GPU.
+    pub conv: ConvKernel,
+    /// Refuse to build when more bytes of device memory than this would be needed.
+    pub max_memory: Option<u64>,
+    /// How long a blocking run may take.
+    pub timeout: Duration,
+    /// Keep every value, so that [`Session::value`] can read each. Takes much memory.
+    pub keep_values: bool,
+}
+
+impl Default for SessionOptions {
+    fn default() -> SessionOptions {
+        SessionOptions {
+            precision: Precision::F32,
+            optimizations: Optimizations::default(),
+            conv: ConvKernel::Auto,
+            max_memory: None,
+            timeout: Duration::from_secs(300),
+            keep_values: false,
+        }
+    }
+}
+
+/// A model made ready for one input shape on one device. Shared between threads, runs take turns.
+#[derive(Debug)]
+pub struct Session {
+    input: Shape,
+    output: Shape,
+    timeout: Duration,
+    engine: Engine,
+}
+
+#[derive(Debug)]
+enum Engine {
+    #[cfg(feature = "cpu")]
+    Cpu { graph: Graph, runner: std::sync::Mutex<crate::cpu::Runner> },
+    Gpu(Box<Executor>),
+}
+
+impl Session {
+    /// A session with default options.
+    ///
+    /// # Errors
+    /// As [`with_options`](Self::with_options).
+    pub fn new(model: &Model, input: Shape, device: Device) -> Result<Session> {
+        Session::with_options(model, input, device, &SessionOptions::default())
+    }
+
+    /// Optimises, plans, and allocates everything that runs will need.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] when the input does not suit the model, [`Error::LimitExceeded`] before anything is
+    /// allocated, [`Error::OutOfMemory`] while allocating, [`Error::MissingFeature`] for f16 where it is absent.
+    pub fn with_options(model: &Model, input: Shape, device: Device, options: &SessionOptions) -> Result<Session> {
+        let graph = optimize(&model.graph, input, &options.optimizations)?;
+        let output = graph.output_shape(input)?;
+        let engine = match device {
+            #[cfg(feature = "cpu")]
+            Device::Cpu => {
+                if options.precision == Precision::F16 {
+                    return Err(Error::MissingFeature { adapter: "the CPU path".into(), feature: "f16 storage" });
+                }
+                Engine::Cpu { runner: crate::cpu::Runner::new(&graph, input)?.into(), graph }
+            }
+            Device::Gpu(gpu) => {
+                gpu.check_precision(options.precision)?;
+                let plan = PlanOptions {
+                    precision: options.precision,
+                    max_memory: options.max_memory,
+                    keep_values: options.keep_values,
+                    conv: options.conv,
+                };
+                let plan = Plan::new(&graph, input, &gpu.report().profile, &plan)?;
+                Engine::Gpu(Box::new(Executor::new(&gpu, plan)?))
+            }
+        };
+        Ok(Session { input, output, timeout: options.timeout, engine })
+    }
+
+    /// The shape that [`run`](Self::run) takes.
+    pub fn input_shape(&self) -> Shape {
+        self.input
+    }
+
+    /// The shape that [`run`](Self::run) gives.
+    pub fn output_shape(&self) -> Shape {
+        self.output
+    }
+
+    /// The plan, on a GPU.
+    pub fn plan(&self) -> Option<&Plan> {
+        self.executor().map(Executor::plan)
+    }
+
+    /// The device, when it is a GPU.
+    pub fn gpu(&self) -> Option<&Gpu> {
+        self.executor().map(Executor::gpu)
+    }
+
+    fn executor(&self) -> Option<&Executor> {
+        match &self.engine {
+            Engine::Gpu(executor) => Some(executor),
+            #[cfg(feature = "cpu")]
+            Engine::Cpu { .. } => None,
+        }
+    }
+
+    fn on_gpu(&self, what: &str) -> Result<&Executor> {
+        self.executor().ok_or_else(|| Error::NoAdapter(format!("{what} needs a session on a GPU")))
+    }
+
+    fn check(&self, input: &Tensor) -> Result<()> {
+        if input.shape() != self.input {
+            return Err(Error::shape("input", self.input, input.shape()));
+        }
+        input.check_finite()
+    }
+
+    /// Runs the network and waits for its result.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] and [`Error::NonFinite`] for the input, [`Error::Timeout`], [`Error::DeviceLost`].
+    pub fn run(&self, input: &Tensor) -> Result<Tensor> {
+        self.check(input)?;
+        match &self.engine {
+            #[cfg(feature = "cpu")]
+            Engine::Cpu { graph, runner } => {
+                let mut runner = runner.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                runner.run(graph, input, &mut |_, _| {})
+            }
+            Engine::Gpu(executor) => pollster::block_on(executor.run(input, Wait::Block(self.timeout))),
+        }
+    }
+
+    /// Runs the network without blocking: the host polls its device, as programs with a window do anyway.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub async fn run_async(&self, input: &Tensor) -> Result<Tensor> {
+        self.check(input)?;
+        match &self.engine {
+            #[cfg(feature = "cpu")]
+            Engine::Cpu { .. } => self.run(input),
+            Engine::Gpu(executor) => executor.run(input, Wait::Host).await,
+        }
+    }
+
+    /// Records the network into a host's encoder, reading `input` and writing `output`, both NCHW f32 storage buffers
+    /// of the session's shapes. Submits nothing and polls nothing. Values are not checked for being finite.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] when a buffer is too small or lacks storage usage, [`Error::NoAdapter`] on a CPU session.
+    pub fn encode(
+        &self,
+        encoder: &mut wgpu::CommandEncoder,
+        input: &wgpu::Buffer,
+        output: &wgpu::Buffer,
+    ) -> Result<()> {
+        self.on_gpu("encode")?.encode(encoder, input, output)
+    }
+
+    /// Device time of each dispatch in one run on the input that was last run.
+    ///
+    /// # Errors
+    /// [`Error::MissingFeature`] without timestamp queries, [`Error::NoAdapter`] on a CPU session.
+    pub fn layer_times(&self) -> Result<Vec<LayerTime>> {
+        self.on_gpu("timing layers")?.layer_times(self.timeout)
+    }
+
+    /// A value as the last run left it, `None` when no kernel makes it. For sessions that keep their values.
+    pub fn value(&self, id: ValueId) -> Result<Option<Tensor>> {
+        self.on_gpu("reading a value")?.value(id, self.timeout)
+    }
+
+    /// Fills the activations with NaN, so that the next run shows whether a kernel reads what nothing wrote.
+    #[doc(hidden)]
+    pub fn poison(&self) {
+        if let Some(executor) = self.executor() {
+            executor.poison();
+        }
+    }
+}
