@@ -33,15 +33,15 @@ fn main(
     let at = p.offset / 4u + i - pixel * p.touched;
     // Lanes before this part belong to an earlier one; lanes behind it are cleared.
     let old = vec4<f32>(dst[pixel * p.dst_c + at]);
-    var new = vec4<f32>(0.0);
+    var joined = vec4<f32>(0.0);
     for (var l = 0u; l < 4u; l++) { // unroll
         let channel = at * 4u + l;
-        let from = channel - p.offset;
+        let within = channel - p.offset;
         if channel < p.offset {
-            new[l] = old[l];
-        } else if from < p.channels {
-            new[l] = vec4<f32>(src[pixel * p.src_c + from / 4u])[from % 4u];
+            joined[l] = old[l];
+        } else if within < p.channels {
+            joined[l] = vec4<f32>(src[pixel * p.src_c + within / 4u])[within % 4u];
         }
     }
-    dst[pixel * p.dst_c + at] = elem4(new);
+    dst[pixel * p.dst_c + at] = elem4(joined);
 }

@@ -238,6 +238,11 @@ impl Gpu {
         for scope in scopes.into_iter().rev() {
             first = pollster::block_on(scope.pop()).or(first);
         }
+        if first.is_some() {
+            // A device on its way out fails everything; the lost callback, which runs in a poll, tells so.
+            let _ = device.poll(wgpu::PollType::Poll);
+            self.check_lost()?;
+        }
         match first {
             None => Ok(made),
             Some(wgpu::Error::OutOfMemory { .. }) => Err(Error::OutOfMemory { bytes }),

@@ -1,0 +1,146 @@
+//! Every WGSL permutation that a plan can ask for, parsed and validated by naga without a GPU.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+use unet_wgpu::graph::*;
+use unet_wgpu::optimize::{Optimizations, optimize};
+use unet_wgpu::plan::{ConvKernel, DeviceProfile, Dispatch, Kernel, Plan, PlanOptions, Precision, SHADER_FILES};
+use unet_wgpu::{Shape, Tensor};
+use wgpu::naga;
+
+/// One graph with an operator behind the input for each entry, so that every lowering is reached.
+fn operators() -> Vec<(Graph, Shape)> {
+    let mut graphs = Vec::new();
+    let mut chain = |channels: usize, ops: &[Op]| {
+        let mut graph = Graph::new(channels);
+        let mut x = Graph::INPUT;
+        for (i, op) in ops.iter().enumerate() {
+            x = graph.push(&format!("op{i}"), op.clone(), &[x]).expect("a new name");
+        }
+        graphs.push((graph, Shape::new(1, channels, 33, 18)));
+    };
+    let weight = |o, i, k| Arc::new(Tensor::random(Shape::new(o, i, k, k), 1));
+    for kernel in [1, 3, 5, 7] {
+        for (stride, dilation) in [(1, 1), (2, 1), (1, 2)] {
+            for outs in [3, 32, 64] {
+                let conv = Conv { stride: [stride; 2], dilation: [dilation; 2], ..Conv::new(weight(outs, 8, kernel), None) };
+                for activation in [Activation::None, Activation::Relu, Activation::LeakyRelu(0.1), Activation::Sigmoid] {
+                    let conv = Conv { activation, ..conv.clone().same() };
+                    chain(8, &[conv.clone().into(), Pool::MAX_2X2.into()]);
+                    chain(8, &[conv.into()]);
+                }
+                chain(8, &[conv.into()]);
+            }
+        }
+    }
+    let mut one = |channels: usize, op: Op| chain(channels, &[op]);
+    one(16, Conv { groups: 4, ..Conv::new(weight(16, 4, 3), None) }.into());
+    one(6, Conv { groups: 3, ..Conv::new(weight(6, 2, 3), None) }.into());
+    one(17, Conv { groups: 17, ..Conv::new(weight(17, 1, 3), None) }.same().into());
+    for (kernel, stride) in [(2, 2), (3, 2), (4, 2), (3, 1)] {
+        one(8, ConvTranspose::new(weight(8, 20, kernel), None, stride).into());
+    }
+    for kind in [PoolKind::Max, PoolKind::Average, PoolKind::AverageWithPadding] {
+        one(5, Pool { kind, kernel: [3, 3], padding: [1; 4], ..Pool::MAX_2X2 }.into());
+    }
+    one(5, GlobalAveragePool.into());
+    one(5, BatchNorm::new(&[1.0; 5], &[0.0; 5], &[0.0; 5], &[1.0; 5], 1e-5).expect("five each").into());
+    for interpolation in [Interpolation::Nearest, Interpolation::Bilinear, Interpolation::BilinearAlignCorners] {
+        one(5, Resize { interpolation, scale: [2.0; 2] }.into());
+    }
+    for mode in [PadMode::Zero, PadMode::Edge, PadMode::Reflect] {
+        one(5, Pad { amount: PadAmount::Multiple(16), mode }.into());
+    }
+    one(5, Softmax.into());
+    one(5, Activation::Sigmoid.into());
+    let mut two = |ops: [Op; 2]| {
+        let mut graph = Graph::new(5);
+        let x = graph.push("first", ops[0].clone(), &[Graph::INPUT, Graph::INPUT]).expect("a new name");
+        graph.push("second", ops[1].clone(), &[x]).expect("a new name");
+        graphs.push((graph, Shape::new(2, 5, 20, 9)));
+    };
+    two([Concat.into(), Conv::new(weight(40, 10, 3), None).into()]);
+    two([Add::default().into(), Conv::new(weight(40, 5, 3), None).into()]);
+    two([Crop.into(), Activation::Relu.into()]);
+    graphs
+}
+
+/// The dispatches of all graphs under all choices, one for each distinct kernel.
+fn permutations() -> Vec<Dispatch> {
+    let mut seen: HashSet<Kernel> = HashSet::new();
+    let mut all = Vec::new();
+    for (graph, shape) in operators() {
+        for which in [Optimizations::default(), Optimizations::none()] {
+            let graph = optimize(&graph, shape, &which).expect("it optimises");
+            for precision in [Precision::F32, Precision::F16] {
+                for conv in [ConvKernel::Auto, ConvKernel::Direct, ConvKernel::Tiled] {
+                    for software in [false, true] {
+                        let device = DeviceProfile { software, ..Default::default() };
+                        let options = PlanOptions { precision, conv, ..Default::default() };
+                        let plan = Plan::new(&graph, shape, &device, &options).expect("it plans");
+                        all.extend(plan.dispatches.into_iter().filter(|d| seen.insert(d.kernel.clone())));
+                    }
+                }
+            }
+        }
+    }
+    all
+}
+
+#[test]
+fn every_permutation_is_valid_and_agrees_with_its_plan() {
+    let all = permutations();
+    let used: BTreeSet<_> = all.iter().map(|d| d.kernel.file).collect();
+    assert_eq!(used, SHADER_FILES.iter().copied().collect(), "every file is reached");
+    for dispatch in &all {
+        check(dispatch);
+    }
+    eprintln!("{} kernels of {} files validated", all.len(), used.len());
+}
+
+fn check(dispatch: &Dispatch) {
+    let name = format!("{} for {:?}", dispatch.kernel.file.name, dispatch.kernel.constants);
+    let text = dispatch.kernel.wgsl();
+    let module = naga::front::wgsl::parse_str(&text).unwrap_or_else(|e| panic!("{name}: {}", e.emit_to_string(&text)));
+    let capabilities = naga::valid::Capabilities::SHADER_FLOAT16;
+    let mut validator = naga::valid::Validator::new(naga::valid::ValidationFlags::all(), capabilities);
+    validator.validate(&module).unwrap_or_else(|e| panic!("{name}: {e:?}"));
+
+    let mut bound: HashMap<u32, bool> = HashMap::new();
+    let mut workgroup_memory = 0;
+    let mut layouter = naga::proc::Layouter::default();
+    layouter.update(module.to_ctx()).expect("the module was validated");
+    for (_, variable) in module.global_variables.iter() {
+        let kind = &module.types[variable.ty].inner;
+        match variable.space {
+            naga::AddressSpace::WorkGroup => workgroup_memory += layouter[variable.ty].size,
+            naga::AddressSpace::Uniform => {
+                let naga::TypeInner::Struct { members, .. } = kind else { panic!("{name}: params are a struct") };
+                let members: Vec<_> = members.iter().map(|m| (m.name.clone().expect("named"), m.offset)).collect();
+                let params: Vec<_> = dispatch.params.iter().zip(0..).map(|(p, i)| (p.0.to_string(), 4 * i)).collect();
+                assert_eq!(members, params, "{name}");
+            }
+            naga::AddressSpace::Storage { access } => {
+                let slot = variable.binding.as_ref().expect("storage is bound").binding;
+                bound.insert(slot, access.contains(naga::StorageAccess::STORE));
+            }
+            _ => {}
+        }
+    }
+    let planned: HashMap<u32, bool> = dispatch.bindings.iter().map(|b| (b.slot, b.written)).collect();
+    assert_eq!(bound, planned, "{name}: bindings and which of them are written");
+    assert!(bound.len() <= 8, "{name}: storage buffers");
+    assert_eq!(workgroup_memory, dispatch.workgroup_memory, "{name}: workgroup memory");
+    let lanes = module.entry_points[0].workgroup_size;
+    assert_eq!(lanes, [dispatch.kernel.constant("LANES"), 1, 1], "{name}");
+    assert!(lanes[0] <= 256, "{name}");
+}
+
+#[test]
+fn every_shader_tells_its_contract() {
+    for file in SHADER_FILES {
+        for part in ["// Grid:", "// Bindings:", "// Constants:", "// Loop budget:"] {
+            assert!(file.text.contains(part), "shaders/{}.wgsl has no line {part}", file.name);
+        }
+    }
+}
