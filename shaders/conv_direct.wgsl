@@ -21,6 +21,7 @@ struct Params {
     group_out: u32, // vec4s that one group makes
     out_c: u32,     // vec4s a pixel in dst
     weight_c: u32,  // out_c rounded up to whole blocks
+    weight_n: u32,  // vec4s between the weights of two pictures; 0 when all share them
     pad_y: u32,
     pad_x: u32,
 }
@@ -77,7 +78,7 @@ fn main(
     var inside: array<bool, PIXELS>;
     var base: array<u32, PIXELS>;
     var value: array<vec4<f32>, PIXELS>;
-    var w = c0;
+    var w = c0 + n * p.weight_n;
     for (var ky = 0u; ky < KERNEL_H; ky++) {
         for (var kx = 0u; kx < KERNEL_W; kx++) {
             for (var s = 0u; s < SOURCES; s++) { // unroll

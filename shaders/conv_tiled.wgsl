@@ -21,6 +21,7 @@ struct Params {
     in_c: u32,     // vec4s a pixel in both
     out_c: u32,    // vec4s a pixel in dst
     weight_c: u32, // out_c rounded up to whole blocks
+    weight_n: u32, // vec4s between the weights of two pictures; 0 when all share them
     pad_y: u32,
     pad_x: u32,
 }
@@ -108,7 +109,7 @@ fn main(
             let k = k0 + i / (TILE_C * 4u * TAPS);
             var value = elem4();
             if k < p.in_c {
-                value = weights[((tap * p.in_c + k) * 4u + in_lane) * p.weight_c + block + i % TILE_C];
+                value = weights[n * p.weight_n + ((tap * p.in_c + k) * 4u + in_lane) * p.weight_c + block + i % TILE_C];
             }
             taps[i] = value;
         }

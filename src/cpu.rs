@@ -28,7 +28,8 @@ impl Runner {
                 let later = |id: &&ValueId| {
                     **id != graph.output() && !graph.nodes()[i + 1..].iter().any(|n| n.inputs.contains(id))
                 };
-                let mut dead: Vec<_> = node.inputs.iter().chain(&node.outputs).filter(later).copied().collect();
+                let mut dead: Vec<_> =
+                    node.inputs.iter().chain(&node.outputs).filter(later).copied().collect();
                 dead.sort();
                 dead.dedup();
                 dead
@@ -55,7 +56,13 @@ impl Runner {
             let inputs: Vec<&Tensor> = node
                 .inputs
                 .iter()
-                .map(|&id| if id == Graph::INPUT { input } else { values[id.index()].as_ref().expect("made earlier") })
+                .map(|&id| {
+                    if id == Graph::INPUT {
+                        input
+                    } else {
+                        values[id.index()].as_ref().expect("made earlier")
+                    }
+                })
                 .collect();
             node.op.rules().cpu(&inputs, &mut outputs);
             for (&id, value) in node.outputs.iter().zip(outputs) {
@@ -73,7 +80,8 @@ impl Runner {
 /// A tensor in the smallest spare buffer that holds it, else in a new one. Its elements are not cleared.
 fn tensor(spare: &mut Vec<Vec<f32>>, shape: Shape) -> Tensor {
     let elements = shape.elements();
-    let fitting = (0..spare.len()).filter(|&i| spare[i].capacity() >= elements).min_by_key(|&i| spare[i].capacity());
+    let fitting =
+        (0..spare.len()).filter(|&i| spare[i].capacity() >= elements).min_by_key(|&i| spare[i].capacity());
     let mut data = fitting.map(|i| spare.swap_remove(i)).unwrap_or_default();
     data.resize(elements, 0.0);
     Tensor::new(shape, data).expect("the length was just set")

@@ -78,6 +78,9 @@ pub enum Error {
         /// The system's reason.
         source: std::io::Error,
     },
+    /// A request contradicts itself, or cannot be met on this machine.
+    #[error("{0}")]
+    Usage(String),
     /// A file is not a picture (or array) that can be read.
     #[error("{}: {message}", path.display())]
     Picture {

@@ -1,4 +1,37 @@
-//! Run trained U-Nets on any GPU with hand-written WGSL.
+//! Run trained U-Nets on any GPU with hand-written WGSL, inside a program that may already own a `wgpu` device.
+//!
+//! A [`Model`] is a network with its weights and its recipe. A [`Session`] is a model made ready for one input shape
+//! on one [`Device`]; everything it needs is allocated when it is built, and a run only writes, dispatches and reads.
+//!
+//! ```no_run
+//! use unet_wgpu::{AdapterChoice, Device, Gpu, Model, Session, Shape, Tensor};
+//!
+//! # fn main() -> unet_wgpu::Result<()> {
+//! let model = Model::open("models/denoise.safetensors")?;
+//! let shape = Shape::new(1, 3, 256, 384); // batch, channels, height, width
+//! let device = Device::Gpu(Gpu::open(&AdapterChoice::Hardware)?);
+//! let session = Session::new(&model, shape, device)?;
+//! let result: Tensor = session.run(&Tensor::zeros(shape))?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A program with its own device hands it over with [`Gpu::from_wgpu`] and records the network into its own encoder
+//! with [`Session::encode`]; see `examples/embed.rs`.
+//!
+//! # The way through
+//! file → [`Model`] ([`graph`], [`unet`], [`recipe`]) → [`optimize`] → [`plan`] → [`gpu`] or [`cpu`], and
+//! [`image`] from pictures to tensors and back. `ARCHITECTURE.md` tells why.
+//!
+//! # Promises
+//! - No public function panics on bad input: not on weights, pictures, shapes, or a lost device.
+//! - Limits and memory are checked before anything is allocated; a session allocates nothing after it was built.
+//! - A host's device keeps its own error handler and lost callback.
+//! - On one device the same input gives the same bits. Between devices results differ by rounding.
+//!
+//! # Features
+//! `cli` (default): the `unet` binary; brings `cpu` and `image`. `cpu`: the CPU executor, which is the reference and the
+//! path without a GPU. `image`: pictures. With none of them the library is the GPU path alone.
 
 pub mod gpu;
 pub mod graph;

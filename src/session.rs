@@ -2,9 +2,9 @@
 
 use crate::error::{Error, Result};
 use crate::gpu::{Executor, Gpu, LayerTime, Wait};
-use crate::graph::ValueId;
 #[cfg(feature = "cpu")]
 use crate::graph::Graph;
+use crate::graph::ValueId;
 use crate::model::Model;
 use crate::optimize::{Optimizations, optimize};
 use crate::plan::{ConvKernel, Plan, PlanOptions, Precision};
@@ -63,7 +63,10 @@ pub struct Session {
 #[derive(Debug)]
 enum Engine {
     #[cfg(feature = "cpu")]
-    Cpu { graph: Graph, runner: std::sync::Mutex<crate::cpu::Runner> },
+    Cpu {
+        graph: Graph,
+        runner: std::sync::Mutex<crate::cpu::Runner>,
+    },
     Gpu(Box<Executor>),
 }
 
@@ -81,14 +84,22 @@ impl Session {
     /// # Errors
     /// [`Error::Shape`] when the input does not suit the model, [`Error::LimitExceeded`] before anything is
     /// allocated, [`Error::OutOfMemory`] while allocating, [`Error::MissingFeature`] for f16 where it is absent.
-    pub fn with_options(model: &Model, input: Shape, device: Device, options: &SessionOptions) -> Result<Session> {
+    pub fn with_options(
+        model: &Model,
+        input: Shape,
+        device: Device,
+        options: &SessionOptions,
+    ) -> Result<Session> {
         let graph = optimize(&model.graph, input, &options.optimizations)?;
         let output = graph.output_shape(input)?;
         let engine = match device {
             #[cfg(feature = "cpu")]
             Device::Cpu => {
                 if options.precision == Precision::F16 {
-                    return Err(Error::MissingFeature { adapter: "the CPU path".into(), feature: "f16 storage" });
+                    return Err(Error::MissingFeature {
+                        adapter: "the CPU path".into(),
+                        feature: "f16 storage",
+                    });
                 }
                 Engine::Cpu { runner: crate::cpu::Runner::new(&graph, input)?.into(), graph }
             }

@@ -38,7 +38,8 @@ impl Shape {
         if [self.n, self.c, self.h, self.w].contains(&0) {
             return Err(Error::shape(what, "extents of at least 1", self));
         }
-        if self.elements() > isize::MAX as usize / 8 || [self.n, self.c, self.h, self.w].iter().any(|&e| e > 1 << 30)
+        if self.elements() > isize::MAX as usize / 8
+            || [self.n, self.c, self.h, self.w].iter().any(|&e| e > 1 << 30)
         {
             return Err(Error::shape(what, "fewer than 2^60 elements", self));
         }

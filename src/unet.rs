@@ -6,8 +6,8 @@
 
 use crate::error::{Error, Result};
 use crate::graph::{
-    Activation, Add, BatchNorm, Concat, Conv, ConvTranspose, Crop, GlobalAveragePool, Graph, Interpolation, Pad,
-    PadAmount, PadMode, Pool, Resize, Softmax, ValueId,
+    Activation, Add, BatchNorm, Concat, Conv, ConvTranspose, Crop, GlobalAveragePool, Graph, Interpolation,
+    Pad, PadAmount, PadMode, Pool, Resize, Softmax, ValueId,
 };
 use crate::tensor::{Random, Shape, Tensor};
 use serde::{Deserialize, Serialize};
@@ -213,13 +213,21 @@ impl UnetConfig {
             return refuse("widths", "1 to 65536 channels", bad.to_string());
         }
         if !self.decoder.is_empty() && self.decoder.len() != depth {
-            return refuse("decoder", &format!("{depth} levels, as the encoder (or none)"), self.decoder.len().to_string());
+            return refuse(
+                "decoder",
+                &format!("{depth} levels, as the encoder (or none)"),
+                self.decoder.len().to_string(),
+            );
         }
         if let Some(up) = self.up.as_ref().filter(|up| up.len() != self.decoder.len()) {
             return refuse("up", "one width a decoder level", up.len().to_string());
         }
         if self.residual && (self.in_channels != self.out_channels || self.decoder.is_empty()) {
-            return refuse("residual", "as many channels out as in, and a decoder", self.out_channels.to_string());
+            return refuse(
+                "residual",
+                "as many channels out as in, and a decoder",
+                self.out_channels.to_string(),
+            );
         }
         Ok(())
     }

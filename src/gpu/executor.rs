@@ -86,7 +86,8 @@ impl Executor {
     /// Allocates everything that the plan needs and uploads the weights.
     pub(crate) fn new(gpu: &Gpu, plan: Plan) -> Result<Executor> {
         gpu.check_precision(plan.precision)?;
-        let pipelines = plan.dispatches.iter().map(|d| gpu.pipeline(&d.kernel)).collect::<Result<Vec<_>>>()?;
+        let pipelines =
+            plan.dispatches.iter().map(|d| gpu.pipeline(&d.kernel)).collect::<Result<Vec<_>>>()?;
         gpu.guarded("the session's buffers", plan.memory_bytes(), || {
             Executor::build(gpu.clone(), plan, pipelines)
         })
@@ -106,7 +107,8 @@ impl Executor {
         let all = |sizes: &[u64], label: &str, usage, mapped| {
             sizes.iter().map(|&size| buffer(label, size, usage, mapped)).collect::<Vec<_>>()
         };
-        let activations = all(&plan.activations, "activations", Use::STORAGE | Use::COPY_SRC | Use::COPY_DST, false);
+        let activations =
+            all(&plan.activations, "activations", Use::STORAGE | Use::COPY_SRC | Use::COPY_DST, false);
         let weights = all(&plan.weights, "weights", Use::STORAGE, true);
         for (i, weights) in weights.iter().enumerate() {
             // A buffer that could not be made has no mapping; the error scope around this call reports it.
@@ -165,7 +167,11 @@ impl Executor {
     fn bind_group(&self, i: usize, input: &wgpu::Buffer, output: &wgpu::Buffer) -> wgpu::BindGroup {
         let dispatch = &self.plan.dispatches[i];
         let range = |buffer, offset, bytes| {
-            wgpu::BindingResource::Buffer(wgpu::BufferBinding { buffer, offset, size: std::num::NonZero::new(bytes) })
+            wgpu::BindingResource::Buffer(wgpu::BufferBinding {
+                buffer,
+                offset,
+                size: std::num::NonZero::new(bytes),
+            })
         };
         let params_bytes = (dispatch.params.len() * 4).next_multiple_of(16) as u64;
         let mut entries = vec![wgpu::BindGroupEntry {
@@ -211,11 +217,16 @@ impl Executor {
         input: &wgpu::Buffer,
         output: &wgpu::Buffer,
     ) -> Result<()> {
-        for (buffer, shape, name) in [(input, self.plan.input, "input"), (output, self.plan.output, "output")] {
+        for (buffer, shape, name) in [(input, self.plan.input, "input"), (output, self.plan.output, "output")]
+        {
             let storage = buffer.usage().contains(wgpu::BufferUsages::STORAGE);
             if !storage || buffer.size() < nchw_bytes(shape) {
                 let expected = format!("a storage buffer of at least {} bytes", nchw_bytes(shape));
-                return Err(Error::shape(format!("{name} buffer"), expected, format!("{} bytes", buffer.size())));
+                return Err(Error::shape(
+                    format!("{name} buffer"),
+                    expected,
+                    format!("{} bytes", buffer.size()),
+                ));
             }
         }
         let mut bound = lock(&self.bound);
@@ -223,7 +234,8 @@ impl Executor {
         let at = match known {
             Some(at) => at,
             None => {
-                let ends = |d: &Dispatch| d.bindings.iter().any(|b| matches!(b.store, Store::Input | Store::Output));
+                let ends =
+                    |d: &Dispatch| d.bindings.iter().any(|b| matches!(b.store, Store::Input | Store::Output));
                 let touched = (0..self.groups.len()).filter(|&i| ends(&self.plan.dispatches[i]));
                 let groups = self.gpu.guarded("a bind group with the host's buffers", 0, || {
                     touched.map(|i| (i, self.bind_group(i, input, output))).collect()
@@ -248,8 +260,14 @@ impl Executor {
             self.settle(&mut transfer, wait).await?;
             transfer.download.unmap();
         }
-        let mapped = |e: wgpu::MapRangeError| Error::DeviceLost(format!("the transfer buffer is not mapped: {e}"));
-        transfer.upload.slice(..).get_mapped_range_mut().map_err(mapped)?.copy_from_slice(bytemuck::cast_slice(input.data()));
+        let mapped =
+            |e: wgpu::MapRangeError| Error::DeviceLost(format!("the transfer buffer is not mapped: {e}"));
+        transfer
+            .upload
+            .slice(..)
+            .get_mapped_range_mut()
+            .map_err(mapped)?
+            .copy_from_slice(bytemuck::cast_slice(input.data()));
         transfer.upload.unmap();
         let device = self.gpu.device();
         let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
@@ -303,7 +321,9 @@ impl Executor {
 
     /// Times each dispatch in a pass of its own, on whatever input was last uploaded.
     pub(crate) fn layer_times(&self, limit: Duration) -> Result<Vec<LayerTime>> {
-        if !self.gpu.report().timestamps || !self.gpu.device().features().contains(wgpu::Features::TIMESTAMP_QUERY) {
+        if !self.gpu.report().timestamps
+            || !self.gpu.device().features().contains(wgpu::Features::TIMESTAMP_QUERY)
+        {
             let adapter = self.gpu.report().name.clone();
             return Err(Error::MissingFeature { adapter, feature: "timestamp queries" });
         }
@@ -312,7 +332,12 @@ impl Executor {
         let (count, bytes) = (2 * self.groups.len() as u32, 16 * self.groups.len() as u64);
         let buffer = |usage| {
             let label = Some("timestamps");
-            self.gpu.count(device.create_buffer(&wgpu::BufferDescriptor { label, size: bytes, usage, mapped_at_creation: false }))
+            self.gpu.count(device.create_buffer(&wgpu::BufferDescriptor {
+                label,
+                size: bytes,
+                usage,
+                mapped_at_creation: false,
+            }))
         };
         let (resolved, read) = (
             buffer(wgpu::BufferUsages::QUERY_RESOLVE | wgpu::BufferUsages::COPY_SRC),
@@ -327,7 +352,8 @@ impl Executor {
                 beginning_of_pass_write_index: Some(2 * i as u32),
                 end_of_pass_write_index: Some(2 * i as u32 + 1),
             });
-            let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor { label: None, timestamp_writes });
+            let mut pass =
+                encoder.begin_compute_pass(&wgpu::ComputePassDescriptor { label: None, timestamp_writes });
             self.dispatch(&mut pass, i, group);
         }
         encoder.resolve_query_set(&queries, 0..count, &resolved, 0);
@@ -352,14 +378,24 @@ impl Executor {
         let usage = wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::MAP_READ;
         let label = Some("value");
         let read = self.gpu.guarded("a readback buffer", bytes, || {
-            self.gpu.count(device.create_buffer(&wgpu::BufferDescriptor { label, size: bytes, usage, mapped_at_creation: false }))
+            self.gpu.count(device.create_buffer(&wgpu::BufferDescriptor {
+                label,
+                size: bytes,
+                usage,
+                mapped_at_creation: false,
+            }))
         })?;
         let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
         encoder.copy_buffer_to_buffer(&self.activations[buffer], offset, &read, 0, bytes);
         Ok(self.plan.decode(id, &self.submit_and_read(encoder, &read, limit)?))
     }
 
-    fn submit_and_read(&self, encoder: wgpu::CommandEncoder, read: &wgpu::Buffer, limit: Duration) -> Result<Vec<u8>> {
+    fn submit_and_read(
+        &self,
+        encoder: wgpu::CommandEncoder,
+        read: &wgpu::Buffer,
+        limit: Duration,
+    ) -> Result<Vec<u8>> {
         let submission = self.gpu.queue().submit([encoder.finish()]);
         let mapped = map(read, wgpu::MapMode::Read);
         self.poll(Some(submission), limit)?;

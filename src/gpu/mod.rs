@@ -149,7 +149,8 @@ impl Gpu {
         };
         let Some(report) = chosen else {
             let names: Vec<String> = reports.iter().map(|r| format!("{} {}", r.index, r.name)).collect();
-            let found = if names.is_empty() { "none found".into() } else { format!("found {}", names.join(", ")) };
+            let found =
+                if names.is_empty() { "none found".into() } else { format!("found {}", names.join(", ")) };
             return Err(Error::NoAdapter(match choice {
                 AdapterChoice::Hardware => format!("no hardware GPU, {found}"),
                 AdapterChoice::Any => found,
@@ -187,7 +188,12 @@ impl Gpu {
         Gpu::new(device, queue, report, Arc::default())
     }
 
-    fn new(device: wgpu::Device, queue: wgpu::Queue, report: AdapterReport, lost: Arc<Mutex<Option<String>>>) -> Gpu {
+    fn new(
+        device: wgpu::Device,
+        queue: wgpu::Queue,
+        report: AdapterReport,
+        lost: Arc<Mutex<Option<String>>>,
+    ) -> Gpu {
         let (pipelines, created) = Default::default();
         Gpu(Arc::new(Inner { device, queue, report, lost, pipelines, created }))
     }
@@ -230,8 +236,9 @@ impl Gpu {
     fn guarded<T>(&self, what: &str, bytes: u64, make: impl FnOnce() -> T) -> Result<T> {
         self.check_lost()?;
         let device = &self.0.device;
-        let scopes = [wgpu::ErrorFilter::OutOfMemory, wgpu::ErrorFilter::Validation, wgpu::ErrorFilter::Internal]
-            .map(|filter| device.push_error_scope(filter));
+        let scopes =
+            [wgpu::ErrorFilter::OutOfMemory, wgpu::ErrorFilter::Validation, wgpu::ErrorFilter::Internal]
+                .map(|filter| device.push_error_scope(filter));
         let made = make();
         let mut first = None;
         // Scopes are a stack: the last pushed is popped first.
@@ -258,7 +265,10 @@ impl Gpu {
     }
 
     /// The pipeline of a kernel, made once a device.
-    #[allow(unsafe_code, reason = "run-time checks cost the inner loops dearly and the plan already proves them")]
+    #[allow(
+        unsafe_code,
+        reason = "run-time checks cost the inner loops dearly and the plan already proves them"
+    )]
     fn pipeline(&self, kernel: &Kernel) -> Result<wgpu::ComputePipeline> {
         if let Some(pipeline) = lock(&self.0.pipelines).get(kernel) {
             return Ok(pipeline.clone());
@@ -271,8 +281,9 @@ impl Gpu {
             // returns (or reads at place 0) unless its output and its window lie inside the extents that the plan
             // put into the params and from which it sized the bindings. Loops run to params or constants that the
             // plan bounds by LOOP_BUDGET. Workgroup arrays are written before the barrier in front of each read.
-            let module =
-                unsafe { device.create_shader_module_trusted(descriptor, wgpu::ShaderRuntimeChecks::unchecked()) };
+            let module = unsafe {
+                device.create_shader_module_trusted(descriptor, wgpu::ShaderRuntimeChecks::unchecked())
+            };
             self.count(device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
                 label: Some(kernel.file.name),
                 layout: None,

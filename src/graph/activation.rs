@@ -28,8 +28,20 @@ impl Activation {
     pub fn of(self, x: f32) -> f32 {
         match self {
             Activation::None => x,
-            Activation::Relu => if x < 0.0 { 0.0 } else { x },
-            Activation::LeakyRelu(slope) => if x < 0.0 { slope * x } else { x },
+            Activation::Relu => {
+                if x < 0.0 {
+                    0.0
+                } else {
+                    x
+                }
+            }
+            Activation::LeakyRelu(slope) => {
+                if x < 0.0 {
+                    slope * x
+                } else {
+                    x
+                }
+            }
             Activation::Sigmoid => 1.0 / (1.0 + (-x).exp()),
         }
     }
@@ -40,7 +52,9 @@ impl Activation {
         match self {
             Activation::None => {}
             Activation::Relu => values.iter_mut().for_each(|v| *v = if *v < 0.0 { 0.0 } else { *v }),
-            Activation::LeakyRelu(slope) => values.iter_mut().for_each(|v| *v = if *v < 0.0 { slope * *v } else { *v }),
+            Activation::LeakyRelu(slope) => {
+                values.iter_mut().for_each(|v| *v = if *v < 0.0 { slope * *v } else { *v })
+            }
             Activation::Sigmoid => values.iter_mut().for_each(|v| *v = self.of(*v)),
         }
     }

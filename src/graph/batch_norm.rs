@@ -25,8 +25,10 @@ impl BatchNorm {
         if [beta.len(), mean.len(), var.len()].iter().any(|&l| l != gamma.len()) {
             return Err(Error::shape("batch_norm", format!("four vectors of {}", gamma.len()), "others"));
         }
-        let scale: Vec<f64> = gamma.iter().zip(var).map(|(&g, &v)| f64::from(g) / (f64::from(v) + eps).sqrt()).collect();
-        let shift = beta.iter().zip(mean).zip(&scale).map(|((&b, &m), s)| (f64::from(b) - f64::from(m) * s) as f32);
+        let scale: Vec<f64> =
+            gamma.iter().zip(var).map(|(&g, &v)| f64::from(g) / (f64::from(v) + eps).sqrt()).collect();
+        let shift =
+            beta.iter().zip(mean).zip(&scale).map(|((&b, &m), s)| (f64::from(b) - f64::from(m) * s) as f32);
         Ok(BatchNorm {
             shift: shift.collect(),
             scale: scale.iter().map(|&s| s as f32).collect(),

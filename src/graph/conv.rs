@@ -6,7 +6,8 @@ use crate::error::{Error, Result};
 use crate::tensor::{Shape, Tensor};
 use std::sync::Arc;
 
-/// 2-D convolution (cross-correlation, as every framework has it) over the channel concatenation of its inputs.
+/// 2-D convolution (cross-correlation, as every framework has it) over its input, or over the channel concatenation
+/// of two when there is one group.
 #[derive(Debug, Clone)]
 pub struct Conv {
     /// Weights `(out, in / groups, kernel height, kernel width)`.
@@ -45,7 +46,8 @@ impl Conv {
     /// The same with zero padding that keeps height and width at stride 1 (odd kernels).
     pub fn same(mut self) -> Conv {
         let [h, w] = self.kernel().map(|k| k / 2);
-        self.padding = [h * self.dilation[0], w * self.dilation[1], h * self.dilation[0], w * self.dilation[1]];
+        self.padding =
+            [h * self.dilation[0], w * self.dilation[1], h * self.dilation[0], w * self.dilation[1]];
         self
     }
 
@@ -73,9 +75,17 @@ impl Operator for Conv {
 
     fn infer(&self, inputs: &[Shape]) -> Result<Vec<Shape>> {
         let x = concat::joined(inputs)?;
+        // What the kernels can read side by side; with groups, a group could begin in one tensor and end in the next.
+        if inputs.len() > 2 || (inputs.len() == 2 && self.groups > 1) {
+            return Err(Error::shape("inputs", "one tensor, or two and one group", inputs.len()));
+        }
         let weight = self.weight.shape();
         if self.groups == 0 || weight.n % self.groups != 0 {
-            return Err(Error::shape("groups", format!("a divisor of {} output channels", weight.n), self.groups));
+            return Err(Error::shape(
+                "groups",
+                format!("a divisor of {} output channels", weight.n),
+                self.groups,
+            ));
         }
         if x.c != weight.c * self.groups {
             return Err(Error::shape("input", format!("{} channels", weight.c * self.groups), x.c));
@@ -169,7 +179,9 @@ mod cpu {
                 }
             }
         }
-        tasks.into_par_iter().for_each_init(Scratch::default, |scratch, task| scratch.run(conv, inputs, task, to.w));
+        tasks
+            .into_par_iter()
+            .for_each_init(Scratch::default, |scratch, task| scratch.run(conv, inputs, task, to.w));
     }
 
     #[derive(Default)]
@@ -217,7 +229,13 @@ mod cpu {
     }
 
     /// The im2col rows of one input channel: for each tap, the pixels it meets as the window slides.
-    fn gather(conv: &Conv, (x, [h, w]): (&[f32], [usize; 2]), rows: &Range<usize>, width: usize, to: &mut [f32]) {
+    fn gather(
+        conv: &Conv,
+        (x, [h, w]): (&[f32], [usize; 2]),
+        rows: &Range<usize>,
+        width: usize,
+        to: &mut [f32],
+    ) {
         let [_, kw] = conv.kernel();
         for (tap, to) in to.chunks_mut(rows.len() * width).enumerate() {
             let (ky, kx) = (tap / kw * conv.dilation[0], tap % kw * conv.dilation[1]);

@@ -60,7 +60,11 @@ impl Operator for ConvTranspose {
             return Err(Error::shape("input", format!("{} channels", weight.n), x.c));
         }
         if self.groups == 0 || weight.n % self.groups != 0 {
-            return Err(Error::shape("groups", format!("a divisor of {} input channels", weight.n), self.groups));
+            return Err(Error::shape(
+                "groups",
+                format!("a divisor of {} input channels", weight.n),
+                self.groups,
+            ));
         }
         if let Some(bias) = self.bias.as_ref().filter(|bias| bias.len() != self.out_channels()) {
             return Err(Error::shape("bias", self.out_channels(), bias.len()));
@@ -70,7 +74,11 @@ impl Operator for ConvTranspose {
             let (stride, extra) = (self.stride[axis], self.output_padding[axis]);
             if stride == 0 || kernel[axis] < stride || extra >= stride.max(1) {
                 let expected = "1 <= stride <= kernel and output padding < stride";
-                return Err(Error::shape("conv_transpose", expected, format!("{stride}, {}, {extra}", kernel[axis])));
+                return Err(Error::shape(
+                    "conv_transpose",
+                    expected,
+                    format!("{stride}, {}, {extra}", kernel[axis]),
+                ));
             }
             let full = (size - 1) * stride + kernel[axis] + extra;
             full.checked_sub(cut).ok_or_else(|| Error::shape("padding", format!("at most {full}"), cut))
@@ -106,7 +114,8 @@ impl Operator for ConvTranspose {
         let (from, to, weight) = (inputs[0].shape(), outputs[0].shape(), self.weight.shape());
         let (taps, pixels, ins) = (weight.h * weight.w, from.pixels(), from.c / self.groups);
         // Runs of channels that keep the product near a megabyte and never cross a group.
-        let wanted = (256 * 1024 / (taps * pixels)).clamp(1, weight.c.div_ceil(2 * rayon::current_num_threads()).max(1));
+        let wanted = (256 * 1024 / (taps * pixels))
+            .clamp(1, weight.c.div_ceil(2 * rayon::current_num_threads()).max(1));
         let run = (1..=wanted).rev().find(|r| weight.c % r == 0).unwrap_or(1);
         let planes = outputs[0].data_mut().par_chunks_mut(run * to.pixels()).enumerate();
         planes.for_each_init(Vec::new, |product, (i, planes)| {
@@ -115,11 +124,16 @@ impl Operator for ConvTranspose {
             product.resize(run * taps * pixels, 0.0);
             multiply(
                 [run * taps, pixels, ins],
-                Matrix::columns(&self.weight.data()[(group * ins * weight.c + within) * taps..], weight.c * taps),
+                Matrix::columns(
+                    &self.weight.data()[(group * ins * weight.c + within) * taps..],
+                    weight.c * taps,
+                ),
                 Matrix::rows(&inputs[0].data()[(n * from.c + group * ins) * pixels..], pixels),
                 product,
             );
-            for (c, (y, product)) in planes.chunks_mut(to.pixels()).zip(product.chunks(taps * pixels)).enumerate() {
+            for (c, (y, product)) in
+                planes.chunks_mut(to.pixels()).zip(product.chunks(taps * pixels)).enumerate()
+            {
                 y.fill(self.bias.as_ref().map_or(0.0, |b| b[first + c]));
                 for (tap, product) in product.chunks(pixels).enumerate() {
                     self.scatter(tap, product, from, y, to);

@@ -20,12 +20,17 @@ impl<'a> Matrix<'a> {
     }
 
     fn check(&self, rows: usize, columns: usize) {
-        assert!(rows > 0 && columns > 0 && self.data.len() > (rows - 1) * self.row + (columns - 1) * self.column);
+        assert!(
+            rows > 0 && columns > 0 && self.data.len() > (rows - 1) * self.row + (columns - 1) * self.column
+        );
     }
 }
 
 /// `out = a * b`, where `a` is `m x k`, `b` is `k x n` and `out` is `m x n` in rows. On the calling thread.
-#[allow(unsafe_code, reason = "the gemm crate takes raw pointers; the lengths are checked just above the call")]
+#[allow(
+    unsafe_code,
+    reason = "the gemm crate takes raw pointers; the lengths are checked just above the call"
+)]
 pub(crate) fn multiply([m, n, k]: [usize; 3], a: Matrix<'_>, b: Matrix<'_>, out: &mut [f32]) {
     a.check(m, k);
     b.check(k, n);

@@ -173,7 +173,12 @@ impl Graph {
             return Err(Error::Model(format!("{name} reads value {}, which does not exist yet", id.0)));
         }
         let output = self.add_value(name);
-        self.nodes.push(Node { name: name.into(), op: op.into(), inputs: inputs.to_vec(), outputs: vec![output] });
+        self.nodes.push(Node {
+            name: name.into(),
+            op: op.into(),
+            inputs: inputs.to_vec(),
+            outputs: vec![output],
+        });
         self.output = output;
         Ok(output)
     }
@@ -240,7 +245,8 @@ impl Graph {
 
     /// How many nodes read a value; the network's output counts as one more.
     pub(crate) fn uses(&self, id: ValueId) -> usize {
-        self.nodes.iter().flat_map(|n| &n.inputs).filter(|&&i| i == id).count() + usize::from(self.output == id)
+        self.nodes.iter().flat_map(|n| &n.inputs).filter(|&&i| i == id).count()
+            + usize::from(self.output == id)
     }
 
     /// The node that makes a value.
@@ -255,7 +261,11 @@ impl Graph {
         let mut fields = vec![(1.0_f64, 1.0_f64); self.names.len()];
         for node in &self.nodes {
             let reach = node.op.rules().reach()?;
-            let widest = node.inputs.iter().map(|id| fields[id.0]).fold((1.0_f64, 0.0_f64), |a, b| (a.0.max(b.0), a.1.max(b.1)));
+            let widest = node
+                .inputs
+                .iter()
+                .map(|id| fields[id.0])
+                .fold((1.0_f64, 0.0_f64), |a, b| (a.0.max(b.0), a.1.max(b.1)));
             let seen = widest.0 + (reach.extent - 1) as f64 * widest.1;
             for id in &node.outputs {
                 fields[id.0] = (seen, widest.1 * reach.step);
@@ -299,7 +309,13 @@ pub(crate) fn two(inputs: &[Shape]) -> Result<(Shape, Shape)> {
 }
 
 /// Output extent of a sliding window: `floor((size + pad - effective) / stride) + 1`, or `ceil`.
-pub(crate) fn windows(size: usize, padding: usize, effective: usize, stride: usize, ceil: bool) -> Result<usize> {
+pub(crate) fn windows(
+    size: usize,
+    padding: usize,
+    effective: usize,
+    stride: usize,
+    ceil: bool,
+) -> Result<usize> {
     let padded = size + padding;
     if stride == 0 || effective == 0 || padded < effective {
         return Err(Error::shape("window", format!("at least {effective} pixels"), padded));

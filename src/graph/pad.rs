@@ -107,7 +107,11 @@ impl Operator for Crop {
     fn infer(&self, inputs: &[Shape]) -> Result<Vec<Shape>> {
         let (x, like) = two(inputs)?;
         if like.h > x.h || like.w > x.w {
-            return Err(Error::shape("crop", format!("at most {}x{}", x.h, x.w), format!("{}x{}", like.h, like.w)));
+            return Err(Error::shape(
+                "crop",
+                format!("at most {}x{}", x.h, x.w),
+                format!("{}x{}", like.h, like.w),
+            ));
         }
         Ok(vec![Shape { h: like.h, w: like.w, ..x }])
     }

@@ -7,8 +7,8 @@ use crate::model::Model;
 use crate::recipe::Recipe;
 use crate::tensor::{Shape, Tensor};
 use crate::unet::{UnetConfig, Weights};
-use ::safetensors::tensor::{SafeTensors, TensorView};
 use ::safetensors::Dtype;
+use ::safetensors::tensor::{SafeTensors, TensorView};
 use serde::de::DeserializeOwned;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -34,14 +34,17 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Model> {
     let graph = config.build(&mut weights)?;
     if let Some(extra) = weights.tensors.keys().next() {
         let count = weights.tensors.len();
-        return Err(Error::Model(format!("extra tensor {extra} ({count} in all) has no place in the architecture")));
+        return Err(Error::Model(format!(
+            "extra tensor {extra} ({count} in all) has no place in the architecture"
+        )));
     }
     Ok(Model { graph, config: Some(config), recipe })
 }
 
 fn json<T: DeserializeOwned>(metadata: &HashMap<String, String>, key: &str) -> Result<Option<T>> {
     let parse = |text: &String| {
-        serde_json::from_str(text).map_err(|e| Error::Model(format!("the metadata entry {key} is not valid: {e}")))
+        serde_json::from_str(text)
+            .map_err(|e| Error::Model(format!("the metadata entry {key} is not valid: {e}")))
     };
     metadata.get(key).map(parse).transpose()
 }
@@ -87,10 +90,16 @@ fn numbers(name: &str, view: &TensorView<'_>) -> Result<Vec<f32>> {
     let bytes = view.data();
     Ok(match view.dtype() {
         Dtype::F32 => bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect(),
-        Dtype::F16 => bytes.chunks_exact(2).map(|b| half::f16::from_le_bytes([b[0], b[1]]).to_f32()).collect(),
-        Dtype::BF16 => bytes.chunks_exact(2).map(|b| half::bf16::from_le_bytes([b[0], b[1]]).to_f32()).collect(),
+        Dtype::F16 => {
+            bytes.chunks_exact(2).map(|b| half::f16::from_le_bytes([b[0], b[1]]).to_f32()).collect()
+        }
+        Dtype::BF16 => {
+            bytes.chunks_exact(2).map(|b| half::bf16::from_le_bytes([b[0], b[1]]).to_f32()).collect()
+        }
         other => {
-            return Err(Error::Model(format!("tensor {name} has dtype {other:?}; expected F32, F16 or BF16")));
+            return Err(Error::Model(format!(
+                "tensor {name} has dtype {other:?}; expected F32, F16 or BF16"
+            )));
         }
     })
 }

@@ -68,13 +68,16 @@ pub(super) fn infer(shapes: &Shapes<'_>) -> Result<(UnetConfig, HashMap<String, 
     };
     rename(if decoder.is_empty() { "classifier".into() } else { "output".into() }, head);
     let encoders = encoder.iter().enumerate().map(|(i, &n)| (format!("enc{}", i + 1), Stage::Encoder(n)));
-    let decoders = decoder.iter().enumerate().map(|(i, &n)| (format!("dec{}", decoder.len() - i), Stage::Decoder(n)));
+    let decoders =
+        decoder.iter().enumerate().map(|(i, &n)| (format!("dec{}", decoder.len() - i), Stage::Decoder(n)));
     let stages = encoders.chain([("bottleneck".to_string(), Stage::Bottleneck)]).chain(decoders);
     let mut ups = Vec::new();
     for (ours, stage) in stages {
         let level = &levels[&stage];
         if level.convs.len() != 2 || (config.norm == Norm::Batch && level.norms.len() != 2) {
-            return Err(unknown(&format!("{stage:?} does not hold two convolutions, each with its norm or none")));
+            return Err(unknown(&format!(
+                "{stage:?} does not hold two convolutions, each with its norm or none"
+            )));
         }
         for (i, conv) in level.convs.iter().enumerate() {
             rename(format!("{ours}.conv{}", i + 1), conv);
@@ -108,14 +111,17 @@ fn unknown(what: &str) -> Error {
 /// Sorts modules into levels.
 fn group<'a>(shapes: &Shapes<'a>) -> Result<BTreeMap<Stage, Level<'a>>> {
     let mut modules: Vec<&'a str> = shapes.keys().filter_map(|name| name.strip_suffix(".weight")).collect();
-    modules.sort_by_cached_key(|name| natural(name).into_iter().map(|(w, n)| (w.to_string(), n)).collect::<Vec<_>>());
+    modules.sort_by_cached_key(|name| {
+        natural(name).into_iter().map(|(w, n)| (w.to_string(), n)).collect::<Vec<_>>()
+    });
     let mut levels: BTreeMap<Stage, Level<'a>> = BTreeMap::new();
     for module in modules {
         let shape = shapes[format!("{module}.weight").as_str()];
         let stage = stage(module).ok_or_else(|| unknown(&format!("what is {module}?")))?;
         let level = levels.entry(stage).or_default();
         let is_norm = shape.len() == 1;
-        let is_up = matches!(stage, Stage::Decoder(_)) && shape.len() == 4 && (shape[2] == 2 || names_up(module));
+        let is_up =
+            matches!(stage, Stage::Decoder(_)) && shape.len() == 4 && (shape[2] == 2 || names_up(module));
         if is_norm {
             level.norms.push(module);
         } else if is_up && level.up.is_none() {
@@ -143,7 +149,9 @@ fn stage(module: &str) -> Option<Stage> {
     match first.trim_end_matches(|c: char| c.is_ascii_digit() || c == '_') {
         word if word.starts_with("enc") || word.starts_with("down") => Some(Stage::Encoder(number?)),
         word if word.starts_with("dec") || word.starts_with("up") => Some(Stage::Decoder(number?)),
-        word if ["bott", "mid", "cent", "bridge"].iter().any(|w| word.starts_with(w)) => Some(Stage::Bottleneck),
+        word if ["bott", "mid", "cent", "bridge"].iter().any(|w| word.starts_with(w)) => {
+            Some(Stage::Bottleneck)
+        }
         word if ["out", "final", "head", "last"].iter().any(|w| word.starts_with(w)) => Some(Stage::Output),
         word if ["class", "fc", "linear"].iter().any(|w| word.starts_with(w)) => Some(Stage::Classifier),
         _ => None,

@@ -43,5 +43,7 @@ fn scaled(weight: &Tensor, norm: &BatchNorm, channel: impl Fn(usize) -> usize) -
 
 fn shifted(bias: Option<&[f32]>, norm: &BatchNorm) -> Arc<[f32]> {
     let bias = |c: usize| bias.map_or(0.0, |b| f64::from(b[c]));
-    (0..norm.scale.len()).map(|c| (bias(c) * f64::from(norm.scale[c]) + f64::from(norm.shift[c])) as f32).collect()
+    (0..norm.scale.len())
+        .map(|c| (bias(c) * f64::from(norm.scale[c]) + f64::from(norm.shift[c])) as f32)
+        .collect()
 }

@@ -12,9 +12,11 @@ pub(super) fn apply(graph: &mut Graph) {
         let readable = graph.output != joined
             && matches!(graph.nodes[i].op, Op::Concat(_))
             && graph.nodes[i].inputs.len() <= SOURCES
-            && graph.nodes.iter().filter(|n| n.inputs.contains(&joined)).all(|n| {
-                n.inputs.len() == 1 && matches!(&n.op, Op::Conv(conv) if conv.groups == 1)
-            });
+            && graph
+                .nodes
+                .iter()
+                .filter(|n| n.inputs.contains(&joined))
+                .all(|n| n.inputs.len() == 1 && matches!(&n.op, Op::Conv(conv) if conv.groups == 1));
         if readable {
             let parts = graph.nodes.remove(i).inputs;
             graph.nodes.iter_mut().filter(|n| n.inputs == [joined]).for_each(|n| n.inputs.clone_from(&parts));

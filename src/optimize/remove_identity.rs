@@ -15,7 +15,12 @@ pub(super) fn apply(graph: &mut Graph, shapes: &[Option<Shape>]) {
         };
         if unchanged && !(from == Graph::INPUT && graph.output == to) {
             graph.nodes.remove(i);
-            graph.nodes.iter_mut().flat_map(|n| &mut n.inputs).filter(|id| **id == to).for_each(|id| *id = from);
+            graph
+                .nodes
+                .iter_mut()
+                .flat_map(|n| &mut n.inputs)
+                .filter(|id| **id == to)
+                .for_each(|id| *id = from);
             if graph.output == to {
                 graph.output = from;
             }

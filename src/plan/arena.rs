@@ -41,7 +41,8 @@ pub(crate) fn place(
     let mut by_size: Vec<usize> = (0..tenants.len()).collect();
     by_size.sort_by_key(|&t| (std::cmp::Reverse(tenants[t].bytes), *tenants[t].life.start()));
     let mut by_area = by_size.clone();
-    let area = |t: usize| tenants[t].bytes as u128 * (tenants[t].life.end() - tenants[t].life.start() + 1) as u128;
+    let area =
+        |t: usize| tenants[t].bytes as u128 * (tenants[t].life.end() - tenants[t].life.start() + 1) as u128;
     by_area.sort_by_key(|&t| std::cmp::Reverse(area(t)));
     let by_time: Vec<usize> = (0..tenants.len()).collect();
     [by_size, by_area, by_time]
@@ -67,8 +68,12 @@ fn place_in_order(
                 continue;
             }
             let mut taken: Vec<(u64, u64)> = (0..tenants.len())
-                .filter(|&other| life.start() <= tenants[other].life.end() && tenants[other].life.start() <= life.end())
-                .filter_map(|other| places[other].filter(|p| p.buffer == buffer).map(|p| (p.offset, tenants[other].bytes)))
+                .filter(|&other| {
+                    life.start() <= tenants[other].life.end() && tenants[other].life.start() <= life.end()
+                })
+                .filter_map(|other| {
+                    places[other].filter(|p| p.buffer == buffer).map(|p| (p.offset, tenants[other].bytes))
+                })
                 .collect();
             taken.sort_unstable();
             let mut offset = 0;

@@ -43,6 +43,8 @@ shader_files! {
     RESIZE = "resize",
     SOFTMAX = "softmax",
     UNPACK = "unpack",
+    WINOGRAD_INPUT = "winograd_input",
+    WINOGRAD_OUTPUT = "winograd_output",
 }
 
 const COMMON: &str = include_str!("../../shaders/common.wgsl");
@@ -77,7 +79,8 @@ impl Kernel {
             text.push_str("alias elem4 = vec4<f32>;\n");
         }
         let (activation, slope) = self.activation;
-        let _ = writeln!(text, "const ACTIVATION = {activation}u;\nconst SLOPE = {:?}f;", f32::from_bits(slope));
+        let _ =
+            writeln!(text, "const ACTIVATION = {activation}u;\nconst SLOPE = {:?}f;", f32::from_bits(slope));
         for (name, value) in &self.constants {
             let _ = writeln!(text, "const {name} = {value}u;");
         }
@@ -125,7 +128,8 @@ fn unroll(lines: &[&str], constants: &mut HashMap<String, u32>, out: &mut String
         let marked = line.trim_end().strip_suffix("// unroll").and_then(header);
         if let Some((counter, bound)) = marked {
             let end = i + 1 + block_end(&lines[i + 1..]);
-            let bound = evaluate(bound, constants).expect("an unrolled loop runs to a constant (tests build all)");
+            let bound =
+                evaluate(bound, constants).expect("an unrolled loop runs to a constant (tests build all)");
             for step in 0..bound {
                 let _ = writeln!(out, "{{ const {counter} = {step}u;");
                 let outer = constants.insert(counter.to_string(), step);

@@ -3,12 +3,15 @@
 use super::arena::Place;
 use super::kernel::{self, Kernel, ShaderFile};
 use super::pack::{Constant, vec4s};
-use super::{Binding, ConvKernel, DeviceProfile, Dispatch, LOOP_BUDGET, PlanOptions, Precision, Store, nchw_bytes, value_bytes};
+use super::{
+    Binding, ConvKernel, DeviceProfile, Dispatch, LOOP_BUDGET, PlanOptions, Precision, Store, nchw_bytes,
+    value_bytes,
+};
 use crate::error::{Error, Result};
 use crate::graph::{
     Activation, Conv, ConvTranspose, Graph, Interpolation, Node, Op, PadMode, Pool, PoolKind, ValueId,
 };
-use crate::tensor::Shape;
+use crate::tensor::{Shape, Tensor};
 use std::sync::Arc;
 
 /// Lanes of kernels in which each lane works for itself.
@@ -49,12 +52,13 @@ fn write(slot: u32, id: ValueId) -> Argument {
     Argument { slot, what: What::Value(id), written: true }
 }
 
-pub(super) struct Lowering<'a> {
+pub(super) struct Lowering {
     device: DeviceProfile,
     precision: Precision,
     conv: ConvKernel,
     keep_values: bool,
-    shapes: &'a [Option<Shape>],
+    /// Of every value of the graph, then of the scratch values that kernels in several steps pass on.
+    pub(super) shapes: Vec<Option<Shape>>,
     /// How many nodes read each value.
     readers: Vec<usize>,
     pub(super) steps: Vec<Step>,
@@ -70,6 +74,16 @@ struct ConvShape {
     groups: u32,
 }
 
+/// How a dense convolution is computed.
+enum Method {
+    Direct,
+    Tiled(Tile, u32),
+    Winograd(u32),
+}
+
+/// Bytes that a Winograd band may take in each of its two scratch values.
+const WINOGRAD_BAND: u64 = 8 << 20;
+
 /// Pixels and channel vec4s that one lane (direct) or one workgroup (tiled) makes.
 #[derive(Clone, Copy)]
 struct Tile {
@@ -78,8 +92,8 @@ struct Tile {
     c: u32,
 }
 
-impl<'a> Lowering<'a> {
-    pub(super) fn new(device: DeviceProfile, options: &PlanOptions, shapes: &'a [Option<Shape>]) -> Lowering<'a> {
+impl Lowering {
+    pub(super) fn new(device: DeviceProfile, options: &PlanOptions, shapes: Vec<Option<Shape>>) -> Lowering {
         Lowering {
             device,
             precision: options.precision,
@@ -104,8 +118,8 @@ impl<'a> Lowering<'a> {
     }
 
     /// First and last step that touch each value.
-    pub(super) fn value_steps(&self, values: usize) -> Vec<Option<(usize, usize)>> {
-        let mut steps: Vec<Option<(usize, usize)>> = vec![None; values];
+    pub(super) fn value_steps(&self) -> Vec<Option<(usize, usize)>> {
+        let mut steps: Vec<Option<(usize, usize)>> = vec![None; self.shapes.len()];
         for (i, step) in self.steps.iter().enumerate() {
             for argument in &step.arguments {
                 if let What::Value(id) = argument.what {
@@ -127,7 +141,11 @@ impl<'a> Lowering<'a> {
     }
 
     /// The finished dispatches, once every value and constant has its place.
-    pub(super) fn dispatches(&self, values: &[Option<(Place, Shape)>], weights: &[Place]) -> Result<Vec<Dispatch>> {
+    pub(super) fn dispatches(
+        &self,
+        values: &[Option<(Place, Shape)>],
+        weights: &[Place],
+    ) -> Result<Vec<Dispatch>> {
         self.steps
             .iter()
             .map(|step| {
@@ -137,7 +155,11 @@ impl<'a> Lowering<'a> {
                         What::Output(shape) => (Store::Output, 0, nchw_bytes(shape)),
                         What::Value(id) => {
                             let (place, shape) = values[id.0].expect("every value of a step was placed");
-                            (Store::Activations(place.buffer), place.offset, value_bytes(shape, self.precision))
+                            (
+                                Store::Activations(place.buffer),
+                                place.offset,
+                                value_bytes(shape, self.precision),
+                            )
                         }
                         What::Constant(i) => {
                             let bytes = self.constants[i].bytes(self.precision);
@@ -290,12 +312,23 @@ impl<'a> Lowering<'a> {
     }
 
     /// The upload and download of the network's ends.
-    fn convert(&mut self, label: &str, file: ShaderFile, shape: Shape, from: Argument, to: Argument) -> Result<()> {
+    fn convert(
+        &mut self,
+        label: &str,
+        file: ShaderFile,
+        shape: Shape,
+        from: Argument,
+        to: Argument,
+    ) -> Result<()> {
         let vectors = vec4s(shape.c);
         let total = shape.n * shape.pixels() * vectors;
         let mut step = self.named(label, file, Activation::None);
-        step.params =
-            params(&[("pixels", shape.pixels()), ("channels", shape.c), ("vectors", vectors), ("total", total)])?;
+        step.params = params(&[
+            ("pixels", shape.pixels()),
+            ("channels", shape.c),
+            ("vectors", vectors),
+            ("total", total),
+        ])?;
         step.arguments = vec![from, to];
         step.grid = self.fold(total as u64, LANES)?;
         self.push(step)
@@ -342,7 +375,9 @@ impl<'a> Lowering<'a> {
 
     fn pad(&mut self, node: &Node, x: Shape, y: Shape, [top, left]: [isize; 2], mode: PadMode) -> Result<()> {
         let mut step = self.windowed(node, kernel::PAD, x, y)?;
-        let signed = |v: isize| i32::try_from(v).map(|v| v as u32).map_err(|_| Error::shape("pad", "32-bit amounts", v));
+        let signed = |v: isize| {
+            i32::try_from(v).map(|v| v as u32).map_err(|_| Error::shape("pad", "32-bit amounts", v))
+        };
         step.params.extend([("top", signed(top)?), ("left", signed(left)?)]);
         let mode = match mode {
             PadMode::Zero => 0,
@@ -431,9 +466,12 @@ impl<'a> Lowering<'a> {
                 groups: if dense { 1 } else { conv.groups as u32 },
             };
             let parts: Vec<usize> = inputs.iter().map(|s| s.c).collect();
-            match self.tiled(conv, &shape) {
-                Some((tile, depth)) => self.conv_tiled(node, conv, &shape, parts, dense, (tile, depth), flops)?,
-                None => self.conv_direct(node, conv, &shape, parts, dense, flops)?,
+            match self.method(conv, &shape) {
+                Method::Winograd(size) => self.winograd(node, conv, &shape, parts, size, flops)?,
+                Method::Tiled(tile, depth) => {
+                    self.conv_tiled(node, conv, &shape, parts, dense, (tile, depth), flops)?;
+                }
+                Method::Direct => self.conv_direct(node, conv, &shape, parts, dense, flops)?,
             }
         }
         match node.outputs[..] {
@@ -444,23 +482,118 @@ impl<'a> Lowering<'a> {
         }
     }
 
-    /// The tile and channel depth with which `conv_tiled` computes this layer, when it should.
-    fn tiled(&self, conv: &Conv, shape: &ConvShape) -> Option<(Tile, u32)> {
-        let fits = match self.conv {
-            ConvKernel::Direct => false,
-            ConvKernel::Tiled => shape.groups == 1,
-            // Small maps and thin layers leave most of a tile's lanes idle.
-            ConvKernel::Auto => {
-                let deep = shape.sources.iter().sum::<u32>() >= 2 && shape.out_c >= 8;
-                !self.device.software && shape.groups == 1 && deep && shape.y.pixels() >= 64
+    /// The choice between the kernels for dense convolutions.
+    fn method(&self, conv: &Conv, shape: &ConvShape) -> Method {
+        let in_c: u32 = shape.sources.iter().sum();
+        let plain = (conv.kernel(), conv.stride, conv.dilation, shape.groups) == ([3, 3], [1, 1], [1, 1], 1);
+        // The transforms lose bits that 16-bit storage does not have.
+        let winograd = plain && self.precision == Precision::F32;
+        let tiled = self.tile(conv, shape).filter(|_| shape.groups == 1);
+        match self.conv {
+            ConvKernel::Winograd2 if winograd => Method::Winograd(2),
+            ConvKernel::Winograd4 if winograd => Method::Winograd(4),
+            ConvKernel::Tiled => tiled.map_or(Method::Direct, |(tile, depth)| Method::Tiled(tile, depth)),
+            ConvKernel::Auto if self.device.software && winograd && in_c >= 4 && shape.out_c >= 4 => {
+                Method::Winograd(4)
             }
-        };
+            // Small maps and thin layers leave most of a tile's lanes idle.
+            ConvKernel::Auto
+                if !self.device.software && in_c >= 2 && shape.out_c >= 8 && shape.y.pixels() >= 64 =>
+            {
+                tiled.map_or(Method::Direct, |(tile, depth)| Method::Tiled(tile, depth))
+            }
+            _ => Method::Direct,
+        }
+    }
+
+    /// The tile and channel depth of `conv_tiled` for this layer, if its workgroup memory suffices.
+    fn tile(&self, conv: &Conv, shape: &ConvShape) -> Option<(Tile, u32)> {
         let tile = Tile { h: 8, w: 16, c: if shape.out_c >= 12 { 16 } else { 8 } };
         let possible = |&depth: &u32| {
             tiled_memory(conv, tile, depth, self.precision) <= self.device.max_workgroup_memory
                 && tiled_lanes(tile) <= self.device.max_lanes
         };
-        [2, 1].into_iter().find(|depth| fits && possible(depth)).map(|depth| (tile, depth))
+        [2, 1].into_iter().find(possible).map(|depth| (tile, depth))
+    }
+
+    /// A value that only kernels of one layer see.
+    fn scratch(&mut self, shape: Shape) -> ValueId {
+        self.shapes.push(Some(shape));
+        ValueId(self.shapes.len() - 1)
+    }
+
+    /// Input transform, a batch of matrix products, output transform: a band of tile rows at a time, so that scratch
+    /// stays small. The products are a 1x1 convolution whose pictures are the places in a tile, each with its weights.
+    fn winograd(
+        &mut self,
+        node: &Node,
+        conv: &Conv,
+        shape: &ConvShape,
+        parts: Vec<usize>,
+        size: u32,
+        flops: u64,
+    ) -> Result<()> {
+        let (places, in_c) = ((size + 2).pow(2) as usize, shape.sources.iter().sum::<u32>() as usize);
+        let out_c = shape.out_c as usize;
+        let (tiles_y, tiles_x) = (shape.y.h.div_ceil(size as usize), shape.y.w.div_ceil(size as usize));
+        let row_bytes = (places * tiles_x * in_c.max(out_c) * 16) as u64;
+        let rows_in_band = (WINOGRAD_BAND / row_bytes).max(1) as usize;
+        let rows = shape.y.n * tiles_y;
+        let band = Shape::new(places, out_c * 4, 1, rows.min(rows_in_band) * tiles_x);
+        let tile = self.direct_tile(band, shape.out_c, 1, false);
+        let columns = out_c.next_multiple_of(tile.c as usize) * 4;
+        let weights = self.constant(Constant::winograd(conv, parts, size as usize, columns));
+        let zero = self.constant(Constant::Vector { values: None, len: columns });
+        let bias = self.constant(Constant::Vector { values: conv.bias.clone(), len: columns });
+        let constants = [("SIZE", size)];
+        for first_row in (0..rows).step_by(rows_in_band) {
+            let band = rows_in_band.min(rows - first_row);
+            let tiles = band * tiles_x;
+            let transformed = self.scratch(Shape::new(places, in_c * 4, 1, tiles));
+            let products = self.scratch(Shape::new(places, out_c * 4, 1, tiles));
+            let place = [
+                ("tiles_y", tiles_y),
+                ("tiles_x", tiles_x),
+                ("first", first_row * tiles_x),
+                ("tiles", tiles),
+            ];
+
+            let mut step = self.step(node, kernel::WINOGRAD_INPUT, Activation::None);
+            step.kernel.constants.extend(constants);
+            step.kernel.flags = vec![("F4", size == 4), ("TWO", node.inputs.len() == 2)];
+            step.params = params(&[("in_h", shape.x.h), ("in_w", shape.x.w)])?;
+            step.params.extend(params(&place)?);
+            step.params.extend([("src0_c", shape.sources[0]), ("in_c", in_c as u32)]);
+            step.params.extend([("pad_y", conv.padding[0] as u32), ("pad_x", conv.padding[1] as u32)]);
+            step.arguments =
+                node.inputs.iter().zip(1..).map(|(&id, slot)| read(slot, What::Value(id))).collect();
+            step.arguments.push(write(3, transformed));
+            step.grid = self.fold((tiles * in_c) as u64, LANES)?;
+            self.push(step)?;
+
+            let (x, y) = (self.shape(transformed), self.shape(products));
+            let product = Conv::new(Arc::new(Tensor::zeros(Shape::new(1, 1, 1, 1))), None);
+            let inner = ConvShape { x, y, sources: vec![in_c as u32], out_c: shape.out_c, groups: 1 };
+            let mut step = self.direct_step(node, &product, &inner, tile, Activation::None)?;
+            set(&mut step.params, "weight_n", (in_c * columns) as u32);
+            step.kernel.flags.extend([("TWO", false), ("FULL", true), ("POOL", false)]);
+            step.arguments =
+                vec![read(1, What::Value(transformed)), read(3, weights), read(4, zero), write(5, products)];
+            step.flops = flops * band as u64 / rows as u64;
+            self.push(step)?;
+
+            let mut step = self.step(node, kernel::WINOGRAD_OUTPUT, conv.activation);
+            step.kernel.constants.extend(constants);
+            step.params = params(&[("out_h", shape.y.h), ("out_w", shape.y.w)])?;
+            step.params.extend(params(&place)?);
+            step.params.push(("out_c", shape.out_c));
+            step.arguments = vec![read(1, What::Value(products)), read(2, bias)];
+            step.kernel.flags.push(("F4", size == 4));
+            self.conv_outputs(node, conv, &mut step, 3);
+            step.grid = self.fold((tiles * out_c) as u64, LANES)?;
+            self.push(step)?;
+        }
+        Ok(())
     }
 
     fn conv_tiled(
@@ -485,7 +618,8 @@ impl<'a> Lowering<'a> {
         step.params.extend(self.conv_ends(conv, shape, tile));
         let kernel = conv.kernel();
         let loads = tiled_memory(conv, tile, depth, Precision::F32) / 16 / tiled_lanes(tile) + 2;
-        step.loops = u64::from(in_c.div_ceil(depth)) * (u64::from(depth) * (kernel[0] as u64 + 1) + u64::from(loads));
+        step.loops =
+            u64::from(in_c.div_ceil(depth)) * (u64::from(depth) * (kernel[0] as u64 + 1) + u64::from(loads));
         step.workgroup_memory = tiled_memory(conv, tile, depth, self.precision);
         step.grid = self.fold(tiles, 1)?;
         step.flops = flops;
@@ -501,9 +635,23 @@ impl<'a> Lowering<'a> {
         dense: bool,
         flops: u64,
     ) -> Result<()> {
-        let tile = self.direct_tile(shape.y, shape.out_c, shape.groups);
+        let tile = self.direct_tile(shape.y, shape.out_c, shape.groups, conv.pool);
+        let mut step = self.direct_step(node, conv, shape, tile, conv.activation)?;
+        step.flops = flops;
+        self.finish_conv(node, conv, shape, parts, dense, tile, step)
+    }
+
+    /// A `conv_direct` step without its arguments.
+    fn direct_step(
+        &self,
+        node: &Node,
+        conv: &Conv,
+        shape: &ConvShape,
+        tile: Tile,
+        activation: Activation,
+    ) -> Result<Step> {
         let in_c: u32 = shape.sources.iter().sum();
-        let mut step = self.step(node, kernel::CONV_DIRECT, conv.activation);
+        let mut step = self.step(node, kernel::CONV_DIRECT, activation);
         let constants = &mut step.kernel.constants;
         constants.extend(conv_constants(conv));
         constants.extend([("TILE_H", tile.h), ("TILE_W", tile.w), ("TILE_C", tile.c)]);
@@ -520,19 +668,33 @@ impl<'a> Lowering<'a> {
         let taps = conv.weight.shape().pixels() as u64;
         step.loops = taps * u64::from(in_c / shape.groups + 2);
         step.grid = self.fold(tiles, LANES)?;
-        step.flops = flops;
-        self.finish_conv(node, conv, shape, parts, dense, tile, step)
+        step.grid[2] = shape.out_c.div_ceil(tile.c);
+        Ok(step)
     }
 
-    /// A lane's tile in the direct kernels: large where lanes are few and loads dear, small on small maps.
-    fn direct_tile(&self, y: Shape, out_c: u32, groups: u32) -> Tile {
-        let c = [4, 2, 1].into_iter().find(|c| out_c >= *c && (out_c / groups) % c == 0 || *c == 1).unwrap_or(1);
-        let small = y.n * y.pixels() <= 1024;
-        match (self.device.software, small) {
-            (true, false) => Tile { h: 4, w: 4, c },
-            (_, true) => Tile { h: 2, w: 2, c: c.min(2) },
-            (false, false) => Tile { h: 2, w: 4, c: c.min(2) },
+    /// A lane's tile in the direct kernels. Where a CPU plays the GPU, the one of least estimated work; with `even`
+    /// sides where the tile is pooled.
+    fn direct_tile(&self, y: Shape, out_c: u32, groups: u32, even: bool) -> Tile {
+        let fits = |c: &u32| *c == 1 || (out_c >= *c && (out_c / groups) % c == 0);
+        if !self.device.software {
+            let c = if fits(&2) { 2 } else { 1 };
+            return Tile { h: 2, w: if y.n * y.pixels() > 1024 { 4 } else { 2 }, c };
         }
+        let sides = [1, 2, 4, 8, 16].into_iter().flat_map(|h| [1, 2, 4, 8, 16].map(|w| (h, w)));
+        let tiles = sides.flat_map(|(h, w)| [1, 2, 4, 8].map(|c| Tile { h, w, c }));
+        let allowed = |t: &Tile| {
+            let odd = t.h % 2 + t.w % 2 > 0;
+            fits(&t.c) && t.h * t.w <= 16 && t.h * t.w * t.c <= 128 && !(even && odd)
+        };
+        let work = |t: &Tile| {
+            let tiles = y.n * y.h.div_ceil(t.h as usize) * y.w.div_ceil(t.w as usize);
+            let pixels = u64::from(t.h * t.w);
+            // lavapipe runs 8 lanes together. A multiply-add of four channels takes about 8 instructions a
+            // subgroup, a vec4 load about 240, whatever its width, because each lane is fetched by itself.
+            let inner = 32 * pixels * u64::from(t.c) + 240 * (pixels + 4 * u64::from(t.c));
+            (tiles as u64).next_multiple_of(8) * u64::from(out_c.div_ceil(t.c)) * inner
+        };
+        tiles.filter(allowed).min_by_key(work).unwrap_or(Tile { h: 2, w: 2, c: 1 })
     }
 
     /// The params that all convolution kernels begin with. Returns the number of tiles over the batch.
@@ -552,17 +714,35 @@ impl<'a> Lowering<'a> {
     }
 
     /// The params that all convolution kernels end with.
-    fn conv_ends(&self, conv: &Conv, shape: &ConvShape, tile: Tile) -> [(&'static str, u32); 4] {
+    fn conv_ends(&self, conv: &Conv, shape: &ConvShape, tile: Tile) -> [(&'static str, u32); 5] {
         [
             ("out_c", shape.out_c),
             ("weight_c", shape.out_c.next_multiple_of(tile.c)),
+            ("weight_n", 0),
             ("pad_y", conv.padding[0] as u32),
             ("pad_x", conv.padding[1] as u32),
         ]
     }
 
+    /// The map and its pooled half, from binding `slot` on.
+    fn conv_outputs(&self, node: &Node, conv: &Conv, step: &mut Step, slot: u32) {
+        let [full, pooled] = [node.outputs[0], *node.outputs.last().expect("a conv has an output")];
+        // A map of which only the pooled half is read need not be stored.
+        let wanted = !conv.pool || self.readers[full.0] > 0 || self.keep_values;
+        if wanted {
+            step.arguments.push(write(slot, full));
+        }
+        if conv.pool {
+            step.arguments.push(write(slot + 1, pooled));
+        }
+        step.kernel.flags.extend([("TWO", node.inputs.len() == 2), ("FULL", wanted), ("POOL", conv.pool)]);
+    }
+
     /// Sources, weights, bias, outputs; the same for both dense kernels.
-    #[allow(clippy::too_many_arguments, reason = "one private caller each for two kernels that differ only in these")]
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "one private caller each for two kernels that differ only in these"
+    )]
     fn finish_conv(
         &mut self,
         node: &Node,
@@ -578,16 +758,7 @@ impl<'a> Lowering<'a> {
         let bias = self.constant(Constant::Vector { values: conv.bias.clone(), len: columns });
         let slots = node.inputs.iter().zip(1..).map(|(&id, slot)| read(slot, What::Value(id)));
         step.arguments = slots.chain([read(3, weights), read(4, bias)]).collect();
-        let [full, pooled] = [node.outputs[0], *node.outputs.last().expect("a conv has an output")];
-        // A map of which only the pooled half is read need not be stored.
-        let wanted = !conv.pool || self.readers[full.0] > 0 || self.keep_values;
-        if wanted {
-            step.arguments.push(write(5, full));
-        }
-        if conv.pool {
-            step.arguments.push(write(6, pooled));
-        }
-        step.kernel.flags.extend([("TWO", node.inputs.len() == 2), ("FULL", wanted), ("POOL", conv.pool)]);
+        self.conv_outputs(node, conv, &mut step, 5);
         step.grid[2] = shape.out_c.div_ceil(tile.c);
         self.push(step)
     }
@@ -599,8 +770,12 @@ impl<'a> Lowering<'a> {
         step.kernel.activation = self.step(node, kernel::CONV_DEPTHWISE, conv.activation).kernel.activation;
         step.kernel.constants.extend(conv_constants(conv));
         step.params.extend([("pad_y", conv.padding[0] as u32), ("pad_x", conv.padding[1] as u32)]);
-        step.arguments =
-            vec![read(1, What::Value(node.inputs[0])), read(2, weights), read(3, bias), write(4, node.outputs[0])];
+        step.arguments = vec![
+            read(1, What::Value(node.inputs[0])),
+            read(2, weights),
+            read(3, bias),
+            write(4, node.outputs[0]),
+        ];
         let [kh, kw] = conv.kernel();
         step.loops = (kh * (kw + 1)) as u64;
         step.flops = flops;
@@ -616,7 +791,7 @@ impl<'a> Lowering<'a> {
         let phases = conv.stride[0] * conv.stride[1];
         // Output pixels of one phase.
         let phase = Shape { h: y.h.div_ceil(conv.stride[0]), w: y.w.div_ceil(conv.stride[1]), ..y };
-        let tile = self.direct_tile(phase, out_c, groups);
+        let tile = self.direct_tile(phase, out_c, groups, false);
         let columns = out_c.next_multiple_of(tile.c);
 
         let mut step = self.step(node, kernel::CONV_TRANSPOSE, conv.activation);
@@ -636,8 +811,12 @@ impl<'a> Lowering<'a> {
         let weights = self.constant(Constant::conv_transpose(conv, dense, columns as usize * 4));
         let bias: Option<Arc<[f32]>> = conv.bias.clone();
         let bias = self.constant(Constant::Vector { values: bias, len: columns as usize * 4 });
-        step.arguments =
-            vec![read(1, What::Value(node.inputs[0])), read(2, weights), read(3, bias), write(4, node.outputs[0])];
+        step.arguments = vec![
+            read(1, What::Value(node.inputs[0])),
+            read(2, weights),
+            read(3, bias),
+            write(4, node.outputs[0]),
+        ];
         let taps: usize = [0, 1].map(|a| conv.kernel()[a].div_ceil(conv.stride[a])).iter().product();
         step.loops = taps as u64 * u64::from(in_c / groups + 2);
         step.grid = self.fold(tiles, LANES)?;
@@ -675,6 +854,11 @@ fn window_constants(kernel: [usize; 2], stride: [usize; 2]) -> [(&'static str, u
 fn conv_constants(conv: &Conv) -> impl Iterator<Item = (&'static str, u32)> {
     let dilation = [("DILATION_H", conv.dilation[0] as u32), ("DILATION_W", conv.dilation[1] as u32)];
     window_constants(conv.kernel(), conv.stride).into_iter().chain(dilation)
+}
+
+/// Changes one param.
+fn set(params: &mut [(&'static str, u32)], name: &str, value: u32) {
+    params.iter_mut().filter(|p| p.0 == name).for_each(|p| p.1 = value);
 }
 
 /// Sizes as a kernel takes them. Errors when one passes 32 bits.

@@ -2,7 +2,7 @@
 
 use crate::graph::{Conv, ConvTranspose};
 use crate::plan::Precision;
-use crate::tensor::Tensor;
+use crate::tensor::{Shape, Tensor};
 use std::sync::Arc;
 
 /// A constant, kept as what it is made of until a session uploads it.
@@ -12,6 +12,8 @@ pub(crate) enum Constant {
     Vector { values: Option<Arc<[f32]>>, len: usize },
     /// A convolution's weights as `[tap][in vec4][in lane][out]`, `columns` outputs a row.
     Matrix { weight: Arc<Tensor>, shape: MatrixShape, columns: usize },
+    /// 3x3 weights as Winograd's `G g Gt`, `[place in tile][in vec4][in lane][out]`, for tiles of `size` outputs a side.
+    Winograd { weight: Arc<Tensor>, shape: MatrixShape, columns: usize, size: usize },
     /// A depthwise convolution's weights as `[tap][channel]`.
     Depthwise { weight: Arc<Tensor>, channels: usize },
 }
@@ -39,6 +41,11 @@ impl Constant {
         Constant::Matrix { weight: conv.weight.clone(), shape, columns }
     }
 
+    pub(crate) fn winograd(conv: &Conv, sources: Vec<usize>, size: usize, columns: usize) -> Constant {
+        let shape = MatrixShape { transposed: false, groups: 1, sources, dense: false };
+        Constant::Winograd { weight: conv.weight.clone(), shape, columns, size }
+    }
+
     pub(crate) fn conv_transpose(conv: &ConvTranspose, dense: bool, columns: usize) -> Constant {
         let sources = vec![conv.weight.shape().n];
         let shape = MatrixShape { transposed: true, groups: conv.groups, sources, dense };
@@ -54,6 +61,9 @@ impl Constant {
             }
             Constant::Matrix { weight, shape, columns } => {
                 (weight.shape().pixels() * shape.rows() * columns, precision.bytes())
+            }
+            Constant::Winograd { shape, columns, size, .. } => {
+                ((size + 2) * (size + 2) * shape.rows() * columns, precision.bytes())
             }
         };
         (elements * size) as u64
@@ -78,8 +88,36 @@ impl Constant {
                 precision.encode(&packed)
             }
             Constant::Matrix { weight, shape, columns } => precision.encode(&shape.pack(weight, *columns)),
+            Constant::Winograd { weight, shape, columns, size } => {
+                precision.encode(&shape.pack(&winograd(weight, *size), *columns))
+            }
         }
     }
+}
+
+/// `G g Gt` of each 3x3 kernel `g` (Lavin and Gray 2015), as kernels of `size + 2` a side, computed in f64.
+fn winograd(weight: &Tensor, size: usize) -> Tensor {
+    const G2: [[f64; 3]; 4] = [[1.0, 0.0, 0.0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0.0, 0.0, 1.0]];
+    const G4: [[f64; 3]; 6] = [
+        [1.0 / 4.0, 0.0, 0.0],
+        [-1.0 / 6.0, -1.0 / 6.0, -1.0 / 6.0],
+        [-1.0 / 6.0, 1.0 / 6.0, -1.0 / 6.0],
+        [1.0 / 24.0, 1.0 / 12.0, 1.0 / 6.0],
+        [1.0 / 24.0, -1.0 / 12.0, 1.0 / 6.0],
+        [0.0, 0.0, 1.0],
+    ];
+    let g: &[[f64; 3]] = if size == 4 { &G4 } else { &G2 };
+    let (side, s) = (size + 2, weight.shape());
+    let mut data = Vec::with_capacity(s.n * s.c * side * side);
+    for kernel in weight.data().chunks(9) {
+        for row in g {
+            for column in g {
+                let terms = (0..9).map(|i| row[i / 3] * f64::from(kernel[i]) * column[i % 3]);
+                data.push(terms.sum::<f64>() as f32);
+            }
+        }
+    }
+    Tensor::new(Shape::new(s.n, s.c, side, side), data).expect("side * side numbers a kernel")
 }
 
 impl MatrixShape {

@@ -27,7 +27,10 @@ fn live_values_never_overlap_and_no_buffer_is_read_and_written_by_one_dispatch()
             .collect();
         let (places, sizes) = place(&tenants, &dispatches, u64::MAX);
         assert_eq!(place(&tenants, &dispatches, u64::MAX).0, places, "the same input gives the same plan");
-        assert!(sizes.iter().sum::<u64>() <= tenants.iter().map(|t| t.bytes).sum(), "seed {seed}: no worse than naive");
+        assert!(
+            sizes.iter().sum::<u64>() <= tenants.iter().map(|t| t.bytes).sum(),
+            "seed {seed}: no worse than naive"
+        );
         for a in 0..count {
             assert_eq!(places[a].offset % 256, 0);
             assert!(places[a].offset + tenants[a].bytes <= sizes[places[a].buffer]);

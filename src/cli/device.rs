@@ -1,0 +1,140 @@
+//! Which device runs, why, and whether there is memory for it.
+
+use super::Common;
+use crate::error::{Error, Result};
+use crate::gpu::{self, AdapterChoice, Gpu};
+use crate::graph::ValueId;
+use crate::model::Model;
+use crate::optimize::optimize;
+use crate::session::{Device, Session};
+use crate::tensor::Shape;
+use std::str::FromStr;
+
+/// The value of `--device`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Choice {
+    /// The best hardware GPU, else the CPU.
+    Auto,
+    /// The CPU path.
+    Cpu,
+    /// An adapter that was asked for.
+    Gpu(AdapterChoice),
+}
+
+impl FromStr for Choice {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Choice, String> {
+        Ok(match text {
+            "auto" => Choice::Auto,
+            "cpu" => Choice::Cpu,
+            "gpu" => Choice::Gpu(AdapterChoice::Any),
+            "" => return Err("expected auto, cpu, gpu, or a number or name from `unet devices`".into()),
+            name => Choice::Gpu(match name.parse() {
+                Ok(index) => AdapterChoice::Index(index),
+                Err(_) => AdapterChoice::Name(name.into()),
+            }),
+        })
+    }
+}
+
+/// Opens the device that was asked for; says so when `auto` has to fall back to the CPU.
+pub(super) fn open(common: &Common) -> Result<Device> {
+    let choice = match &common.device {
+        Choice::Cpu if common.require_gpu => {
+            return Err(Error::Usage(
+                "--require-gpu and --device cpu contradict each other; drop one".into(),
+            ));
+        }
+        Choice::Cpu => return Ok(Device::Cpu),
+        Choice::Gpu(choice) => return Ok(Device::Gpu(Gpu::open(choice)?)),
+        Choice::Auto => AdapterChoice::Hardware,
+    };
+    match Gpu::open(&choice) {
+        Ok(gpu) => Ok(Device::Gpu(gpu)),
+        Err(error) if common.require_gpu => Err(error),
+        Err(error) => {
+            common.say(&format!("running on the CPU ({})", why_no_gpu(&error)));
+            Ok(Device::Cpu)
+        }
+    }
+}
+
+/// Opens a GPU for work that makes no sense without one.
+pub(super) fn open_gpu(common: &Common, what: &str) -> Result<Gpu> {
+    let choice = match &common.device {
+        Choice::Cpu => return Err(Error::Usage(format!("{what} needs a GPU; drop --device cpu"))),
+        Choice::Gpu(choice) => choice,
+        Choice::Auto => &AdapterChoice::Hardware,
+    };
+    Gpu::open(choice).map_err(|error| match common.device {
+        Choice::Auto => Error::Usage(format!("{what} needs a GPU ({})", why_no_gpu(&error))),
+        _ => error,
+    })
+}
+
+/// Why no hardware GPU runs, and what there is instead.
+fn why_no_gpu(error: &Error) -> String {
+    let adapters = gpu::adapters();
+    if adapters.iter().any(|adapter| !adapter.software) {
+        return error.to_string();
+    }
+    let software =
+        adapters.first().map(|a| format!("; --device gpu would use {}, a software adapter", a.name));
+    format!("no hardware GPU adapter found{}", software.unwrap_or_default())
+}
+
+/// The device's name.
+pub(super) fn name(device: &Device) -> String {
+    match device {
+        Device::Cpu => format!("CPU ({} threads)", threads()),
+        Device::Gpu(gpu) => gpu.report().name.clone(),
+    }
+}
+
+/// Threads that the CPU path uses.
+pub(super) fn threads() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// Builds a session. On the CPU, where a plan does not do it, this refuses what would not fit into memory.
+pub(super) fn session(model: &Model, input: Shape, device: &Device, common: &Common) -> Result<Session> {
+    let options = common.options();
+    if matches!(device, Device::Cpu) {
+        let needed = cpu_bytes(model, input, common)?;
+        let available = common.max_memory.map(|max| max.0).or_else(free_memory).unwrap_or(u64::MAX);
+        if needed > available {
+            let hint = "use a smaller picture, or raise --max-memory if it is set";
+            return Err(Error::LimitExceeded {
+                what: format!("the CPU path for {input}"),
+                needed,
+                available,
+                hint,
+            });
+        }
+    }
+    Session::with_options(model, input, device.clone(), &options)
+}
+
+/// Bytes that the CPU path needs at least: at the widest layer, all values that are still to be read.
+fn cpu_bytes(model: &Model, input: Shape, common: &Common) -> Result<u64> {
+    let graph = optimize(&model.graph, input, &common.options().optimizations)?;
+    let shapes = graph.shapes(input)?;
+    let bytes = |id: &ValueId| shapes[id.index()].map_or(0, |s| (s.elements() as u64).saturating_mul(4));
+    let live_at = |step: usize| {
+        let later = &graph.nodes()[step..];
+        let made = graph.nodes()[..step].iter().flat_map(|node| &node.outputs);
+        let kept = made.filter(|id| later.iter().any(|node| node.inputs.contains(id)));
+        let now = graph.nodes()[step].outputs.iter().map(bytes);
+        kept.map(bytes).chain(now).fold(bytes(&crate::graph::Graph::INPUT), u64::saturating_add)
+    };
+    let widest = (0..graph.nodes().len()).map(live_at).max().unwrap_or(0);
+    Ok(widest.saturating_add(graph.parameters() as u64 * 4))
+}
+
+/// Bytes of memory that are free, where the system tells (Linux).
+fn free_memory() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    line.trim().trim_end_matches("kB").trim().parse::<u64>().ok()?.checked_mul(1024)
+}

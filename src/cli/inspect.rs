@@ -1,0 +1,177 @@
+//! `unet inspect`: what a network is and what it takes, without running it.
+
+use super::values::Size;
+use super::{Common, ModelArgs, text};
+use crate::error::{Error, Result};
+use crate::graph::Graph;
+use crate::model::Model;
+use crate::optimize::optimize;
+use crate::plan::{DeviceProfile, Plan, PlanOptions};
+use crate::tensor::Shape;
+use clap::Args;
+use serde::Serialize;
+use std::process::ExitCode;
+
+/// Show a model's layers, shapes, work and memory
+#[derive(Debug, Args)]
+pub(super) struct InspectArgs {
+    #[command(flatten)]
+    model: ModelArgs,
+    /// Input size, HEIGHTxWIDTH or one number
+    #[arg(long, default_value = "128")]
+    size: Size,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// One line of the table.
+#[derive(Debug, Serialize)]
+struct Layer {
+    name: String,
+    op: &'static str,
+    shape: [usize; 4],
+    parameters: usize,
+    flops: u64,
+}
+
+pub(super) fn run(args: &InspectArgs, common: &Common) -> Result<ExitCode> {
+    let model = args.model.open()?;
+    let input = args.size.shape(1, model.graph.input_channels());
+    let layers = layers(&model.graph, input)?;
+    let (plan, excess) = plan(&model, input, common)?;
+    let text = match args.json {
+        true => format!("{:#}\n", json(&model, &layers, &plan)),
+        false => describe(&model, &layers, &plan, excess)?,
+    };
+    text::print(&text)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn layers(graph: &Graph, input: Shape) -> Result<Vec<Layer>> {
+    let shapes = graph.shapes(input)?;
+    let layer = |node: &crate::graph::Node| {
+        let (inputs, outputs) = (node.input_shapes(&shapes)?, node.output_shapes(&shapes));
+        let rules = node.op.rules();
+        Ok(Layer {
+            name: node.name.clone(),
+            op: rules.name(),
+            shape: outputs.first().map_or([0; 4], |s| [s.n, s.c, s.h, s.w]),
+            parameters: rules.parameters(),
+            flops: rules.flops(&inputs, &outputs),
+        })
+    };
+    graph.nodes().iter().map(layer).collect()
+}
+
+/// Multiplications and additions of the network as it is written, whatever a device fuses.
+pub(super) fn flops(graph: &Graph, input: Shape) -> Result<u64> {
+    Ok(layers(graph, input)?.iter().map(|layer| layer.flops).sum())
+}
+
+/// The plan for a device with WebGPU's guaranteed limits; where it passes them, for one without, and how it does.
+fn plan(model: &Model, input: Shape, common: &Common) -> Result<(Plan, Option<Error>)> {
+    let options = common.options();
+    let graph = optimize(&model.graph, input, &options.optimizations)?;
+    let choices = PlanOptions {
+        precision: options.precision,
+        max_memory: options.max_memory,
+        ..PlanOptions::default()
+    };
+    let small = DeviceProfile::default();
+    match Plan::new(&graph, input, &small, &choices) {
+        Err(excess @ Error::LimitExceeded { .. }) => {
+            let large = DeviceProfile { max_binding: 1 << 40, max_buffer: 1 << 40, ..small };
+            Ok((Plan::new(&graph, input, &large, &choices)?, Some(excess)))
+        }
+        plan => Ok((plan?, None)),
+    }
+}
+
+fn json(model: &Model, layers: &[Layer], plan: &Plan) -> serde_json::Value {
+    let extents = |s: Shape| [s.n, s.c, s.h, s.w];
+    serde_json::json!({
+        "input": extents(plan.input),
+        "output": extents(plan.output),
+        "parameters": model.graph.parameters(),
+        "flops": layers.iter().map(|layer| layer.flops).sum::<u64>(),
+        "receptive_field": model.graph.receptive_field(),
+        "precision": plan.precision.to_string(),
+        "activation_bytes": plan.activation_bytes(),
+        "naive_activation_bytes": plan.naive_activation_bytes,
+        "weight_bytes": plan.weight_bytes(),
+        "memory_bytes": plan.memory_bytes(),
+        "dispatches": plan.dispatches.len(),
+        "layers": layers,
+        "config": model.config,
+        "recipe": model.recipe,
+    })
+}
+
+fn describe(model: &Model, layers: &[Layer], plan: &Plan, excess: Option<Error>) -> Result<String> {
+    let mut sections = Vec::new();
+    if let Some(config) = &model.config {
+        sections.push(config.trace(&model.graph, plan.input)? + "\n");
+    }
+    let mut rows = vec![text::row([&"layer", &"op", &"shape", &"parameters", &"MFLOP"])];
+    rows.extend(layers.iter().map(|layer| {
+        let [n, c, h, w] = layer.shape;
+        let parameters =
+            if layer.parameters == 0 { String::new() } else { text::thousands(layer.parameters as u64) };
+        let mflop = format!("{:.2}", layer.flops as f64 / 1e6);
+        text::row([&layer.name, &layer.op, &Shape::new(n, c, h, w), &parameters, &mflop])
+    }));
+    sections.push(text::table(&rows, 3));
+    sections.push(totals(model, layers, plan, excess));
+    let recipe = recipe(model);
+    if !recipe.is_empty() {
+        sections.push(recipe);
+    }
+    Ok(sections.join("\n"))
+}
+
+fn totals(model: &Model, layers: &[Layer], plan: &Plan, excess: Option<Error>) -> String {
+    let gflop = layers.iter().map(|layer| layer.flops).sum::<u64>() as f64 / 1e9;
+    let field =
+        model.graph.receptive_field().map_or("the whole picture".into(), |f| format!("{f}x{f} pixels"));
+    let buffers = plan.activations.len() + plan.weights.len();
+    let mut lines = vec![
+        format!("parameters       {}", text::thousands(model.graph.parameters() as u64)),
+        format!("work             {gflop:.3} GFLOP (two for a multiply-add)"),
+        format!("receptive field  {field}"),
+        format!("weights          {} ({})", text::mib(plan.weight_bytes()), plan.precision),
+        format!(
+            "activations      {} planned, {} if none shared memory",
+            text::mib(plan.activation_bytes()),
+            text::mib(plan.naive_activation_bytes)
+        ),
+        format!(
+            "device memory    {} in all, {buffers} buffers, {} dispatches",
+            text::mib(plan.memory_bytes()),
+            plan.dispatches.len()
+        ),
+    ];
+    lines
+        .extend(excess.map(|e| {
+            format!("limits           more than WebGPU guarantees, so only on larger devices: {e}")
+        }));
+    lines.join("\n") + "\n"
+}
+
+fn recipe(model: &Model) -> String {
+    let recipe = &model.recipe;
+    let classes: Vec<String> =
+        recipe.output.classes.iter().enumerate().map(|(i, class)| format!("{i} {}", class.name)).collect();
+    let lines = [
+        ("task", &recipe.task),
+        ("about", &recipe.description),
+        ("classes", &classes.join(", ")),
+        ("licence", &recipe.license),
+        ("training", &recipe.training),
+    ];
+    lines
+        .iter()
+        .filter(|(_, text)| !text.is_empty())
+        .map(|(name, text)| format!("{name:<17}{text}\n"))
+        .collect()
+}

@@ -1,0 +1,143 @@
+//! The command `unet`: one file a subcommand, and here what they share.
+
+mod bench;
+mod device;
+mod devices;
+mod inspect;
+mod run;
+mod text;
+mod values;
+mod verify;
+
+use crate::error::Result;
+use crate::model::Model;
+use crate::optimize::Optimizations;
+use crate::plan::Precision;
+use crate::session::SessionOptions;
+use crate::unet::{RandomWeights, UnetConfig};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use values::Bytes;
+
+/// Run trained U-Nets on any GPU.
+#[derive(Debug, Parser)]
+#[command(name = "unet", version, about)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    #[command(flatten)]
+    common: Common,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Run(run::RunArgs),
+    Inspect(inspect::InspectArgs),
+    Verify(verify::VerifyArgs),
+    Devices(devices::DevicesArgs),
+    Bench(bench::BenchArgs),
+}
+
+/// What every subcommand takes.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Common options")]
+struct Common {
+    /// Where to run: `auto` (best hardware GPU, else the CPU), `cpu`, `gpu` (a software adapter if there is no other),
+    /// or an adapter's number or part of its name from `unet devices`
+    #[arg(long, global = true, value_name = "DEVICE", default_value = "auto")]
+    device: device::Choice,
+    /// Fail rather than run on the CPU path
+    #[arg(long, global = true)]
+    require_gpu: bool,
+    /// How numbers are stored on the GPU; `auto` is f32, the exact one; f16 halves memory and traffic
+    #[arg(long, global = true, value_enum, default_value = "auto")]
+    precision: PrecisionChoice,
+    /// Refuse to start when more memory would be needed, such as 500M or 2G
+    #[arg(long, global = true, value_name = "SIZE")]
+    max_memory: Option<Bytes>,
+    /// Run every layer by itself, without folding or fusing any
+    #[arg(long, global = true)]
+    no_optimize: bool,
+    /// Say nothing but errors
+    #[arg(short, long, global = true)]
+    quiet: bool,
+    /// Log more: -v information, -vv everything (RUST_LOG overrules)
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    verbose: u8,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum PrecisionChoice {
+    Auto,
+    F32,
+    F16,
+}
+
+impl Common {
+    fn options(&self) -> SessionOptions {
+        SessionOptions {
+            precision: match self.precision {
+                PrecisionChoice::Auto | PrecisionChoice::F32 => Precision::F32,
+                PrecisionChoice::F16 => Precision::F16,
+            },
+            optimizations: if self.no_optimize { Optimizations::none() } else { Optimizations::default() },
+            max_memory: self.max_memory.map(|bytes| bytes.0),
+            ..SessionOptions::default()
+        }
+    }
+
+    /// One line on stderr, unless quiet.
+    fn say(&self, line: &str) {
+        if !self.quiet {
+            text::say(line);
+        }
+    }
+}
+
+/// A model file, or a network of known shape with random weights.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+struct ModelArgs {
+    /// Model file (safetensors with its configuration)
+    #[arg(value_name = "MODEL")]
+    model: Option<PathBuf>,
+    /// Instead of a file: a known network with random weights; `seed` is the explainer's
+    #[arg(long, value_name = "NAME")]
+    preset: Option<String>,
+}
+
+impl ModelArgs {
+    fn open(&self) -> Result<Model> {
+        match (&self.model, &self.preset) {
+            (Some(path), _) => Model::open(path),
+            (None, name) => {
+                let config = UnetConfig::preset(name.as_deref().unwrap_or("seed"))?;
+                Model::from_config(&config, &mut RandomWeights::new(1))
+            }
+        }
+    }
+}
+
+/// Runs the command; errors are one line on stderr and exit code 1, wrong usage is clap's exit code 2.
+pub fn main() -> ExitCode {
+    let Cli { command, common } = Cli::parse();
+    let level = match (common.quiet, common.verbose) {
+        (true, _) => "off",
+        (_, 0) => "error",
+        (_, 1) => "info",
+        _ => "debug",
+    };
+    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or(level)).init();
+    let result = match command {
+        Command::Run(args) => run::run(&args, &common),
+        Command::Inspect(args) => inspect::run(&args, &common),
+        Command::Verify(args) => verify::run(&args, &common),
+        Command::Devices(args) => devices::run(&args),
+        Command::Bench(args) => bench::run(&args, &common),
+    };
+    result.unwrap_or_else(|error| {
+        text::say(&error.to_string());
+        ExitCode::FAILURE
+    })
+}

@@ -1,0 +1,241 @@
+//! `unet run`: a picture in, a picture out.
+
+use super::{Common, device};
+use crate::error::{Error, Result};
+use crate::image::{
+    Decoded, Format, Mask, Picture, check_target, encode_npy, normalize, read_npy, side_by_side, write_atomic,
+};
+use crate::model::Model;
+use crate::recipe::{Decode, Recipe};
+use crate::session::Device;
+use crate::tensor::{Shape, Tensor};
+use clap::Args;
+use indicatif::ProgressBar;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+/// Run a model on a picture
+///
+/// Pictures are PNG, JPEG, WebP, BMP or TIFF. Masks become PNG files with a palette. A result named .npy gets the
+/// network's numbers as they come, before thresholds and rounding.
+#[derive(Debug, Args)]
+pub(super) struct RunArgs {
+    /// Picture, or .npy array (float32; NCHW, CHW or HW) of values from 0 to 255
+    input: PathBuf,
+    /// Model file
+    #[arg(short, long)]
+    model: PathBuf,
+    /// Result; its extension decides the format: .png .jpg .tiff .bmp .webp .npy, .txt for scores
+    #[arg(short, long)]
+    out: PathBuf,
+    /// For masks: also write the input with the classes' colours laid over it
+    #[arg(long, value_name = "FILE")]
+    overlay: Option<PathBuf>,
+    /// Also write input and result (for masks, the overlay) side by side
+    #[arg(long, value_name = "FILE")]
+    compare: Option<PathBuf>,
+    /// For masks of one channel: class 1 above this, instead of the model's own threshold
+    #[arg(long, value_name = "T")]
+    threshold: Option<f32>,
+    /// Feed an .npy array to the network as it is, without the model's normalisation
+    #[arg(long)]
+    raw: bool,
+}
+
+pub(super) fn run(args: &RunArgs, common: &Common) -> Result<ExitCode> {
+    let format = check_targets(args)?;
+    let mut model = Model::open(&args.model)?;
+    let input = Input::read(args, &model)?;
+    for note in input.picture.iter().flat_map(Picture::notes) {
+        common.say(&format!("{}: {note}", args.input.display()));
+    }
+    let shape = input.tensor.shape();
+    check_request(args, format, &model, &input)?;
+    model.recipe.output.threshold = args.threshold.unwrap_or(model.recipe.output.threshold);
+
+    let device = device::open(common)?;
+    let spinner = if common.quiet { ProgressBar::hidden() } else { ProgressBar::new_spinner() };
+    spinner.set_message(format!("running on {}", device::name(&device)));
+    spinner.enable_steady_tick(Duration::from_millis(100));
+    let start = Instant::now();
+    let session = device::session(&model, shape, &device, common)?;
+    let built = start.elapsed();
+    let result = session.run(&input.tensor)?;
+    let ran = start.elapsed() - built;
+    spinner.finish_and_clear();
+
+    let shares = write_all(args, format, &model.recipe, &input, &result)?;
+    common.say(&summary(&model, shape, &device, common, [built, ran]));
+    if let Some(shares) = shares {
+        common.say(&shares);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The picture, where there is one, and what the network gets of it.
+struct Input {
+    picture: Option<Picture>,
+    tensor: Tensor,
+}
+
+impl Input {
+    fn read(args: &RunArgs, model: &Model) -> Result<Input> {
+        let recipe = &model.recipe.input;
+        if !args.input.extension().is_some_and(|e| e.eq_ignore_ascii_case("npy")) {
+            if args.raw {
+                return Err(Error::Usage("--raw is for .npy inputs; drop it for pictures".into()));
+            }
+            let picture = Picture::open(&args.input)?;
+            let tensor = picture.to_tensor(recipe, model.graph.input_channels())?;
+            return Ok(Input { picture: Some(picture), tensor });
+        }
+        let mut tensor = read_npy(&args.input)?;
+        tensor.check_finite()?;
+        let (got, wanted) = (tensor.shape().c, model.graph.input_channels());
+        if got != wanted {
+            let what = format!("{}", args.input.display());
+            return Err(Error::shape(
+                what,
+                format!("{wanted} channels, as the network takes"),
+                format!("{got}"),
+            ));
+        }
+        if args.raw {
+            return Ok(Input { picture: None, tensor });
+        }
+        let picture = Picture::new(tensor.clone(), true).ok();
+        normalize(&mut tensor, recipe)?;
+        Ok(Input { picture, tensor })
+    }
+
+    fn picture(&self) -> Result<&Picture> {
+        let needed =
+            "--overlay and --compare need a picture as input (no --raw, one picture, 1 or 3 channels)";
+        self.picture.as_ref().ok_or_else(|| Error::Usage(needed.into()))
+    }
+}
+
+/// Refuses names that could not be written, before any work is done.
+fn check_targets(args: &RunArgs) -> Result<Format> {
+    let format = check_target(&args.out)?;
+    let extra: Vec<&Path> =
+        [&args.overlay, &args.compare].into_iter().flatten().map(PathBuf::as_path).collect();
+    for path in &extra {
+        if !check_target(path)?.is_picture() {
+            return Err(Error::Usage(format!(
+                "{}: --overlay and --compare write pictures; end it in .png",
+                path.display()
+            )));
+        }
+    }
+    if extra.contains(&args.out.as_path()) || (extra.len() == 2 && extra[0] == extra[1]) {
+        return Err(Error::Usage("--out, --overlay and --compare must name different files".into()));
+    }
+    Ok(format)
+}
+
+/// Refuses what does not go together, before any work is done.
+fn check_request(args: &RunArgs, format: Format, model: &Model, input: &Input) -> Result<()> {
+    let refuse = |message: &str| Err(Error::Usage(message.into()));
+    let output = model.graph.output_shape(input.tensor.shape())?;
+    let decode = model.recipe.decode(output.c, output.pixels());
+    let extra = args.overlay.is_some() || args.compare.is_some();
+    if extra {
+        input.picture()?;
+    }
+    if output.n != 1 && format != Format::Npy {
+        return refuse("more than one picture in the input: end --out in .npy");
+    }
+    if args.threshold.is_some_and(|t| !t.is_finite() || decode != Decode::Mask || output.c != 1) {
+        return refuse("--threshold takes a finite number and is for masks of one channel; drop it");
+    }
+    match decode {
+        Decode::Scores if extra || format.is_picture() => {
+            refuse("the model gives class scores: end --out in .txt or .npy, without --overlay or --compare")
+        }
+        Decode::Image | Decode::Mask if format == Format::Text => {
+            refuse("the model gives a picture: end --out in .png, .jpg, .tiff, .bmp, .webp or .npy")
+        }
+        Decode::Image if args.overlay.is_some() => refuse("--overlay is for masks; use --compare"),
+        Decode::Image if !matches!(output.c, 1 | 3) && (extra || format != Format::Npy) => {
+            refuse("the model's result has neither 1 nor 3 channels: end --out in .npy")
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Makes every file's bytes first and writes then, so that a result that cannot be encoded leaves nothing behind.
+/// Returns a line with the mask's shares.
+fn write_all(
+    args: &RunArgs,
+    format: Format,
+    recipe: &Recipe,
+    input: &Input,
+    result: &Tensor,
+) -> Result<Option<String>> {
+    let mut files = Vec::new();
+    let mut shares = None;
+    if format == Format::Npy {
+        files.push((&args.out, encode_npy(result)));
+    }
+    if format != Format::Npy || args.overlay.is_some() || args.compare.is_some() {
+        let deep = input.picture.as_ref().is_some_and(Picture::deep);
+        let decoded = Decoded::new(result, recipe, deep)?;
+        if format != Format::Npy {
+            files.push((&args.out, decoded.encode(&args.out)?));
+        }
+        if let Decoded::Mask(mask) = &decoded {
+            shares = Some(share_line(mask));
+        }
+        if let (Some(path), Decoded::Mask(mask)) = (&args.overlay, &decoded) {
+            files.push((path, mask.overlay(input.picture()?)?.encode(path)?));
+        }
+        if let Some(path) = &args.compare {
+            let picture = input.picture()?;
+            let right = match &decoded {
+                Decoded::Image(result) => result.clone(),
+                Decoded::Mask(mask) => mask.overlay(picture)?,
+                Decoded::Scores(_) => {
+                    return Err(Error::Usage("scores cannot be compared with a picture".into()));
+                }
+            };
+            files.push((path, side_by_side(&[picture, &right])?.encode(path)?));
+        }
+    }
+    for (path, bytes) in files {
+        write_atomic(path, &bytes)?;
+    }
+    Ok(shares)
+}
+
+fn share_line(mask: &Mask) -> String {
+    let shares: Vec<String> =
+        mask.shares().iter().map(|(name, share)| format!("{name} {share:.1} %")).collect();
+    shares.join(", ")
+}
+
+/// Device, size, padding, precision, time.
+fn summary(
+    model: &Model,
+    shape: Shape,
+    device: &Device,
+    common: &Common,
+    [built, ran]: [Duration; 2],
+) -> String {
+    let stride = model.config.as_ref().map_or(1, |config| config.stride());
+    let padded = [shape.h, shape.w].map(|side| side.next_multiple_of(stride));
+    let padding = match padded == [shape.h, shape.w] {
+        true => String::new(),
+        false => format!(" padded to {}x{}", padded[1], padded[0]),
+    };
+    format!(
+        "{}, {}, {}x{} pixels{padding}, {:.0} ms to build and {:.0} ms to run",
+        device::name(device),
+        common.options().precision,
+        shape.w,
+        shape.h,
+        built.as_secs_f64() * 1e3,
+        ran.as_secs_f64() * 1e3,
+    )
+}

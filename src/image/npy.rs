@@ -1,0 +1,83 @@
+//! NumPy's `.npy` files: float32 in C order, from and to tensors.
+//!
+//! The format: <https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html>.
+
+use super::read::read_file;
+use super::write::write_atomic;
+use crate::error::{Error, Result};
+use crate::tensor::{Shape, Tensor};
+use std::path::Path;
+
+const MAGIC: &[u8] = b"\x93NUMPY";
+
+/// Reads an array of 2 (height, width), 3 (channels, height, width) or 4 (NCHW) axes.
+///
+/// # Errors
+/// When the file cannot be read, or holds anything but little-endian float32 in C order of such a shape.
+pub fn read_npy(path: &Path) -> Result<Tensor> {
+    let bytes = read_file(path)?;
+    parse(&bytes).map_err(|message| Error::Picture { path: path.to_owned(), message })
+}
+
+/// Writes a tensor as a float32 array of 4 axes, NCHW.
+pub fn write_npy(path: &Path, tensor: &Tensor) -> Result<()> {
+    write_atomic(path, &encode_npy(tensor))
+}
+
+/// The bytes of a `.npy` file, format version 1.0.
+pub fn encode_npy(tensor: &Tensor) -> Vec<u8> {
+    let Shape { n, c, h, w } = tensor.shape();
+    let mut header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({n}, {c}, {h}, {w}), }}");
+    // The data must start at a multiple of 64; the header ends in a line break.
+    let used = MAGIC.len() + 4 + header.len() + 1;
+    header.push_str(&" ".repeat(used.next_multiple_of(64) - used));
+    header.push('\n');
+    let mut bytes = [MAGIC, &[1, 0], &(header.len() as u16).to_le_bytes(), header.as_bytes()].concat();
+    bytes.extend(tensor.data().iter().flat_map(|v| v.to_le_bytes()));
+    bytes
+}
+
+/// The tensor in a `.npy` file's bytes. Allocates no more than the bytes hold.
+fn parse(bytes: &[u8]) -> Result<Tensor, String> {
+    let cut = || "the .npy file is cut off (copy it again)".to_string();
+    let rest = bytes.strip_prefix(MAGIC).ok_or("not a .npy file; write one with numpy.save")?;
+    let (version, rest) = rest.split_first_chunk::<2>().ok_or_else(cut)?;
+    let (length, rest) = match version[0] {
+        1 => rest.split_first_chunk::<2>().map(|(n, rest)| (u32::from(u16::from_le_bytes(*n)), rest)),
+        2 | 3 => rest.split_first_chunk::<4>().map(|(n, rest)| (u32::from_le_bytes(*n), rest)),
+        other => return Err(format!("a .npy file of version {other}; versions 1 to 3 can be read")),
+    }
+    .ok_or_else(cut)?;
+    let (header, data) = rest.split_at_checked(length as usize).ok_or_else(cut)?;
+    let header = std::str::from_utf8(header).map_err(|_| "the .npy header is not text".to_string())?;
+
+    let field = |name: &str| {
+        let after = header.split_once(&format!("'{name}'")).map(|(_, after)| after.trim_start());
+        let value = after.and_then(|after| after.strip_prefix(':')).map(str::trim_start);
+        value.ok_or_else(|| format!("the .npy header has no {name}"))
+    };
+    if !field("descr")?.starts_with("'<f4'") {
+        let found = field("descr")?.split('\'').nth(1).unwrap_or("something else");
+        return Err(format!("the array's numbers are {found}, expected <f4; convert with a.astype('<f4')"));
+    }
+    if !field("fortran_order")?.starts_with("False") {
+        return Err("the array is in Fortran order; convert with numpy.ascontiguousarray".into());
+    }
+    let inside = field("shape")?.strip_prefix('(').and_then(|s| s.split_once(')')).map(|(inside, _)| inside);
+    let axes = inside.ok_or("the .npy header's shape is not a tuple")?.split(',').map(str::trim);
+    let axes: Result<Vec<usize>, _> = axes.filter(|axis| !axis.is_empty()).map(str::parse).collect();
+    let axes = axes.map_err(|_| "the .npy header's shape is not made of numbers".to_string())?;
+    let shape = match axes[..] {
+        [h, w] => Shape::new(1, 1, h, w),
+        [c, h, w] => Shape::new(1, c, h, w),
+        [n, c, h, w] => Shape::new(n, c, h, w),
+        _ => return Err(format!("the array has {} axes, expected (n,c,h,w), (c,h,w) or (h,w)", axes.len())),
+    };
+    shape.check("the array").map_err(|e| e.to_string())?;
+    let expected = shape.elements().saturating_mul(4);
+    if data.len() != expected {
+        return Err(format!("an array {shape} takes {expected} bytes, the file has {}", data.len()));
+    }
+    Tensor::new(shape, data.as_chunks().0.iter().map(|&b| f32::from_le_bytes(b)).collect())
+        .map_err(|e| e.to_string())
+}
