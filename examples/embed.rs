@@ -85,7 +85,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         Ok(steps.sum::<f32>() / values.len() as f32)
     };
     let (before, after) = (roughness(&noisy_read)?, roughness(&clean_read)?);
-    println!("mean step between neighbours: {before:.4} drawn, {after:.4} after the network, on {}", adapter.get_info().name);
+    println!(
+        "mean step between neighbours: {before:.4} drawn, {after:.4} after the network, on {}",
+        adapter.get_info().name
+    );
     if after > 0.5 * before {
         return Err("the network did not clean the frame".into());
     }

@@ -285,7 +285,7 @@ impl UnetConfig {
             let (skip, pooled) = (shape(&format!("enc{i}.act2")), shape(&format!("enc{i}.pool")));
             lines.push(format!("enc{i} skip    {skip:<16}→ pooled {pooled}"));
         }
-        lines.push(format!("bottleneck   {}", shape(&format!("bottleneck.act2"))));
+        lines.push(format!("bottleneck   {}", shape("bottleneck.act2")));
         for i in (1..=self.decoder.len()).rev() {
             let [up, joined, y] = ["up", "concat", "act2"].map(|part| shape(&format!("dec{i}.{part}")));
             lines.push(format!("dec{i}  up {up:<14}+ skip{i} → concat {joined:<15}→ {y}"));

@@ -33,11 +33,18 @@ fn the_seed_network_at_512_fits_215_mib() {
 fn every_dispatch_keeps_to_the_device() {
     let graph = seed();
     let device = DeviceProfile::default();
-    for (size, which) in [(16, Optimizations::none()), (100, Optimizations::default()), (512, Optimizations::default())] {
+    for (size, which) in
+        [(16, Optimizations::none()), (100, Optimizations::default()), (512, Optimizations::default())]
+    {
         let plan = plan(&graph, size, &which, &PlanOptions::default()).expect("it plans");
         for d in &plan.dispatches {
             assert!(d.loops <= LOOP_BUDGET, "{}: {} iterations", d.label, d.loops);
-            assert!(d.grid.iter().all(|g| (1..=device.max_workgroups).contains(g)), "{}: {:?}", d.label, d.grid);
+            assert!(
+                d.grid.iter().all(|g| (1..=device.max_workgroups).contains(g)),
+                "{}: {:?}",
+                d.label,
+                d.grid
+            );
             assert!(d.workgroup_memory <= device.max_workgroup_memory, "{}", d.label);
             for a in d.bindings.iter() {
                 assert_eq!(a.offset % device.alignment, 0, "{}", d.label);
@@ -56,7 +63,10 @@ fn every_dispatch_keeps_to_the_device() {
 fn concatenations_are_never_made_and_pools_cost_no_dispatch() {
     let plan = plan(&seed(), 64, &Optimizations::default(), &PlanOptions::default()).expect("it plans");
     let kernels: Vec<&str> = plan.dispatches.iter().map(|d| d.kernel.file.name).collect();
-    assert!(!kernels.iter().any(|k| ["concat", "pool", "batch_norm", "activation", "pad"].contains(k)), "{kernels:?}");
+    assert!(
+        !kernels.iter().any(|k| ["concat", "pool", "batch_norm", "activation", "pad"].contains(k)),
+        "{kernels:?}"
+    );
     // Two convolutions in each of nine blocks, four transposed ones, the head, and the two ends.
     assert_eq!(kernels.len(), 18 + 4 + 1 + 2);
 }

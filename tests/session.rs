@@ -8,7 +8,8 @@ use unet_wgpu::verify::{Difference, verify};
 use unet_wgpu::{Device, Error, Gpu, Model, Precision, Session, SessionOptions, Shape, Tensor};
 
 fn small() -> Model {
-    Model::from_config(&UnetConfig::new(3, 2, &[8, 12], 16, &[12, 8]), &mut RandomWeights::new(5)).expect("it builds")
+    Model::from_config(&UnetConfig::new(3, 2, &[8, 12], 16, &[12, 8]), &mut RandomWeights::new(5))
+        .expect("it builds")
 }
 
 const SHAPE: Shape = Shape::new(1, 3, 24, 20);
@@ -24,11 +25,17 @@ fn verify_passes_for_the_seed_preset_in_both_precisions_optimised_or_not() {
     for precision in [Precision::F32, Precision::F16] {
         for optimizations in [Optimizations::default(), Optimizations::none()] {
             let options = SessionOptions { precision, optimizations, ..Default::default() };
-            let checks = verify(&model, Shape::new(1, 3, 32, 32), &Device::Gpu(gpu.clone()), &options, 3).expect("it runs");
-            let expected = if optimizations == Optimizations::none() { model.graph.nodes().len() + 2 } else { 29 };
+            let checks = verify(&model, Shape::new(1, 3, 32, 32), &Device::Gpu(gpu.clone()), &options, 3)
+                .expect("it runs");
+            let expected =
+                if optimizations == Optimizations::none() { model.graph.nodes().len() + 2 } else { 29 };
             assert_eq!(checks.len(), expected, "every value that is made is compared");
             for check in checks {
-                assert!(check.pass, "{precision} {}: max {:e}, NRMSE {:e}", check.name, check.max_abs, check.nrmse);
+                assert!(
+                    check.pass,
+                    "{precision} {}: max {:e}, NRMSE {:e}",
+                    check.name, check.max_abs, check.nrmse
+                );
             }
         }
     }
@@ -84,7 +91,11 @@ fn a_second_run_makes_no_gpu_object_and_gives_the_same_bits() {
     assert_eq!(again.run(&input).expect("it runs"), first);
     let plan = again.plan().expect("on a GPU");
     let buffers = plan.activations.len() + plan.weights.len() + 5;
-    assert_eq!(gpu.objects_created() - before, buffers + plan.dispatches.len(), "buffers and bind groups only");
+    assert_eq!(
+        gpu.objects_created() - before,
+        buffers + plan.dispatches.len(),
+        "buffers and bind groups only"
+    );
 }
 
 #[test]
@@ -201,7 +212,8 @@ fn bad_input_is_named() {
 #[test]
 fn memory_limits_and_missing_f16_are_refused() {
     let Some(gpu) = gpu() else { return };
-    let build = |options: SessionOptions, device| Session::with_options(&small(), SHAPE, device, &options).err();
+    let build =
+        |options: SessionOptions, device| Session::with_options(&small(), SHAPE, device, &options).err();
     let tight = SessionOptions { max_memory: Some(1000), ..Default::default() };
     assert!(matches!(build(tight, Device::Gpu(gpu)), Some(Error::LimitExceeded { available: 1000, .. })));
     let half = SessionOptions { precision: Precision::F16, ..Default::default() };
@@ -228,7 +240,8 @@ fn a_residual_upsampling_network_of_odd_size_runs_in_batches() {
         let model = Model::from_config(&config, &mut RandomWeights::new(8)).expect("it builds");
         let shape = Shape::new(3, 3, 19, 30);
         let input = Tensor::random(shape, 2);
-        let run = |device| Session::new(&model, shape, device).expect("it fits").run(&input).expect("it runs");
+        let run =
+            |device| Session::new(&model, shape, device).expect("it fits").run(&input).expect("it runs");
         let difference = Difference::of(&run(Device::Gpu(gpu.clone())), &run(Device::Cpu));
         assert!(difference.passes(Precision::F32), "{upsample:?}: {difference:?}");
     }

@@ -4,7 +4,9 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use unet_wgpu::graph::*;
 use unet_wgpu::optimize::{Optimizations, optimize};
-use unet_wgpu::plan::{ConvKernel, DeviceProfile, Dispatch, Kernel, Plan, PlanOptions, Precision, SHADER_FILES};
+use unet_wgpu::plan::{
+    ConvKernel, DeviceProfile, Dispatch, Kernel, Plan, PlanOptions, Precision, SHADER_FILES,
+};
 use unet_wgpu::{Shape, Tensor};
 use wgpu::naga;
 
@@ -23,8 +25,14 @@ fn operators() -> Vec<(Graph, Shape)> {
     for kernel in [1, 3, 5, 7] {
         for (stride, dilation) in [(1, 1), (2, 1), (1, 2)] {
             for outs in [3, 32, 64] {
-                let conv = Conv { stride: [stride; 2], dilation: [dilation; 2], ..Conv::new(weight(outs, 8, kernel), None) };
-                for activation in [Activation::None, Activation::Relu, Activation::LeakyRelu(0.1), Activation::Sigmoid] {
+                let conv = Conv {
+                    stride: [stride; 2],
+                    dilation: [dilation; 2],
+                    ..Conv::new(weight(outs, 8, kernel), None)
+                };
+                for activation in
+                    [Activation::None, Activation::Relu, Activation::LeakyRelu(0.1), Activation::Sigmoid]
+                {
                     let conv = Conv { activation, ..conv.clone().same() };
                     chain(8, &[conv.clone().into(), Pool::MAX_2X2.into()]);
                     chain(8, &[conv.into()]);
@@ -45,7 +53,9 @@ fn operators() -> Vec<(Graph, Shape)> {
     }
     one(5, GlobalAveragePool.into());
     one(5, BatchNorm::new(&[1.0; 5], &[0.0; 5], &[0.0; 5], &[1.0; 5], 1e-5).expect("five each").into());
-    for interpolation in [Interpolation::Nearest, Interpolation::Bilinear, Interpolation::BilinearAlignCorners] {
+    for interpolation in
+        [Interpolation::Nearest, Interpolation::Bilinear, Interpolation::BilinearAlignCorners]
+    {
         one(5, Resize { interpolation, scale: [2.0; 2] }.into());
     }
     for mode in [PadMode::Zero, PadMode::Edge, PadMode::Reflect] {
@@ -65,6 +75,9 @@ fn operators() -> Vec<(Graph, Shape)> {
     graphs
 }
 
+const CONV_KERNELS: [ConvKernel; 5] =
+    [ConvKernel::Auto, ConvKernel::Direct, ConvKernel::Tiled, ConvKernel::Winograd2, ConvKernel::Winograd4];
+
 /// The dispatches of all graphs under all choices, one for each distinct kernel.
 fn permutations() -> Vec<Dispatch> {
     let mut seen: HashSet<Kernel> = HashSet::new();
@@ -73,7 +86,7 @@ fn permutations() -> Vec<Dispatch> {
         for which in [Optimizations::default(), Optimizations::none()] {
             let graph = optimize(&graph, shape, &which).expect("it optimises");
             for precision in [Precision::F32, Precision::F16] {
-                for conv in [ConvKernel::Auto, ConvKernel::Direct, ConvKernel::Tiled] {
+                for conv in CONV_KERNELS {
                     for software in [false, true] {
                         let device = DeviceProfile { software, ..Default::default() };
                         let options = PlanOptions { precision, conv, ..Default::default() };
@@ -101,7 +114,8 @@ fn every_permutation_is_valid_and_agrees_with_its_plan() {
 fn check(dispatch: &Dispatch) {
     let name = format!("{} for {:?}", dispatch.kernel.file.name, dispatch.kernel.constants);
     let text = dispatch.kernel.wgsl();
-    let module = naga::front::wgsl::parse_str(&text).unwrap_or_else(|e| panic!("{name}: {}", e.emit_to_string(&text)));
+    let module =
+        naga::front::wgsl::parse_str(&text).unwrap_or_else(|e| panic!("{name}: {}", e.emit_to_string(&text)));
     let capabilities = naga::valid::Capabilities::SHADER_FLOAT16;
     let mut validator = naga::valid::Validator::new(naga::valid::ValidationFlags::all(), capabilities);
     validator.validate(&module).unwrap_or_else(|e| panic!("{name}: {e:?}"));
@@ -115,9 +129,13 @@ fn check(dispatch: &Dispatch) {
         match variable.space {
             naga::AddressSpace::WorkGroup => workgroup_memory += layouter[variable.ty].size,
             naga::AddressSpace::Uniform => {
-                let naga::TypeInner::Struct { members, .. } = kind else { panic!("{name}: params are a struct") };
-                let members: Vec<_> = members.iter().map(|m| (m.name.clone().expect("named"), m.offset)).collect();
-                let params: Vec<_> = dispatch.params.iter().zip(0..).map(|(p, i)| (p.0.to_string(), 4 * i)).collect();
+                let naga::TypeInner::Struct { members, .. } = kind else {
+                    panic!("{name}: params are a struct")
+                };
+                let members: Vec<_> =
+                    members.iter().map(|m| (m.name.clone().expect("named"), m.offset)).collect();
+                let params: Vec<_> =
+                    dispatch.params.iter().zip(0..).map(|(p, i)| (p.0.to_string(), 4 * i)).collect();
                 assert_eq!(members, params, "{name}");
             }
             naga::AddressSpace::Storage { access } => {

@@ -1,1 +1,12 @@
+//! The one test binary: every module runs on every backend that the machine has.
 
+mod cli; // the built binary: results, options, and one clear line for every bad input
+mod device; // the GPU that tests run on
+mod ops; // operators one at a time, against the oracle, worked examples and PyTorch
+mod oracle; // each operator in plain f64 loops, written from its definition: what `ops` compares with
+mod pictures; // reading, decoding and writing of pictures, masks and arrays
+mod plan; // plans without a GPU: memory, limits, budgets
+mod session; // sessions on a GPU: numbers, sharing, faults
+mod shaders; // every WGSL permutation, parsed and validated without a GPU
+mod support; // backends, tolerances, vectors
+mod unet; // whole networks: configuration, optimisation, PyTorch

@@ -264,7 +264,7 @@ impl Executor {
             |e: wgpu::MapRangeError| Error::DeviceLost(format!("the transfer buffer is not mapped: {e}"));
         transfer
             .upload
-            .slice(..)
+            .slice(..nchw_bytes(self.plan.input))
             .get_mapped_range_mut()
             .map_err(mapped)?
             .copy_from_slice(bytemuck::cast_slice(input.data()));

@@ -80,7 +80,7 @@ impl Operator for Conv {
             return Err(Error::shape("inputs", "one tensor, or two and one group", inputs.len()));
         }
         let weight = self.weight.shape();
-        if self.groups == 0 || weight.n % self.groups != 0 {
+        if self.groups == 0 || !weight.n.is_multiple_of(self.groups) {
             return Err(Error::shape(
                 "groups",
                 format!("a divisor of {} output channels", weight.n),

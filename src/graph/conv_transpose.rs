@@ -59,7 +59,7 @@ impl Operator for ConvTranspose {
         if x.c != weight.n {
             return Err(Error::shape("input", format!("{} channels", weight.n), x.c));
         }
-        if self.groups == 0 || weight.n % self.groups != 0 {
+        if self.groups == 0 || !weight.n.is_multiple_of(self.groups) {
             return Err(Error::shape(
                 "groups",
                 format!("a divisor of {} input channels", weight.n),

@@ -267,8 +267,10 @@ impl Graph {
                 .map(|id| fields[id.0])
                 .fold((1.0_f64, 0.0_f64), |a, b| (a.0.max(b.0), a.1.max(b.1)));
             let seen = widest.0 + (reach.extent - 1) as f64 * widest.1;
-            for id in &node.outputs {
-                fields[id.0] = (seen, widest.1 * reach.step);
+            let step = widest.1 * reach.step;
+            fields[node.outputs[0].0] = (seen, step);
+            if let Some(pooled) = node.outputs.get(1) {
+                fields[pooled.0] = (seen + step, 2.0 * step);
             }
         }
         Some(fields[self.output.0].0.ceil() as usize)

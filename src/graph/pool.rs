@@ -1,7 +1,7 @@
 //! Max, average and global average pooling. Shaders: `pool.wgsl`, `global_average_pool.wgsl`.
 
 use super::{Operator, Reach, one, windows};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::tensor::Shape;
 #[cfg(feature = "cpu")]
 use crate::tensor::Tensor;
@@ -49,10 +49,13 @@ impl Operator for Pool {
     fn infer(&self, inputs: &[Shape]) -> Result<Vec<Shape>> {
         let x = one(inputs)?;
         let [top, left, bottom, right] = self.padding;
+        if top.max(bottom) >= self.kernel[0] || left.max(right) >= self.kernel[1] {
+            return Err(Error::shape("pool padding", "less than the window", format!("{:?}", self.padding)));
+        }
         let extent = |size: usize, before: usize, after: usize, axis: usize| {
             let n = windows(size, before + after, self.kernel[axis], self.stride[axis], self.ceil)?;
             // As in PyTorch: a window that would begin in the padding after the picture is dropped.
-            Ok::<_, crate::Error>(if (n - 1) * self.stride[axis] >= size + before { n - 1 } else { n })
+            Ok::<_, Error>(if (n - 1) * self.stride[axis] >= size + before { n - 1 } else { n })
         };
         Ok(vec![Shape { h: extent(x.h, top, bottom, 0)?, w: extent(x.w, left, right, 1)?, ..x }])
     }

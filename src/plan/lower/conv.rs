@@ -1,0 +1,399 @@
+//! Convolutions: which kernel, and with what tile.
+
+use super::{LANES, Lowering, Step, What, params, read, window_constants, write};
+use crate::error::Result;
+use crate::graph::{Activation, Conv, ConvTranspose, Node, Pool};
+use crate::plan::kernel;
+use crate::plan::pack::{Constant, vec4s};
+use crate::plan::{ConvKernel, Precision};
+use crate::tensor::{Shape, Tensor};
+use std::sync::Arc;
+
+/// Bytes that a Winograd band may take in each of its two scratch values.
+const WINOGRAD_BAND: u64 = 8 << 20;
+
+/// A dense convolution as the kernels see it.
+struct Dense<'a> {
+    node: &'a Node,
+    conv: &'a Conv,
+    x: Shape,
+    y: Shape,
+    /// Channels of each source.
+    parts: Vec<usize>,
+    /// Whether groups that do not fill vec4s were spread into one.
+    spread: bool,
+    flops: u64,
+}
+
+/// Pixels and channel vec4s that one lane (direct) or one workgroup (tiled) makes.
+#[derive(Debug, Clone, Copy)]
+struct Tile {
+    h: u32,
+    w: u32,
+    c: u32,
+}
+
+/// How a dense convolution is computed.
+#[derive(Debug, Clone, Copy)]
+enum Method {
+    Direct(Tile),
+    /// With its depth: input vec4s a round.
+    Tiled(Tile, u32),
+    /// With the outputs along a tile's side.
+    Winograd(u32),
+}
+
+impl Dense<'_> {
+    fn sources(&self) -> Vec<u32> {
+        self.parts.iter().map(|&c| vec4s(c) as u32).collect()
+    }
+
+    fn in_c(&self) -> u32 {
+        self.sources().iter().sum()
+    }
+
+    fn out_c(&self) -> u32 {
+        vec4s(self.y.c) as u32
+    }
+
+    fn groups(&self) -> u32 {
+        if self.spread { 1 } else { self.conv.groups as u32 }
+    }
+}
+
+impl Lowering {
+    pub(super) fn conv(&mut self, node: &Node, conv: &Conv, flops: u64) -> Result<()> {
+        let inputs: Vec<Shape> = node.inputs.iter().map(|&id| self.shape(id)).collect();
+        let (x, y) = (inputs[0], self.shape(node.outputs[0]));
+        let parts: Vec<usize> = inputs.iter().map(|s| s.c).collect();
+        let channels: usize = parts.iter().sum();
+        if conv.groups > 1 && conv.groups == channels && y.c == channels {
+            self.depthwise(node, conv, x, y, flops)?;
+            return match node.outputs[..] {
+                [full, pooled] => self.pool(&format!("{}.pool", node.name), &Pool::MAX_2X2, full, pooled),
+                _ => Ok(()),
+            };
+        }
+        let spread = spread(conv.groups, channels, y.c);
+        let flops = if spread { flops * conv.groups as u64 } else { flops };
+        let dense = Dense { node, conv, x, y, parts, spread, flops };
+        match self.method(&dense) {
+            Method::Winograd(size) => self.winograd(&dense, size),
+            method => {
+                let (mut step, tile) = self.dense_step(&dense, method)?;
+                let columns = dense.out_c().next_multiple_of(tile.c) as usize * 4;
+                let weights = self.constant(Constant::conv(conv, dense.parts.clone(), spread, columns));
+                let bias = self.constant(Constant::Vector { values: conv.bias.clone(), len: columns });
+                let slots = node.inputs.iter().zip(1..).map(|(&id, slot)| read(slot, What::Value(id)));
+                step.arguments = slots.chain([read(3, weights), read(4, bias)]).collect();
+                self.conv_outputs(&dense, &mut step, 5);
+                self.push(step)
+            }
+        }
+    }
+
+    /// The choice between the kernels for dense convolutions.
+    fn method(&self, dense: &Dense<'_>) -> Method {
+        let conv = dense.conv;
+        let square = (conv.kernel(), conv.stride, conv.dilation) == ([3, 3], [1, 1], [1, 1]);
+        // Winograd's transforms lose bits that 16-bit storage does not have.
+        let winograd = square && conv.groups == 1 && self.precision == Precision::F32;
+        let (in_c, out_c) = (dense.in_c(), dense.out_c());
+        let size = match self.conv {
+            ConvKernel::Winograd2 => Some(2),
+            ConvKernel::Winograd4 => Some(4),
+            ConvKernel::Auto => (self.device.software && in_c >= 4 && out_c >= 4).then_some(4),
+            ConvKernel::Direct | ConvKernel::Tiled => None,
+        };
+        match size.filter(|_| winograd) {
+            Some(size) => Method::Winograd(size),
+            None => self.product_method(dense),
+        }
+    }
+
+    /// The choice between the two kernels that compute products as they stand.
+    fn product_method(&self, dense: &Dense<'_>) -> Method {
+        // Small maps and thin layers leave most of a workgroup's tile idle.
+        let worthwhile = !self.device.software
+            && (dense.in_c() >= 2 && dense.out_c() >= 8 && dense.y.n * dense.y.pixels() >= 64);
+        let wanted = match self.conv {
+            ConvKernel::Tiled => true,
+            ConvKernel::Direct => false,
+            ConvKernel::Auto | ConvKernel::Winograd2 | ConvKernel::Winograd4 => worthwhile,
+        };
+        let tile = Tile { h: 8, w: 16, c: if dense.out_c() >= 12 { 16 } else { 8 } };
+        let possible = |&depth: &u32| {
+            let bytes = tiled_memory(dense.conv, tile, depth, self.precision);
+            bytes <= self.device.max_workgroup_memory && tiled_lanes(tile) <= self.device.max_lanes
+        };
+        match [2, 1].into_iter().find(possible) {
+            Some(depth) if wanted && dense.groups() == 1 => Method::Tiled(tile, depth),
+            _ => Method::Direct(self.direct_tile(dense.y, dense.out_c(), dense.groups(), dense.conv.pool)),
+        }
+    }
+
+    /// A step of `conv_direct` or `conv_tiled` without its arguments, and its tile.
+    fn dense_step(&self, dense: &Dense<'_>, method: Method) -> Result<(Step, Tile)> {
+        let (conv, sources) = (dense.conv, dense.sources());
+        let (in_c, groups) = (dense.in_c(), dense.groups());
+        let (mut step, tile) = match method {
+            Method::Tiled(tile, depth) => {
+                let mut step = self.step(dense.node, kernel::CONV_TILED, conv.activation);
+                let constants = &mut step.kernel.constants;
+                constants[0] = ("LANES", tiled_lanes(tile));
+                constants.push(("DEPTH", depth));
+                constants.extend([("REG_H", REGISTERS.h), ("REG_W", REGISTERS.w), ("REG_C", REGISTERS.c)]);
+                step.workgroup_memory = tiled_memory(conv, tile, depth, self.precision);
+                let loads = tiled_memory(conv, tile, depth, Precision::F32) / 16 / tiled_lanes(tile) + 2;
+                let round = u64::from(depth) * (conv.kernel()[0] as u64 + 1) + u64::from(loads);
+                step.loops = u64::from(in_c.div_ceil(depth)) * round;
+                (step, tile)
+            }
+            Method::Direct(tile) => {
+                let mut step = self.step(dense.node, kernel::CONV_DIRECT, conv.activation);
+                step.kernel.constants.push(("SOURCES", sources.len() as u32));
+                step.kernel.flags.push(("PADDED", conv.padding != [0; 4]));
+                step.loops = conv.weight.shape().pixels() as u64 * u64::from(in_c / groups + 2);
+                (step, tile)
+            }
+            Method::Winograd(_) => unreachable!("Winograd computes its products by one of the other two"),
+        };
+        step.kernel.constants.extend(conv_constants(conv));
+        step.kernel.constants.extend([("TILE_H", tile.h), ("TILE_W", tile.w), ("TILE_C", tile.c)]);
+        let tiles = tiles(&mut step, dense.x, dense.y, dense.y, tile)?;
+        if let Method::Tiled(..) = method {
+            step.params.extend([("src0_c", sources[0]), ("in_c", in_c)]);
+            step.grid = self.fold(tiles, 1)?;
+        } else {
+            step.params.extend([
+                ("src0_c", sources[0]),
+                ("src1_c", sources.get(1).copied().unwrap_or(0)),
+                ("group_in", sources[0] / groups),
+                ("group_out", dense.out_c() / groups),
+            ]);
+            step.grid = self.fold(tiles, LANES)?;
+        }
+        step.grid[2] = dense.out_c().div_ceil(tile.c);
+        step.params.extend([
+            ("out_c", dense.out_c()),
+            ("weight_c", dense.out_c().next_multiple_of(tile.c)),
+            ("weight_n", 0),
+            ("pad_y", conv.padding[0] as u32),
+            ("pad_x", conv.padding[1] as u32),
+        ]);
+        step.flops = dense.flops;
+        Ok((step, tile))
+    }
+
+    /// Binds the map and its pooled half, from binding `slot` on.
+    fn conv_outputs(&self, dense: &Dense<'_>, step: &mut Step, slot: u32) {
+        let outputs = &dense.node.outputs;
+        // A map of which only the pooled half is read need not be stored.
+        let wanted = !dense.conv.pool || self.readers[outputs[0].0] > 0 || self.keep_values;
+        if wanted {
+            step.arguments.push(write(slot, outputs[0]));
+        }
+        if dense.conv.pool {
+            step.arguments.push(write(slot + 1, outputs[1]));
+        }
+        let two = dense.node.inputs.len() == 2;
+        step.kernel.flags.extend([("TWO", two), ("FULL", wanted), ("POOL", dense.conv.pool)]);
+    }
+
+    /// Input transform, a batch of matrix products, output transform: a band of tile rows at a time, so that scratch
+    /// stays small. The products are a 1x1 convolution whose pictures are the places in a tile, each with its weights.
+    fn winograd(&mut self, dense: &Dense<'_>, size: u32) -> Result<()> {
+        let Dense { node, conv, x, y, .. } = *dense;
+        let (in_c, out_c) = (dense.in_c() as usize, dense.out_c() as usize);
+        let (places, side) = ((size + 2).pow(2) as usize, size as usize);
+        let (tiles_y, tiles_x) = (y.h.div_ceil(side), y.w.div_ceil(side));
+        let rows = y.n * tiles_y;
+        let row_bytes = (places * tiles_x * in_c.max(out_c) * 16) as u64;
+        let band_rows = rows.min((WINOGRAD_BAND / row_bytes).max(1) as usize);
+        // A workgroup's tile needs two dimensions; where lanes work alone, one long row wastes least.
+        let map = |c: usize, rows: usize| match self.device.software {
+            true => Shape::new(places, c * 4, 1, rows * tiles_x),
+            false => Shape::new(places, c * 4, rows, tiles_x),
+        };
+        let shapes = |rows: usize| (map(in_c, rows), map(out_c, rows));
+        let bands: Vec<(usize, usize, Shape, Shape)> = (0..rows)
+            .step_by(band_rows)
+            .map(|first| (first, band_rows.min(rows - first)))
+            .map(|(first, rows)| (first, rows, shapes(rows).0, shapes(rows).1))
+            .collect();
+
+        let pointwise = Conv::new(Arc::new(Tensor::zeros(Shape::new(1, 1, 1, 1))), None);
+        let product = |(_, rows_here, x, y): (usize, usize, Shape, Shape)| Dense {
+            node,
+            conv: &pointwise,
+            x,
+            y,
+            parts: vec![in_c * 4],
+            spread: false,
+            flops: dense.flops * rows_here as u64 / rows as u64,
+        };
+        // One method for all bands, so that they share one packing of the weights.
+        let method = self.product_method(&product(bands[0]));
+        let (_, tile) = self.dense_step(&product(bands[0]), method)?;
+        let columns = out_c.next_multiple_of(tile.c as usize) * 4;
+        let weights = self.constant(Constant::winograd(conv, dense.parts.clone(), side, columns));
+        let zero = self.constant(Constant::Vector { values: None, len: columns });
+        let bias = self.constant(Constant::Vector { values: conv.bias.clone(), len: columns });
+        for band in bands {
+            let (first, rows_here, from, to) = band;
+            let (transformed, products) = (self.scratch(from), self.scratch(to));
+            let tiles = rows_here * tiles_x;
+            let place =
+                [("tiles_y", tiles_y), ("tiles_x", tiles_x), ("first", first * tiles_x), ("tiles", tiles)];
+
+            let mut step = self.step(node, kernel::WINOGRAD_INPUT, Activation::None);
+            step.kernel.constants.push(("SIZE", size));
+            step.kernel.flags = vec![("F4", size == 4), ("TWO", node.inputs.len() == 2)];
+            step.params = params(&[("in_h", x.h), ("in_w", x.w)])?;
+            step.params.extend(params(&place)?);
+            step.params.extend([("src0_c", dense.sources()[0]), ("in_c", in_c as u32)]);
+            step.params.extend([("pad_y", conv.padding[0] as u32), ("pad_x", conv.padding[1] as u32)]);
+            let slots = node.inputs.iter().zip(1..).map(|(&id, slot)| read(slot, What::Value(id)));
+            step.arguments = slots.chain([write(3, transformed)]).collect();
+            step.grid = self.fold((tiles * in_c) as u64, LANES)?;
+            self.push(step)?;
+
+            let (mut step, _) = self.dense_step(&product(band), method)?;
+            let places_apart = step.params.iter_mut().find(|p| p.0 == "weight_n").expect("set by dense_step");
+            places_apart.1 = (in_c * columns) as u32;
+            step.kernel.flags.extend([("TWO", false), ("FULL", true), ("POOL", false)]);
+            step.arguments =
+                vec![read(1, What::Value(transformed)), read(3, weights), read(4, zero), write(5, products)];
+            self.push(step)?;
+
+            let mut step = self.step(node, kernel::WINOGRAD_OUTPUT, conv.activation);
+            step.kernel.constants.push(("SIZE", size));
+            step.kernel.flags.push(("F4", size == 4));
+            step.params = params(&[("out_h", y.h), ("out_w", y.w)])?;
+            step.params.extend(params(&place)?);
+            step.params.push(("out_c", dense.out_c()));
+            step.arguments = vec![read(1, What::Value(products)), read(2, bias)];
+            self.conv_outputs(dense, &mut step, 3);
+            step.grid = self.fold((tiles * out_c) as u64, LANES)?;
+            self.push(step)?;
+        }
+        Ok(())
+    }
+
+    /// A lane's tile in the direct kernels. Where a CPU plays the GPU, the one of least estimated work; with `even`
+    /// sides where the tile is pooled.
+    fn direct_tile(&self, y: Shape, out_c: u32, groups: u32, even: bool) -> Tile {
+        let fits = |c: &u32| *c == 1 || (out_c >= *c && (out_c / groups).is_multiple_of(*c));
+        if !self.device.software {
+            let c = if fits(&2) { 2 } else { 1 };
+            return Tile { h: 2, w: if y.n * y.pixels() > 1024 { 4 } else { 2 }, c };
+        }
+        let sides = [1, 2, 4, 8, 16].into_iter().flat_map(|h| [1, 2, 4, 8, 16].map(|w| (h, w)));
+        let tiles = sides.flat_map(|(h, w)| [1, 2, 4, 8].map(|c| Tile { h, w, c }));
+        let allowed = |t: &Tile| {
+            let odd = t.h % 2 + t.w % 2 > 0;
+            fits(&t.c) && t.h * t.w <= 16 && t.h * t.w * t.c <= 128 && !(even && odd)
+        };
+        let work = |t: &Tile| {
+            let tiles = y.n * y.h.div_ceil(t.h as usize) * y.w.div_ceil(t.w as usize);
+            let pixels = u64::from(t.h * t.w);
+            // lavapipe runs 8 lanes together. A multiply-add of four channels takes about 8 instructions a
+            // subgroup, a vec4 load about 240, whatever its width, because each lane is fetched by itself.
+            let inner = 32 * pixels * u64::from(t.c) + 240 * (pixels + 4 * u64::from(t.c));
+            (tiles as u64).next_multiple_of(8) * u64::from(out_c.div_ceil(t.c)) * inner
+        };
+        tiles.filter(allowed).min_by_key(work).unwrap_or(Tile { h: 2, w: 2, c: 1 })
+    }
+
+    fn depthwise(&mut self, node: &Node, conv: &Conv, x: Shape, y: Shape, flops: u64) -> Result<()> {
+        let weights = self.constant(Constant::Depthwise { weight: conv.weight.clone(), channels: y.c });
+        let bias = self.constant(Constant::Vector { values: conv.bias.clone(), len: vec4s(y.c) * 4 });
+        let mut step = self.windowed(node, kernel::CONV_DEPTHWISE, conv.activation, x, y)?;
+        step.kernel.constants.extend(conv_constants(conv));
+        step.params.extend([("pad_y", conv.padding[0] as u32), ("pad_x", conv.padding[1] as u32)]);
+        let src = read(1, What::Value(node.inputs[0]));
+        step.arguments = vec![src, read(2, weights), read(3, bias), write(4, node.outputs[0])];
+        let [kh, kw] = conv.kernel();
+        step.loops = (kh * (kw + 1)) as u64;
+        step.flops = flops;
+        self.push(step)
+    }
+
+    pub(super) fn conv_transpose(&mut self, node: &Node, conv: &ConvTranspose, flops: u64) -> Result<()> {
+        let (x, y) = (self.shape(node.inputs[0]), self.shape(node.outputs[0]));
+        let spread = spread(conv.groups, x.c, y.c);
+        let groups = if spread { 1 } else { conv.groups as u32 };
+        let (in_c, out_c) = (vec4s(x.c) as u32, vec4s(y.c) as u32);
+        let phases = conv.stride[0] * conv.stride[1];
+        // Output pixels of one phase.
+        let phase = Shape { h: y.h.div_ceil(conv.stride[0]), w: y.w.div_ceil(conv.stride[1]), ..y };
+        let tile = self.direct_tile(phase, out_c, groups, false);
+        let columns = out_c.next_multiple_of(tile.c);
+
+        let mut step = self.step(node, kernel::CONV_TRANSPOSE, conv.activation);
+        step.kernel.constants.extend(window_constants(conv.kernel(), conv.stride));
+        step.kernel.constants.extend([("TILE_H", tile.h), ("TILE_W", tile.w), ("TILE_C", tile.c)]);
+        let tiles = tiles(&mut step, x, y, phase, tile)?;
+        step.params.extend([
+            ("in_c", in_c),
+            ("group_in", in_c / groups),
+            ("group_out", out_c / groups),
+            ("out_c", out_c),
+            ("weight_c", columns),
+            ("pad_y", conv.padding[0] as u32),
+            ("pad_x", conv.padding[1] as u32),
+        ]);
+        let weights = self.constant(Constant::conv_transpose(conv, spread, columns as usize * 4));
+        let bias = self.constant(Constant::Vector { values: conv.bias.clone(), len: columns as usize * 4 });
+        let src = read(1, What::Value(node.inputs[0]));
+        step.arguments = vec![src, read(2, weights), read(3, bias), write(4, node.outputs[0])];
+        let taps: usize = [0, 1].map(|a| conv.kernel()[a].div_ceil(conv.stride[a])).iter().product();
+        step.loops = taps as u64 * u64::from(in_c / groups + 2);
+        step.grid = self.fold(tiles, LANES)?;
+        step.grid[2] = out_c.div_ceil(tile.c) * phases as u32;
+        step.flops = flops;
+        self.push(step)
+    }
+}
+
+/// Pixels and channel vec4s that one lane of `conv_tiled` keeps in registers.
+const REGISTERS: Tile = Tile { h: 2, w: 4, c: 2 };
+
+fn tiled_lanes(tile: Tile) -> u32 {
+    tile.h / REGISTERS.h * (tile.w / REGISTERS.w) * (tile.c / REGISTERS.c)
+}
+
+/// Workgroup bytes of `conv_tiled`: its input patch and weights for `depth` vec4s.
+fn tiled_memory(conv: &Conv, tile: Tile, depth: u32, precision: Precision) -> u32 {
+    let effective = conv.effective_kernel();
+    let patch = |tile: u32, axis: usize| (tile as usize - 1) * conv.stride[axis] + effective[axis];
+    let taps = conv.weight.shape().pixels() * 4 * tile.c as usize;
+    let vectors = (patch(tile.h, 0) * patch(tile.w, 1) + taps) * depth as usize;
+    u32::try_from(vectors * 4 * precision.bytes()).unwrap_or(u32::MAX)
+}
+
+/// Whether groups cut through vec4s, so that their weights are spread into one dense matrix.
+fn spread(groups: usize, ins: usize, outs: usize) -> bool {
+    groups > 1 && !((ins / groups).is_multiple_of(4) && (outs / groups).is_multiple_of(4))
+}
+
+/// Sets the params that all convolution kernels begin with. Returns the tiles that cover `covered` over the batch.
+fn tiles(step: &mut Step, x: Shape, y: Shape, covered: Shape, tile: Tile) -> Result<u64> {
+    let (tiles_y, tiles_x) = (covered.h.div_ceil(tile.h as usize), covered.w.div_ceil(tile.w as usize));
+    let tiles = covered.n * tiles_y * tiles_x;
+    step.params = params(&[
+        ("in_h", x.h),
+        ("in_w", x.w),
+        ("out_h", y.h),
+        ("out_w", y.w),
+        ("tiles_y", tiles_y),
+        ("tiles_x", tiles_x),
+        ("tiles", tiles),
+    ])?;
+    Ok(tiles as u64)
+}
+
+fn conv_constants(conv: &Conv) -> impl Iterator<Item = (&'static str, u32)> {
+    let dilation = [("DILATION_H", conv.dilation[0] as u32), ("DILATION_W", conv.dilation[1] as u32)];
+    window_constants(conv.kernel(), conv.stride).into_iter().chain(dilation)
+}

@@ -1,0 +1,450 @@
+//! From layers to dispatches: the one place that chooses kernels. Convolutions have a file of their own.
+
+mod conv;
+
+use crate::plan::arena::Place;
+use crate::plan::kernel::{self, Kernel, ShaderFile};
+use crate::plan::pack::{Constant, vec4s};
+use crate::plan::{
+    Binding, ConvKernel, DeviceProfile, Dispatch, LOOP_BUDGET, PlanOptions, Precision, Store, nchw_bytes,
+    value_bytes,
+};
+use crate::error::{Error, Result};
+use crate::graph::{
+    Activation, Graph, Interpolation, Node, Op, PadMode, Pool, PoolKind, ValueId,
+};
+use crate::tensor::Shape;
+
+/// Lanes of kernels in which each lane works for itself.
+const LANES: u32 = 64;
+
+/// A dispatch whose values have no bytes yet.
+pub(super) struct Step {
+    label: String,
+    kernel: Kernel,
+    grid: [u32; 3],
+    params: Vec<(&'static str, u32)>,
+    arguments: Vec<Argument>,
+    flops: u64,
+    loops: u64,
+    workgroup_memory: u32,
+}
+
+#[derive(Clone, Copy)]
+enum What {
+    Input(Shape),
+    Output(Shape),
+    Value(ValueId),
+    Constant(usize),
+}
+
+#[derive(Clone, Copy)]
+struct Argument {
+    slot: u32,
+    what: What,
+    written: bool,
+}
+
+fn read(slot: u32, what: What) -> Argument {
+    Argument { slot, what, written: false }
+}
+
+fn write(slot: u32, id: ValueId) -> Argument {
+    Argument { slot, what: What::Value(id), written: true }
+}
+
+pub(super) struct Lowering {
+    device: DeviceProfile,
+    precision: Precision,
+    conv: ConvKernel,
+    keep_values: bool,
+    /// Of every value of the graph, then of the scratch values that kernels in several steps pass on.
+    pub(super) shapes: Vec<Option<Shape>>,
+    /// How many nodes read each value.
+    readers: Vec<usize>,
+    pub(super) steps: Vec<Step>,
+    pub(super) constants: Vec<Constant>,
+}
+
+impl Lowering {
+    pub(super) fn new(device: DeviceProfile, options: &PlanOptions, shapes: Vec<Option<Shape>>) -> Lowering {
+        Lowering {
+            device,
+            precision: options.precision,
+            conv: options.conv,
+            keep_values: options.keep_values,
+            shapes,
+            readers: Vec::new(),
+            steps: Vec::new(),
+            constants: Vec::new(),
+        }
+    }
+
+    /// Lowers all nodes, between the upload of the input and the download of the result.
+    pub(super) fn graph(&mut self, graph: &Graph, input: Shape, output: Shape) -> Result<()> {
+        self.readers = (0..graph.names.len()).map(|id| graph.uses(ValueId(id))).collect();
+        self.convert("input", kernel::PACK, input, read(1, What::Input(input)), write(2, Graph::INPUT))?;
+        for node in &graph.nodes {
+            self.node(node).map_err(|e| e.at(&node.name))?;
+        }
+        let result = Argument { slot: 2, what: What::Output(output), written: true };
+        self.convert("output", kernel::UNPACK, output, read(1, What::Value(graph.output)), result)
+    }
+
+    /// First and last step that touch each value.
+    pub(super) fn value_steps(&self) -> Vec<Option<(usize, usize)>> {
+        let mut steps: Vec<Option<(usize, usize)>> = vec![None; self.shapes.len()];
+        for (i, step) in self.steps.iter().enumerate() {
+            for argument in &step.arguments {
+                if let What::Value(id) = argument.what {
+                    let span = steps[id.0].get_or_insert((i, i));
+                    span.1 = i;
+                }
+            }
+        }
+        steps
+    }
+
+    /// The tenants that each step reads and writes; one that does both is written.
+    pub(super) fn tenant_sides(&self, tenant_of: &[Option<usize>]) -> Vec<(Vec<usize>, Vec<usize>)> {
+        let side = |step: &Step, written: bool| {
+            let values = step.arguments.iter().filter(|a| a.written == written);
+            values.filter_map(|a| if let What::Value(id) = a.what { tenant_of[id.0] } else { None }).collect()
+        };
+        self.steps.iter().map(|step| (side(step, false), side(step, true))).collect()
+    }
+
+    /// The finished dispatches, once every value and constant has its place.
+    pub(super) fn dispatches(
+        &self,
+        values: &[Option<(Place, Shape)>],
+        weights: &[Place],
+    ) -> Result<Vec<Dispatch>> {
+        self.steps
+            .iter()
+            .map(|step| {
+                let bindings = step.arguments.iter().map(|argument| {
+                    let (store, offset, bytes) = match argument.what {
+                        What::Input(shape) => (Store::Input, 0, nchw_bytes(shape)),
+                        What::Output(shape) => (Store::Output, 0, nchw_bytes(shape)),
+                        What::Value(id) => {
+                            let (place, shape) = values[id.0].expect("every value of a step was placed");
+                            (
+                                Store::Activations(place.buffer),
+                                place.offset,
+                                value_bytes(shape, self.precision),
+                            )
+                        }
+                        What::Constant(i) => {
+                            let bytes = self.constants[i].bytes(self.precision);
+                            (Store::Weights(weights[i].buffer), weights[i].offset, bytes)
+                        }
+                    };
+                    Binding { slot: argument.slot, store, offset, bytes, written: argument.written }
+                });
+                Ok(Dispatch {
+                    label: step.label.clone(),
+                    kernel: step.kernel.clone(),
+                    grid: step.grid,
+                    params: step.params.clone(),
+                    bindings: bindings.collect(),
+                    flops: step.flops,
+                    loops: step.loops,
+                    workgroup_memory: step.workgroup_memory,
+                })
+            })
+            .collect()
+    }
+
+    fn shape(&self, id: ValueId) -> Shape {
+        self.shapes[id.0].expect("shape inference gave every value of the graph a shape")
+    }
+
+    fn node(&mut self, node: &Node) -> Result<()> {
+        let (x, y) = (self.shape(node.inputs[0]), self.shape(node.outputs[0]));
+        let src = read(1, What::Value(node.inputs[0]));
+        let flops = {
+            let ins: Vec<Shape> = node.inputs.iter().map(|&id| self.shape(id)).collect();
+            let outs: Vec<Shape> = node.outputs.iter().map(|&id| self.shape(id)).collect();
+            node.op.rules().flops(&ins, &outs)
+        };
+        match &node.op {
+            Op::Conv(conv) => self.conv(node, conv, flops),
+            Op::ConvTranspose(conv) => self.conv_transpose(node, conv, flops),
+            Op::Pool(pool) => self.pool(&node.name, pool, node.inputs[0], node.outputs[0]),
+            Op::GlobalAveragePool(_) => {
+                let channels = vec4s(x.c);
+                let total = x.n * channels;
+                let mut step = self.step(node, kernel::GLOBAL_AVERAGE_POOL, Activation::None);
+                step.params = params(&[("pixels", x.pixels()), ("channels", channels), ("total", total)])?;
+                step.arguments = vec![src, write(2, node.outputs[0])];
+                step.grid = self.fold(total as u64, 1)?;
+                step.loops = (x.pixels() as u64).div_ceil(u64::from(LANES)) + 7;
+                step.workgroup_memory = LANES * 16;
+                step.flops = flops;
+                self.push(step)
+            }
+            Op::BatchNorm(norm) => {
+                let lanes = vec4s(x.c) * 4;
+                let scale = self.constant(Constant::Vector { values: Some(norm.scale.clone()), len: lanes });
+                let shift = self.constant(Constant::Vector { values: Some(norm.shift.clone()), len: lanes });
+                let arguments = vec![src, read(2, scale), read(3, shift), write(4, node.outputs[0])];
+                self.pointwise(node, kernel::BATCH_NORM, norm.activation, arguments, true, flops)
+            }
+            Op::Activation(activation) => {
+                let arguments = vec![src, write(2, node.outputs[0])];
+                self.pointwise(node, kernel::ACTIVATION, *activation, arguments, false, flops)
+            }
+            Op::Add(add) => {
+                let arguments = vec![src, read(2, What::Value(node.inputs[1])), write(3, node.outputs[0])];
+                self.pointwise(node, kernel::ADD, add.activation, arguments, false, flops)
+            }
+            Op::Concat(_) => self.concat(node, y),
+            Op::Resize(resize) => {
+                let (step_y, offset_y) = resize.interpolation.grid(x.h, y.h);
+                let (step_x, offset_x) = resize.interpolation.grid(x.w, y.w);
+                let mut step = self.windowed(node, kernel::RESIZE, Activation::None, x, y)?;
+                step.params.extend([
+                    ("step_y", step_y.to_bits()),
+                    ("step_x", step_x.to_bits()),
+                    ("offset_y", offset_y.to_bits()),
+                    ("offset_x", offset_x.to_bits()),
+                ]);
+                step.kernel.flags = vec![("BILINEAR", resize.interpolation != Interpolation::Nearest)];
+                step.arguments = vec![src, write(2, node.outputs[0])];
+                step.flops = flops;
+                self.push(step)
+            }
+            Op::Pad(pad) => self.pad(node, x, y, pad.origin(), pad.mode),
+            Op::Crop(_) => self.pad(node, x, y, [0, 0], PadMode::Zero),
+            Op::Softmax(_) => {
+                let pixels = x.n * x.pixels();
+                let mut step = self.step(node, kernel::SOFTMAX, Activation::None);
+                step.params = params(&[("pixels", pixels), ("vectors", vec4s(x.c)), ("channels", x.c)])?;
+                step.arguments = vec![src, write(2, node.outputs[0])];
+                step.grid = self.fold(pixels as u64, LANES)?;
+                step.loops = 3 * vec4s(x.c) as u64;
+                step.flops = flops;
+                self.push(step)
+            }
+        }
+    }
+
+    /// A step with nothing but its kernel.
+    fn step(&self, node: &Node, file: ShaderFile, activation: Activation) -> Step {
+        self.named(&node.name, file, activation)
+    }
+
+    fn named(&self, label: &str, file: ShaderFile, activation: Activation) -> Step {
+        let activation = match activation {
+            Activation::None => (0, 0),
+            Activation::Relu => (1, 0),
+            Activation::LeakyRelu(slope) => (2, slope.to_bits()),
+            Activation::Sigmoid => (3, 0),
+        };
+        Step {
+            label: label.into(),
+            kernel: Kernel {
+                file,
+                precision: self.precision,
+                constants: vec![("LANES", LANES)],
+                flags: Vec::new(),
+                activation,
+            },
+            grid: [1; 3],
+            params: Vec::new(),
+            arguments: Vec::new(),
+            flops: 0,
+            loops: 0,
+            workgroup_memory: 0,
+        }
+    }
+
+    fn push(&mut self, step: Step) -> Result<()> {
+        if step.loops > LOOP_BUDGET {
+            return Err(Error::shape("kernel loop", format!("at most {LOOP_BUDGET} iterations"), step.loops));
+        }
+        self.steps.push(step);
+        Ok(())
+    }
+
+    fn constant(&mut self, constant: Constant) -> What {
+        self.constants.push(constant);
+        What::Constant(self.constants.len() - 1)
+    }
+
+    /// `items` in workgroups of `lanes`, x folded into y past the device's limit.
+    fn fold(&self, items: u64, lanes: u32) -> Result<[u32; 3]> {
+        let groups = items.div_ceil(u64::from(lanes)).max(1);
+        let max = u64::from(self.device.max_workgroups);
+        let rows = groups.div_ceil(max);
+        if rows > max || items > u64::from(u32::MAX) {
+            return Err(Error::shape("tensor", "fewer than 2^32 vec4s", items));
+        }
+        // Even rows, so that little is dispatched for nothing.
+        Ok([groups.div_ceil(rows) as u32, rows as u32, 1])
+    }
+
+    /// The upload and download of the network's ends.
+    fn convert(
+        &mut self,
+        label: &str,
+        file: ShaderFile,
+        shape: Shape,
+        from: Argument,
+        to: Argument,
+    ) -> Result<()> {
+        let vectors = vec4s(shape.c);
+        let total = shape.n * shape.pixels() * vectors;
+        let mut step = self.named(label, file, Activation::None);
+        step.params = params(&[
+            ("pixels", shape.pixels()),
+            ("channels", shape.c),
+            ("vectors", vectors),
+            ("total", total),
+        ])?;
+        step.arguments = vec![from, to];
+        step.grid = self.fold(total as u64, LANES)?;
+        self.push(step)
+    }
+
+    /// Kernels whose lanes each make one vec4 from the vec4s at the same place.
+    fn pointwise(
+        &mut self,
+        node: &Node,
+        file: ShaderFile,
+        activation: Activation,
+        arguments: Vec<Argument>,
+        channels: bool,
+        flops: u64,
+    ) -> Result<()> {
+        let y = self.shape(node.outputs[0]);
+        let total = y.n * y.pixels() * vec4s(y.c);
+        let mut step = self.step(node, file, activation);
+        if channels {
+            step.params = params(&[("channels", vec4s(y.c))])?;
+        }
+        step.params.extend(params(&[("total", total)])?);
+        step.arguments = arguments;
+        step.grid = self.fold(total as u64, LANES)?;
+        step.flops = flops;
+        self.push(step)
+    }
+
+    /// Kernels whose lanes each make one vec4 from a window: sizes and grid.
+    fn windowed(
+        &self,
+        node: &Node,
+        file: ShaderFile,
+        activation: Activation,
+        x: Shape,
+        y: Shape,
+    ) -> Result<Step> {
+        let total = y.n * y.pixels() * vec4s(y.c);
+        let mut step = self.step(node, file, activation);
+        step.params = params(&[
+            ("in_h", x.h),
+            ("in_w", x.w),
+            ("out_h", y.h),
+            ("out_w", y.w),
+            ("channels", vec4s(y.c)),
+            ("total", total),
+        ])?;
+        step.grid = self.fold(total as u64, LANES)?;
+        Ok(step)
+    }
+
+    fn pad(&mut self, node: &Node, x: Shape, y: Shape, [top, left]: [isize; 2], mode: PadMode) -> Result<()> {
+        let mut step = self.windowed(node, kernel::PAD, Activation::None, x, y)?;
+        let signed = |v: isize| {
+            i32::try_from(v).map(|v| v as u32).map_err(|_| Error::shape("pad", "32-bit amounts", v))
+        };
+        step.params.extend([("top", signed(top)?), ("left", signed(left)?)]);
+        let mode = match mode {
+            PadMode::Zero => 0,
+            PadMode::Edge => 1,
+            PadMode::Reflect => 2,
+        };
+        step.kernel.constants.push(("MODE", mode));
+        step.arguments = vec![read(1, What::Value(node.inputs[0])), write(2, node.outputs[0])];
+        self.push(step)
+    }
+
+    fn pool(&mut self, label: &str, pool: &Pool, from: ValueId, to: ValueId) -> Result<()> {
+        let (x, y) = (self.shape(from), self.shape(to));
+        let [top, left, bottom, right] = pool.padding;
+        let total = y.n * y.pixels() * vec4s(y.c);
+        let mut step = self.named(label, kernel::POOL, Activation::None);
+        step.params = params(&[
+            ("in_h", x.h),
+            ("in_w", x.w),
+            ("out_h", y.h),
+            ("out_w", y.w),
+            ("channels", vec4s(y.c)),
+            ("total", total),
+            ("pad_y", top),
+            ("pad_x", left),
+            ("padded_h", x.h + top + bottom),
+            ("padded_w", x.w + left + right),
+        ])?;
+        let kind = match pool.kind {
+            PoolKind::Max => 0,
+            PoolKind::Average => 1,
+            PoolKind::AverageWithPadding => 2,
+        };
+        step.kernel.constants.extend(window_constants(pool.kernel, pool.stride));
+        step.kernel.constants.push(("KIND", kind));
+        step.arguments = vec![read(1, What::Value(from)), write(2, to)];
+        step.grid = self.fold(total as u64, LANES)?;
+        step.loops = (pool.kernel[0] * (pool.kernel[1] + 1)) as u64;
+        step.flops = (y.elements() * pool.kernel[0] * pool.kernel[1]) as u64;
+        self.push(step)
+    }
+
+    /// One dispatch a part; each keeps the lanes of the parts before it.
+    fn concat(&mut self, node: &Node, y: Shape) -> Result<()> {
+        let mut offset = 0;
+        for &part in &node.inputs {
+            let x = self.shape(part);
+            let touched = vec4s(offset + x.c) - offset / 4;
+            let total = y.n * y.pixels() * touched;
+            let mut step = self.step(node, kernel::CONCAT, Activation::None);
+            step.params = params(&[
+                ("src_c", vec4s(x.c)),
+                ("dst_c", vec4s(y.c)),
+                ("offset", offset),
+                ("channels", x.c),
+                ("touched", touched),
+                ("total", total),
+            ])?;
+            step.arguments = vec![read(1, What::Value(part)), write(2, node.outputs[0])];
+            step.grid = self.fold(total as u64, LANES)?;
+            self.push(step)?;
+            offset += x.c;
+        }
+        Ok(())
+    }
+
+    /// A value that only the kernels of one layer see.
+    fn scratch(&mut self, shape: Shape) -> ValueId {
+        self.shapes.push(Some(shape));
+        ValueId(self.shapes.len() - 1)
+    }
+}
+
+fn window_constants(kernel: [usize; 2], stride: [usize; 2]) -> [(&'static str, u32); 4] {
+    [
+        ("KERNEL_H", kernel[0] as u32),
+        ("KERNEL_W", kernel[1] as u32),
+        ("STRIDE_H", stride[0] as u32),
+        ("STRIDE_W", stride[1] as u32),
+    ]
+}
+
+/// Sizes as a kernel takes them. Errors when one passes 32 bits.
+fn params(sizes: &[(&'static str, usize)]) -> Result<Vec<(&'static str, u32)>> {
+    let one = |&(name, size): &(&'static str, usize)| {
+        u32::try_from(size).map(|s| (name, s)).map_err(|_| Error::shape(name, "fewer than 2^32", size))
+    };
+    sizes.iter().map(one).collect()
+}

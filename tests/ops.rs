@@ -1,0 +1,729 @@
+//! Operators one at a time. Every check runs on all backends.
+//!
+//! On a GPU each distinct kernel (size, stride, dilation, activation, ...) costs a shader compilation, while picture
+//! sizes and channel counts are parameters: so a few kernels meet many shapes, all others a few shapes, and the
+//! vectors use the same kernels where they can (about 90 in this file).
+
+use crate::oracle;
+use crate::support::{Tolerance, Vectors, check};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use unet_wgpu::graph::{
+    Activation, Add, BatchNorm, Concat, Conv, ConvTranspose, Crop, GlobalAveragePool, Graph, Interpolation,
+    Op, Pad, PadAmount, PadMode, Pool, PoolKind, Resize, Softmax, ValueId,
+};
+use unet_wgpu::{Random, Shape, Tensor};
+
+/// Every channel count and extent that has ever been an edge of some kernel's vec4s or tiles.
+const SHAPES: [Shape; 10] = [
+    Shape::new(1, 1, 1, 1),
+    Shape::new(2, 3, 1, 33),
+    Shape::new(1, 7, 2, 3),
+    Shape::new(2, 16, 3, 2),
+    Shape::new(1, 17, 7, 16),
+    Shape::new(1, 64, 16, 7),
+    Shape::new(2, 1, 33, 1),
+    Shape::new(1, 3, 33, 33),
+    Shape::new(2, 17, 3, 7),
+    Shape::new(2, 64, 2, 2),
+];
+
+/// A few of them, all at least 3x3, with the output channels of a convolution.
+const FEW: [(Shape, usize); 3] =
+    [(Shape::new(1, 3, 7, 16), 16), (Shape::new(2, 17, 16, 7), 7), (Shape::new(1, 64, 3, 3), 64)];
+
+/// A graph with one operator.
+fn single(channels: usize, op: impl Into<Op>) -> Graph {
+    let mut graph = Graph::new(channels);
+    graph.push("op", op, &[Graph::INPUT]).expect("one node");
+    graph
+}
+
+/// Compares all backends with the oracle on random data.
+#[track_caller]
+fn check_oracle(what: &str, graph: &Graph, shape: Shape, tolerance: Tolerance) {
+    let input = Tensor::random(shape, shape.elements() as u64);
+    check(what, graph, &input, &oracle::run(graph, &input), tolerance);
+}
+
+/// As [`check_oracle`], for one operator.
+#[track_caller]
+fn check_op(what: &str, op: impl Into<Op>, shape: Shape, tolerance: Tolerance) {
+    check_oracle(what, &single(shape.c, op), shape, tolerance);
+}
+
+fn vector(len: usize, low: f32, high: f32) -> Vec<f32> {
+    let mut random = Random::new(len as u64);
+    (0..len).map(|_| random.uniform(low, high)).collect()
+}
+
+/// Random weights that keep the variance, and a bias.
+fn conv(out: usize, ins: usize, [h, w]: [usize; 2]) -> Conv {
+    Conv::new(weights(Shape::new(out, ins, h, w), ins * h * w), Some(vector(out, -1.0, 1.0).into()))
+}
+
+fn conv_transpose(ins: usize, out: usize, [h, w]: [usize; 2], stride: [usize; 2]) -> ConvTranspose {
+    let fan_in = (ins * h * w).div_ceil(stride[0] * stride[1]);
+    let weight = weights(Shape::new(ins, out, h, w), fan_in);
+    ConvTranspose { stride, ..ConvTranspose::new(weight, Some(vector(out, -1.0, 1.0).into()), 1) }
+}
+
+fn weights(shape: Shape, fan_in: usize) -> Arc<Tensor> {
+    let mut weight = Tensor::random(shape, 1 + shape.elements() as u64);
+    weight.data_mut().iter_mut().for_each(|w| *w *= (3.0 / fan_in as f32).sqrt());
+    weight.into()
+}
+
+/// Splits the input into parts with 1x1 convolutions that pick channels, exactly: all other products are zeros.
+fn split(graph: &mut Graph, channels: &[usize]) -> Vec<ValueId> {
+    let total = channels.iter().sum();
+    let mut first = 0;
+    let mut parts = Vec::new();
+    for (part, &count) in channels.iter().enumerate() {
+        let picks = |i: usize| f32::from(u8::from(i % total == first + i / total));
+        let weight = Tensor::from_fn(Shape::new(count, total, 1, 1), picks);
+        let pick = Conv::new(weight.into(), None);
+        parts.push(graph.push(&format!("part{part}"), pick, &[Graph::INPUT]).expect("the input exists"));
+        first += count;
+    }
+    parts
+}
+
+// ---- convolution ----
+
+#[test]
+fn conv_meets_many_shapes() {
+    for (shape, out) in SHAPES.into_iter().zip([1, 3, 17, 16, 7, 64, 16, 64, 3, 17]) {
+        check_op("conv 1x1", conv(out, shape.c, [1, 1]), shape, Tolerance::Operator);
+        check_op("conv 3x3", conv(out, shape.c, [3, 3]).same(), shape, Tolerance::Operator);
+    }
+}
+
+#[test]
+fn conv_attributes() {
+    type Edit = fn(&mut Conv);
+    let cases: [(&str, [usize; 2], Edit); 13] = [
+        ("3x3 valid", [3, 3], |_| {}),
+        ("3x3 no bias", [3, 3], |c| c.bias = None),
+        ("5x5", [5, 5], |c| c.padding = [2; 4]),
+        ("7x7 stride 2", [7, 7], |c| (c.padding, c.stride) = ([3; 4], [2, 2])),
+        ("3x3 stride 2", [3, 3], |c| (c.padding, c.stride) = ([1; 4], [2, 2])),
+        ("2x2 stride 2", [2, 2], |c| c.stride = [2, 2]),
+        ("1x1 stride 3", [1, 1], |c| c.stride = [3, 3]),
+        ("3x3 dilation 2", [3, 3], |c| (c.padding, c.dilation) = ([2; 4], [2, 2])),
+        ("3x3 asymmetric", [3, 3], |c| c.padding = [0, 2, 1, 3]),
+        ("3x3 stride 2 asymmetric", [3, 3], |c| (c.padding, c.stride) = ([0, 0, 1, 1], [2, 2])),
+        ("2x4 stride 1x3", [2, 4], |c| (c.padding, c.stride) = ([1, 0, 0, 2], [1, 3])),
+        ("3x3 dilation 1x3", [3, 3], |c| {
+            (c.padding, c.stride, c.dilation) = ([1, 3, 1, 3], [2, 1], [1, 3]);
+        }),
+        // Windows that lie outside the picture altogether.
+        ("3x3 wide padding", [3, 3], |c| c.padding = [4, 5, 4, 3]),
+    ];
+    for (what, kernel, edit) in cases {
+        for (shape, out) in FEW {
+            let mut conv = conv(out, shape.c, kernel);
+            edit(&mut conv);
+            check_op(&format!("conv {what}"), conv, shape, Tolerance::Operator);
+        }
+    }
+}
+
+#[test]
+fn conv_groups() {
+    // Channels in, channels out, groups: aligned to vec4s, not aligned, depthwise, depthwise with two outs an in.
+    for (ins, out, groups) in
+        [(16, 16, 4), (16, 32, 2), (6, 9, 3), (14, 4, 2), (17, 17, 17), (64, 64, 64), (3, 6, 3)]
+    {
+        let grouped = Conv { groups, ..conv(out, ins / groups, [3, 3]) };
+        let what = format!("conv {ins} to {out} in {groups} groups");
+        for [h, w] in [[7, 16], [3, 3]] {
+            check_op(&what, grouped.clone().same(), Shape::new(2, ins, h, w), Tolerance::Operator);
+        }
+        let strided = Conv { stride: [2, 2], padding: [0, 1, 2, 1], activation: Activation::Relu, ..grouped };
+        check_op(&format!("{what}, stride 2"), strided, Shape::new(1, ins, 7, 8), Tolerance::Operator);
+    }
+    let dilated = Conv { groups: 17, dilation: [2, 2], ..conv(17, 1, [5, 5]) };
+    check_op("conv depthwise 5x5 dilation 2", dilated.same(), Shape::new(1, 17, 16, 7), Tolerance::Operator);
+}
+
+#[test]
+fn conv_reads_two_sources() {
+    for (a, b, out, h, w) in
+        [(3, 7, 16, 7, 16), (16, 17, 7, 16, 7), (1, 2, 3, 1, 1), (8, 4, 64, 33, 16), (7, 1, 1, 3, 33)]
+    {
+        let joined = conv(out, a + b, [3, 3]).same();
+        let shape = Shape::new(2, a + b, h, w);
+        let mut graph = Graph::new(a + b);
+        // Not in the input's own order, so that the parts cannot be confused.
+        let [a, b] = split(&mut graph, &[a, b])[..] else { unreachable!("two parts") };
+        let joint = graph.push("joint", Concat, &[b, a]).unwrap();
+        graph.push("conv", joined.clone(), &[joint]).unwrap();
+        check_oracle("conv after concat", &graph, shape, Tolerance::Operator);
+
+        graph.push("direct", joined, &[b, a]).unwrap();
+        check_oracle("conv with two inputs", &graph, shape, Tolerance::Operator);
+    }
+}
+
+/// Such layers read a concatenation that is made: no kernel would compute them from their parts.
+#[test]
+fn conv_refuses_three_sources_and_two_with_groups() {
+    for (counts, groups) in [(&[4, 4, 4][..], 1), (&[8, 8], 2), (&[8, 8], 16)] {
+        let total = counts.iter().sum();
+        let mut graph = Graph::new(total);
+        let parts = split(&mut graph, counts);
+        let layer = Conv { groups, ..conv(16, total / groups, [3, 3]).same() };
+        graph.push("conv", layer.clone(), &parts).unwrap();
+        let shape = Shape::new(1, total, 5, 5);
+        let error = graph.output_shape(shape).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            format!("conv: inputs: expected one tensor, or two and one group, got {}", counts.len())
+        );
+
+        let mut graph = Graph::new(total);
+        let parts = split(&mut graph, counts);
+        let joint = graph.push("joint", Concat, &parts).unwrap();
+        graph.push("conv", layer, &[joint]).unwrap();
+        check_oracle("conv after a concat that stays", &graph, shape, Tolerance::Operator);
+    }
+}
+
+#[test]
+fn conv_and_its_pool() {
+    for (shape, out) in [
+        (Shape::new(1, 3, 7, 16), 16),
+        (Shape::new(2, 17, 16, 7), 7),
+        (Shape::new(1, 16, 33, 33), 64),
+        (Shape::new(2, 1, 2, 3), 1),
+        (Shape::new(1, 64, 3, 33), 3),
+    ] {
+        let layer = Conv { activation: Activation::Relu, ..conv(out, shape.c, [3, 3]).same() };
+        let mut graph = Graph::new(shape.c);
+        let full = graph.push("conv", layer, &[Graph::INPUT]).unwrap();
+        let pooled = graph.push("pool", Pool::MAX_2X2, &[full]).unwrap();
+        check_oracle("conv and its pool", &graph, shape, Tolerance::Operator);
+
+        // Both results are read: the picture, cut where the pool's last row or column was odd, and the pooled one.
+        let nearest = Resize { interpolation: Interpolation::Nearest, scale: [2.0, 2.0] };
+        let grown = graph.push("grown", nearest, &[pooled]).unwrap();
+        let cut = graph.push("cut", Crop, &[full, grown]).unwrap();
+        graph.push("both", Concat, &[cut, grown]).unwrap();
+        check_oracle("conv, its pool and both", &graph, shape, Tolerance::Operator);
+    }
+    let depthwise = Conv { groups: 17, activation: Activation::Relu, ..conv(17, 1, [3, 3]).same() };
+    let mut graph = single(17, depthwise);
+    graph.push("pool", Pool::MAX_2X2, &[graph.output()]).unwrap();
+    check_oracle("depthwise conv and its pool", &graph, Shape::new(2, 17, 7, 5), Tolerance::Operator);
+}
+
+const ACTIVATIONS: [Activation; 4] =
+    [Activation::None, Activation::Relu, Activation::LeakyRelu(0.1), Activation::Sigmoid];
+
+#[test]
+fn fused_activations() {
+    for activation in ACTIVATIONS {
+        let what = |layer: &str| format!("{layer} with {activation:?}");
+        let shape = Shape::new(2, 7, 7, 3);
+        let layer = Conv { activation, ..conv(17, 7, [3, 3]).same() };
+        check_op(&what("conv"), layer, shape, Tolerance::Operator);
+        let layer = ConvTranspose { activation, ..conv_transpose(7, 17, [2, 2], [2, 2]) };
+        check_op(&what("conv_transpose"), layer, shape, Tolerance::Operator);
+        let layer = BatchNorm { activation, ..batch_norm(7) };
+        check_op(&what("batch_norm"), layer, shape, Tolerance::Operator);
+        let mut graph = Graph::new(8);
+        let parts = split(&mut graph, &[4, 4]);
+        graph.push("add", Add { activation }, &parts).unwrap();
+        check_oracle(&what("add"), &graph, Shape::new(2, 8, 7, 3), Tolerance::Operator);
+    }
+}
+
+// ---- transposed convolution ----
+
+#[test]
+fn conv_transpose_meets_many_shapes() {
+    for (shape, out) in SHAPES.into_iter().zip([1, 3, 17, 16, 7, 64, 16, 64, 3, 17]) {
+        let layer = conv_transpose(shape.c, out, [2, 2], [2, 2]);
+        check_op("conv_transpose 2x2 stride 2", layer, shape, Tolerance::Operator);
+    }
+}
+
+#[test]
+fn conv_transpose_attributes() {
+    type Edit = fn(&mut ConvTranspose);
+    let cases: [(&str, [usize; 2], [usize; 2], Edit); 9] = [
+        ("2x2 no bias", [2, 2], [2, 2], |c| c.bias = None),
+        ("3x3 stride 2", [3, 3], [2, 2], |c| c.padding = [1; 4]),
+        ("3x3 stride 2, doubling", [3, 3], [2, 2], |c| (c.padding, c.output_padding) = ([1; 4], [1, 1])),
+        ("3x3 stride 2, doubling rows", [3, 3], [2, 2], |c| (c.padding, c.output_padding) = ([1; 4], [1, 0])),
+        ("4x4 stride 2", [4, 4], [2, 2], |c| c.padding = [1; 4]),
+        ("3x3 stride 1", [3, 3], [1, 1], |c| c.padding = [1; 4]),
+        ("3x3 stride 3", [3, 3], [3, 3], |_| {}),
+        ("2x3 stride 2x3", [2, 3], [2, 3], |c| c.output_padding = [1, 2]),
+        ("3x3 stride 2 asymmetric", [3, 3], [2, 2], |c| c.padding = [0, 2, 1, 3]),
+    ];
+    for (what, kernel, stride, edit) in cases {
+        for (shape, out) in FEW {
+            let mut layer = conv_transpose(shape.c, out, kernel, stride);
+            edit(&mut layer);
+            check_op(&format!("conv_transpose {what}"), layer, shape, Tolerance::Operator);
+        }
+    }
+}
+
+#[test]
+fn conv_transpose_groups() {
+    for (ins, out, groups) in [(16, 16, 4), (16, 32, 2), (6, 9, 3), (17, 17, 17)] {
+        let bias = Some(vector(out, -1.0, 1.0).into());
+        let grouped = ConvTranspose { groups, bias, ..conv_transpose(ins, out / groups, [2, 2], [2, 2]) };
+        let what = format!("conv_transpose {ins} to {out} in {groups} groups");
+        check_op(&what, grouped, Shape::new(2, ins, 3, 7), Tolerance::Operator);
+    }
+}
+
+// ---- pools ----
+
+fn pool(kind: PoolKind, kernel: [usize; 2], stride: [usize; 2], padding: [usize; 4], ceil: bool) -> Pool {
+    Pool { kind, kernel, stride, padding, ceil }
+}
+
+#[test]
+fn pools() {
+    for shape in SHAPES.into_iter().filter(|s| s.h >= 2 && s.w >= 2) {
+        check_op("max_pool 2x2", Pool::MAX_2X2, shape, Tolerance::Exact);
+    }
+    for kind in [PoolKind::Max, PoolKind::Average, PoolKind::AverageWithPadding] {
+        let tolerance = if kind == PoolKind::Max { Tolerance::Exact } else { Tolerance::Operator };
+        for (kernel, stride, padding, ceil) in [
+            ([3, 3], [2, 2], [1; 4], false),
+            ([3, 3], [2, 2], [1; 4], true),
+            ([3, 3], [2, 2], [0; 4], true),
+            ([2, 2], [2, 2], [1; 4], true),
+            ([3, 3], [1, 1], [1; 4], false),
+            ([2, 3], [1, 2], [0, 1, 1, 0], false),
+        ] {
+            let op = pool(kind, kernel, stride, padding, ceil);
+            for shape in [Shape::new(1, 3, 7, 16), Shape::new(2, 17, 16, 7), Shape::new(1, 64, 3, 3)] {
+                check_op(&format!("{op:?}"), op, shape, tolerance);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_maximum_below_zero_is_not_zero() {
+    let padded = pool(PoolKind::Max, [3, 3], [2, 2], [1; 4], false);
+    let input = Tensor::from_fn(Shape::new(1, 5, 4, 4), |i| -1.0 - i as f32);
+    for (what, op) in [("max_pool 2x2", Pool::MAX_2X2), ("max_pool 3x3 padded", padded)] {
+        let graph = single(5, op);
+        check(what, &graph, &input, &oracle::run(&graph, &input), Tolerance::Exact);
+    }
+}
+
+#[test]
+fn global_average_pools() {
+    for shape in SHAPES {
+        check_op("global_average_pool", GlobalAveragePool, shape, Tolerance::Operator);
+    }
+}
+
+// ---- pointwise ----
+
+fn batch_norm(channels: usize) -> BatchNorm {
+    let [gamma, beta, mean] = [1.0, 0.5, 0.25].map(|high| vector(channels, -high, high));
+    BatchNorm::new(&gamma, &beta, &mean, &vector(channels, 0.5, 1.5), 1e-5).expect("equal lengths")
+}
+
+#[test]
+fn pointwise_operators_meet_many_shapes() {
+    for shape in SHAPES {
+        check_op("batch_norm", batch_norm(shape.c), shape, Tolerance::Operator);
+        check_op("softmax", Softmax, shape, Tolerance::Operator);
+        for activation in ACTIVATIONS {
+            check_op(&format!("{activation:?}"), activation, shape, Tolerance::Operator);
+        }
+        let mut graph = Graph::new(shape.c);
+        let other = graph.push("relu", Activation::Relu, &[Graph::INPUT]).unwrap();
+        graph.push("add", Add::default(), &[Graph::INPUT, other]).unwrap();
+        check_oracle("add", &graph, shape, Tolerance::Operator);
+    }
+}
+
+#[test]
+fn batch_norm_moves_into_every_convolution_before_it() {
+    let shape = Shape::new(2, 16, 3, 5);
+    let bias = |len| Some(vector(len, -1.0, 1.0).into());
+    let layers: [(&str, Op, usize); 5] = [
+        ("conv", conv(7, 16, [3, 3]).same().into(), 7),
+        ("conv without bias", Conv { bias: None, ..conv(7, 16, [3, 3]).same() }.into(), 7),
+        ("conv in groups", Conv { groups: 4, ..conv(8, 4, [3, 3]).same() }.into(), 8),
+        ("conv_transpose", conv_transpose(16, 7, [2, 2], [2, 2]).into(), 7),
+        (
+            "conv_transpose in groups",
+            ConvTranspose { groups: 4, bias: bias(8), ..conv_transpose(16, 2, [2, 2], [2, 2]) }.into(),
+            8,
+        ),
+    ];
+    for (what, layer, channels) in layers {
+        let mut graph = single(16, layer);
+        let normed = graph.push("norm", batch_norm(channels), &[graph.output()]).unwrap();
+        graph.push("relu", Activation::Relu, &[normed]).unwrap();
+        check_oracle(&format!("{what}, norm, relu"), &graph, shape, Tolerance::Operator);
+    }
+}
+
+// ---- moving pixels and channels ----
+
+#[test]
+fn concat_joins_any_channel_counts() {
+    for (counts, h, w) in [
+        (&[3, 7][..], 7, 16),
+        (&[16, 17], 3, 2),
+        (&[1, 1], 1, 1),
+        (&[64, 16], 16, 7),
+        (&[1, 2, 3], 2, 33),
+        (&[7, 4, 1, 17], 3, 3),
+        (&[5], 2, 3),
+    ] {
+        let channels = counts.iter().sum();
+        let mut graph = Graph::new(channels);
+        let mut parts = split(&mut graph, counts);
+        parts.reverse();
+        graph.push("concat", Concat, &parts).unwrap();
+        check_oracle(&format!("concat {counts:?}"), &graph, Shape::new(2, channels, h, w), Tolerance::Exact);
+    }
+}
+
+#[test]
+fn resizes() {
+    for interpolation in
+        [Interpolation::Nearest, Interpolation::Bilinear, Interpolation::BilinearAlignCorners]
+    {
+        let nearest = interpolation == Interpolation::Nearest;
+        let tolerance = if nearest { Tolerance::Exact } else { Tolerance::Operator };
+        for (i, shape) in SHAPES.into_iter().enumerate() {
+            let resize = Resize { interpolation, scale: [[2.0, 2.0], [3.0, 3.0]][i % 2] };
+            check_op(&format!("{resize:?}"), resize, shape, tolerance);
+        }
+        for scale in [[1.5, 2.5], [0.5, 1.0], [0.34, 4.0]] {
+            let resize = Resize { interpolation, scale };
+            check_op(&format!("{resize:?}"), resize, Shape::new(2, 7, 16, 7), tolerance);
+        }
+    }
+}
+
+#[test]
+fn pads() {
+    for mode in [PadMode::Zero, PadMode::Edge, PadMode::Reflect] {
+        let pad = |amount| Pad { amount, mode };
+        for shape in SHAPES {
+            // Up to 15 rows beside a picture of 1 to 3: reflected again and again.
+            let op = pad(PadAmount::Multiple(16));
+            check_op(&format!("{op:?}"), op, shape, Tolerance::Exact);
+        }
+        for amounts in [[1, 2, 3, 4], [0, 0, 0, 5], [-1, 2, 3, -1], [-2, -1, 0, -3], [9, -2, -1, 30]] {
+            let op = pad(PadAmount::Fixed(amounts));
+            check_op(&format!("{op:?}"), op, Shape::new(2, 7, 3, 7), Tolerance::Exact);
+        }
+        let op = pad(PadAmount::Multiple(4));
+        check_op(&format!("{op:?}"), op, Shape::new(1, 3, 8, 4), Tolerance::Exact);
+    }
+}
+
+#[test]
+fn crops() {
+    for (shape, rows, columns) in
+        [(Shape::new(2, 7, 7, 16), 3, 4), (Shape::new(1, 17, 33, 2), 32, 1), (Shape::new(1, 64, 3, 3), 0, 0)]
+    {
+        let mut graph = Graph::new(shape.c);
+        let less = Pad { amount: PadAmount::Fixed([0, 0, -rows, -columns]), mode: PadMode::Zero };
+        let like = graph.push("like", less, &[Graph::INPUT]).unwrap();
+        graph.push("crop", Crop, &[Graph::INPUT, like]).unwrap();
+        check_oracle("crop", &graph, shape, Tolerance::Exact);
+
+        // As at the end of a U-Net.
+        let mut graph = Graph::new(shape.c);
+        let more = Pad { amount: PadAmount::Multiple(4), mode: PadMode::Reflect };
+        let padded = graph.push("pad", more, &[Graph::INPUT]).unwrap();
+        graph.push("crop", Crop, &[padded, Graph::INPUT]).unwrap();
+        let input = Tensor::random(shape, 7);
+        check("crop after pad", &graph, &input, &input, Tolerance::Exact);
+    }
+}
+
+// ---- worked by hand ----
+
+/// `Conv2d(2, 3, 3)`: two channels in, three out, each output channel with its own 2x3x3 weights.
+///
+/// The first output channel at row 1, column 1 sees the top left 3x3 pixels of both input channels:
+///
+/// ```text
+/// channel 0   1 2 3     1 0 0
+///             4 5 6  ·  0 1 0   =  1·1 + 5·1 + 9·1                         = 15
+///             7 8 9     0 0 1
+/// channel 1   2 1 0     0 1 0
+///             2 3 1  ·  1 2 1   =  1·1 + 2·1 + 3·2 + 1·1 + 2·1 + 4·2       = 20
+///             1 2 4     0 1 2
+///                                                              15 + 20     = 35, then + bias
+/// ```
+///
+/// The second only copies the centre of channel 0, 5; the third sums the window of channel 1, 16.
+#[test]
+fn conv_worked_by_hand() {
+    let input = [
+        [[1, 2, 3, 0], [4, 5, 6, 0], [7, 8, 9, 0], [0, 0, 0, 0]],
+        [[2, 1, 0, 0], [2, 3, 1, 0], [1, 2, 4, 0], [0, 0, 0, 0]],
+    ];
+    let weight = [
+        [[[1, 0, 0], [0, 1, 0], [0, 0, 1]], [[0, 1, 0], [1, 2, 1], [0, 1, 2]]],
+        [[[0, 0, 0], [0, 1, 0], [0, 0, 0]], [[0; 3]; 3]],
+        [[[0; 3]; 3], [[1; 3]; 3]],
+    ];
+    let input = integers(Shape::new(1, 2, 4, 4), input.as_flattened().as_flattened());
+    let weight = integers(Shape::new(3, 2, 3, 3), weight.as_flattened().as_flattened().as_flattened());
+    // All of the first channel, each by the same sum as above; zeros stand around the picture.
+    let want = [
+        [[19, 17, 5, 0], [26, 35, 17, 4], [13, 24, 25, 10], [1, 9, 12, 9]],
+        [[1, 2, 3, 0], [4, 5, 6, 0], [7, 8, 9, 0], [0, 0, 0, 0]],
+        [[8, 9, 5, 1], [11, 16, 11, 5], [8, 13, 10, 5], [3, 7, 6, 4]],
+    ];
+    for bias in [[0.0; 3], [0.5, -1.0, 2.0]] {
+        let graph = single(2, Conv::new(weight.clone().into(), Some(bias.into())).same());
+        let mut want = integers(Shape::new(1, 3, 4, 4), want.as_flattened().as_flattened());
+        want.data_mut().chunks_mut(16).zip(bias).for_each(|(y, b)| y.iter_mut().for_each(|y| *y += b));
+        assert_eq!(want.plane(0, 0)[4 + 1], 35.0 + bias[0]);
+        // Not exactly: Winograd's kernels divide by 24.
+        check("worked conv", &graph, &input, &want, Tolerance::Operator);
+    }
+}
+
+/// Each input pixel stamps the kernel, scaled by its value, into its own 2x2 square of the output:
+///
+/// ```text
+/// 1 2   by   1   10    stride 2 gives     1   10 |   2   20
+/// 3 4      100 1000                     100 1000 | 200 2000
+///                                       ---------+---------
+///                                         3   30 |   4   40
+///                                       300 3000 | 400 4000
+/// ```
+#[test]
+fn conv_transpose_worked_by_hand() {
+    let weight = integers(Shape::new(1, 1, 2, 2), &[1, 10, 100, 1000]);
+    let graph = single(1, ConvTranspose::new(weight.into(), None, 2));
+    let want = [[1, 10, 2, 20], [100, 1000, 200, 2000], [3, 30, 4, 40], [300, 3000, 400, 4000]];
+    check(
+        "worked conv_transpose",
+        &graph,
+        &integers(Shape::new(1, 1, 2, 2), &[1, 2, 3, 4]),
+        &integers(Shape::new(1, 1, 4, 4), want.as_flattened()),
+        Tolerance::Exact,
+    );
+}
+
+/// A 3x3 kernel of ones with stride 2 and padding 1 sums every other window; `.` is padding:
+///
+/// ```text
+/// . .  .  .  .
+/// . 1  2  3  4     rows -1..=1: 1+2+5+6 = 14          2+3+4+6+7+8 = 30
+/// . 5  6  7  8
+/// . 9 10 11 12     rows  1..=3: 5+6+9+10+13+14 = 57   6+7+8+10+11+12+14+15+16 = 99
+/// . 13 14 15 16
+/// ```
+#[test]
+fn strided_conv_worked_by_hand() {
+    let weight = integers(Shape::new(1, 1, 3, 3), &[1; 9]);
+    let graph = single(1, Conv { stride: [2, 2], ..Conv::new(weight.into(), None).same() });
+    check(
+        "worked strided conv",
+        &graph,
+        &Tensor::from_fn(Shape::new(1, 1, 4, 4), |i| i as f32 + 1.0),
+        &integers(Shape::new(1, 1, 2, 2), &[14, 30, 57, 99]),
+        Tolerance::Exact,
+    );
+}
+
+fn integers(shape: Shape, values: &[i32]) -> Tensor {
+    Tensor::new(shape, values.iter().map(|&v| v as f32).collect()).expect("as many values as the shape has")
+}
+
+// ---- PyTorch ----
+
+#[test]
+fn operators_agree_with_pytorch() {
+    let vectors = Vectors::read("ops");
+    for (name, case) in &vectors.cases {
+        let (graph, input) = case_graph(name, case, &vectors);
+        let moves_only = ["max_pool", "concat", "resize_nearest", "pad", "crop"];
+        let exact = moves_only.contains(&attribute::<String>(case, "op").as_str());
+        let tolerance = if exact { Tolerance::Exact } else { Tolerance::Operator };
+        let want = vectors.get(&format!("{name}/output"));
+        check(name, &graph, &input, want, tolerance);
+        // The oracle is no better than its author: it answers to PyTorch too.
+        crate::support::assert_close(
+            &format!("oracle {name}"),
+            &oracle::run(&graph, &input),
+            want,
+            tolerance,
+        );
+    }
+}
+
+/// One graph of each operator, under each of its names.
+#[test]
+fn every_operator_has_a_vector() {
+    let one = |channels| Tensor::zeros(Shape::new(channels, channels, 1, 1)).into();
+    let resize = |interpolation| Resize { interpolation, scale: [2.0, 2.0] };
+    let all: Vec<Op> = vec![
+        Conv::new(one(1), None).into(),
+        ConvTranspose::new(one(1), None, 1).into(),
+        Pool::MAX_2X2.into(),
+        Pool { kind: PoolKind::Average, ..Pool::MAX_2X2 }.into(),
+        GlobalAveragePool.into(),
+        batch_norm(1).into(),
+        Activation::Relu.into(),
+        Activation::LeakyRelu(0.1).into(),
+        Activation::Sigmoid.into(),
+        Add::default().into(),
+        Concat.into(),
+        resize(Interpolation::Nearest).into(),
+        resize(Interpolation::Bilinear).into(),
+        Pad { amount: PadAmount::Multiple(1), mode: PadMode::Zero }.into(),
+        Crop.into(),
+        Softmax.into(),
+    ];
+    let seen: BTreeSet<usize> = all.iter().map(place).collect();
+    assert_eq!(seen, (0..=seen.len() - 1).collect(), "an operator is missing in the list above");
+    assert_eq!(seen.len(), OPERATORS, "an operator is missing in the list above");
+
+    let vectors = Vectors::read("ops");
+    let names: BTreeSet<String> = vectors.cases.values().map(|case| attribute(case, "op")).collect();
+    for op in all {
+        let name = op.rules().name();
+        assert!(names.contains(name), "{name} has no vector: add one to tests/vectors/generate.py");
+    }
+}
+
+const OPERATORS: usize = 12;
+
+/// A number for each operator. A new one does not compile here until it has its own, and then fails above until
+/// [`OPERATORS`], the list and the vectors know it too.
+fn place(op: &Op) -> usize {
+    match op {
+        Op::Conv(_) => 0,
+        Op::ConvTranspose(_) => 1,
+        Op::Pool(_) => 2,
+        Op::GlobalAveragePool(_) => 3,
+        Op::BatchNorm(_) => 4,
+        Op::Activation(_) => 5,
+        Op::Add(_) => 6,
+        Op::Concat(_) => 7,
+        Op::Resize(_) => 8,
+        Op::Pad(_) => 9,
+        Op::Crop(_) => 10,
+        Op::Softmax(_) => 11,
+    }
+}
+
+fn attribute<T: DeserializeOwned>(case: &Value, name: &str) -> T {
+    serde_json::from_value(case[name].clone())
+        .unwrap_or_else(|error| panic!("attribute {name}: {error} in {case}"))
+}
+
+fn activation(case: &Value) -> Activation {
+    match &case["activation"] {
+        Value::String(name) if name == "none" => Activation::None,
+        Value::String(name) if name == "relu" => Activation::Relu,
+        Value::String(name) if name == "sigmoid" => Activation::Sigmoid,
+        other => Activation::LeakyRelu(attribute(other, "leaky_relu")),
+    }
+}
+
+/// The graph and input of a case. A graph has one input: several are joined along channels and split again.
+fn case_graph(name: &str, case: &Value, vectors: &Vectors) -> (Graph, Tensor) {
+    let inputs: Vec<&Tensor> = (0..).map_while(|i| vectors.find(&format!("{name}/input{i}"))).collect();
+    let op = case_op(name, case, vectors);
+    assert_eq!(op.rules().name(), attribute::<String>(case, "op"), "{name}");
+    let channels: Vec<usize> = inputs.iter().map(|x| x.shape().c).collect();
+    let mut graph = Graph::new(channels.iter().sum());
+    let mut sources = if let [_] = inputs[..] { vec![Graph::INPUT] } else { split(&mut graph, &channels) };
+    if let Op::Crop(_) = op {
+        sources.push(graph.push("like", Pool::MAX_2X2, &[Graph::INPUT]).expect("the input exists"));
+    }
+    graph.push("op", op, &sources).expect("its sources exist");
+    (graph, joined(&inputs))
+}
+
+fn joined(parts: &[&Tensor]) -> Tensor {
+    let c = parts.iter().map(|x| x.shape().c).sum();
+    let shape = Shape { c, ..parts[0].shape() };
+    let pictures = (0..shape.n)
+        .flat_map(|n| parts.iter().flat_map(move |x| (0..x.shape().c).map(move |c| x.plane(n, c))));
+    Tensor::new(shape, pictures.flatten().copied().collect()).expect("all planes")
+}
+
+fn case_op(name: &str, case: &Value, vectors: &Vectors) -> Op {
+    let tensor = |part: &str| vectors.find(&format!("{name}/{part}"));
+    let vector = |part: &str| tensor(part).map(|v| v.data().into());
+    let weight = || Arc::new(tensor("weight").expect("a convolution has weights").clone());
+    match attribute::<String>(case, "op").as_str() {
+        "conv" => Op::Conv(Conv {
+            stride: attribute(case, "stride"),
+            padding: attribute(case, "padding"),
+            dilation: attribute(case, "dilation"),
+            groups: attribute(case, "groups"),
+            activation: activation(case),
+            ..Conv::new(weight(), vector("bias"))
+        }),
+        "conv_transpose" => Op::ConvTranspose(ConvTranspose {
+            stride: attribute(case, "stride"),
+            padding: attribute(case, "padding"),
+            output_padding: attribute(case, "output_padding"),
+            groups: attribute(case, "groups"),
+            activation: activation(case),
+            ..ConvTranspose::new(weight(), vector("bias"), 1)
+        }),
+        "max_pool" | "average_pool" => Op::Pool(Pool {
+            kind: match attribute::<String>(case, "kind").as_str() {
+                "max" => PoolKind::Max,
+                "average" => PoolKind::Average,
+                "average_with_padding" => PoolKind::AverageWithPadding,
+                other => panic!("{name}: kind {other}"),
+            },
+            kernel: attribute(case, "kernel"),
+            stride: attribute(case, "stride"),
+            padding: attribute(case, "padding"),
+            ceil: attribute(case, "ceil"),
+        }),
+        "global_average_pool" => GlobalAveragePool.into(),
+        "batch_norm" => {
+            let [gamma, beta, mean, var] =
+                ["gamma", "beta", "mean", "var"].map(|p| tensor(p).expect("four vectors").data());
+            BatchNorm::new(gamma, beta, mean, var, attribute(case, "eps")).expect("equal lengths").into()
+        }
+        "relu" => Activation::Relu.into(),
+        "leaky_relu" => Activation::LeakyRelu(attribute(case, "slope")).into(),
+        "sigmoid" => Activation::Sigmoid.into(),
+        "softmax" => Softmax.into(),
+        "add" => Add { activation: activation(case) }.into(),
+        "concat" => Concat.into(),
+        "resize_nearest" | "resize_bilinear" => Op::Resize(Resize {
+            interpolation: match attribute::<String>(case, "interpolation").as_str() {
+                "nearest" => Interpolation::Nearest,
+                "bilinear" => Interpolation::Bilinear,
+                "bilinear_align_corners" => Interpolation::BilinearAlignCorners,
+                other => panic!("{name}: interpolation {other}"),
+            },
+            scale: attribute(case, "scale"),
+        }),
+        "pad" => {
+            let multiple = case.get("multiple").map(|_| PadAmount::Multiple(attribute(case, "multiple")));
+            let amount = multiple.unwrap_or_else(|| PadAmount::Fixed(attribute(case, "fixed")));
+            Pad { amount, mode: attribute(case, "mode") }.into()
+        }
+        "crop" => Crop.into(),
+        other => panic!("{name}: unknown operator {other}"),
+    }
+}

@@ -1,0 +1,262 @@
+//! What all test modules share: backends, tolerances, and the vectors made by PyTorch.
+
+use crate::device::gpu;
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+use unet_wgpu::graph::Graph;
+use unet_wgpu::optimize::{Optimizations, optimize};
+use unet_wgpu::plan::{ConvKernel, Precision};
+use unet_wgpu::recipe::Recipe;
+use unet_wgpu::unet::Weights;
+use unet_wgpu::{Device, Error, Gpu, Model, Result, Session, SessionOptions, Shape, Tensor, cpu};
+
+/// One way to run a graph.
+#[derive(Debug, Clone)]
+pub(crate) enum Backend {
+    /// The CPU on the graph as it was built.
+    Cpu,
+    /// The CPU on the optimised graph: checks the rewrites and what they fuse.
+    CpuOptimized,
+    /// A GPU with a choice of rewrites, kernels and precision.
+    Gpu(Gpu, Optimizations, ConvKernel, Precision),
+}
+
+/// Every backend that this machine has, each kernel variant forced in turn.
+pub(crate) fn backends() -> Vec<Backend> {
+    let mut backends = vec![Backend::Cpu, Backend::CpuOptimized];
+    if let Some(gpu) = gpu() {
+        let on = |which, conv, precision| Backend::Gpu(gpu.clone(), which, conv, precision);
+        let all = Optimizations::default();
+        backends.extend([
+            on(all, ConvKernel::Auto, Precision::F32),
+            on(Optimizations::none(), ConvKernel::Direct, Precision::F32),
+            on(all, ConvKernel::Tiled, Precision::F32),
+            on(all, ConvKernel::Winograd2, Precision::F32),
+            on(all, ConvKernel::Winograd4, Precision::F32),
+        ]);
+        if gpu.report().f16 {
+            backends.extend([ConvKernel::Auto, ConvKernel::Tiled].map(|conv| on(all, conv, Precision::F16)));
+        }
+    }
+    backends
+}
+
+impl Backend {
+    /// The graph's result. On a GPU the buffers hold NaN before the run.
+    pub(crate) fn run(&self, graph: &Graph, input: &Tensor) -> Tensor {
+        let result = match self {
+            Backend::Cpu => cpu::run(graph, input),
+            Backend::CpuOptimized => optimize(graph, input.shape(), &Optimizations::default())
+                .and_then(|optimized| cpu::run(&optimized, input)),
+            Backend::Gpu(gpu, optimizations, conv, precision) => {
+                let (optimizations, conv, precision) = (*optimizations, *conv, *precision);
+                let options = SessionOptions { optimizations, conv, precision, ..Default::default() };
+                let model = Model { graph: graph.clone(), config: None, recipe: Recipe::default() };
+                Session::with_options(&model, input.shape(), Device::Gpu(gpu.clone()), &options).and_then(
+                    |session| {
+                        session.poison();
+                        session.run(input)
+                    },
+                )
+            }
+        };
+        result.unwrap_or_else(|error| panic!("{self:?}: {error}"))
+    }
+
+    /// Whether the backend differs from what a user gets by default.
+    pub(crate) fn is_forced(&self) -> bool {
+        matches!(self, Backend::Gpu(_, which, conv, _)
+            if *which != Optimizations::default() || *conv != ConvKernel::Auto)
+    }
+
+    /// The tolerance that this backend is held to where the arithmetic alone would allow the given one.
+    pub(crate) fn tolerance(&self, tolerance: Tolerance) -> Tolerance {
+        match self {
+            Backend::Gpu(.., Precision::F16) => Tolerance::Half,
+            Backend::Cpu | Backend::CpuOptimized | Backend::Gpu(..) => tolerance,
+        }
+    }
+}
+
+impl std::fmt::Display for Backend {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Backend::Gpu(gpu, which, conv, precision) => {
+                let rewrites = if *which == Optimizations::none() { "unoptimised" } else { "optimised" };
+                write!(f, "{} {rewrites} {conv:?} {precision}", gpu.report().name)
+            }
+            cpu => write!(f, "{cpu:?}"),
+        }
+    }
+}
+
+/// How far a result may be from what is wanted.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Tolerance {
+    /// Not at all. Pool, concat and everything else that only moves numbers.
+    Exact,
+    /// One operator in f32: `|d| <= 1e-5 * max(1, rms) + 1e-4 * |want|`, rms of all that is wanted.
+    Operator,
+    /// A whole network in f32: `|d| <= 1e-4 * range`, the range of what is wanted and of 0, so that a constant
+    /// result has one too.
+    Network,
+    /// Anything in f16: root mean square of `d` at most 5e-3 of that of what is wanted. Below an rms of 0.1 the
+    /// errors of the terms, not the result, are the measure.
+    Half,
+}
+
+impl Tolerance {
+    /// The most by which each element may be off; for [`Half`](Self::Half), their root mean square.
+    fn allowed(self, want: &[f32]) -> impl Fn(f64) -> f64 {
+        let rms = rms(want.iter().map(|&v| f64::from(v)));
+        let low = want.iter().fold(0.0_f64, |a, &v| a.min(f64::from(v)));
+        let high = want.iter().fold(0.0_f64, |a, &v| a.max(f64::from(v)));
+        move |want| match self {
+            Tolerance::Exact => 0.0,
+            Tolerance::Operator => 1e-5 * rms.max(1.0) + 1e-4 * want.abs(),
+            Tolerance::Network => 1e-4 * (high - low),
+            Tolerance::Half => 5e-3 * rms.max(0.1),
+        }
+    }
+}
+
+fn rms(values: impl Iterator<Item = f64>) -> f64 {
+    let (sum, count) = values.fold((0.0, 0.0_f64), |(sum, count), v| (sum + v * v, count + 1.0));
+    (sum / count.max(1.0)).sqrt()
+}
+
+/// Fails with the worst element when `got` is not within tolerance of `want`.
+#[track_caller]
+pub(crate) fn assert_close(what: &str, got: &Tensor, want: &Tensor, tolerance: Tolerance) {
+    assert_eq!(got.shape(), want.shape(), "{what}: shape");
+    assert_slices_close(what, got.data(), want.data(), tolerance, |i| {
+        let Shape { c, h, w, .. } = got.shape();
+        format!("(n {}, c {}, y {}, x {})", i / (c * h * w), i / (h * w) % c, i / w % h, i % w)
+    });
+}
+
+/// As [`assert_close`], on elements whose places are named by `place`.
+#[track_caller]
+pub(crate) fn assert_slices_close(
+    what: &str,
+    got: &[f32],
+    want: &[f32],
+    tolerance: Tolerance,
+    place: impl Fn(usize) -> String,
+) {
+    assert_eq!(got.len(), want.len(), "{what}: length");
+    let allowed = tolerance.allowed(want);
+    // How many times what is allowed; NaN counts as infinitely far.
+    let excess = |i: usize| {
+        let off = (f64::from(got[i]) - f64::from(want[i])).abs();
+        if off == 0.0 {
+            0.0
+        } else {
+            Some(off / allowed(f64::from(want[i]))).filter(|e| !e.is_nan()).unwrap_or(f64::INFINITY)
+        }
+    };
+    let Some(worst) = (0..got.len()).max_by(|&a, &b| excess(a).total_cmp(&excess(b))) else { return };
+    let measured = match tolerance {
+        Tolerance::Half => rms((0..got.len()).map(excess)),
+        _ => excess(worst),
+    };
+    let bad = (0..got.len()).filter(|&i| excess(i) > 1.0).count();
+    assert!(
+        measured <= 1.0,
+        "{what}: {measured:.3} times the error that {tolerance:?} allows ({:.3e}); worst at {}: got {}, want {}; \
+         {bad} of {} elements are beyond it",
+        allowed(f64::from(want[worst])),
+        place(worst),
+        got[worst],
+        want[worst],
+        got.len(),
+    );
+}
+
+/// Runs the graph on every backend and compares with what is wanted.
+#[track_caller]
+pub(crate) fn check(what: &str, graph: &Graph, input: &Tensor, want: &Tensor, tolerance: Tolerance) {
+    for backend in backends() {
+        let what = format!("{what} {} on {backend}", input.shape());
+        assert_close(&what, &backend.run(graph, input), want, backend.tolerance(tolerance));
+    }
+}
+
+/// A file of `tests/vectors`: tensors by name and, for each case, its attributes.
+pub(crate) struct Vectors {
+    tensors: HashMap<String, Tensor>,
+    /// Attributes by case.
+    pub(crate) cases: BTreeMap<String, serde_json::Value>,
+}
+
+impl Vectors {
+    /// Reads `tests/vectors/<name>.safetensors`. Vectors become `(len,1,1,1)`, whole numbers f32.
+    pub(crate) fn read(name: &str) -> Vectors {
+        let path =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors").join(format!("{name}.safetensors"));
+        let bytes = std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let (_, header) = safetensors::SafeTensors::read_metadata(&bytes).expect("a safetensors header");
+        let cases = header.metadata().as_ref().and_then(|metadata| metadata.get("cases"));
+        let cases =
+            cases.map_or_else(BTreeMap::new, |json| serde_json::from_str(json).expect("cases as JSON"));
+        let file = safetensors::SafeTensors::deserialize(&bytes).expect("a safetensors file");
+        let tensors = file.iter().map(|(name, view)| (name.to_string(), tensor(name, &view)));
+        Vectors { tensors: tensors.collect(), cases }
+    }
+
+    /// The tensor of that name.
+    pub(crate) fn get(&self, name: &str) -> &Tensor {
+        self.find(name).unwrap_or_else(|| panic!("no tensor {name} in the vectors"))
+    }
+
+    /// The tensor of that name, if there is one.
+    pub(crate) fn find(&self, name: &str) -> Option<&Tensor> {
+        self.tensors.get(name)
+    }
+}
+
+impl Weights for &Vectors {
+    fn tensor(&mut self, name: &str, shape: Shape) -> Result<std::sync::Arc<Tensor>> {
+        match self.find(name) {
+            Some(tensor) if tensor.shape() == shape => Ok(tensor.clone().into()),
+            Some(tensor) => Err(Error::Model(format!("{name}: expected {shape}, got {}", tensor.shape()))),
+            None => Err(Error::Model(format!("{name} is missing"))),
+        }
+    }
+}
+
+fn tensor(name: &str, view: &safetensors::tensor::TensorView<'_>) -> Tensor {
+    let [n, c, h, w] = [0, 1, 2, 3].map(|axis| view.shape().get(axis).copied().unwrap_or(1));
+    let words = view.data().chunks_exact(4).map(|b| [b[0], b[1], b[2], b[3]]);
+    let data = match view.dtype() {
+        safetensors::Dtype::F32 => words.map(f32::from_le_bytes).collect(),
+        safetensors::Dtype::U32 => words.map(|b| u32::from_le_bytes(b) as f32).collect(),
+        other => panic!("{name}: {other:?} is not read here"),
+    };
+    Tensor::new(Shape::new(n, c, h, w), data).expect("the file's shapes are checked by its reader")
+}
+
+#[test]
+fn closeness_names_the_worst_element_and_never_accepts_nan() {
+    let shape = Shape::new(1, 2, 2, 3);
+    let want = Tensor::from_fn(shape, |i| i as f32);
+    let message = |place: usize, off: f32, tolerance| {
+        let mut got = want.clone();
+        got.data_mut()[place] += off;
+        let failed = std::panic::catch_unwind(|| assert_close("it", &got, &want, tolerance));
+        failed.err().map(|panic| *panic.downcast::<String>().expect("a formatted message"))
+    };
+    for tolerance in [Tolerance::Exact, Tolerance::Operator, Tolerance::Network, Tolerance::Half] {
+        assert_eq!(message(0, 0.0, tolerance), None);
+        let text = message(10, 0.5, tolerance).expect("far beyond every tolerance");
+        assert!(text.contains("worst at (n 0, c 1, y 1, x 1): got 10.5, want 10"), "{text}");
+        assert!(message(4, f32::NAN, tolerance).is_some() && message(4, f32::INFINITY, tolerance).is_some());
+    }
+    assert!(message(10, 1e-4, Tolerance::Exact).is_some());
+    assert_eq!(message(10, 1e-4, Tolerance::Operator), None);
+    assert_eq!(message(10, 1e-3, Tolerance::Network), None);
+    assert!(message(10, 2e-3, Tolerance::Network).is_some());
+    // 0.1 in one of twelve elements is 0.029 rms, 0.4 % of the wanted 6.5 rms.
+    assert_eq!(message(10, 0.1, Tolerance::Half), None);
+    assert!(message(10, 0.15, Tolerance::Half).is_some());
+}

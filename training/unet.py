@@ -1,0 +1,154 @@
+"""The U-Net family that this project runs, in PyTorch, and its file format.
+
+A network is described by a small configuration (a dict, stored as JSON in the file). Encoder level 1 is the
+full-resolution level; decoder level N is joined with encoder level N. State-dict names are part of the format:
+`enc1.conv1.weight`, `enc1.norm1.running_mean`, `bottleneck.conv2.bias`, `dec3.up.weight`, `output.bias`, ...
+"""
+
+import json
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import nn
+
+DENOISE = {
+    "in_channels": 3, "out_channels": 3, "encoder": [32, 64, 96], "bottleneck": 96, "decoder": [96, 64, 32],
+    "upsample": "conv_transpose", "norm": "batch", "activation": "relu", "concat": "up_skip",
+    "output": "none", "residual": True,
+}
+CELLS = DENOISE | {
+    "in_channels": 1, "out_channels": 1, "encoder": [24, 48, 64, 96], "bottleneck": 96, "decoder": [96, 64, 48, 24],
+    "output": "sigmoid", "residual": False,
+}
+SEED = DENOISE | {
+    "encoder": [64, 128, 256, 512], "bottleneck": 512, "decoder": [256, 128, 64, 64], "residual": False,
+}
+
+
+class ConvBlock(nn.Module):
+    """Twice: 3x3 convolution, batch norm, ReLU. The size stays."""
+
+    def __init__(self, inputs, outputs):
+        super().__init__()
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, padding=1)
+        self.norm1 = nn.BatchNorm2d(outputs, eps=1e-5)
+        self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1)
+        self.norm2 = nn.BatchNorm2d(outputs, eps=1e-5)
+
+    def forward(self, x):
+        x = torch.relu(self.norm1(self.conv1(x)))
+        return torch.relu(self.norm2(self.conv2(x)))
+
+
+class UpBlock(ConvBlock):
+    """Doubles the size with a transposed convolution, joins the encoder's features behind, then a ConvBlock."""
+
+    def __init__(self, inputs, skip, outputs):
+        super().__init__(inputs + skip, outputs)
+        self.up = nn.ConvTranspose2d(inputs, inputs, 2, stride=2)
+
+    def forward(self, x, skip):
+        return super().forward(torch.cat([self.up(x), skip], dim=1))
+
+
+class UNet(nn.Module):
+    """The network of `config`. Height and width of the input are multiples of 2 to the number of levels."""
+
+    def __init__(self, config):
+        super().__init__()
+        fixed = {"upsample": "conv_transpose", "norm": "batch", "activation": "relu", "concat": "up_skip"}
+        for key, value in fixed.items():
+            if config[key] != value:
+                raise ValueError(f"{key} must be {value!r}, not {config[key]!r}")
+        self.config = config
+        self.levels = len(config["encoder"])
+        channels = config["in_channels"]
+        for level, width in enumerate(config["encoder"], start=1):
+            self.add_module(f"enc{level}", ConvBlock(channels, width))
+            channels = width
+        self.bottleneck = ConvBlock(channels, config["bottleneck"])
+        channels = config["bottleneck"]
+        for level, width in zip(range(self.levels, 0, -1), config["decoder"], strict=True):
+            self.add_module(f"dec{level}", UpBlock(channels, config["encoder"][level - 1], width))
+            channels = width
+        self.output = nn.Conv2d(channels, config["out_channels"], 1)
+
+    def logits(self, x):
+        """The result before the sigmoid and before the residual sum."""
+        skips = []
+        for level in range(1, self.levels + 1):
+            x = self.get_submodule(f"enc{level}")(x)
+            skips.append(x)
+            x = nn.functional.max_pool2d(x, 2)
+        x = self.bottleneck(x)
+        for level in range(self.levels, 0, -1):
+            x = self.get_submodule(f"dec{level}")(x, skips.pop())
+        return self.output(x)
+
+    def forward(self, x):
+        y = self.logits(x)
+        if self.config["output"] == "sigmoid":
+            y = torch.sigmoid(y)
+        return x + y if self.config["residual"] else y
+
+    def export(self, path, recipe):
+        """Writes weights, configuration and recipe (how to prepare the input and read the output) as safetensors."""
+        tensors = {
+            name: tensor.detach().float().contiguous()
+            for name, tensor in self.state_dict().items()
+            if not name.endswith("num_batches_tracked")
+        }
+        metadata = {"format": "pt", "unet.config": json.dumps(self.config), "unet.recipe": json.dumps(recipe)}
+        save_file(tensors, path, metadata=metadata)
+
+    def freeze_norms(self):
+        """Makes batch norm use its running statistics, as when the network is run, and leaves them as they are."""
+        for module in self.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.eval()
+
+
+class Average:
+    """An exponential moving average of a network's weights and statistics."""
+
+    def __init__(self, net, decay):
+        self.net = UNet(net.config).eval()
+        self.net.load_state_dict(net.state_dict())
+        self.decay = decay
+        self.updates = 0
+
+    @torch.no_grad()
+    def update(self, net):
+        self.updates += 1
+        keep = min(self.decay, self.updates / (self.updates + 9))
+        for average, value in zip(self.net.state_dict().values(), net.state_dict().values(), strict=True):
+            if average.is_floating_point():
+                average.lerp_(value, 1 - keep)
+
+
+def load(path):
+    """Reads a file that `export` wrote: (network ready to run, recipe)."""
+    with safe_open(path, "pt") as file:
+        metadata = file.metadata()
+        tensors = {name: file.get_tensor(name) for name in file.keys()}
+    net = UNet(json.loads(metadata["unet.config"]))
+    missing, unexpected = net.load_state_dict(tensors, strict=False)
+    if unexpected or any(not name.endswith("num_batches_tracked") for name in missing):
+        raise ValueError(f"{path}: missing {missing}, unexpected {unexpected}")
+    return net.eval(), json.loads(metadata["unet.recipe"])
+
+
+def parameters(net):
+    """The number of trained values."""
+    return sum(parameter.numel() for parameter in net.parameters())
+
+
+if __name__ == "__main__":
+    assert parameters(UNet(SEED)) == 14_789_059
+    for name, config in {"denoise": DENOISE, "cells": CELLS, "seed": SEED}.items():
+        net = UNet(config).eval()
+        x = torch.rand(1, config["in_channels"], 32, 48)
+        with torch.no_grad():
+            assert net(x).shape == (1, config["out_channels"], 32, 48)
+        print(f"{name}: {parameters(net):,} parameters")
