@@ -2,16 +2,14 @@
 
 mod conv;
 
+use crate::error::{Error, Result};
+use crate::graph::{Activation, Graph, Interpolation, Node, Op, PadMode, Pool, PoolKind, ValueId};
 use crate::plan::arena::Place;
 use crate::plan::kernel::{self, Kernel, ShaderFile};
 use crate::plan::pack::{Constant, vec4s};
 use crate::plan::{
     Binding, ConvKernel, DeviceProfile, Dispatch, LOOP_BUDGET, PlanOptions, Precision, Store, nchw_bytes,
     value_bytes,
-};
-use crate::error::{Error, Result};
-use crate::graph::{
-    Activation, Graph, Interpolation, Node, Op, PadMode, Pool, PoolKind, ValueId,
 };
 use crate::tensor::Shape;
 
