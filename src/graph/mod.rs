@@ -289,6 +289,7 @@ impl Node {
     }
 
     /// This node's output shapes out of a graph's table.
+    #[cfg(feature = "cpu")]
     pub(crate) fn output_shapes(&self, shapes: &[Option<Shape>]) -> Vec<Shape> {
         self.outputs.iter().filter_map(|id| shapes[id.0]).collect()
     }

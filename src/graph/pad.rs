@@ -20,6 +20,7 @@ pub enum PadMode {
     Reflect,
 }
 
+#[cfg(feature = "cpu")]
 impl PadMode {
     /// The pixel of `0..size` that stands at place `i`; `None` for zero.
     pub(crate) fn source(self, i: isize, size: usize) -> Option<usize> {
