@@ -2,10 +2,13 @@
 // A workgroup makes TILE_H x TILE_W pixels by 4 * TILE_C channels. For each run of DEPTH input vec4s it loads the
 // input patch once for all taps, and the taps' weights; a lane keeps REG_H x REG_W pixels by REG_C vec4s in registers.
 //
+// With SCATTER the output channels are those of OUT_H x OUT_W pixels, one after another, and go to their
+// place in a map that much larger: a transposed convolution whose kernel is as large as its stride.
+//
 // Grid: x, y = tiles over the batch; z = blocks of TILE_C vec4s of output channels.
 // Bindings: 0 params; 1, 2 sources (2 if TWO); 3 weights [tap][in vec4][in lane][out vec4]; 4 bias;
 //           5 dst (if FULL); 6 pooled (if POOL).
-// Constants: KERNEL_*, STRIDE_*, DILATION_*, TILE_*, REG_*, DEPTH, LANES.
+// Constants: KERNEL_*, STRIDE_*, DILATION_*, TILE_*, REG_*, DEPTH, LANES; with SCATTER also OUT_H, OUT_W.
 // Workgroup memory: (PATCH_H * PATCH_W + KERNEL_H * KERNEL_W * 4 * TILE_C) * DEPTH elem4s.
 // Loop budget: (input vec4s / DEPTH) * (DEPTH * KERNEL_H + patch and weight loads a lane).
 
@@ -38,6 +41,19 @@ struct Params {
 //#end
 //#if POOL
 @group(0) @binding(6) var<storage, read_write> pooled: array<elem4>;
+//#end
+
+//#if SCATTER
+fn place(n: u32, y: u32, x: u32, channel: u32) -> u32 {
+    let phase_c = p.out_c / (OUT_H * OUT_W);
+    let phase = channel / phase_c;
+    let row = (n * p.out_h + y) * OUT_H + phase / OUT_W;
+    return (row * p.out_w * OUT_W + x * OUT_W + phase % OUT_W) * phase_c + channel - phase * phase_c;
+}
+//#else
+fn place(n: u32, y: u32, x: u32, channel: u32) -> u32 {
+    return ((n * p.out_h + y) * p.out_w + x) * p.out_c + channel;
+}
 //#end
 
 const TAPS = KERNEL_H * KERNEL_W;
@@ -150,7 +166,7 @@ fn main(
                 let y = y0 + i / REG_W;
                 let x = x0 + i % REG_W;
                 if (y < p.out_h) & (x < p.out_w) {
-                    dst[((n * p.out_h + y) * p.out_w + x) * p.out_c + channel] = elem4(sum[i * REG_C + c]);
+                    dst[place(n, y, x, channel)] = elem4(sum[i * REG_C + c]);
                 }
             }
 //#end

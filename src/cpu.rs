@@ -1,26 +1,34 @@
 //! Runs a graph on the CPU: the reference for every GPU result, and the path where there is no GPU.
 
 use crate::error::{Error, Result};
-use crate::graph::{Graph, ValueId};
+use crate::graph::{Graph, Node, Prepared, ValueId};
 use crate::tensor::{Shape, Tensor};
 
 /// Runs the graph and returns its result.
 pub fn run(graph: &Graph, input: &Tensor) -> Result<Tensor> {
-    Runner::new(graph, input.shape())?.run(graph, input, &mut |_, _| {})
+    Runner::reference(graph, input.shape())?.run(graph, input, &mut |_, _| {})
 }
 
 /// Runs a graph at one input shape again and again, keeping its buffers.
-#[derive(Debug)]
 pub(crate) struct Runner {
     shapes: Vec<Option<Shape>>,
     /// For each node, the values that nothing reads after it.
     last_used: Vec<Vec<ValueId>>,
     /// Elements of values that are dead, to be used again.
     spare: Vec<Vec<f32>>,
+    /// Faster ways to compute some of the nodes; none in the reference.
+    prepared: Vec<Option<Prepared>>,
+}
+
+impl std::fmt::Debug for Runner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Runner").field("shapes", &self.shapes).finish_non_exhaustive()
+    }
 }
 
 impl Runner {
-    pub(crate) fn new(graph: &Graph, input: Shape) -> Result<Runner> {
+    /// A runner that computes each operator by its plainest exact way.
+    pub(crate) fn reference(graph: &Graph, input: Shape) -> Result<Runner> {
         let shapes = graph.shapes(input)?;
         let last_used = (0..graph.nodes().len())
             .map(|i| {
@@ -35,7 +43,16 @@ impl Runner {
                 dead
             })
             .collect();
-        Ok(Runner { shapes, last_used, spare: Vec::new() })
+        let prepared = graph.nodes().iter().map(|_| None).collect();
+        Ok(Runner { shapes, last_used, spare: Vec::new(), prepared })
+    }
+
+    /// A runner that computes each operator by its fastest way.
+    pub(crate) fn fast(graph: &Graph, input: Shape) -> Result<Runner> {
+        let mut runner = Runner::reference(graph, input)?;
+        let prepare = |node: &Node| node.op.rules().prepare(&node.output_shapes(&runner.shapes));
+        runner.prepared = graph.nodes().iter().map(prepare).collect();
+        Ok(runner)
     }
 
     /// Runs once. `observe` sees every value as soon as it is made.
@@ -50,7 +67,8 @@ impl Runner {
         }
         let mut values: Vec<Option<Tensor>> = vec![None; self.shapes.len()];
         observe(Graph::INPUT, input);
-        for (node, dead) in graph.nodes().iter().zip(&self.last_used) {
+        let ways = self.last_used.iter().zip(&self.prepared);
+        for (node, (dead, prepared)) in graph.nodes().iter().zip(ways) {
             let mut outputs: Vec<Tensor> =
                 node.output_shapes(&self.shapes).into_iter().map(|s| tensor(&mut self.spare, s)).collect();
             let inputs: Vec<&Tensor> = node
@@ -64,7 +82,10 @@ impl Runner {
                     }
                 })
                 .collect();
-            node.op.rules().cpu(&inputs, &mut outputs);
+            match prepared {
+                Some(compute) => compute(&inputs, &mut outputs),
+                None => node.op.rules().cpu(&inputs, &mut outputs),
+            }
             for (&id, value) in node.outputs.iter().zip(outputs) {
                 observe(id, &value);
                 values[id.index()] = Some(value);

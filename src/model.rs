@@ -1,6 +1,6 @@
 //! A network with its weights and its recipe.
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::graph::Graph;
 use crate::import::safetensors;
 use crate::recipe::Recipe;
@@ -22,11 +22,10 @@ impl Model {
     /// Reads a model file.
     ///
     /// # Errors
-    /// [`Error::Io`] when the file cannot be read, [`Error::Model`] naming what in it is wrong.
+    /// [`Error::Io`](crate::Error::Io) when the file cannot be read, [`Error::Model`](crate::Error::Model) naming what
+    /// in it is wrong. A file that is no model, or not whole, is refused before all of it is read.
     pub fn open(path: impl AsRef<Path>) -> Result<Model> {
-        let path = path.as_ref();
-        let bytes = std::fs::read(path).map_err(Error::io(path))?;
-        safetensors::read(&bytes).map_err(|e| e.at(&path.display().to_string()))
+        safetensors::open(path.as_ref())
     }
 
     /// Reads the bytes of a safetensors file.

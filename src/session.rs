@@ -101,7 +101,7 @@ impl Session {
                         feature: "f16 storage",
                     });
                 }
-                Engine::Cpu { runner: crate::cpu::Runner::new(&graph, input)?.into(), graph }
+                Engine::Cpu { runner: crate::cpu::Runner::fast(&graph, input)?.into(), graph }
             }
             Device::Gpu(gpu) => {
                 gpu.check_precision(options.precision)?;

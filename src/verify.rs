@@ -92,7 +92,7 @@ pub fn verify(
         }
     };
     let graph = &model.graph;
-    let reference = Runner::new(graph, input)?.run(graph, &tensor, &mut |id, value| {
+    let reference = Runner::reference(graph, input)?.run(graph, &tensor, &mut |id, value| {
         let op = graph.producer(id).map_or("input", |i| graph.nodes()[i].op.rules().name());
         match session.value(id) {
             Ok(Some(got)) => checks.push(compare(graph.value_name(id), op, value, &got)),

@@ -63,6 +63,9 @@ fn operators() -> Vec<(Graph, Shape)> {
     }
     one(5, Softmax.into());
     one(5, Activation::Sigmoid.into());
+    // Wide enough for every product kernel.
+    one(16, Conv::new(weight(72, 16, 3), None).same().into());
+    one(32, ConvTranspose::new(weight(32, 20, 2), None, 2).into());
     let mut two = |ops: [Op; 2]| {
         let mut graph = Graph::new(5);
         let x = graph.push("first", ops[0].clone(), &[Graph::INPUT, Graph::INPUT]).expect("a new name");
@@ -75,8 +78,14 @@ fn operators() -> Vec<(Graph, Shape)> {
     graphs
 }
 
-const CONV_KERNELS: [ConvKernel; 5] =
-    [ConvKernel::Auto, ConvKernel::Direct, ConvKernel::Tiled, ConvKernel::Winograd2, ConvKernel::Winograd4];
+const CONV_KERNELS: [ConvKernel; 6] = [
+    ConvKernel::Auto,
+    ConvKernel::Direct,
+    ConvKernel::Tiled,
+    ConvKernel::Cooperative,
+    ConvKernel::Winograd2,
+    ConvKernel::Winograd4,
+];
 
 /// The dispatches of all graphs under all choices, one for each distinct kernel.
 fn permutations() -> Vec<Dispatch> {
@@ -88,7 +97,14 @@ fn permutations() -> Vec<Dispatch> {
             for precision in [Precision::F32, Precision::F16] {
                 for conv in CONV_KERNELS {
                     for software in [false, true] {
-                        let device = DeviceProfile { software, ..Default::default() };
+                        let max_workgroup_memory = 32 << 10;
+                        let cooperative = !software;
+                        let device = DeviceProfile {
+                            software,
+                            cooperative,
+                            max_workgroup_memory,
+                            ..Default::default()
+                        };
                         let options = PlanOptions { precision, conv, ..Default::default() };
                         let plan = Plan::new(&graph, shape, &device, &options).expect("it plans");
                         all.extend(plan.dispatches.into_iter().filter(|d| seen.insert(d.kernel.clone())));
@@ -116,7 +132,9 @@ fn check(dispatch: &Dispatch) {
     let text = dispatch.kernel.wgsl();
     let module =
         naga::front::wgsl::parse_str(&text).unwrap_or_else(|e| panic!("{name}: {}", e.emit_to_string(&text)));
-    let capabilities = naga::valid::Capabilities::SHADER_FLOAT16;
+    let capabilities = naga::valid::Capabilities::SHADER_FLOAT16
+        | naga::valid::Capabilities::COOPERATIVE_MATRIX
+        | naga::valid::Capabilities::SUBGROUP;
     let mut validator = naga::valid::Validator::new(naga::valid::ValidationFlags::all(), capabilities);
     validator.validate(&module).unwrap_or_else(|e| panic!("{name}: {e:?}"));
 

@@ -2,10 +2,12 @@
 
 mod cli; // the built binary: results, options, and one clear line for every bad input
 mod device; // the GPU that tests run on
+mod import; // model files: state dicts of other code bases, and hostile bytes
 mod ops; // operators one at a time, against the oracle, worked examples and PyTorch
 mod oracle; // each operator in plain f64 loops, written from its definition: what `ops` compares with
 mod pictures; // reading, decoding and writing of pictures, masks and arrays
 mod plan; // plans without a GPU: memory, limits, budgets
+mod quality; // the shipped models against what models/README.md promises
 mod session; // sessions on a GPU: numbers, sharing, faults
 mod shaders; // every WGSL permutation, parsed and validated without a GPU
 mod support; // backends, tolerances, vectors

@@ -47,10 +47,10 @@ pub(super) fn open(common: &Common) -> Result<Device> {
             ));
         }
         Choice::Cpu => return Ok(Device::Cpu),
-        Choice::Gpu(choice) => return Ok(Device::Gpu(Gpu::open(choice)?)),
+        Choice::Gpu(choice) => return Ok(Device::Gpu(common.open_gpu(choice)?)),
         Choice::Auto => AdapterChoice::Hardware,
     };
-    match Gpu::open(&choice) {
+    match common.open_gpu(&choice) {
         Ok(gpu) => Ok(Device::Gpu(gpu)),
         Err(error) if common.require_gpu => Err(error),
         Err(error) => {
@@ -67,7 +67,7 @@ pub(super) fn open_gpu(common: &Common, what: &str) -> Result<Gpu> {
         Choice::Gpu(choice) => choice,
         Choice::Auto => &AdapterChoice::Hardware,
     };
-    Gpu::open(choice).map_err(|error| match common.device {
+    common.open_gpu(choice).map_err(|error| match common.device {
         Choice::Auto => Error::Usage(format!("{what} needs a GPU ({})", why_no_gpu(&error))),
         _ => error,
     })

@@ -10,9 +10,10 @@ mod values;
 mod verify;
 
 use crate::error::Result;
+use crate::gpu::{AdapterChoice, Gpu};
 use crate::model::Model;
 use crate::optimize::Optimizations;
-use crate::plan::Precision;
+use crate::plan::{ConvKernel, Precision};
 use crate::session::SessionOptions;
 use crate::unet::{RandomWeights, UnetConfig};
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -56,6 +57,9 @@ struct Common {
     /// Refuse to start when more memory would be needed, such as 500M or 2G
     #[arg(long, global = true, value_name = "SIZE")]
     max_memory: Option<Bytes>,
+    /// Which kernel computes dense convolutions on the GPU
+    #[arg(long, global = true, value_enum, default_value = "auto")]
+    kernel: KernelChoice,
     /// Run every layer by itself, without folding or fusing any
     #[arg(long, global = true)]
     no_optimize: bool,
@@ -74,7 +78,42 @@ enum PrecisionChoice {
     F16,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum KernelChoice {
+    /// By device and shape
+    Auto,
+    /// From storage alone
+    Direct,
+    /// Through workgroup memory
+    Tiled,
+    /// Matrix units; f16, devices that list 16x16x16 cooperative matrices
+    Cooperative,
+    /// F(2x2, 3x3); f32
+    Winograd2,
+    /// F(4x4, 3x3); f32
+    Winograd4,
+}
+
 impl Common {
+    fn conv(&self) -> ConvKernel {
+        match self.kernel {
+            KernelChoice::Auto => ConvKernel::Auto,
+            KernelChoice::Direct => ConvKernel::Direct,
+            KernelChoice::Tiled => ConvKernel::Tiled,
+            KernelChoice::Cooperative => ConvKernel::Cooperative,
+            KernelChoice::Winograd2 => ConvKernel::Winograd2,
+            KernelChoice::Winograd4 => ConvKernel::Winograd4,
+        }
+    }
+
+    /// Opens a device, with what the chosen kernel needs.
+    fn open_gpu(&self, choice: &AdapterChoice) -> Result<Gpu> {
+        match self.kernel {
+            KernelChoice::Cooperative => Gpu::open_cooperative(choice),
+            _ => Gpu::open(choice),
+        }
+    }
+
     fn options(&self) -> SessionOptions {
         SessionOptions {
             precision: match self.precision {
@@ -82,6 +121,7 @@ impl Common {
                 PrecisionChoice::F16 => Precision::F16,
             },
             optimizations: if self.no_optimize { Optimizations::none() } else { Optimizations::default() },
+            conv: self.conv(),
             max_memory: self.max_memory.map(|bytes| bytes.0),
             ..SessionOptions::default()
         }

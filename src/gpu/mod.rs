@@ -120,6 +120,7 @@ fn describe(
             max_lanes: limits.max_compute_invocations_per_workgroup,
             alignment: u64::from(limits.min_storage_buffer_offset_alignment),
             software,
+            cooperative: false,
         },
     }
 }
@@ -130,6 +131,22 @@ impl Gpu {
     /// # Errors
     /// [`Error::NoAdapter`] when none fits, naming those that there are.
     pub fn open(choice: &AdapterChoice) -> Result<Gpu> {
+        Gpu::open_on(choice, false)
+    }
+
+    /// Opens a device with cooperative matrices, which wgpu calls experimental, for [`ConvKernel::Cooperative`].
+    ///
+    /// [`ConvKernel::Cooperative`]: crate::plan::ConvKernel::Cooperative
+    ///
+    /// # Errors
+    /// As [`open`](Self::open), and [`Error::MissingFeature`] when the adapter does not list 16x16x16 matrices, f16 to
+    /// f32, in subgroups of 32.
+    pub fn open_cooperative(choice: &AdapterChoice) -> Result<Gpu> {
+        Gpu::open_on(choice, true)
+    }
+
+    #[allow(unsafe_code, reason = "wgpu wants a promise that what it calls experimental is used knowingly")]
+    fn open_on(choice: &AdapterChoice, cooperative: bool) -> Result<Gpu> {
         let adapters = enumerate(&instance());
         let reports: Vec<AdapterReport> = adapters.iter().enumerate().map(|(i, a)| report(i, a)).collect();
         let rank = |r: &&AdapterReport| match r.device_type.as_str() {
@@ -159,12 +176,26 @@ impl Gpu {
             }));
         };
         let adapter = &adapters[report.index];
-        let wanted = wgpu::Features::SHADER_F16 | wgpu::Features::TIMESTAMP_QUERY;
+        let mut report = report.clone();
+        let mut wanted = wgpu::Features::SHADER_F16 | wgpu::Features::TIMESTAMP_QUERY;
+        let mut experimental_features = wgpu::ExperimentalFeatures::disabled();
+        if cooperative {
+            let matrices = wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX | wgpu::Features::SUBGROUP;
+            let listed = report.cooperative_matrix.iter().any(|m| m == "16x16x16 f16->f32");
+            if !listed || report.subgroup_size != [32, 32] || !adapter.features().contains(matrices) {
+                let feature = "16x16x16 cooperative matrices (f16 to f32, subgroups of 32)";
+                return Err(Error::MissingFeature { adapter: report.name, feature });
+            }
+            wanted |= matrices;
+            report.profile.cooperative = true;
+            // SAFETY: the promise is to expect bugs in it; the kernel is chosen by name only and checked by `verify`.
+            experimental_features = unsafe { wgpu::ExperimentalFeatures::enabled() };
+        }
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("unet-wgpu"),
             required_features: adapter.features() & wanted,
             required_limits: adapter.limits(),
-            experimental_features: wgpu::ExperimentalFeatures::disabled(),
+            experimental_features,
             memory_hints: wgpu::MemoryHints::Performance,
             trace: wgpu::Trace::Off,
         };
@@ -176,7 +207,7 @@ impl Gpu {
             *lock(&sink) = Some(format!("{reason:?}: {message}"));
         });
         device.on_uncaptured_error(Arc::new(|error| log::error!("{error}")));
-        Ok(Gpu::new(device, queue, report.clone(), lost))
+        Ok(Gpu::new(device, queue, report, lost))
     }
 
     /// Shares a host program's device. Its error handler and lost callback stay the host's.

@@ -2,6 +2,8 @@
 //! `conv_depthwise.wgsl`.
 
 use super::{Activation, Operator, Pool, Reach, concat, windows};
+#[cfg(feature = "cpu")]
+use super::{Prepared, winograd::Winograd};
 use crate::error::{Error, Result};
 use crate::tensor::{Shape, Tensor};
 use std::sync::Arc;
@@ -123,44 +125,81 @@ impl Operator for Conv {
 
     #[cfg(feature = "cpu")]
     fn cpu(&self, inputs: &[&Tensor], outputs: &mut [Tensor]) {
-        cpu::run(self, inputs, &mut outputs[0]);
-        if let [y, pooled] = outputs {
-            Pool::MAX_2X2.cpu(&[y], std::slice::from_mut(pooled));
-        }
+        im2col::run(self, inputs, &mut outputs[0]);
+        self.make_pooled(outputs);
+    }
+
+    #[cfg(feature = "cpu")]
+    fn prepare(&self, outputs: &[Shape]) -> Option<Prepared> {
+        let winograd = Winograd::new(self, outputs[0])?;
+        let conv = self.clone();
+        Some(Box::new(move |inputs, outputs| {
+            winograd.run(&conv, inputs, &mut outputs[0]);
+            conv.make_pooled(outputs);
+        }))
     }
 }
 
 #[cfg(feature = "cpu")]
-mod cpu {
-    //! im2col and a matrix product, a block of output rows at a time so that both stay in the cache.
-
-    use super::*;
-    use crate::graph::gemm::{Matrix, multiply};
-    use rayon::prelude::*;
-    use std::ops::Range;
-
-    /// Elements of an im2col block: about what a core's own cache holds.
-    const BLOCK: usize = 256 * 1024;
-
-    /// One task's part of the output: rows `rows` of a run of channels, a slice of each channel's plane.
-    struct Task<'a> {
-        picture: usize,
-        first_channel: usize,
-        rows: Range<usize>,
-        planes: Vec<&'a mut [f32]>,
+impl Conv {
+    /// Fills the second output, if there is one.
+    fn make_pooled(&self, outputs: &mut [Tensor]) {
+        if let [y, pooled] = outputs {
+            Pool::MAX_2X2.cpu(&[y], std::slice::from_mut(pooled));
+        }
     }
 
-    pub(super) fn run(conv: &Conv, inputs: &[&Tensor], y: &mut Tensor) {
-        let (to, weight) = (y.shape(), conv.weight.shape());
-        let (taps, per_group) = (weight.c * weight.h * weight.w, weight.n / conv.groups);
-        let threads = rayon::current_num_threads();
-        let rows = (BLOCK / taps.max(64) / to.w).clamp(1, to.h.div_ceil(threads).max(1));
-        let blocks = to.n * conv.groups * to.h.div_ceil(rows);
-        let channels = per_group.div_ceil((2 * threads).div_ceil(blocks).min(per_group.div_ceil(16)));
+    /// Channel `c` of the inputs' concatenation: its plane and that plane's height and width.
+    pub(super) fn source<'a>(inputs: &[&'a Tensor], n: usize, mut c: usize) -> (&'a [f32], [usize; 2]) {
+        let mut last = inputs[0];
+        for &x in inputs {
+            last = x;
+            if c < x.shape().c {
+                break;
+            }
+            c -= x.shape().c;
+        }
+        (last.plane(n, c), [last.shape().h, last.shape().w])
+    }
+}
 
+/// Where one tap meets a row as the window slides: `to[i] = x[i * stride + tap - left]`, zero outside the row.
+#[cfg(feature = "cpu")]
+pub(super) fn slide(x: &[f32], tap: usize, left: usize, stride: usize, to: &mut [f32]) {
+    let begin = left.saturating_sub(tap).div_ceil(stride).min(to.len());
+    let end = (x.len() + left).saturating_sub(tap).div_ceil(stride).clamp(begin, to.len());
+    to[..begin].fill(0.0);
+    to[end..].fill(0.0);
+    let x = &x[(begin * stride + tap).saturating_sub(left).min(x.len())..];
+    if stride == 1 {
+        to[begin..end].copy_from_slice(&x[..end - begin]);
+    } else {
+        to[begin..end].iter_mut().zip(x.iter().step_by(stride)).for_each(|(t, &v)| *t = v);
+    }
+}
+
+/// One task's part of a convolution's output: a block of rows of a run of channels, a slice of each one's plane.
+#[cfg(feature = "cpu")]
+pub(super) struct Task<'a> {
+    pub(super) picture: usize,
+    pub(super) first_channel: usize,
+    pub(super) rows: std::ops::Range<usize>,
+    pub(super) planes: Vec<&'a mut [f32]>,
+}
+
+#[cfg(feature = "cpu")]
+impl Task<'_> {
+    /// Cuts the output into blocks of `rows` rows, and each group's channels into as many runs as keep all threads at
+    /// work.
+    pub(super) fn all(y: &mut Tensor, groups: usize, rows: usize) -> Vec<Task<'_>> {
+        let to = y.shape();
+        let per_group = to.c / groups;
+        let blocks = to.n * groups * to.h.div_ceil(rows);
+        let runs = (2 * rayon::current_num_threads()).div_ceil(blocks).min(per_group.div_ceil(16));
+        let channels = per_group.div_ceil(runs);
         let mut tasks = Vec::new();
         for (group, planes) in y.data_mut().chunks_mut(per_group * to.pixels()).enumerate() {
-            let (picture, group) = (group / conv.groups, group % conv.groups);
+            let (picture, group) = (group / groups, group % groups);
             for (run, planes) in planes.chunks_mut(channels * to.pixels()).enumerate() {
                 let first = tasks.len();
                 for plane in planes.chunks_mut(to.pixels()) {
@@ -180,8 +219,27 @@ mod cpu {
             }
         }
         tasks
-            .into_par_iter()
-            .for_each_init(Scratch::default, |scratch, task| scratch.run(conv, inputs, task, to.w));
+    }
+}
+
+#[cfg(feature = "cpu")]
+mod im2col {
+    //! im2col and a matrix product, a block of output rows at a time so that both stay in the cache.
+
+    use super::*;
+    use crate::graph::gemm::{Matrix, multiply};
+    use rayon::prelude::*;
+    use std::ops::Range;
+
+    /// Elements of an im2col block: about what a core's own cache holds.
+    const BLOCK: usize = 256 * 1024;
+
+    pub(super) fn run(conv: &Conv, inputs: &[&Tensor], y: &mut Tensor) {
+        let (to, weight) = (y.shape(), conv.weight.shape());
+        let taps = weight.c * weight.h * weight.w;
+        let rows = (BLOCK / taps.max(64) / to.w).clamp(1, to.h.div_ceil(rayon::current_num_threads()).max(1));
+        let tasks = Task::all(y, conv.groups, rows).into_par_iter();
+        tasks.for_each_init(Scratch::default, |scratch, task| scratch.run(conv, inputs, task, to.w));
     }
 
     #[derive(Default)]
@@ -199,7 +257,13 @@ mod cpu {
             self.columns.resize(taps * pixels, 0.0);
             self.sums.resize(task.planes.len() * pixels, 0.0);
             for (c, rows) in self.columns.chunks_mut(weight.h * weight.w * pixels).enumerate() {
-                gather(conv, source(inputs, task.picture, group * weight.c + c), &task.rows, width, rows);
+                gather(
+                    conv,
+                    Conv::source(inputs, task.picture, group * weight.c + c),
+                    &task.rows,
+                    width,
+                    rows,
+                );
             }
             multiply(
                 [task.planes.len(), pixels, taps],
@@ -213,19 +277,6 @@ mod cpu {
                 conv.activation.apply(y);
             }
         }
-    }
-
-    /// Channel `c` of the inputs' concatenation: its plane and that plane's height and width.
-    fn source<'a>(inputs: &[&'a Tensor], n: usize, mut c: usize) -> (&'a [f32], [usize; 2]) {
-        let mut last = inputs[0];
-        for &x in inputs {
-            last = x;
-            if c < x.shape().c {
-                break;
-            }
-            c -= x.shape().c;
-        }
-        (last.plane(n, c), [last.shape().h, last.shape().w])
     }
 
     /// The im2col rows of one input channel: for each tap, the pixels it meets as the window slides.
@@ -245,19 +296,7 @@ mod cpu {
                     to.fill(0.0);
                     continue;
                 }
-                let x = &x[y * w..][..w];
-                let (left, stride) = (conv.padding[1], conv.stride[1]);
-                // Output columns whose source `column * stride + kx - left` lies in 0..w.
-                let begin = left.saturating_sub(kx).div_ceil(stride).min(width);
-                let end = (w + left).saturating_sub(kx).div_ceil(stride).clamp(begin, width);
-                to[..begin].fill(0.0);
-                to[end..].fill(0.0);
-                let x = &x[(begin * stride + kx).saturating_sub(left).min(w)..];
-                if stride == 1 {
-                    to[begin..end].copy_from_slice(&x[..end - begin]);
-                } else {
-                    to[begin..end].iter_mut().zip(x.iter().step_by(stride)).for_each(|(t, &v)| *t = v);
-                }
+                super::slide(&x[y * w..][..w], kx, conv.padding[1], conv.stride[1], to);
             }
         }
     }

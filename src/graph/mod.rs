@@ -15,6 +15,7 @@ mod pad;
 mod pool;
 mod resize;
 mod softmax;
+mod winograd;
 
 pub use activation::{Activation, Add};
 pub use batch_norm::BatchNorm;
@@ -25,6 +26,7 @@ pub use pad::{Crop, Pad, PadAmount, PadMode};
 pub use pool::{GlobalAveragePool, Pool, PoolKind};
 pub use resize::{Interpolation, Resize};
 pub use softmax::Softmax;
+pub(crate) use winograd::transform_weights;
 
 use crate::error::{Error, Result};
 use crate::tensor::Shape;
@@ -43,6 +45,13 @@ pub trait Operator {
     #[cfg(feature = "cpu")]
     fn cpu(&self, inputs: &[&Tensor], outputs: &mut [Tensor]);
 
+    /// A faster way to compute outputs of these shapes, with what it needs made ready once. It may round differently,
+    /// so the reference does not take it.
+    #[cfg(feature = "cpu")]
+    fn prepare(&self, _outputs: &[Shape]) -> Option<Prepared> {
+        None
+    }
+
     /// Multiplications and additions for the given shapes (two for a multiply-add).
     fn flops(&self, _inputs: &[Shape], outputs: &[Shape]) -> u64 {
         outputs.first().map_or(0, |s| s.elements() as u64)
@@ -58,6 +67,10 @@ pub trait Operator {
         Some(Reach::POINT)
     }
 }
+
+/// What [`Operator::prepare`] makes: computes outputs from inputs, as [`Operator::cpu`] does.
+#[cfg(feature = "cpu")]
+pub type Prepared = Box<dyn Fn(&[&Tensor], &mut [Tensor]) + Send + Sync>;
 
 /// How an output pixel depends on input pixels along one axis.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -2,8 +2,8 @@
 //!
 //! Names differ between code bases: a level may be `enc1`, `encoder1`, `down1` or `downs.0`, its convolutions `conv1`
 //! or `block.0`. So tensors are grouped by level, and within a level convolutions and norms are taken in the natural
-//! order of their names. What names and shapes cannot tell (order of the concatenation, output function) is left at
-//! the family's default.
+//! order of their names. What names and shapes cannot tell (activation, order of the concatenation, output function,
+//! residual) is left at the family's default; what they contradict is refused.
 
 use crate::error::{Error, Result};
 use crate::unet::{Norm, UnetConfig, Upsample};
@@ -17,16 +17,36 @@ enum Stage {
     Encoder(usize),
     Bottleneck,
     Decoder(usize),
-    Output,
-    Classifier,
+    /// The output convolution, or the classifier of an encoder-only network.
+    Head,
 }
 
-/// The modules of one level, each the part of a name before `.weight`.
+impl std::fmt::Display for Stage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Stage::Encoder(number) => write!(f, "encoder level {number}"),
+            Stage::Bottleneck => f.write_str("the bottleneck"),
+            Stage::Decoder(number) => write!(f, "decoder level {number}"),
+            Stage::Head => f.write_str("the output layer"),
+        }
+    }
+}
+
+/// The modules of one level, each the part of a name before `.weight`, and its weight's shape.
 #[derive(Debug, Default)]
 struct Level<'a> {
-    up: Option<&'a str>,
-    convs: Vec<&'a str>,
-    norms: Vec<&'a str>,
+    up: Option<Module<'a>>,
+    convs: Vec<Module<'a>>,
+    norms: Vec<Module<'a>>,
+}
+
+type Module<'a> = (&'a str, &'a [usize]);
+
+impl Level<'_> {
+    /// Channels that the level makes.
+    fn width(&self) -> usize {
+        self.convs.last().map_or(0, |conv| conv.1[0])
+    }
 }
 
 /// The configuration, and this project's tensor names mapped to the file's.
@@ -34,31 +54,24 @@ pub(super) fn infer(shapes: &Shapes<'_>) -> Result<(UnetConfig, HashMap<String, 
     let levels = group(shapes)?;
     let numbers = |pick: fn(&Stage) -> Option<usize>| levels.keys().filter_map(pick).collect::<Vec<_>>();
     let encoder = numbers(|s| if let Stage::Encoder(i) = s { Some(*i) } else { None });
-    let mut decoder = numbers(|s| if let Stage::Decoder(i) = s { Some(*i) } else { None });
-    if encoder.is_empty() || !levels.contains_key(&Stage::Bottleneck) {
+    let decoder = numbers(|s| if let Stage::Decoder(i) = s { Some(*i) } else { None });
+    let (Some(bottleneck), false) = (levels.get(&Stage::Bottleneck), encoder.is_empty()) else {
         return Err(unknown("no encoder levels with a bottleneck"));
-    }
-    let width = |stage: Stage| -> Result<usize> {
-        let last = levels[&stage].convs.last().ok_or_else(|| unknown("a level without convolutions"))?;
-        Ok(shapes[format!("{last}.weight").as_str()][0])
     };
-    let head = if levels.contains_key(&Stage::Output) { Stage::Output } else { Stage::Classifier };
-    let head = levels.get(&head).and_then(|l| l.convs.first()).ok_or_else(|| unknown("no output layer"))?;
-    let weight = |module: &str| shapes[format!("{module}.weight").as_str()];
-    let first = levels[&Stage::Encoder(encoder[0])].convs.first().ok_or_else(|| unknown("an empty level"))?;
-
-    // Decoder levels are numbered like the encoder's (deepest last) or in running order (deepest first): the right
-    // one leads to the output layer's input channels, and for both doing so the encoder's way is the family's.
-    let ends_at = |stage: usize| width(Stage::Decoder(stage)).ok() == weight(head).get(1).copied();
-    if decoder.first().is_some_and(|&d| ends_at(d)) || !decoder.last().is_some_and(|&d| ends_at(d)) {
-        decoder.reverse();
+    let head = levels.get(&Stage::Head).and_then(|level| level.convs.first());
+    let head = head.ok_or_else(|| unknown("no output layer"))?;
+    for (stage, level) in levels.iter().filter(|(stage, _)| **stage != Stage::Head) {
+        check(*stage, level, matches!(stage, Stage::Decoder(_)), !bottleneck.norms.is_empty())?;
     }
+    let decoder = running_order(&levels, &encoder, decoder, bottleneck.width(), head.1[1]);
+    let first = levels[&Stage::Encoder(encoder[0])].convs[0];
 
-    let mut config = UnetConfig::new(weight(first)[1], weight(head)[0], &[], width(Stage::Bottleneck)?, &[]);
-    config.encoder = encoder.iter().map(|&i| width(Stage::Encoder(i))).collect::<Result<_>>()?;
-    config.decoder = decoder.iter().map(|&i| width(Stage::Decoder(i))).collect::<Result<_>>()?;
-    config.norm = if levels[&Stage::Bottleneck].norms.is_empty() { Norm::None } else { Norm::Batch };
-    config.bias = shapes.contains_key(format!("{first}.bias").as_str());
+    let width = |stage| levels[&stage].width();
+    let mut config = UnetConfig::new(first.1[1], head.1[0], &[], bottleneck.width(), &[]);
+    config.encoder = encoder.iter().map(|&i| width(Stage::Encoder(i))).collect();
+    config.decoder = decoder.iter().map(|&i| width(Stage::Decoder(i))).collect();
+    config.norm = if bottleneck.norms.is_empty() { Norm::None } else { Norm::Batch };
+    config.bias = shapes.contains_key(format!("{}.bias", first.0).as_str());
 
     let mut names = HashMap::new();
     let mut rename = |ours: String, module: &str| {
@@ -66,7 +79,7 @@ pub(super) fn infer(shapes: &Shapes<'_>) -> Result<(UnetConfig, HashMap<String, 
             names.insert(format!("{ours}.{part}"), format!("{module}.{part}"));
         }
     };
-    rename(if decoder.is_empty() { "classifier".into() } else { "output".into() }, head);
+    rename(if decoder.is_empty() { "classifier".into() } else { "output".into() }, head.0);
     let encoders = encoder.iter().enumerate().map(|(i, &n)| (format!("enc{}", i + 1), Stage::Encoder(n)));
     let decoders =
         decoder.iter().enumerate().map(|(i, &n)| (format!("dec{}", decoder.len() - i), Stage::Decoder(n)));
@@ -74,27 +87,20 @@ pub(super) fn infer(shapes: &Shapes<'_>) -> Result<(UnetConfig, HashMap<String, 
     let mut ups = Vec::new();
     for (ours, stage) in stages {
         let level = &levels[&stage];
-        if level.convs.len() != 2 || (config.norm == Norm::Batch && level.norms.len() != 2) {
-            return Err(unknown(&format!(
-                "{stage:?} does not hold two convolutions, each with its norm or none"
-            )));
-        }
         for (i, conv) in level.convs.iter().enumerate() {
-            rename(format!("{ours}.conv{}", i + 1), conv);
+            rename(format!("{ours}.conv{}", i + 1), conv.0);
         }
         for (i, norm) in level.norms.iter().enumerate() {
-            rename(format!("{ours}.norm{}", i + 1), norm);
+            rename(format!("{ours}.norm{}", i + 1), norm.0);
         }
-        if let Stage::Decoder(_) = stage {
-            let up = level.up.ok_or_else(|| unknown(&format!("{stage:?} has no up-sampling layer")))?;
+        if let Some((up, shape)) = level.up {
             rename(format!("{ours}.up"), up);
-            let shape = weight(up);
             config.upsample = match shape[2] {
                 1 => Upsample::BilinearConv1x1,
                 2 => Upsample::ConvTranspose,
                 _ => Upsample::NearestConv,
             };
-            ups.push(if config.upsample == Upsample::ConvTranspose { shape[1] } else { shape[0] });
+            ups.push(up_channels(shape)[1]);
         }
     }
     config.up = (!ups.is_empty()).then_some(ups);
@@ -108,54 +114,127 @@ fn unknown(what: &str) -> Error {
     ))
 }
 
+/// Refuses a level that is not two convolutions, each with its norm behind it or none, and in the decoder an up-sampling.
+fn check(stage: Stage, level: &Level<'_>, up: bool, norm: bool) -> Result<()> {
+    let (convs, norms) = (level.convs.len(), level.norms.len());
+    if convs != 2 || norms != if norm { 2 } else { 0 } {
+        let expected = if norm { "2 of both" } else { "2 and none, as in the bottleneck" };
+        return Err(unknown(&format!(
+            "{stage} has {convs} convolutions and {norms} norms, expected {expected}"
+        )));
+    }
+    if up != level.up.is_some() {
+        return Err(unknown(&format!("{stage} has no up-sampling layer")));
+    }
+    // In a sequence (`block.0`, `block.1`) a number that is skipped is a layer without weights: the activation, which
+    // this family has behind the norm.
+    let place = |module: &Module<'_>| module.0.rsplit_once('.')?.1.parse::<u64>().ok();
+    for (conv, norm) in level.convs.iter().zip(&level.norms) {
+        if let (Some(at), Some(behind)) = (place(conv), place(norm))
+            && behind != at.saturating_add(1)
+        {
+            return Err(unknown(&format!("{} does not stand right behind {}", norm.0, conv.0)));
+        }
+    }
+    Ok(())
+}
+
+/// Decoder levels, deepest first. They are numbered like the encoder's, deepest last, or as they run: the shapes tell.
+/// Where these allow both, a number that is a part of its own (`ups.0`) counts as a place in a list, which runs in order.
+fn running_order(
+    levels: &BTreeMap<Stage, Level<'_>>,
+    encoder: &[usize],
+    numbers: Vec<usize>,
+    bottleneck: usize,
+    head: usize,
+) -> Vec<usize> {
+    let fits = |order: &[usize]| {
+        let mut from = bottleneck;
+        let fit = order.iter().zip(encoder.iter().rev()).all(|(&number, &skip)| {
+            let (level, skip) = (&levels[&Stage::Decoder(number)], &levels[&Stage::Encoder(skip)]);
+            let [into, out] = level.up.map_or([0, 0], |up| up_channels(up.1));
+            let fit = into == from && level.convs[0].1[1] == out.saturating_add(skip.width());
+            from = level.width();
+            fit
+        });
+        fit && from == head
+    };
+    let reversed: Vec<usize> = numbers.iter().rev().copied().collect();
+    let listed = |number: &usize| {
+        let name = levels[&Stage::Decoder(*number)].convs[0].0;
+        !name.split('.').next().is_some_and(|part| part.contains(|c: char| c.is_ascii_digit()))
+    };
+    match (fits(&numbers), fits(&reversed)) {
+        (true, false) => numbers,
+        (false, true) => reversed,
+        _ if numbers.iter().all(listed) => numbers,
+        _ => reversed,
+    }
+}
+
+/// Channels that an up-sampling layer reads and makes. Transposed convolutions are 2x2, and stored the other way round.
+fn up_channels(weight: &[usize]) -> [usize; 2] {
+    if weight[2] == 2 { [weight[0], weight[1]] } else { [weight[1], weight[0]] }
+}
+
 /// Sorts modules into levels.
 fn group<'a>(shapes: &Shapes<'a>) -> Result<BTreeMap<Stage, Level<'a>>> {
-    let mut modules: Vec<&'a str> = shapes.keys().filter_map(|name| name.strip_suffix(".weight")).collect();
-    modules.sort_by_cached_key(|name| {
-        natural(name).into_iter().map(|(w, n)| (w.to_string(), n)).collect::<Vec<_>>()
+    let mut modules: Vec<Module<'a>> =
+        shapes.iter().filter_map(|(name, &shape)| Some((name.strip_suffix(".weight")?, shape))).collect();
+    modules.sort_by_cached_key(|module| {
+        natural(module.0).into_iter().map(|(w, n)| (w.to_string(), n)).collect::<Vec<_>>()
     });
+    // Where a file has both `decoder1` and `up1`, the latter is the former's up-sampling.
+    let decoders = modules.iter().any(|module| module.0.to_lowercase().starts_with("dec"));
     let mut levels: BTreeMap<Stage, Level<'a>> = BTreeMap::new();
-    for module in modules {
-        let shape = shapes[format!("{module}.weight").as_str()];
-        let stage = stage(module).ok_or_else(|| unknown(&format!("what is {module}?")))?;
+    for module @ (name, shape) in modules {
+        let stage = stage(name).ok_or_else(|| unknown(&format!("what is {name}?")))?;
         let level = levels.entry(stage).or_default();
-        let is_norm = shape.len() == 1;
-        let is_up =
-            matches!(stage, Stage::Decoder(_)) && shape.len() == 4 && (shape[2] == 2 || names_up(module));
-        if is_norm {
-            level.norms.push(module);
-        } else if is_up && level.up.is_none() {
-            level.up = Some(module);
-        } else if shape.len() == 4 || (shape.len() == 2 && stage == Stage::Classifier) {
-            level.convs.push(module);
-        } else {
-            return Err(unknown(&format!("{module}.weight has {} extents", shape.len())));
+        let in_decoder = matches!(stage, Stage::Decoder(_));
+        match shape.len() {
+            1 => level.norms.push(module),
+            4 if in_decoder && level.up.is_none() && (shape[2] == 2 || names_up(name, decoders)) => {
+                level.up = Some(module);
+            }
+            2 if stage == Stage::Head => level.convs.push(module),
+            4 => level.convs.push(module),
+            rank => return Err(unknown(&format!("{name}.weight has {rank} extents"))),
         }
     }
     Ok(levels)
 }
 
 /// Whether a module inside a decoder level calls itself the up-sampling.
-fn names_up(module: &str) -> bool {
-    module.split('.').skip(1).any(|part| part.starts_with("up")) || module.starts_with("upconv")
+fn names_up(module: &str, decoders: bool) -> bool {
+    let module = module.to_lowercase();
+    let mut parts = module.split(['.', '_']).map(|part| part.starts_with("up"));
+    parts.next() == Some(true) && decoders || parts.any(|up| up)
 }
 
 /// The level that a module's first words name.
 fn stage(module: &str) -> Option<Stage> {
     let mut parts = module.split('.');
     let first = parts.next()?.to_lowercase();
-    let digits: String = first.chars().filter(char::is_ascii_digit).collect();
-    let number = digits.parse().ok().or_else(|| parts.next()?.parse().ok());
-    match first.trim_end_matches(|c: char| c.is_ascii_digit() || c == '_') {
-        word if word.starts_with("enc") || word.starts_with("down") => Some(Stage::Encoder(number?)),
-        word if word.starts_with("dec") || word.starts_with("up") => Some(Stage::Decoder(number?)),
-        word if ["bott", "mid", "cent", "bridge"].iter().any(|w| word.starts_with(w)) => {
-            Some(Stage::Bottleneck)
-        }
-        word if ["out", "final", "head", "last"].iter().any(|w| word.starts_with(w)) => Some(Stage::Output),
-        word if ["class", "fc", "linear"].iter().any(|w| word.starts_with(w)) => Some(Stage::Classifier),
-        _ => None,
+    let number = number(&first).or_else(|| number(parts.next()?));
+    let word = first.split(|c: char| c.is_ascii_digit()).next()?;
+    let starts = |with: &[&str]| with.iter().any(|start| word.starts_with(start));
+    if starts(&["enc", "down"]) {
+        Some(Stage::Encoder(number?))
+    } else if starts(&["dec", "up"]) {
+        Some(Stage::Decoder(number?))
+    } else if starts(&["bott", "mid", "cent", "bridge"]) {
+        Some(Stage::Bottleneck)
+    } else if first == "conv" || starts(&["out", "final", "head", "last", "class", "fc", "linear"]) {
+        Some(Stage::Head)
+    } else {
+        None
     }
+}
+
+/// The first number in a part of a name.
+fn number(part: &str) -> Option<usize> {
+    let digits = part.trim_start_matches(|c: char| !c.is_ascii_digit());
+    digits.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
 }
 
 /// A key that sorts `conv10` behind `conv2`.

@@ -32,6 +32,7 @@ shader_files! {
     ADD = "add",
     BATCH_NORM = "batch_norm",
     CONCAT = "concat",
+    CONV_COOPERATIVE = "conv_cooperative",
     CONV_DEPTHWISE = "conv_depthwise",
     CONV_DIRECT = "conv_direct",
     CONV_TILED = "conv_tiled",
@@ -74,7 +75,11 @@ impl Kernel {
     pub fn wgsl(&self) -> String {
         let mut text = String::new();
         if self.precision == Precision::F16 {
-            text.push_str("enable f16;\nalias elem4 = vec4<f16>;\n");
+            text.push_str("enable f16;\n");
+            if self.file == CONV_COOPERATIVE {
+                text.push_str("enable wgpu_cooperative_matrix;\n");
+            }
+            text.push_str("alias elem4 = vec4<f16>;\n");
         } else {
             text.push_str("alias elem4 = vec4<f32>;\n");
         }

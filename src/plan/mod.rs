@@ -86,6 +86,8 @@ pub struct DeviceProfile {
     pub alignment: u64,
     /// Whether a CPU pretends to be a GPU: kernels then avoid workgroup memory.
     pub software: bool,
+    /// Whether 16x16x16 cooperative matrices, f16 to f32, are there in subgroups of 32.
+    pub cooperative: bool,
 }
 
 impl Default for DeviceProfile {
@@ -99,6 +101,7 @@ impl Default for DeviceProfile {
             max_lanes: 256,
             alignment: 256,
             software: false,
+            cooperative: false,
         }
     }
 }
@@ -113,6 +116,8 @@ pub enum ConvKernel {
     Direct,
     /// `conv_tiled.wgsl` wherever it applies.
     Tiled,
+    /// `conv_cooperative.wgsl` in f16 wherever it applies; needs a device opened for it.
+    Cooperative,
     /// Winograd F(2x2, 3x3) for 3x3 convolutions in f32: 2.25 times fewer multiplications.
     Winograd2,
     /// Winograd F(4x4, 3x3) for 3x3 convolutions in f32: 4 times fewer multiplications, about a digit less exact.

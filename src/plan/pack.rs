@@ -1,8 +1,8 @@
 //! Constants in the layout that the kernels read: channels in vec4s, lanes past the last channel zero.
 
-use crate::graph::{Conv, ConvTranspose};
+use crate::graph::{Conv, ConvTranspose, transform_weights};
 use crate::plan::Precision;
-use crate::tensor::{Shape, Tensor};
+use crate::tensor::Tensor;
 use std::sync::Arc;
 
 /// A constant, kept as what it is made of until a session uploads it.
@@ -14,6 +14,8 @@ pub(crate) enum Constant {
     Matrix { weight: Arc<Tensor>, shape: MatrixShape, columns: usize },
     /// 3x3 weights as Winograd's `G g Gt`, `[place in tile][in vec4][in lane][out]`, for tiles of `size` outputs a side.
     Winograd { weight: Arc<Tensor>, shape: MatrixShape, columns: usize, size: usize },
+    /// A transposed convolution's weights, kernel as large as stride, as `[in][tap][out vec4][out lane]`.
+    Scatter { weight: Arc<Tensor>, columns: usize },
     /// A depthwise convolution's weights as `[tap][channel]`.
     Depthwise { weight: Arc<Tensor>, channels: usize },
 }
@@ -62,6 +64,9 @@ impl Constant {
             Constant::Matrix { weight, shape, columns } => {
                 (weight.shape().pixels() * shape.rows() * columns, precision.bytes())
             }
+            Constant::Scatter { weight, columns } => {
+                (vec4s(weight.shape().n) * 4 * columns, precision.bytes())
+            }
             Constant::Winograd { shape, columns, size, .. } => {
                 ((size + 2) * (size + 2) * shape.rows() * columns, precision.bytes())
             }
@@ -88,36 +93,21 @@ impl Constant {
                 precision.encode(&packed)
             }
             Constant::Matrix { weight, shape, columns } => precision.encode(&shape.pack(weight, *columns)),
+            Constant::Scatter { weight, columns } => {
+                let s = weight.shape();
+                let (taps, lanes) = (s.pixels(), vec4s(s.c) * 4);
+                let mut packed = vec![0.0; vec4s(s.n) * 4 * columns];
+                for (i, &v) in weight.data().iter().enumerate() {
+                    let (pair, tap) = (i / taps, i % taps);
+                    packed[pair / s.c * columns + tap * lanes + pair % s.c] = v;
+                }
+                precision.encode(&packed)
+            }
             Constant::Winograd { weight, shape, columns, size } => {
-                precision.encode(&shape.pack(&winograd(weight, *size), *columns))
+                precision.encode(&shape.pack(&transform_weights(weight, *size), *columns))
             }
         }
     }
-}
-
-/// `G g Gt` of each 3x3 kernel `g` (Lavin and Gray 2015), as kernels of `size + 2` a side, computed in f64.
-fn winograd(weight: &Tensor, size: usize) -> Tensor {
-    const G2: [[f64; 3]; 4] = [[1.0, 0.0, 0.0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0.0, 0.0, 1.0]];
-    const G4: [[f64; 3]; 6] = [
-        [1.0 / 4.0, 0.0, 0.0],
-        [-1.0 / 6.0, -1.0 / 6.0, -1.0 / 6.0],
-        [-1.0 / 6.0, 1.0 / 6.0, -1.0 / 6.0],
-        [1.0 / 24.0, 1.0 / 12.0, 1.0 / 6.0],
-        [1.0 / 24.0, -1.0 / 12.0, 1.0 / 6.0],
-        [0.0, 0.0, 1.0],
-    ];
-    let g: &[[f64; 3]] = if size == 4 { &G4 } else { &G2 };
-    let (side, s) = (size + 2, weight.shape());
-    let mut data = Vec::with_capacity(s.n * s.c * side * side);
-    for kernel in weight.data().chunks(9) {
-        for row in g {
-            for column in g {
-                let terms = (0..9).map(|i| row[i / 3] * f64::from(kernel[i]) * column[i % 3]);
-                data.push(terms.sum::<f64>() as f32);
-            }
-        }
-    }
-    Tensor::new(Shape::new(s.n, s.c, side, side), data).expect("side * side numbers a kernel")
 }
 
 impl MatrixShape {

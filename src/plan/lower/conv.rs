@@ -39,6 +39,7 @@ enum Method {
     Direct(Tile),
     /// With its depth: input vec4s a round.
     Tiled(Tile, u32),
+    Cooperative(Tile),
     /// With the outputs along a tile's side.
     Winograd(u32),
 }
@@ -103,7 +104,7 @@ impl Lowering {
             ConvKernel::Winograd2 => Some(2),
             ConvKernel::Winograd4 => Some(4),
             ConvKernel::Auto => (self.device.software && in_c >= 4 && out_c >= 4).then_some(4),
-            ConvKernel::Direct | ConvKernel::Tiled => None,
+            ConvKernel::Direct | ConvKernel::Tiled | ConvKernel::Cooperative => None,
         };
         match size.filter(|_| winograd) {
             Some(size) => Method::Winograd(size),
@@ -119,8 +120,12 @@ impl Lowering {
         let wanted = match self.conv {
             ConvKernel::Tiled => true,
             ConvKernel::Direct => false,
-            ConvKernel::Auto | ConvKernel::Winograd2 | ConvKernel::Winograd4 => worthwhile,
+            ConvKernel::Auto | ConvKernel::Cooperative => worthwhile,
+            ConvKernel::Winograd2 | ConvKernel::Winograd4 => worthwhile,
         };
+        if let Some(tile) = self.cooperative_tile(dense) {
+            return Method::Cooperative(tile);
+        }
         let tile = Tile { h: 8, w: 16, c: if dense.out_c() >= 12 { 16 } else { 8 } };
         let possible = |&depth: &u32| {
             let bytes = tiled_memory(dense.conv, tile, depth, self.precision);
@@ -130,6 +135,23 @@ impl Lowering {
             Some(depth) if wanted && dense.groups() == 1 => Method::Tiled(tile, depth),
             _ => Method::Direct(self.direct_tile(dense.y, dense.out_c(), dense.groups(), dense.conv.pool)),
         }
+    }
+
+    /// The tile of `conv_cooperative`, where it was asked for and applies.
+    fn cooperative_tile(&self, dense: &Dense<'_>) -> Option<Tile> {
+        let (conv, device) = (dense.conv, &self.device);
+        let asked =
+            self.conv == ConvKernel::Cooperative && device.cooperative && self.precision == Precision::F16;
+        let plain = conv.stride == [1, 1] && conv.dilation == [1, 1] && dense.groups() == 1;
+        let fits = |tile: &Tile| {
+            cooperative_memory(conv, *tile) <= device.max_workgroup_memory
+                && cooperative_lanes(*tile) <= device.max_lanes
+        };
+        // Fragments are 16 channels deep: four vec4s.
+        let whole = dense.in_c().is_multiple_of(4) && dense.out_c() >= 4;
+        let columns = if dense.out_c() > 16 { [32, 16] } else { [16, 16] };
+        let mut tiles = columns.map(|c| Tile { h: 8, w: 16, c }).into_iter();
+        if asked && plain && whole { tiles.find(fits) } else { None }
     }
 
     /// A step of `conv_direct` or `conv_tiled` without its arguments, and its tile.
@@ -149,6 +171,15 @@ impl Lowering {
                 step.loops = u64::from(in_c.div_ceil(depth)) * round;
                 (step, tile)
             }
+            Method::Cooperative(tile) => {
+                let mut step = self.step(dense.node, kernel::CONV_COOPERATIVE, conv.activation);
+                step.kernel.constants[0] = ("LANES", cooperative_lanes(tile));
+                step.workgroup_memory = cooperative_memory(conv, tile);
+                let loads = u64::from(step.workgroup_memory / 8 / cooperative_lanes(tile)) + 1;
+                let taps = conv.weight.shape().pixels() as u64;
+                step.loops = u64::from(in_c.div_ceil(8)) * (3 * taps + loads);
+                (step, tile)
+            }
             Method::Direct(tile) => {
                 let mut step = self.step(dense.node, kernel::CONV_DIRECT, conv.activation);
                 step.kernel.constants.push(("SOURCES", sources.len() as u32));
@@ -161,7 +192,7 @@ impl Lowering {
         step.kernel.constants.extend(conv_constants(conv));
         step.kernel.constants.extend([("TILE_H", tile.h), ("TILE_W", tile.w), ("TILE_C", tile.c)]);
         let tiles = tiles(&mut step, dense.x, dense.y, dense.y, tile)?;
-        if let Method::Tiled(..) = method {
+        if let Method::Tiled(..) | Method::Cooperative(_) = method {
             step.params.extend([("src0_c", sources[0]), ("in_c", in_c)]);
             step.grid = self.fold(tiles, 1)?;
         } else {
@@ -222,7 +253,7 @@ impl Lowering {
             .map(|(first, rows)| (first, rows, shapes(rows).0, shapes(rows).1))
             .collect();
 
-        let pointwise = Conv::new(Arc::new(Tensor::zeros(Shape::new(1, 1, 1, 1))), None);
+        let pointwise = pointwise();
         let product = |(_, rows_here, x, y): (usize, usize, Shape, Shape)| Dense {
             node,
             conv: &pointwise,
@@ -319,12 +350,41 @@ impl Lowering {
         self.push(step)
     }
 
+    /// A transposed convolution whose kernel is as large as its stride: one product from each input pixel to the
+    /// channels of all the output pixels that it alone makes, each written to its place.
+    fn scattered(&mut self, dense: &Dense<'_>, conv: &ConvTranspose, method: Method) -> Result<()> {
+        let (mut step, tile) = self.dense_step(dense, method)?;
+        let columns = dense.out_c().next_multiple_of(tile.c) as usize * 4;
+        let weights = self.constant(Constant::Scatter { weight: conv.weight.clone(), columns });
+        let lanes = vec4s(conv.out_channels()) * 4;
+        let bias = conv.bias.as_ref().map(|bias| {
+            let phase = bias.iter().copied().chain(std::iter::repeat_n(0.0, lanes - bias.len()));
+            phase.cycle().take(dense.y.c).collect()
+        });
+        let bias = self.constant(Constant::Vector { values: bias, len: columns });
+        let [out_h, out_w] = conv.stride.map(|s| s as u32);
+        step.kernel.constants.extend([("OUT_H", out_h), ("OUT_W", out_w)]);
+        step.kernel.flags.extend([("SCATTER", true), ("FULL", true)]);
+        let src = read(1, What::Value(dense.node.inputs[0]));
+        step.arguments = vec![src, read(3, weights), read(4, bias), write(5, dense.node.outputs[0])];
+        self.push(step)
+    }
+
     pub(super) fn conv_transpose(&mut self, node: &Node, conv: &ConvTranspose, flops: u64) -> Result<()> {
         let (x, y) = (self.shape(node.inputs[0]), self.shape(node.outputs[0]));
+        let phases = conv.stride[0] * conv.stride[1];
+        let whole = conv.kernel() == conv.stride && conv.padding == [0; 4] && conv.output_padding == [0; 2];
+        if whole && conv.groups == 1 {
+            let pointwise = Conv { activation: conv.activation, ..pointwise() };
+            let y = Shape { c: phases * vec4s(y.c) * 4, ..x };
+            let dense = Dense { node, conv: &pointwise, x, y, parts: vec![x.c], spread: false, flops };
+            if let method @ (Method::Tiled(..) | Method::Cooperative(_)) = self.product_method(&dense) {
+                return self.scattered(&dense, conv, method);
+            }
+        }
         let spread = spread(conv.groups, x.c, y.c);
         let groups = if spread { 1 } else { conv.groups as u32 };
         let (in_c, out_c) = (vec4s(x.c) as u32, vec4s(y.c) as u32);
-        let phases = conv.stride[0] * conv.stride[1];
         // Output pixels of one phase.
         let phase = Shape { h: y.h.div_ceil(conv.stride[0]), w: y.w.div_ceil(conv.stride[1]), ..y };
         let tile = self.direct_tile(phase, out_c, groups, false);
@@ -356,6 +416,11 @@ impl Lowering {
     }
 }
 
+/// A 1x1 convolution whose weights do not matter, to describe a product by.
+fn pointwise() -> Conv {
+    Conv::new(Arc::new(Tensor::zeros(Shape::new(1, 1, 1, 1))), None)
+}
+
 /// Pixels and channel vec4s that one lane of `conv_tiled` keeps in registers.
 const REGISTERS: Tile = Tile { h: 2, w: 4, c: 2 };
 
@@ -370,6 +435,17 @@ fn tiled_memory(conv: &Conv, tile: Tile, depth: u32, precision: Precision) -> u3
     let taps = conv.weight.shape().pixels() * 4 * tile.c as usize;
     let vectors = (patch(tile.h, 0) * patch(tile.w, 1) + taps) * depth as usize;
     u32::try_from(vectors * 4 * precision.bytes()).unwrap_or(u32::MAX)
+}
+
+/// A subgroup of 32 for each two rows and 16 vec4s of channels of `conv_cooperative`'s tile.
+fn cooperative_lanes(tile: Tile) -> u32 {
+    32 * (tile.h / 2) * (tile.c / 16)
+}
+
+/// Workgroup bytes of `conv_cooperative`: its input patch, and what subgroups hand to their epilogues.
+fn cooperative_memory(conv: &Conv, tile: Tile) -> u32 {
+    let [kh, kw] = conv.kernel().map(|k| k as u32);
+    (tile.h + kh - 1) * (tile.w + kw - 1) * 10 * 8 + cooperative_lanes(tile) / 32 * 128 * 16
 }
 
 /// Whether groups cut through vec4s, so that their weights are spread into one dense matrix.

@@ -1,0 +1,191 @@
+// Convolution on matrix units: 16x16x16 cooperative matrices, f16 inputs, f32 sums; stride 1, one group, input channels
+// in sixteens. A workgroup makes TILE_H rows of 16 pixels by 4 * TILE_C channels. The input patch of 32 channels is loaded
+// once for all taps: a fragment of A is 16 neighbouring pixels of a patch row, so that a tap is only another first pixel.
+// Fragments of B come straight from the packed weights. A subgroup makes 2 rows of 16 pixels by 64 channels.
+// With SCATTER, channels go to OUT_H x OUT_W pixels, as in conv_tiled.
+//
+// Grid: x, y = tiles over the batch; z = blocks of TILE_C vec4s of output channels.
+// Bindings: 0 params; 1, 2 sources (2 if TWO); 3 weights [tap][in vec4][in lane][out vec4]; 4 bias;
+//           5 dst (if FULL); 6 pooled (if POOL).
+// Constants: KERNEL_*, TILE_H (8), TILE_C (16 a subgroup column), LANES (32 a subgroup); with SCATTER OUT_H, OUT_W.
+// Workgroup memory: the patch, 10 vec4<f16> a pixel, and 128 vec4<f32> a subgroup.
+// Loop budget: (input vec4s / 8 + 1) * (2 * KERNEL_H * KERNEL_W + patch loads a lane).
+
+struct Params {
+    in_h: u32,
+    in_w: u32,
+    out_h: u32,
+    out_w: u32,
+    tiles_y: u32,
+    tiles_x: u32,
+    tiles: u32,    // over the whole batch
+    src0_c: u32,   // vec4s a pixel in the first source
+    in_c: u32,     // vec4s a pixel in both
+    out_c: u32,    // vec4s a pixel in dst
+    weight_c: u32, // out_c rounded up to whole blocks
+    weight_n: u32, // vec4s between the weights of two pictures; 0 when all share them
+    pad_y: u32,
+    pad_x: u32,
+}
+
+@group(0) @binding(0) var<uniform> p: Params;
+@group(0) @binding(1) var<storage, read> src0: array<elem4>;
+//#if TWO
+@group(0) @binding(2) var<storage, read> src1: array<elem4>;
+//#end
+@group(0) @binding(3) var<storage, read> weights: array<elem4>;
+@group(0) @binding(4) var<storage, read> bias: array<vec4<f32>>;
+//#if FULL
+@group(0) @binding(5) var<storage, read_write> dst: array<elem4>;
+//#end
+//#if POOL
+@group(0) @binding(6) var<storage, read_write> pooled: array<elem4>;
+//#end
+
+//#if SCATTER
+fn place(n: u32, y: u32, x: u32, channel: u32) -> u32 {
+    let phase_c = p.out_c / (OUT_H * OUT_W);
+    let phase = channel / phase_c;
+    let row = (n * p.out_h + y) * OUT_H + phase / OUT_W;
+    return (row * p.out_w * OUT_W + x * OUT_W + phase % OUT_W) * phase_c + channel - phase * phase_c;
+}
+//#else
+fn place(n: u32, y: u32, x: u32, channel: u32) -> u32 {
+    return ((n * p.out_h + y) * p.out_w + x) * p.out_c + channel;
+}
+//#end
+
+const PATCH_H = TILE_H + KERNEL_H - 1u;
+const PATCH_W = 16u + KERNEL_W - 1u;
+const DEPTH = 8u;
+// vec4s from one patch pixel to the next: two more than DEPTH, so that rows of a fragment fall into different banks.
+const PIXEL = DEPTH + 2u;
+const SUBGROUPS = LANES / 32u;
+const SUBGROUP_ROWS = TILE_H / 2u;
+
+var<workgroup> patch_: array<elem4, PATCH_H * PATCH_W * PIXEL>;
+// A subgroup's 2 rows of 16 pixels by 16 channels, on their way to the epilogue.
+var<workgroup> sums: array<vec4<f32>, SUBGROUPS * 128u>;
+
+@compute @workgroup_size(LANES)
+fn main(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) grid: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+    @builtin(subgroup_id) subgroup: u32,
+    @builtin(subgroup_invocation_id) subgroup_lane: u32,
+) {
+    let tile = workgroup.y * grid.x + workgroup.x;
+    if tile >= p.tiles {
+        return;
+    }
+    let tile_row = tile / p.tiles_x;
+    let n = tile_row / p.tiles_y;
+    let tile_y = (tile_row - n * p.tiles_y) * TILE_H;
+    let tile_x = (tile - tile_row * p.tiles_x) * 16u;
+    let row = subgroup % SUBGROUP_ROWS * 2u;
+    let block = workgroup.z * TILE_C + subgroup / SUBGROUP_ROWS * 16u;
+
+    var c00 = coop_mat16x16<f32, C>();
+    var c01 = coop_mat16x16<f32, C>();
+    var c02 = coop_mat16x16<f32, C>();
+    var c03 = coop_mat16x16<f32, C>();
+    var c10 = coop_mat16x16<f32, C>();
+    var c11 = coop_mat16x16<f32, C>();
+    var c12 = coop_mat16x16<f32, C>();
+    var c13 = coop_mat16x16<f32, C>();
+    for (var k0 = 0u; k0 < p.in_c; k0 += DEPTH) {
+        workgroupBarrier();
+        for (var i = lane; i < PATCH_H * PATCH_W * DEPTH; i += LANES) {
+            let k = k0 + i % DEPTH;
+            // Wraps past zero on the padding, so that one comparison tests both edges.
+            let y = tile_y + i / DEPTH / PATCH_W - p.pad_y;
+            let x = tile_x + i / DEPTH % PATCH_W - p.pad_x;
+            var value = elem4();
+            if (y < p.in_h) & (x < p.in_w) & (k < p.in_c) {
+                let pixel = (n * p.in_h + y) * p.in_w + x;
+//#if TWO
+                if k >= p.src0_c {
+                    value = src1[pixel * (p.in_c - p.src0_c) + k - p.src0_c];
+                } else {
+                    value = src0[pixel * p.src0_c + k];
+                }
+//#else
+                value = src0[pixel * p.src0_c + k];
+//#end
+            }
+            patch_[i / DEPTH * PIXEL + i % DEPTH] = value;
+        }
+        workgroupBarrier();
+        for (var tap = 0u; tap < KERNEL_H * KERNEL_W; tap++) {
+            let first = ((row + tap / KERNEL_W) * PATCH_W + tap % KERNEL_W) * PIXEL;
+            // Not an `if` inside: matrices need control flow that is uniform to the compiler's eye.
+            for (var k = k0; k < min(k0 + DEPTH, p.in_c); k += 4u) {
+                let a0 = coopLoadT<coop_mat16x16<f16, A>>(&patch_[first + k - k0], PIXEL);
+                let a1 = coopLoadT<coop_mat16x16<f16, A>>(&patch_[first + PATCH_W * PIXEL + k - k0], PIXEL);
+                let w = n * p.weight_n + (tap * p.in_c + k) * 4u * p.weight_c + block;
+                let b0 = coopLoadT<coop_mat16x16<f16, B>>(&weights[w], p.weight_c);
+                let b1 = coopLoadT<coop_mat16x16<f16, B>>(&weights[w + 4u], p.weight_c);
+                let b2 = coopLoadT<coop_mat16x16<f16, B>>(&weights[w + 8u], p.weight_c);
+                let b3 = coopLoadT<coop_mat16x16<f16, B>>(&weights[w + 12u], p.weight_c);
+                c00 = coopMultiplyAdd(a0, b0, c00);
+                c01 = coopMultiplyAdd(a0, b1, c01);
+                c02 = coopMultiplyAdd(a0, b2, c02);
+                c03 = coopMultiplyAdd(a0, b3, c03);
+                c10 = coopMultiplyAdd(a1, b0, c10);
+                c11 = coopMultiplyAdd(a1, b1, c11);
+                c12 = coopMultiplyAdd(a1, b2, c12);
+                c13 = coopMultiplyAdd(a1, b3, c13);
+            }
+        }
+    }
+
+    // Sixteen channels at a time through workgroup memory: a matrix's elements cannot be touched otherwise.
+    for (var f = 0u; f < 4u; f++) { // unroll
+        workgroupBarrier();
+        let first = subgroup * 128u;
+        coopStoreT(c00, &sums[first], 4u);
+        coopStoreT(c10, &sums[first + 64u], 4u);
+        // The next sixteen move up.
+        c00 = c01;
+        c01 = c02;
+        c02 = c03;
+        c10 = c11;
+        c11 = c12;
+        c12 = c13;
+        workgroupBarrier();
+        // A lane owns 2x2 pixels by four channels.
+        let channel = block + f * 4u + subgroup_lane % 4u;
+        let column = subgroup_lane / 4u * 2u;
+        let y = tile_y + row;
+        let x = tile_x + column;
+        if channel < p.out_c {
+            let at = first + column * 4u + subgroup_lane % 4u;
+            let b = bias[channel];
+            let v00 = activate(sums[at] + b);
+            let v01 = activate(sums[at + 4u] + b);
+            let v10 = activate(sums[at + 64u] + b);
+            let v11 = activate(sums[at + 68u] + b);
+//#if FULL
+            if (y < p.out_h) & (x < p.out_w) {
+                dst[place(n, y, x, channel)] = elem4(v00);
+            }
+            if (y < p.out_h) & (x + 1u < p.out_w) {
+                dst[place(n, y, x + 1u, channel)] = elem4(v01);
+            }
+            if (y + 1u < p.out_h) & (x < p.out_w) {
+                dst[place(n, y + 1u, x, channel)] = elem4(v10);
+            }
+            if (y + 1u < p.out_h) & (x + 1u < p.out_w) {
+                dst[place(n, y + 1u, x + 1u, channel)] = elem4(v11);
+            }
+//#end
+//#if POOL
+            if (y / 2u < p.out_h / 2u) & (x / 2u < p.out_w / 2u) {
+                let at = ((n * (p.out_h / 2u) + y / 2u) * (p.out_w / 2u) + x / 2u) * p.out_c + channel;
+                pooled[at] = elem4(larger(larger(v00, v01), larger(v10, v11)));
+            }
+//#end
+        }
+    }
+}
