@@ -2,13 +2,12 @@
 
 use crate::error::{Error, Result};
 use crate::gpu::{Executor, Gpu, LayerTime, Wait};
-#[cfg(feature = "cpu")]
-use crate::graph::Graph;
-use crate::graph::ValueId;
+use crate::graph::{Graph, ValueId};
 use crate::model::Model;
 use crate::optimize::{Optimizations, optimize};
-use crate::plan::{ConvKernel, Plan, PlanOptions, Precision};
+use crate::plan::{ConvKernel, Plan, PlanOptions, Precision, Tuning};
 use crate::tensor::{Shape, Tensor};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Where a session runs.
@@ -30,6 +29,8 @@ pub struct SessionOptions {
     pub optimizations: Optimizations,
     /// Which kernel computes dense convolutions on a GPU.
     pub conv: ConvKernel,
+    /// Kernel choices measured on this GPU, such as [`Tuning::load`] gives; `None` leaves them to the default rule.
+    pub tuning: Option<Arc<Tuning>>,
     /// Refuse to build when more bytes of device memory than this would be needed.
     pub max_memory: Option<u64>,
     /// How long a blocking run may take.
@@ -44,6 +45,7 @@ impl Default for SessionOptions {
             precision: Precision::F32,
             optimizations: Optimizations::default(),
             conv: ConvKernel::Auto,
+            tuning: None,
             max_memory: None,
             timeout: Duration::from_secs(300),
             keep_values: false,
@@ -51,7 +53,8 @@ impl Default for SessionOptions {
     }
 }
 
-/// A model made ready for one input shape on one device. Shared between threads, runs take turns.
+/// A model made ready for one input shape on one device. Threads may share it: on a GPU up to three runs overlap, so that
+/// one is computed while another comes in and a third goes out; on the CPU they take turns.
 #[derive(Debug)]
 pub struct Session {
     input: Shape,
@@ -110,8 +113,9 @@ impl Session {
                     max_memory: options.max_memory,
                     keep_values: options.keep_values,
                     conv: options.conv,
+                    tuning: options.tuning.clone(),
                 };
-                let plan = Plan::new(&graph, input, &gpu.report().profile, &plan)?;
+                let plan = tuned_or_default(&graph, input, &gpu, plan)?;
                 Engine::Gpu(Box::new(Executor::new(&gpu, plan)?))
             }
         };
@@ -219,5 +223,17 @@ impl Session {
         if let Some(executor) = self.executor() {
             executor.poison();
         }
+    }
+}
+
+/// The plan. Measured kernels may need more scratch memory than the default ones: what does not fit goes without them.
+fn tuned_or_default(graph: &Graph, input: Shape, gpu: &Gpu, options: PlanOptions) -> Result<Plan> {
+    let profile = &gpu.report().profile;
+    match Plan::new(graph, input, profile, &options) {
+        Err(Error::LimitExceeded { what, .. }) if options.tuning.is_some() => {
+            log::info!("{what} would not fit with the measured kernels: the default ones are taken");
+            Plan::new(graph, input, profile, &PlanOptions { tuning: None, ..options })
+        }
+        plan => plan,
     }
 }

@@ -99,7 +99,8 @@ fn message(bytes: &[u8]) -> String {
 
 // ---- state dicts of other code bases ----
 
-/// Our name `enc2.conv1.weight` as level, place in it and part: `("enc", 2, "conv1", "weight")`. `output.weight` has no place.
+/// Our name `enc2.conv1.weight` as level, place in it and part: `("enc", 2, "conv1", "weight")`.
+/// `output.weight` has no place.
 fn split(name: &str) -> (&str, usize, &str, &str) {
     let (module, part) = name.rsplit_once('.').unwrap();
     let (level, place) = module.split_once('.').unwrap_or((module, ""));

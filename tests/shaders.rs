@@ -136,7 +136,16 @@ fn check(dispatch: &Dispatch) {
         | naga::valid::Capabilities::COOPERATIVE_MATRIX
         | naga::valid::Capabilities::SUBGROUP;
     let mut validator = naga::valid::Validator::new(naga::valid::ValidationFlags::all(), capabilities);
-    validator.validate(&module).unwrap_or_else(|e| panic!("{name}: {e:?}"));
+    let info = validator.validate(&module).unwrap_or_else(|e| panic!("{name}: {e:?}"));
+    let options = naga::back::spv::Options { lang_version: (1, 4), ..Default::default() };
+    let spirv = naga::back::spv::write_vec(&module, &info, &options, None)
+        .unwrap_or_else(|e| panic!("{name}: {e:?}"));
+    if let Some(folder) = std::env::var_os("UNET_DUMP_SPIRV") {
+        // For `spirv-val`, which knows more rules than naga.
+        let file = format!("{}-{}.spv", dispatch.kernel.file.name, spirv.len());
+        std::fs::write(std::path::Path::new(&folder).join(file), bytemuck::cast_slice::<u32, u8>(&spirv))
+            .unwrap();
+    }
 
     let mut bound: HashMap<u32, bool> = HashMap::new();
     let mut workgroup_memory = 0;

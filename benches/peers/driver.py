@@ -68,10 +68,14 @@ class Engine:
         self.log = tempfile.TemporaryFile("w+")
         # The CPU's engines, and adapters that are the CPU, get as many cores as threads.
         pin = functools.partial(os.sched_setaffinity, 0, cores) if cores else None
-        self.process = subprocess.Popen(
-            command, text=True, bufsize=1, env=os.environ | environment, preexec_fn=pin,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log,
-        )
+        try:
+            self.process = subprocess.Popen(
+                command, text=True, bufsize=1, env=os.environ | environment, preexec_fn=pin,
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log,
+            )
+        except OSError as error:
+            self.process, self.reason = None, f"{Path(command[0]).name} was not prepared: {error.strerror}"
+            return
         self.lines = queue.Queue()
         threading.Thread(target=self.listen, daemon=True).start()
         word, rest = self.answer()
@@ -136,6 +140,8 @@ class Engine:
             self.reason = f"WRONG OUTPUT: max {self.maximum:.1e}, NRMSE {self.nrmse:.1e} of the range"
 
     def end(self):
+        if self.process is None:
+            return
         self.process.stdin.close()
         try:
             self.process.wait(20)

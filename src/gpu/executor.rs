@@ -4,11 +4,13 @@
 use super::{Gpu, lock};
 use crate::error::{Error, Result};
 use crate::graph::ValueId;
-use crate::plan::{Dispatch, Plan, Store, nchw_bytes};
+use crate::plan::{Dispatch, FRAMES, Plan, Store, nchw_bytes};
 use crate::tensor::Tensor;
 use futures_intrusive::channel::shared::{OneshotReceiver, oneshot_channel};
 use futures_intrusive::sync::Mutex as AsyncMutex;
+use std::ops::Range;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 /// Uniform ranges begin at multiples of this on every device.
@@ -53,7 +55,12 @@ pub(crate) struct Executor {
     groups: Vec<wgpu::BindGroup>,
     input: wgpu::Buffer,
     output: wgpu::Buffer,
-    transfer: AsyncMutex<Transfer>,
+    /// One a frame in flight: while one is computed, another comes in and a third goes out.
+    transfers: Vec<AsyncMutex<Transfer>>,
+    next: AtomicUsize,
+    /// Dispatches of each submission of a run.
+    submissions: Vec<Range<usize>>,
+    submitting: Mutex<()>,
     /// Bind groups of the dispatches that touch a host's input or output.
     bound: Mutex<Vec<Bound>>,
 }
@@ -132,11 +139,16 @@ impl Executor {
         params.unmap();
         let input = buffer("input", input_bytes, Use::STORAGE | Use::COPY_DST, false);
         let output = buffer("output", output_bytes, Use::STORAGE | Use::COPY_SRC, false);
-        let transfer = Transfer {
-            upload: buffer("upload", input_bytes, Use::MAP_WRITE | Use::COPY_SRC, true),
-            download: buffer("download", output_bytes, Use::MAP_READ | Use::COPY_DST, false),
-            pending: None,
-        };
+        let transfers = (0..FRAMES).map(|_| {
+            let transfer = Transfer {
+                upload: buffer("upload", input_bytes, Use::MAP_WRITE | Use::COPY_SRC, true),
+                download: buffer("download", output_bytes, Use::MAP_READ | Use::COPY_DST, false),
+                pending: None,
+            };
+            AsyncMutex::new(transfer, true)
+        });
+        let transfers = transfers.collect();
+        let submissions = submissions(&plan, gpu.report().software);
         let mut executor = Executor {
             gpu,
             plan,
@@ -147,7 +159,10 @@ impl Executor {
             groups: Vec::new(),
             input,
             output,
-            transfer: AsyncMutex::new(transfer, true),
+            transfers,
+            next: AtomicUsize::new(0),
+            submissions,
+            submitting: Mutex::default(),
             bound: Mutex::default(),
         };
         executor.groups = (0..executor.plan.dispatches.len())
@@ -201,13 +216,38 @@ impl Executor {
         pass.dispatch_workgroups(x, y, z);
     }
 
-    /// Records the whole network as one compute pass.
-    fn record(&self, encoder: &mut wgpu::CommandEncoder, other: &[(usize, wgpu::BindGroup)]) {
+    /// Records dispatches as one compute pass.
+    fn record(
+        &self,
+        encoder: &mut wgpu::CommandEncoder,
+        dispatches: Range<usize>,
+        other: &[(usize, wgpu::BindGroup)],
+    ) {
         let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
-        for (i, own) in self.groups.iter().enumerate() {
-            let group = other.iter().find(|(at, _)| *at == i).map_or(own, |(_, group)| group);
+        for i in dispatches {
+            let group = other.iter().find(|(at, _)| *at == i).map_or(&self.groups[i], |(_, group)| group);
             self.dispatch(&mut pass, i, group);
         }
+    }
+
+    /// Submits upload, network and download; more than one submission only for work that a watchdog might end.
+    fn submit(&self, transfer: &Transfer) -> wgpu::SubmissionIndex {
+        let device = self.gpu.device();
+        let last = self.submissions.len() - 1;
+        // The activations are shared: one run's submissions may not mix with another's.
+        let _turn = lock(&self.submitting);
+        let submit = |(i, dispatches): (usize, &Range<usize>)| {
+            let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+            if i == 0 {
+                encoder.copy_buffer_to_buffer(&transfer.upload, 0, &self.input, 0, self.input.size());
+            }
+            self.record(&mut encoder, dispatches.clone(), &[]);
+            if i == last {
+                encoder.copy_buffer_to_buffer(&self.output, 0, &transfer.download, 0, self.output.size());
+            }
+            self.gpu.queue().submit([encoder.finish()])
+        };
+        self.submissions.iter().enumerate().map(submit).last().expect("a plan has dispatches")
     }
 
     /// Records the network into a host's encoder, from and to the host's buffers (NCHW f32, storage usage).
@@ -247,13 +287,18 @@ impl Executor {
                 bound.len() - 1
             }
         };
-        self.record(encoder, &bound[at].groups);
+        self.record(encoder, 0..self.groups.len(), &bound[at].groups);
         Ok(())
     }
 
-    /// Runs once: upload, network, download.
+    /// Runs once: upload, network, download. Up to [`FRAMES`] runs overlap; the device takes them in turn.
     pub(crate) async fn run(&self, input: &Tensor, wait: Wait) -> Result<Tensor> {
-        let mut transfer = self.transfer.lock().await;
+        let frame = self.next.fetch_add(1, Ordering::Relaxed) % self.transfers.len();
+        let free = self.transfers.iter().find_map(|transfer| transfer.try_lock());
+        let mut transfer = match free {
+            Some(free) => free,
+            None => self.transfers[frame].lock().await,
+        };
         self.gpu.check_lost()?;
         // A run that timed out or was dropped still owns the buffers until the device is done with it.
         if transfer.pending.is_some() {
@@ -269,12 +314,7 @@ impl Executor {
             .map_err(mapped)?
             .copy_from_slice(bytemuck::cast_slice(input.data()));
         transfer.upload.unmap();
-        let device = self.gpu.device();
-        let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-        encoder.copy_buffer_to_buffer(&transfer.upload, 0, &self.input, 0, self.input.size());
-        self.record(&mut encoder, &[]);
-        encoder.copy_buffer_to_buffer(&self.output, 0, &transfer.download, 0, self.output.size());
-        let submission = self.gpu.queue().submit([encoder.finish()]);
+        let submission = self.submit(&transfer);
         transfer.pending = Some(Pending {
             upload: map(&transfer.upload, wgpu::MapMode::Write),
             download: map(&transfer.download, wgpu::MapMode::Read),
@@ -327,7 +367,6 @@ impl Executor {
             let adapter = self.gpu.report().name.clone();
             return Err(Error::MissingFeature { adapter, feature: "timestamp queries" });
         }
-        let _run = pollster::block_on(self.transfer.lock());
         let device = self.gpu.device();
         let (count, bytes) = (2 * self.groups.len() as u32, 16 * self.groups.len() as u64);
         let buffer = |usage| {
@@ -415,8 +454,75 @@ impl Executor {
     }
 }
 
+/// Cuts a run where its work would keep a GPU of 1 TFLOP/s for more than half a second: operating systems end what holds
+/// the display for two. A CPU that plays the GPU has no such watchdog.
+fn submissions(plan: &Plan, software: bool) -> Vec<Range<usize>> {
+    let most = if software { u64::MAX } else { 500_000_000_000 };
+    let mut cuts = vec![0];
+    let mut flops = 0u64;
+    for (i, dispatch) in plan.dispatches.iter().enumerate() {
+        flops += dispatch.flops;
+        if flops > most && i > 0 {
+            cuts.push(i);
+            flops = dispatch.flops;
+        }
+    }
+    cuts.push(plan.dispatches.len());
+    cuts.windows(2).map(|w| w[0]..w[1]).collect()
+}
+
 fn map(buffer: &wgpu::Buffer, mode: wgpu::MapMode) -> Mapped {
     let (sender, receiver) = oneshot_channel();
     buffer.slice(..).map_async(mode, move |result| drop(sender.send(result)));
     receiver
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gpu::AdapterChoice;
+    use crate::plan::{DeviceProfile, PlanOptions};
+    use crate::tensor::Shape;
+    use crate::unet::{RandomWeights, UnetConfig};
+
+    fn plan(config: &UnetConfig, size: usize, device: &DeviceProfile) -> Plan {
+        let graph = config.build(&mut RandomWeights::new(1)).unwrap();
+        Plan::new(&graph, Shape::new(1, 3, size, size), device, &PlanOptions::default()).unwrap()
+    }
+
+    #[test]
+    fn long_work_is_cut_into_submissions_that_leave_nothing_out() {
+        let device = DeviceProfile { max_binding: 1 << 31, max_buffer: 1 << 33, ..Default::default() };
+        let plan = plan(&UnetConfig::seed(), 1024, &device);
+        let cuts = submissions(&plan, false);
+        assert!(cuts.len() > 1, "a teraflop is more than one submission");
+        assert_eq!(
+            cuts.iter().flat_map(|c| c.clone()).collect::<Vec<_>>(),
+            (0..plan.dispatches.len()).collect::<Vec<_>>()
+        );
+        for cut in &cuts {
+            let flops: u64 = plan.dispatches[cut.clone()].iter().map(|d| d.flops).sum();
+            assert!(flops <= 500_000_000_000 || cut.len() == 1, "{cut:?}: {flops}");
+        }
+        assert_eq!(submissions(&plan, true).len(), 1);
+    }
+
+    #[test]
+    fn a_submission_a_dispatch_gives_the_same_bits() {
+        let Ok(gpu) = Gpu::open(&AdapterChoice::Any) else {
+            assert!(std::env::var_os("UNET_REQUIRE_GPU").is_none_or(|v| v != "1"), "a GPU is required");
+            eprintln!("GPU TEST DID NOT RUN: no adapter");
+            return;
+        };
+        let plan = plan(&UnetConfig::new(3, 2, &[8, 12], 16, &[12, 8]), 24, &gpu.report().profile);
+        let mut executor = Executor::new(&gpu, plan).unwrap();
+        let input = Tensor::random(Shape::new(1, 3, 24, 24), 3);
+        let run = |executor: &Executor| {
+            executor.poison();
+            pollster::block_on(executor.run(&input, Wait::Block(Duration::from_secs(60)))).unwrap()
+        };
+        let whole = run(&executor);
+        executor.submissions = (0..executor.groups.len()).map(|i| i..i + 1).collect();
+        assert_eq!(run(&executor), whole);
+    }
 }

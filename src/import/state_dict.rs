@@ -114,7 +114,8 @@ fn unknown(what: &str) -> Error {
     ))
 }
 
-/// Refuses a level that is not two convolutions, each with its norm behind it or none, and in the decoder an up-sampling.
+/// Refuses a level that is not two convolutions, each with its norm behind it or none, and in the decoder an
+/// up-sampling.
 fn check(stage: Stage, level: &Level<'_>, up: bool, norm: bool) -> Result<()> {
     let (convs, norms) = (level.convs.len(), level.norms.len());
     if convs != 2 || norms != if norm { 2 } else { 0 } {
@@ -140,7 +141,8 @@ fn check(stage: Stage, level: &Level<'_>, up: bool, norm: bool) -> Result<()> {
 }
 
 /// Decoder levels, deepest first. They are numbered like the encoder's, deepest last, or as they run: the shapes tell.
-/// Where these allow both, a number that is a part of its own (`ups.0`) counts as a place in a list, which runs in order.
+/// Where these allow both, a number that is a part of its own (`ups.0`) counts as a place in a list, which runs in
+/// order.
 fn running_order(
     levels: &BTreeMap<Stage, Level<'_>>,
     encoder: &[usize],

@@ -10,17 +10,23 @@ mod arena;
 mod kernel;
 mod lower;
 mod pack;
+mod tuning;
 
 pub use kernel::{Kernel, SHADER_FILES, ShaderFile};
+pub use tuning::Tuning;
 
 use crate::error::{Error, Result};
 use crate::graph::{Graph, ValueId};
 use crate::tensor::{Shape, Tensor};
 use arena::{Place, Tenant};
 use pack::{Constant, vec4s};
+use std::sync::Arc;
 
 /// Loop iterations that one invocation may run: lavapipe silently stops at 65,535.
 pub const LOOP_BUDGET: u64 = 60_000;
+
+/// Runs of one session that may overlap, each with its own pair of transfer buffers.
+pub(crate) const FRAMES: u64 = 3;
 
 /// How numbers are stored on the device. Sums are f32 always.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
@@ -107,9 +113,10 @@ impl Default for DeviceProfile {
 }
 
 /// Which kernel computes dense convolutions.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum ConvKernel {
-    /// By device and shape.
+    /// By what was measured, where the options hold it, else by device and shape.
     #[default]
     Auto,
     /// `conv_direct.wgsl` everywhere.
@@ -125,7 +132,7 @@ pub enum ConvKernel {
 }
 
 /// Choices of a plan that are not the device's.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct PlanOptions {
     /// How numbers are stored.
     pub precision: Precision,
@@ -135,6 +142,8 @@ pub struct PlanOptions {
     pub keep_values: bool,
     /// Which kernel computes dense convolutions.
     pub conv: ConvKernel,
+    /// Measured choices, which [`ConvKernel::Auto`] follows where they apply.
+    pub tuning: Option<Arc<Tuning>>,
 }
 
 /// Where a binding's bytes are.
@@ -319,7 +328,8 @@ impl Plan {
 
     /// Bytes of device memory in all: values, weights, input and result with their transfer buffers.
     pub fn memory_bytes(&self) -> u64 {
-        self.activation_bytes() + self.weight_bytes() + 2 * (nchw_bytes(self.input) + nchw_bytes(self.output))
+        let ends = nchw_bytes(self.input) + nchw_bytes(self.output);
+        self.activation_bytes() + self.weight_bytes() + (1 + FRAMES) * ends
     }
 
     /// Multiplications and additions of one run.

@@ -31,7 +31,7 @@ def main(args):
     if args.mode != "cpu":
         options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
     file = args.models / ("seed.f16.onnx" if args.f16 else "seed.onnx")
-    session = ort.InferenceSession(str(file), options, providers=providers)
+    session = ort.InferenceSession(str(file), options, providers=providers, enable_fallback=0)
     if args.mode != "cpu" and "WebGpuExecutionProvider" not in session.get_providers():
         absent("no WebGPU device: Dawn refuses this adapter, and ONNX Runtime would run on the CPU")
     return info, lambda: session.run(None, {"x": args.input})[0]

@@ -5,7 +5,7 @@ use crate::error::Result;
 use crate::graph::{Activation, Conv, ConvTranspose, Node, Pool};
 use crate::plan::kernel;
 use crate::plan::pack::{Constant, vec4s};
-use crate::plan::{ConvKernel, Precision};
+use crate::plan::{ConvKernel, Precision, Tuning};
 use crate::tensor::{Shape, Tensor};
 use std::sync::Arc;
 
@@ -93,6 +93,21 @@ impl Lowering {
         }
     }
 
+    /// The kernel that was asked for or, under `Auto`, measured; `Auto` where what was measured cannot run here.
+    fn asked(&self, dense: &Dense<'_>) -> ConvKernel {
+        let measured = || {
+            let inputs: Vec<Shape> = dense.node.inputs.iter().map(|&id| self.shape(id)).collect();
+            let kernel =
+                self.tuning.as_ref()?.get(&Tuning::key(&dense.node.op, &inputs, self.precision)?)?;
+            let matrices = self.device.cooperative && self.precision == Precision::F16;
+            Some(if kernel == ConvKernel::Cooperative && !matrices { ConvKernel::Auto } else { kernel })
+        };
+        match self.conv {
+            ConvKernel::Auto => measured().unwrap_or_default(),
+            forced => forced,
+        }
+    }
+
     /// The choice between the kernels for dense convolutions.
     fn method(&self, dense: &Dense<'_>) -> Method {
         let conv = dense.conv;
@@ -100,7 +115,7 @@ impl Lowering {
         // Winograd's transforms lose bits that 16-bit storage does not have.
         let winograd = square && conv.groups == 1 && self.precision == Precision::F32;
         let (in_c, out_c) = (dense.in_c(), dense.out_c());
-        let size = match self.conv {
+        let size = match self.asked(dense) {
             ConvKernel::Winograd2 => Some(2),
             ConvKernel::Winograd4 => Some(4),
             ConvKernel::Auto => (self.device.software && in_c >= 4 && out_c >= 4).then_some(4),
@@ -117,7 +132,7 @@ impl Lowering {
         // Small maps and thin layers leave most of a workgroup's tile idle.
         let worthwhile = !self.device.software
             && (dense.in_c() >= 2 && dense.out_c() >= 8 && dense.y.n * dense.y.pixels() >= 64);
-        let wanted = match self.conv {
+        let wanted = match self.asked(dense) {
             ConvKernel::Tiled => true,
             ConvKernel::Direct => false,
             ConvKernel::Auto | ConvKernel::Cooperative => worthwhile,
@@ -141,7 +156,7 @@ impl Lowering {
     fn cooperative_tile(&self, dense: &Dense<'_>) -> Option<Tile> {
         let (conv, device) = (dense.conv, &self.device);
         let asked =
-            self.conv == ConvKernel::Cooperative && device.cooperative && self.precision == Precision::F16;
+            self.asked(dense) == ConvKernel::Cooperative && device.cooperative && self.precision == Precision::F16;
         let plain = conv.stride == [1, 1] && conv.dilation == [1, 1] && dense.groups() == 1;
         let fits = |tile: &Tile| {
             cooperative_memory(conv, *tile) <= device.max_workgroup_memory

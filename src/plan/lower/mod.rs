@@ -8,10 +8,11 @@ use crate::plan::arena::Place;
 use crate::plan::kernel::{self, Kernel, ShaderFile};
 use crate::plan::pack::{Constant, vec4s};
 use crate::plan::{
-    Binding, ConvKernel, DeviceProfile, Dispatch, LOOP_BUDGET, PlanOptions, Precision, Store, nchw_bytes,
-    value_bytes,
+    Binding, ConvKernel, DeviceProfile, Dispatch, LOOP_BUDGET, PlanOptions, Precision, Store, Tuning,
+    nchw_bytes, value_bytes,
 };
 use crate::tensor::Shape;
+use std::sync::Arc;
 
 /// Lanes of kernels in which each lane works for itself.
 const LANES: u32 = 64;
@@ -55,6 +56,7 @@ pub(super) struct Lowering {
     device: DeviceProfile,
     precision: Precision,
     conv: ConvKernel,
+    tuning: Option<Arc<Tuning>>,
     keep_values: bool,
     /// Of every value of the graph, then of the scratch values that kernels in several steps pass on.
     pub(super) shapes: Vec<Option<Shape>>,
@@ -70,6 +72,7 @@ impl Lowering {
             device,
             precision: options.precision,
             conv: options.conv,
+            tuning: options.tuning.clone(),
             keep_values: options.keep_values,
             shapes,
             readers: Vec::new(),
