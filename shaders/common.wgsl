@@ -17,9 +17,10 @@ fn activate(x: vec4<f32>) -> vec4<f32> {
     return x;
 }
 
-// The larger of two, keeping a NaN that comes second, as the CPU reference does.
+// The larger of two, or the NaN among them. NaN by its bits: compilers take `x != x` to be false.
 fn larger(a: vec4<f32>, b: vec4<f32>) -> vec4<f32> {
-    return select(b, a, b < a);
+    let a_is_nan = (bitcast<vec4<u32>>(a) & vec4<u32>(0x7fffffffu)) > vec4<u32>(0x7f800000u);
+    return select(b, a, (b < a) | a_is_nan);
 }
 
 // Flat index of a lane in a grid whose x is folded into y past 65,535 workgroups.

@@ -3,11 +3,12 @@
 // once for all taps: a fragment of A is 16 neighbouring pixels of a patch row, so that a tap is only another first pixel.
 // Fragments of B come straight from the packed weights. A subgroup makes 2 rows of 16 pixels by 64 channels.
 // With SCATTER, channels go to OUT_H x OUT_W pixels, as in conv_tiled.
+// With SPLIT each of PARTS workgroups sums over its own input channels, and conv_reduce adds them up.
 //
-// Grid: x, y = tiles over the batch; z = blocks of TILE_C vec4s of output channels.
+// Grid: x, y = tiles over the batch; z = blocks of TILE_C vec4s of output channels x PARTS.
 // Bindings: 0 params; 1, 2 sources (2 if TWO); 3 weights [tap][in vec4][in lane][out vec4]; 4 bias;
-//           5 dst (if FULL); 6 pooled (if POOL).
-// Constants: KERNEL_*, TILE_H (8), TILE_C (16 a subgroup column), LANES (32 a subgroup); with SCATTER OUT_H, OUT_W.
+//           5 dst (if FULL); 6 pooled (if POOL). With SPLIT no 4, and 5 is parts, f32 [part][pixel][out vec4].
+// Constants: KERNEL_*, TILE_H (8), TILE_C (16 a subgroup column), PARTS, LANES (32 a subgroup); with SCATTER OUT_H, OUT_W.
 // Workgroup memory: the patch, 10 vec4<f16> a pixel, and 128 vec4<f32> a subgroup.
 // Loop budget: (input vec4s / 8 + 1) * (2 * KERNEL_H * KERNEL_W + patch loads a lane).
 
@@ -24,6 +25,8 @@ struct Params {
     out_c: u32,    // vec4s a pixel in dst
     weight_c: u32, // out_c rounded up to whole blocks
     weight_n: u32, // vec4s between the weights of two pictures; 0 when all share them
+    part_c: u32,   // input vec4s of one part of a split sum
+    pixels: u32,   // of the map, over the batch
     pad_y: u32,
     pad_x: u32,
 }
@@ -34,7 +37,11 @@ struct Params {
 @group(0) @binding(2) var<storage, read> src1: array<elem4>;
 //#end
 @group(0) @binding(3) var<storage, read> weights: array<elem4>;
+//#if SPLIT
+@group(0) @binding(5) var<storage, read_write> parts: array<vec4<f32>>;
+//#else
 @group(0) @binding(4) var<storage, read> bias: array<vec4<f32>>;
+//#end
 //#if FULL
 @group(0) @binding(5) var<storage, read_write> dst: array<elem4>;
 //#end
@@ -84,7 +91,10 @@ fn main(
     let tile_y = (tile_row - n * p.tiles_y) * TILE_H;
     let tile_x = (tile - tile_row * p.tiles_x) * 16u;
     let row = subgroup % SUBGROUP_ROWS * 2u;
-    let block = workgroup.z * TILE_C + subgroup / SUBGROUP_ROWS * 16u;
+    let part = workgroup.z % PARTS;
+    let k_begin = part * p.part_c;
+    let k_end = min(k_begin + p.part_c, p.in_c);
+    let block = workgroup.z / PARTS * TILE_C + subgroup / SUBGROUP_ROWS * 16u;
 
     var c00 = coop_mat16x16<f32, C>();
     var c01 = coop_mat16x16<f32, C>();
@@ -94,7 +104,7 @@ fn main(
     var c11 = coop_mat16x16<f32, C>();
     var c12 = coop_mat16x16<f32, C>();
     var c13 = coop_mat16x16<f32, C>();
-    for (var k0 = 0u; k0 < p.in_c; k0 += DEPTH) {
+    for (var k0 = k_begin; k0 < k_end; k0 += DEPTH) {
         workgroupBarrier();
         for (var i = lane; i < PATCH_H * PATCH_W * DEPTH; i += LANES) {
             let k = k0 + i % DEPTH;
@@ -102,7 +112,7 @@ fn main(
             let y = tile_y + i / DEPTH / PATCH_W - p.pad_y;
             let x = tile_x + i / DEPTH % PATCH_W - p.pad_x;
             var value = elem4();
-            if (y < p.in_h) & (x < p.in_w) & (k < p.in_c) {
+            if (y < p.in_h) & (x < p.in_w) & (k < k_end) {
                 let pixel = (n * p.in_h + y) * p.in_w + x;
 //#if TWO
                 if k >= p.src0_c {
@@ -120,7 +130,7 @@ fn main(
         for (var tap = 0u; tap < KERNEL_H * KERNEL_W; tap++) {
             let first = ((row + tap / KERNEL_W) * PATCH_W + tap % KERNEL_W) * PIXEL;
             // Not an `if` inside: matrices need control flow that is uniform to the compiler's eye.
-            for (var k = k0; k < min(k0 + DEPTH, p.in_c); k += 4u) {
+            for (var k = k0; k < min(k0 + DEPTH, k_end); k += 4u) {
                 let a0 = coopLoadT<coop_mat16x16<f16, A>>(&patch_[first + k - k0], PIXEL);
                 let a1 = coopLoadT<coop_mat16x16<f16, A>>(&patch_[first + PATCH_W * PIXEL + k - k0], PIXEL);
                 let w = n * p.weight_n + (tap * p.in_c + k) * 4u * p.weight_c + block;
@@ -161,11 +171,20 @@ fn main(
         let x = tile_x + column;
         if channel < p.out_c {
             let at = first + column * 4u + subgroup_lane % 4u;
+//#if SPLIT
+            for (var i = 0u; i < 4u; i++) { // unroll
+                if (y + i / 2u < p.out_h) & (x + i % 2u < p.out_w) {
+                    let sum = sums[at + i / 2u * 64u + i % 2u * 4u];
+                    parts[part * p.pixels * p.out_c + place(n, y + i / 2u, x + i % 2u, channel)] = sum;
+                }
+            }
+//#else
             let b = bias[channel];
             let v00 = activate(sums[at] + b);
             let v01 = activate(sums[at + 4u] + b);
             let v10 = activate(sums[at + 64u] + b);
             let v11 = activate(sums[at + 68u] + b);
+//#end
 //#if FULL
             if (y < p.out_h) & (x < p.out_w) {
                 dst[place(n, y, x, channel)] = elem4(v00);

@@ -4,11 +4,12 @@
 //
 // With SCATTER the output channels are those of OUT_H x OUT_W pixels, one after another, and go to their
 // place in a map that much larger: a transposed convolution whose kernel is as large as its stride.
+// With SPLIT each of PARTS workgroups sums over its own input channels, and conv_reduce adds them up.
 //
-// Grid: x, y = tiles over the batch; z = blocks of TILE_C vec4s of output channels.
+// Grid: x, y = tiles over the batch; z = blocks of TILE_C vec4s of output channels x PARTS.
 // Bindings: 0 params; 1, 2 sources (2 if TWO); 3 weights [tap][in vec4][in lane][out vec4]; 4 bias;
-//           5 dst (if FULL); 6 pooled (if POOL).
-// Constants: KERNEL_*, STRIDE_*, DILATION_*, TILE_*, REG_*, DEPTH, LANES; with SCATTER also OUT_H, OUT_W.
+//           5 dst (if FULL); 6 pooled (if POOL). With SPLIT no 4, and 5 is parts, f32 [part][pixel][out vec4].
+// Constants: KERNEL_*, STRIDE_*, DILATION_*, TILE_*, REG_*, DEPTH, PARTS, LANES; with SCATTER also OUT_H, OUT_W.
 // Workgroup memory: (PATCH_H * PATCH_W + KERNEL_H * KERNEL_W * 4 * TILE_C) * DEPTH elem4s.
 // Loop budget: (input vec4s / DEPTH) * (DEPTH * KERNEL_H + patch and weight loads a lane).
 
@@ -25,6 +26,8 @@ struct Params {
     out_c: u32,    // vec4s a pixel in dst
     weight_c: u32, // out_c rounded up to whole blocks
     weight_n: u32, // vec4s between the weights of two pictures; 0 when all share them
+    part_c: u32,   // input vec4s of one part of a split sum
+    pixels: u32,   // of the map, over the batch
     pad_y: u32,
     pad_x: u32,
 }
@@ -35,7 +38,11 @@ struct Params {
 @group(0) @binding(2) var<storage, read> src1: array<elem4>;
 //#end
 @group(0) @binding(3) var<storage, read> weights: array<elem4>;
+//#if SPLIT
+@group(0) @binding(5) var<storage, read_write> parts: array<vec4<f32>>;
+//#else
 @group(0) @binding(4) var<storage, read> bias: array<vec4<f32>>;
+//#end
 //#if FULL
 @group(0) @binding(5) var<storage, read_write> dst: array<elem4>;
 //#end
@@ -85,18 +92,25 @@ fn main(
     let lane_c = lane % LANES_C;
     let lane_y = lane / LANES_C / LANES_X * REG_H;
     let lane_x = lane / LANES_C % LANES_X * REG_W;
-    let block = workgroup.z * TILE_C;
+    let block = workgroup.z / PARTS * TILE_C;
+    let part = workgroup.z % PARTS;
+    let k_begin = part * p.part_c;
+    let k_end = min(k_begin + p.part_c, p.in_c);
 
     var sum: array<vec4<f32>, PIXELS * REG_C>;
+//#if SPLIT
+    // Begins at zero.
+//#else
     for (var c = 0u; c < REG_C; c++) { // unroll
         let b = bias[block + c * LANES_C + lane_c];
         for (var i = 0u; i < PIXELS; i++) { // unroll
             sum[i * REG_C + c] = b;
         }
     }
+//#end
 
     var row: array<vec4<f32>, REG_H * ROW>;
-    for (var k0 = 0u; k0 < p.in_c; k0 += DEPTH) {
+    for (var k0 = k_begin; k0 < k_end; k0 += DEPTH) {
         workgroupBarrier();
         for (var i = lane; i < DEPTH * PATCH_H * PATCH_W; i += LANES) {
             let k = k0 + i % DEPTH;
@@ -104,7 +118,7 @@ fn main(
             let y = tile_y * STRIDE_H + i / DEPTH / PATCH_W - p.pad_y;
             let x = tile_x * STRIDE_W + i / DEPTH % PATCH_W - p.pad_x;
             var value = elem4();
-            if (y < p.in_h) & (x < p.in_w) & (k < p.in_c) {
+            if (y < p.in_h) & (x < p.in_w) & (k < k_end) {
                 let pixel = (n * p.in_h + y) * p.in_w + x;
 //#if TWO
                 if k >= p.src0_c {
@@ -124,7 +138,7 @@ fn main(
             let tap = i / (TILE_C * 4u) % TAPS;
             let k = k0 + i / (TILE_C * 4u * TAPS);
             var value = elem4();
-            if k < p.in_c {
+            if k < k_end {
                 value = weights[n * p.weight_n + ((tap * p.in_c + k) * 4u + in_lane) * p.weight_c + block + i % TILE_C];
             }
             taps[i] = value;
@@ -158,9 +172,19 @@ fn main(
     for (var c = 0u; c < REG_C; c++) { // unroll
         let channel = block + c * LANES_C + lane_c;
         if channel < p.out_c {
+//#if SPLIT
+            for (var i = 0u; i < PIXELS; i++) { // unroll
+                let y = y0 + i / REG_W;
+                let x = x0 + i % REG_W;
+                if (y < p.out_h) & (x < p.out_w) {
+                    parts[part * p.pixels * p.out_c + place(n, y, x, channel)] = sum[i * REG_C + c];
+                }
+            }
+//#else
             for (var i = 0u; i < PIXELS; i++) { // unroll
                 sum[i * REG_C + c] = activate(sum[i * REG_C + c]);
             }
+//#end
 //#if FULL
             for (var i = 0u; i < PIXELS; i++) { // unroll
                 let y = y0 + i / REG_W;

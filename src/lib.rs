@@ -33,11 +33,13 @@
 //! `cli` (default): the `unet` binary; brings `cpu` and `image`. `cpu`: the CPU executor, which is the reference and the
 //! path without a GPU. `image`: pictures. With none of them the library is the GPU path alone.
 
+pub mod cache;
 pub mod gpu;
 pub mod graph;
 pub mod optimize;
 pub mod plan;
 pub mod recipe;
+pub mod tune;
 pub mod unet;
 
 #[cfg(feature = "cli")]

@@ -191,7 +191,8 @@ impl Session {
     }
 
     /// Records the network into a host's encoder, reading `input` and writing `output`, both NCHW f32 storage buffers
-    /// of the session's shapes. Submits nothing and polls nothing. Values are not checked for being finite.
+    /// of the session's shapes. Submits nothing and polls nothing. Values are not checked for being finite. The session's
+    /// own memory is used, so nothing else of it may run while the host's submission is being made.
     ///
     /// # Errors
     /// [`Error::Shape`] when a buffer is too small or lacks storage usage, [`Error::NoAdapter`] on a CPU session.

@@ -222,6 +222,11 @@ impl UnetConfig {
         if let Some(up) = self.up.as_ref().filter(|up| up.len() != self.decoder.len()) {
             return refuse("up", "one width a decoder level", up.len().to_string());
         }
+        if let BlockActivation::LeakyRelu(slope) = self.activation
+            && !slope.is_finite()
+        {
+            return refuse("leaky_relu", "a finite slope", slope.to_string());
+        }
         if self.residual && (self.in_channels != self.out_channels || self.decoder.is_empty()) {
             return refuse(
                 "residual",

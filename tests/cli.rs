@@ -87,12 +87,13 @@ fn decoding(decode: Decode) -> Recipe {
 }
 
 /// A folder with models and pictures in it, and the binary run there.
-struct Desk(TempDir);
+pub(crate) struct Desk(TempDir);
 
 impl Desk {
     /// `same.safetensors` gives its RGB input back; `picture.png` is 13x10 RGB.
-    fn new() -> Desk {
+    pub(crate) fn new() -> Desk {
         let desk = Desk(tempfile::tempdir().unwrap());
+        std::fs::create_dir(desk.path("cache")).unwrap();
         desk.put("same.safetensors", &Parts::new(&small(3), &decoding(Decode::Image), None).bytes());
         let planes = Tensor::from_fn(Shape::new(1, 3, 10, 13), |i| (i * 7 % 256) as f32);
         let picture = Picture::new(planes, false).unwrap();
@@ -100,7 +101,7 @@ impl Desk {
         desk
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.0.path().join(name)
     }
 
@@ -118,13 +119,15 @@ impl Desk {
         command
             .args(line.split_whitespace())
             .current_dir(self.0.path())
-            .env("XDG_RUNTIME_DIR", self.0.path());
+            .env("XDG_RUNTIME_DIR", self.0.path())
+            // What the user keeps must not decide which kernels are tested.
+            .env("XDG_CACHE_HOME", self.path("cache"));
         command
     }
 
     /// Runs `unet` with these words, which must succeed.
     #[track_caller]
-    fn unet(&self, line: &str) -> Output {
+    pub(crate) fn unet(&self, line: &str) -> Output {
         let output = self.command(line).output().unwrap();
         assert!(output.status.success(), "unet {line}: {}", stderr(&output));
         output
@@ -132,7 +135,7 @@ impl Desk {
 
     /// Runs `unet` with these words, which must end with code 1, one line that holds all parts, and no new file.
     #[track_caller]
-    fn refuses(&self, line: &str, parts: &[&str]) {
+    pub(crate) fn refuses(&self, line: &str, parts: &[&str]) {
         self.refuses_as(self.command(line), line, parts);
     }
 

@@ -1,8 +1,12 @@
 //! Sessions on a GPU: the same numbers as the CPU, nothing made while running, sharing, faults.
 
 use crate::device::gpu;
+use std::future::Future;
 use std::time::Duration;
+use unet_wgpu::graph::{ConvTranspose, Graph};
 use unet_wgpu::optimize::Optimizations;
+use unet_wgpu::plan::ConvKernel;
+use unet_wgpu::recipe::Recipe;
 use unet_wgpu::unet::{RandomWeights, UnetConfig, Upsample};
 use unet_wgpu::verify::{Difference, verify};
 use unet_wgpu::{Device, Error, Gpu, Model, Precision, Session, SessionOptions, Shape, Tensor};
@@ -245,5 +249,44 @@ fn a_residual_upsampling_network_of_odd_size_runs_in_batches() {
             |device| Session::new(&model, shape, device).expect("it fits").run(&input).expect("it runs");
         let difference = Difference::of(&run(Device::Gpu(gpu.clone())), &run(Device::Cpu));
         assert!(difference.passes(Precision::F32), "{upsample:?}: {difference:?}");
+    }
+}
+
+#[test]
+fn a_dropped_run_leaves_its_buffers_usable_and_waiting_has_an_end() {
+    let Some(gpu) = gpu() else { return };
+    let options = SessionOptions { timeout: Duration::from_secs(5), ..Default::default() };
+    let session = Session::with_options(&small(), SHAPE, Device::Gpu(gpu), &options).expect("it fits");
+    let input = Tensor::random(SHAPE, 6);
+    let want = session.run(&input).expect("it runs");
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    // More runs begun than there are transfer buffers, and none of them driven on.
+    let mut begun: Vec<_> = (0..4).map(|_| Box::pin(session.run_async(&input))).collect();
+    for run in &mut begun {
+        assert!(run.as_mut().poll(&mut context).is_pending());
+    }
+    assert!(matches!(session.run(&input), Err(Error::Timeout(_))), "this thread holds them all");
+    drop(begun);
+    for _ in 0..6 {
+        assert_eq!(session.run(&input).expect("it runs"), want);
+    }
+}
+
+#[test]
+fn a_grid_past_the_limits_is_refused() {
+    let Some(gpu) = gpu() else { return };
+    let weight = std::sync::Arc::new(Tensor::random(Shape::new(1, 2056, 16, 16), 1));
+    let mut graph = Graph::new(1);
+    graph.push("up", ConvTranspose::new(weight, None, 16), &[Graph::INPUT]).expect("a new name");
+    let model = Model { graph, config: None, recipe: Recipe::default() };
+    let options = SessionOptions { conv: ConvKernel::Direct, ..Default::default() };
+    let built = Session::with_options(&model, Shape::new(1, 1, 2, 2), Device::Gpu(gpu), &options);
+    match built {
+        Err(Error::Shape { .. }) => {}
+        Ok(session) => {
+            let plan = session.plan().expect("on a GPU");
+            assert!(plan.dispatches.iter().all(|d| d.grid.iter().all(|&g| g <= 65_535)), "or it fits");
+        }
+        Err(other) => panic!("{other}"),
     }
 }

@@ -41,6 +41,8 @@ fn operators() -> Vec<(Graph, Shape)> {
             }
         }
     }
+    let deep = Conv::new(weight(64, 256, 3), None).same();
+    chain(256, &[deep.clone().into(), Pool::MAX_2X2.into()]);
     let mut one = |channels: usize, op: Op| chain(channels, &[op]);
     one(16, Conv { groups: 4, ..Conv::new(weight(16, 4, 3), None) }.into());
     one(6, Conv { groups: 3, ..Conv::new(weight(6, 2, 3), None) }.into());
@@ -66,6 +68,7 @@ fn operators() -> Vec<(Graph, Shape)> {
     // Wide enough for every product kernel.
     one(16, Conv::new(weight(72, 16, 3), None).same().into());
     one(32, ConvTranspose::new(weight(32, 20, 2), None, 2).into());
+    one(256, deep.into());
     let mut two = |ops: [Op; 2]| {
         let mut graph = Graph::new(5);
         let x = graph.push("first", ops[0].clone(), &[Graph::INPUT, Graph::INPUT]).expect("a new name");

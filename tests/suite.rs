@@ -1,5 +1,6 @@
 //! The one test binary: every module runs on every backend that the machine has.
 
+mod bench; // `unet bench` and the cost model: figures, charts, bad requests
 mod cli; // the built binary: results, options, and one clear line for every bad input
 mod device; // the GPU that tests run on
 mod import; // model files: state dicts of other code bases, and hostile bytes
@@ -11,4 +12,5 @@ mod quality; // the shipped models against what models/README.md promises
 mod session; // sessions on a GPU: numbers, sharing, faults
 mod shaders; // every WGSL permutation, parsed and validated without a GPU
 mod support; // backends, tolerances, vectors
+mod tune; // measured kernel choices, compiled pipelines, and the files that keep them
 mod unet; // whole networks: configuration, optimisation, PyTorch

@@ -83,6 +83,8 @@ class Engine:
             self.info = json.loads(rest)
         else:
             self.reason = rest
+            self.log.seek(0)
+            sys.stderr.writelines(list(self.log)[-8:])
 
     def listen(self):
         for line in self.process.stdout:

@@ -1,14 +1,17 @@
 //! Which device runs, why, and whether there is memory for it.
 
 use super::Common;
+use crate::cache;
 use crate::error::{Error, Result};
 use crate::gpu::{self, AdapterChoice, Gpu};
 use crate::graph::ValueId;
 use crate::model::Model;
 use crate::optimize::optimize;
-use crate::session::{Device, Session};
+use crate::plan::{ConvKernel, Precision, Tuning};
+use crate::session::{Device, Session, SessionOptions};
 use crate::tensor::Shape;
 use std::str::FromStr;
+use std::sync::Arc;
 
 /// The value of `--device`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,6 +76,32 @@ pub(super) fn open_gpu(common: &Common, what: &str) -> Result<Gpu> {
     })
 }
 
+/// The device with its compiled pipelines from earlier runs; with matrix units where `unet tune` chose them.
+pub(super) fn with_caches(gpu: Gpu, common: &Common) -> Gpu {
+    let options = common.options();
+    let chosen = |tuning: Tuning| tuning.takes(ConvKernel::Cooperative);
+    let matrices = options.precision == Precision::F16
+        && options.conv == ConvKernel::Auto
+        && Tuning::load(gpu.report()).is_some_and(chosen);
+    let gpu = match matrices {
+        true => Gpu::open_cooperative(&AdapterChoice::Index(gpu.report().index)).unwrap_or(gpu),
+        false => gpu,
+    };
+    if let Some(folder) = cache::folder() {
+        gpu.load_pipeline_cache(&folder);
+    }
+    gpu
+}
+
+/// The options of a session, with what `unet tune` measured on the device.
+pub(super) fn options(device: &Device, common: &Common) -> SessionOptions {
+    let tuning = match device {
+        Device::Gpu(gpu) if !common.no_cache => Tuning::load(gpu.report()).map(Arc::new),
+        _ => None,
+    };
+    SessionOptions { tuning, ..common.options() }
+}
+
 /// Why no hardware GPU runs, and what there is instead.
 fn why_no_gpu(error: &Error) -> String {
     let adapters = gpu::adapters();
@@ -99,7 +128,6 @@ pub(super) fn threads() -> usize {
 
 /// Builds a session. On the CPU, where a plan does not do it, this refuses what would not fit into memory.
 pub(super) fn session(model: &Model, input: Shape, device: &Device, common: &Common) -> Result<Session> {
-    let options = common.options();
     if matches!(device, Device::Cpu) {
         let needed = cpu_bytes(model, input, common)?;
         let available = common.max_memory.map(|max| max.0).or_else(free_memory).unwrap_or(u64::MAX);
@@ -113,7 +141,13 @@ pub(super) fn session(model: &Model, input: Shape, device: &Device, common: &Com
             });
         }
     }
-    Session::with_options(model, input, device.clone(), &options)
+    let session = Session::with_options(model, input, device.clone(), &options(device, common))?;
+    if let Device::Gpu(gpu) = device
+        && let Err(error) = gpu.save_pipeline_cache()
+    {
+        log::warn!("compiled pipelines are not kept: {error}");
+    }
+    Ok(session)
 }
 
 /// Bytes that the CPU path needs at least: at the widest layer, all values that are still to be read.

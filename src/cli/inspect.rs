@@ -1,5 +1,6 @@
 //! `unet inspect`: what a network is and what it takes, without running it.
 
+use super::roofline::{self, Cost, Rates};
 use super::values::Size;
 use super::{Common, ModelArgs, text};
 use crate::error::{Error, Result};
@@ -23,6 +24,23 @@ pub(super) struct InspectArgs {
     /// Print JSON
     #[arg(long)]
     json: bool,
+    /// Show instead what each layer and fused group must compute and move, and how long that takes at peak rates
+    #[arg(long)]
+    roofline: bool,
+    /// Peak TFLOP/s for --roofline [default: an H200's 60 in f32, 800 with matrix units in f16]
+    #[arg(long, requires = "roofline", value_name = "RATE", value_parser = rate)]
+    tflops: Option<f64>,
+    /// Peak GB/s for --roofline [default: an H200's 4800]
+    #[arg(long, requires = "roofline", value_name = "RATE", value_parser = rate)]
+    gbs: Option<f64>,
+}
+
+/// A positive number.
+fn rate(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(rate) if rate.is_finite() && rate > 0.0 => Ok(rate),
+        _ => Err("expected a number above 0".into()),
+    }
 }
 
 /// One line of the table.
@@ -40,12 +58,45 @@ pub(super) fn run(args: &InspectArgs, common: &Common) -> Result<ExitCode> {
     let input = args.size.shape(1, model.graph.input_channels());
     let layers = layers(&model.graph, input)?;
     let (plan, excess) = plan(&model, input, common)?;
-    let text = match args.json {
-        true => format!("{:#}\n", json(&model, &layers, &plan)),
-        false => describe(&model, &layers, &plan, excess)?,
+    let roofline = args.roofline.then(|| Roofline::new(args, common, &model, input)).transpose()?;
+    let text = match (args.json, &roofline) {
+        (true, roofline) => {
+            let mut report = json(&model, &layers, &plan);
+            if let Some(roofline) = roofline {
+                report["roofline"] = roofline::json(&roofline.layers, &roofline.groups, roofline.rates);
+            }
+            format!("{report:#}\n")
+        }
+        (false, Some(roofline)) => {
+            roofline::describe(&roofline.layers, &roofline.groups, roofline.rates, plan.precision)
+        }
+        (false, None) => describe(&model, &layers, &plan, excess)?,
     };
     text::print(&text)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The cost model of a network at the chosen rates.
+struct Roofline {
+    layers: Vec<Cost>,
+    groups: Vec<Cost>,
+    rates: Rates,
+}
+
+impl Roofline {
+    fn new(args: &InspectArgs, common: &Common, model: &Model, input: Shape) -> Result<Roofline> {
+        let options = common.options();
+        let optimized = optimize(&model.graph, input, &options.optimizations)?;
+        let peak = Rates::h200(options.precision);
+        Ok(Roofline {
+            layers: roofline::layers(&model.graph, input, options.precision)?,
+            groups: roofline::groups(&model.graph, &optimized, input, options.precision)?,
+            rates: Rates {
+                flops: args.tflops.map_or(peak.flops, |rate| rate * 1e12),
+                bytes: args.gbs.map_or(peak.bytes, |rate| rate * 1e9),
+            },
+        })
+    }
 }
 
 fn layers(graph: &Graph, input: Shape) -> Result<Vec<Layer>> {

@@ -1,15 +1,19 @@
 //! The command `unet`: one file a subcommand, and here what they share.
 
 mod bench;
+mod chart;
 mod device;
 mod devices;
 mod inspect;
+mod roofline;
 mod run;
+mod start;
 mod text;
+mod tune;
 mod values;
 mod verify;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::gpu::{AdapterChoice, Gpu};
 use crate::model::Model;
 use crate::optimize::Optimizations;
@@ -38,6 +42,8 @@ enum Command {
     Verify(verify::VerifyArgs),
     Devices(devices::DevicesArgs),
     Bench(bench::BenchArgs),
+    Tune(tune::TuneArgs),
+    Start(start::StartArgs),
 }
 
 /// What every subcommand takes.
@@ -63,6 +69,9 @@ struct Common {
     /// Run every layer by itself, without folding or fusing any
     #[arg(long, global = true)]
     no_optimize: bool,
+    /// Neither read nor write what is kept between runs: kernels chosen by `unet tune`, compiled pipelines
+    #[arg(long, global = true)]
+    no_cache: bool,
     /// Say nothing but errors
     #[arg(short, long, global = true)]
     quiet: bool,
@@ -71,11 +80,13 @@ struct Common {
     verbose: u8,
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum PrecisionChoice {
     Auto,
     F32,
     F16,
+    /// Of `bench` only: f32, then f16 where the device has it
+    Both,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -108,16 +119,17 @@ impl Common {
 
     /// Opens a device, with what the chosen kernel needs.
     fn open_gpu(&self, choice: &AdapterChoice) -> Result<Gpu> {
-        match self.kernel {
-            KernelChoice::Cooperative => Gpu::open_cooperative(choice),
-            _ => Gpu::open(choice),
-        }
+        let gpu = match self.kernel {
+            KernelChoice::Cooperative => Gpu::open_cooperative(choice)?,
+            _ => Gpu::open(choice)?,
+        };
+        Ok(if self.no_cache { gpu } else { device::with_caches(gpu, self) })
     }
 
     fn options(&self) -> SessionOptions {
         SessionOptions {
             precision: match self.precision {
-                PrecisionChoice::Auto | PrecisionChoice::F32 => Precision::F32,
+                PrecisionChoice::Auto | PrecisionChoice::F32 | PrecisionChoice::Both => Precision::F32,
                 PrecisionChoice::F16 => Precision::F16,
             },
             optimizations: if self.no_optimize { Optimizations::none() } else { Optimizations::default() },
@@ -170,11 +182,16 @@ pub fn main() -> ExitCode {
     };
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or(level)).init();
     let result = match command {
+        _ if common.precision == PrecisionChoice::Both && !matches!(command, Command::Bench(_)) => {
+            Err(Error::Usage("--precision both is for bench; choose f32 or f16".into()))
+        }
         Command::Run(args) => run::run(&args, &common),
         Command::Inspect(args) => inspect::run(&args, &common),
         Command::Verify(args) => verify::run(&args, &common),
         Command::Devices(args) => devices::run(&args),
         Command::Bench(args) => bench::run(&args, &common),
+        Command::Tune(args) => tune::run(&args, &common),
+        Command::Start(args) => start::run(&args, &common),
     };
     result.unwrap_or_else(|error| {
         text::say(&error.to_string());

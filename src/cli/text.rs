@@ -58,3 +58,42 @@ pub(super) fn thousands(number: u64) -> String {
     }
     text
 }
+
+/// A rate in the unit that keeps it short: `61.2 TFLOP/s`, `812 GB/s`.
+pub(super) fn rate(per_second: f64, unit: &str) -> String {
+    let (value, prefix) = match per_second {
+        r if r >= 1e12 => (r / 1e12, "T"),
+        r if r >= 1e9 => (r / 1e9, "G"),
+        r => (r / 1e6, "M"),
+    };
+    format!("{value:.*} {prefix}{unit}/s", usize::from(value < 100.0))
+}
+
+/// A time as ISO 8601 in UTC, from its seconds since 1970. Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms".
+pub(super) fn date(seconds: u64) -> String {
+    let (days, rest) = (seconds / 86_400 + 719_468, seconds % 86_400);
+    let (era, day) = (days / 146_097, days % 146_097);
+    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
+    let of_year = day - (365 * year + year / 4 - year / 100);
+    // Months count from March, so that the leap day comes last.
+    let month = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * month + 2) / 5 + 1;
+    let (month, next) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
+    let year = era * 400 + year + next;
+    format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z", rest / 3600, rest / 60 % 60, rest % 60)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates_and_rates_read_as_people_write_them() {
+        assert_eq!(date(0), "1970-01-01T00:00:00Z");
+        assert_eq!(date(951_827_696), "2000-02-29T12:34:56Z");
+        assert_eq!(date(1_767_225_599), "2025-12-31T23:59:59Z");
+        assert_eq!(rate(61.24e12, "FLOP"), "61.2 TFLOP/s");
+        assert_eq!(rate(812.4e9, "B"), "812 GB/s");
+        assert_eq!(rate(2.5e6, "B"), "2.5 MB/s");
+    }
+}

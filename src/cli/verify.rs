@@ -26,7 +26,7 @@ pub(super) fn run(args: &VerifyArgs, common: &Common) -> Result<ExitCode> {
     let gpu = device::open_gpu(common, "verify")?;
     let input = args.size.shape(1, model.graph.input_channels());
     let device = Device::Gpu(gpu);
-    let checks = verify(&model, input, &device, &common.options(), args.seed)?;
+    let checks = verify(&model, input, &device, &device::options(&device, common), args.seed)?;
     let mut rows = vec![text::row([&"layer", &"op", &"shape", &"max abs", &"NRMSE", &"verdict"])];
     rows.extend(checks.iter().map(row));
     let failed = checks.iter().filter(|check| !check.pass).count();

@@ -7,11 +7,11 @@ use crate::graph::ValueId;
 use crate::plan::{Dispatch, FRAMES, Plan, Store, nchw_bytes};
 use crate::tensor::Tensor;
 use futures_intrusive::channel::shared::{OneshotReceiver, oneshot_channel};
-use futures_intrusive::sync::Mutex as AsyncMutex;
+use futures_intrusive::sync::{Mutex as AsyncMutex, MutexGuard};
 use std::ops::Range;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Uniform ranges begin at multiples of this on every device.
 const PARAMS_STRIDE: u64 = 256;
@@ -82,11 +82,13 @@ struct Transfer {
 
 type Mapped = OneshotReceiver<Result<(), wgpu::BufferAsyncError>>;
 
+/// A submission that the device may not be done with; receivers are gone once they have received.
 #[derive(Debug)]
 struct Pending {
-    upload: Mapped,
-    download: Mapped,
-    submission: wgpu::SubmissionIndex,
+    upload: Option<Mapped>,
+    download: Option<Mapped>,
+    /// `None` when submitting failed, so that only the upload is to be mapped again.
+    submission: Option<wgpu::SubmissionIndex>,
 }
 
 impl Executor {
@@ -120,7 +122,7 @@ impl Executor {
         for (i, weights) in weights.iter().enumerate() {
             // A buffer that could not be made has no mapping; the error scope around this call reports it.
             if let Ok(mut view) = weights.slice(..).get_mapped_range_mut() {
-                for (_, offset, bytes) in plan.packed_constants().filter(|c| c.0 == i) {
+                for (offset, bytes) in plan.packed_constants(i) {
                     let at = offset as usize;
                     view.slice(at..at + bytes.len()).copy_from_slice(&bytes);
                 }
@@ -293,17 +295,15 @@ impl Executor {
 
     /// Runs once: upload, network, download. Up to [`FRAMES`] runs overlap; the device takes them in turn.
     pub(crate) async fn run(&self, input: &Tensor, wait: Wait) -> Result<Tensor> {
-        let frame = self.next.fetch_add(1, Ordering::Relaxed) % self.transfers.len();
-        let free = self.transfers.iter().find_map(|transfer| transfer.try_lock());
-        let mut transfer = match free {
-            Some(free) => free,
-            None => self.transfers[frame].lock().await,
-        };
+        let mut transfer = self.free_transfer(wait).await?;
         self.gpu.check_lost()?;
         // A run that timed out or was dropped still owns the buffers until the device is done with it.
-        if transfer.pending.is_some() {
+        if let Some(Pending { submission, .. }) = &transfer.pending {
+            let downloads = submission.is_some();
             self.settle(&mut transfer, wait).await?;
-            transfer.download.unmap();
+            if downloads {
+                transfer.download.unmap();
+            }
         }
         let mapped =
             |e: wgpu::MapRangeError| Error::DeviceLost(format!("the transfer buffer is not mapped: {e}"));
@@ -314,12 +314,13 @@ impl Executor {
             .map_err(mapped)?
             .copy_from_slice(bytemuck::cast_slice(input.data()));
         transfer.upload.unmap();
-        let submission = self.submit(&transfer);
+        let submission = self.gpu.guarded("a run", 0, || self.submit(&transfer));
         transfer.pending = Some(Pending {
-            upload: map(&transfer.upload, wgpu::MapMode::Write),
-            download: map(&transfer.download, wgpu::MapMode::Read),
-            submission,
+            upload: Some(map(&transfer.upload, wgpu::MapMode::Write)),
+            download: submission.is_ok().then(|| map(&transfer.download, wgpu::MapMode::Read)),
+            submission: submission.as_ref().ok().cloned(),
         });
+        submission?;
         self.settle(&mut transfer, wait).await?;
         let view = transfer.download.slice(..).get_mapped_range().map_err(mapped)?;
         let data = bytemuck::pod_collect_to_vec(&view[..nchw_bytes(self.plan.output) as usize]);
@@ -328,18 +329,45 @@ impl Executor {
         Tensor::new(self.plan.output, data)
     }
 
+    /// A pair of transfer buffers that no run in progress holds.
+    async fn free_transfer(&self, wait: Wait) -> Result<MutexGuard<'_, Transfer>> {
+        let free = || self.transfers.iter().find_map(|transfer| transfer.try_lock());
+        if let Some(free) = free() {
+            return Ok(free);
+        }
+        match wait {
+            Wait::Host => {
+                let turn = self.next.fetch_add(1, Ordering::Relaxed) % self.transfers.len();
+                Ok(self.transfers[turn].lock().await)
+            }
+            // The holders may be futures that this very thread would have to drive, so waiting has an end.
+            Wait::Block(limit) => {
+                let start = Instant::now();
+                while start.elapsed() < limit {
+                    if let Some(free) = free() {
+                        return Ok(free);
+                    }
+                    std::thread::sleep(Duration::from_micros(100));
+                }
+                Err(Error::Timeout(limit))
+            }
+        }
+    }
+
     /// Waits until both transfer buffers are mapped again.
     async fn settle(&self, transfer: &mut Transfer, wait: Wait) -> Result<()> {
-        let Some(pending) = &transfer.pending else { return Ok(()) };
+        let Some(pending) = &mut transfer.pending else { return Ok(()) };
         if let Wait::Block(limit) = wait {
-            self.poll(Some(pending.submission.clone()), limit)?;
+            self.poll(pending.submission.clone(), limit)?;
         }
-        for mapped in [&pending.upload, &pending.download] {
-            match mapped.receive().await {
-                Some(Ok(())) => {}
-                _ => {
-                    self.gpu.check_lost()?;
-                    return Err(Error::DeviceLost("a transfer buffer could not be mapped".into()));
+        for mapped in [&mut pending.upload, &mut pending.download] {
+            if let Some(receiver) = mapped {
+                match receiver.receive().await {
+                    Some(Ok(())) => *mapped = None,
+                    _ => {
+                        self.gpu.check_lost()?;
+                        return Err(Error::DeviceLost("a transfer buffer could not be mapped".into()));
+                    }
                 }
             }
         }
@@ -367,6 +395,11 @@ impl Executor {
             let adapter = self.gpu.report().name.clone();
             return Err(Error::MissingFeature { adapter, feature: "timestamp queries" });
         }
+        // A query set holds 4096 times at most.
+        if self.groups.len() > 2048 {
+            return Err(Error::shape("timed dispatches", "at most 2048", self.groups.len()));
+        }
+        let _turn = lock(&self.submitting);
         let device = self.gpu.device();
         let (count, bytes) = (2 * self.groups.len() as u32, 16 * self.groups.len() as u64);
         let buffer = |usage| {
@@ -424,6 +457,7 @@ impl Executor {
                 mapped_at_creation: false,
             }))
         })?;
+        let _turn = lock(&self.submitting);
         let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
         encoder.copy_buffer_to_buffer(&self.activations[buffer], offset, &read, 0, bytes);
         Ok(self.plan.decode(id, &self.submit_and_read(encoder, &read, limit)?))
@@ -448,6 +482,7 @@ impl Executor {
 
     /// Fills every activation with NaN bits, so that a kernel that reads what nothing wrote is found out.
     pub(crate) fn poison(&self) {
+        let _turn = lock(&self.submitting);
         for buffer in &self.activations {
             self.gpu.queue().write_buffer(buffer, 0, &vec![0xff; buffer.size() as usize]);
         }

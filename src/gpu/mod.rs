@@ -1,6 +1,8 @@
 //! The only place that names `wgpu`: finds adapters, owns or borrows a device, makes pipelines, runs plans.
 
+pub mod ceiling;
 mod executor;
+mod pipeline_cache;
 
 pub use executor::LayerTime;
 pub(crate) use executor::{Executor, Wait};
@@ -10,7 +12,7 @@ use crate::plan::{DeviceProfile, Kernel, Precision};
 use serde::Serialize;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// What is known of an adapter before a device is opened on it.
 #[derive(Debug, Clone, Serialize)]
@@ -65,6 +67,7 @@ struct Inner {
     /// Why the device went away, once it has. Only an own device tells.
     lost: Arc<Mutex<Option<String>>>,
     pipelines: Mutex<HashMap<Kernel, wgpu::ComputePipeline>>,
+    pipeline_cache: OnceLock<pipeline_cache::PipelineCache>,
     created: AtomicUsize,
 }
 
@@ -177,7 +180,8 @@ impl Gpu {
         };
         let adapter = &adapters[report.index];
         let mut report = report.clone();
-        let mut wanted = wgpu::Features::SHADER_F16 | wgpu::Features::TIMESTAMP_QUERY;
+        let mut wanted =
+            wgpu::Features::SHADER_F16 | wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::PIPELINE_CACHE;
         let mut experimental_features = wgpu::ExperimentalFeatures::disabled();
         if cooperative {
             let matrices = wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX | wgpu::Features::SUBGROUP;
@@ -225,8 +229,8 @@ impl Gpu {
         report: AdapterReport,
         lost: Arc<Mutex<Option<String>>>,
     ) -> Gpu {
-        let (pipelines, created) = Default::default();
-        Gpu(Arc::new(Inner { device, queue, report, lost, pipelines, created }))
+        let (pipelines, pipeline_cache, created) = Default::default();
+        Gpu(Arc::new(Inner { device, queue, report, lost, pipelines, pipeline_cache, created }))
     }
 
     /// The adapter behind the device.
@@ -324,7 +328,7 @@ impl Gpu {
                     constants: &[],
                     zero_initialize_workgroup_memory: false,
                 },
-                cache: None,
+                cache: self.0.pipeline_cache.get().map(|kept| &kept.cache),
             }))
         })?;
         lock(&self.0.pipelines).insert(kernel.clone(), pipeline.clone());

@@ -71,7 +71,12 @@ impl Operator for Activation {
     }
 
     fn infer(&self, inputs: &[Shape]) -> Result<Vec<Shape>> {
-        Ok(vec![one(inputs)?])
+        match self {
+            Activation::LeakyRelu(slope) if !slope.is_finite() => {
+                Err(Error::shape("leaky_relu", "a finite slope", slope))
+            }
+            _ => Ok(vec![one(inputs)?]),
+        }
     }
 
     #[cfg(feature = "cpu")]

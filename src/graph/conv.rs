@@ -95,8 +95,8 @@ impl Operator for Conv {
         if let Some(bias) = self.bias.as_ref().filter(|bias| bias.len() != weight.n) {
             return Err(Error::shape("bias", weight.n, bias.len()));
         }
-        if self.dilation.contains(&0) {
-            return Err(Error::shape("dilation", "at least 1", 0));
+        if let Some(bad) = self.dilation.iter().find(|d| !(1..=1 << 16).contains(*d)) {
+            return Err(Error::shape("dilation", "1 to 65536", bad));
         }
         let ([top, left, bottom, right], effective) = (self.padding, self.effective_kernel());
         let y = Shape {

@@ -72,7 +72,7 @@ impl Operator for ConvTranspose {
         let ([top, left, bottom, right], kernel) = (self.padding, self.kernel());
         let extent = |size: usize, cut: usize, axis: usize| {
             let (stride, extra) = (self.stride[axis], self.output_padding[axis]);
-            if stride == 0 || kernel[axis] < stride || extra >= stride.max(1) {
+            if stride == 0 || kernel[axis] > 1 << 16 || kernel[axis] < stride || extra >= stride.max(1) {
                 let expected = "1 <= stride <= kernel and output padding < stride";
                 return Err(Error::shape(
                     "conv_transpose",

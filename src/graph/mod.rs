@@ -324,6 +324,9 @@ pub(crate) fn two(inputs: &[Shape]) -> Result<(Shape, Shape)> {
     }
 }
 
+/// Kernels, strides, dilations and paddings are at most this, so that no kernel's index wraps.
+const MAX_ATTRIBUTE: usize = 1 << 16;
+
 /// Output extent of a sliding window: `floor((size + pad - effective) / stride) + 1`, or `ceil`.
 pub(crate) fn windows(
     size: usize,
@@ -332,7 +335,14 @@ pub(crate) fn windows(
     stride: usize,
     ceil: bool,
 ) -> Result<usize> {
-    let padded = size + padding;
+    let padded = size.saturating_add(padding);
+    if stride > MAX_ATTRIBUTE || padding > MAX_ATTRIBUTE || effective > MAX_ATTRIBUTE {
+        return Err(Error::shape(
+            "window",
+            format!("extents of at most {MAX_ATTRIBUTE}"),
+            effective.max(stride),
+        ));
+    }
     if stride == 0 || effective == 0 || padded < effective {
         return Err(Error::shape("window", format!("at least {effective} pixels"), padded));
     }

@@ -9,7 +9,7 @@ use crate::tensor::Tensor;
 /// What is kept of a window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum PoolKind {
-    /// The largest value; NaN if the window holds one first.
+    /// The largest value; NaN if the window holds one.
     Max,
     /// The mean of the values inside the picture.
     Average,
@@ -80,7 +80,9 @@ impl Operator for Pool {
                     let columns = span(column * self.stride[1], left, self.kernel[1], from.w);
                     let values = rows.clone().flat_map(|r| x[r * from.w..][columns.clone()].iter().copied());
                     *y = match self.kind {
-                        PoolKind::Max => values.fold(f32::NEG_INFINITY, |a, b| if b < a { a } else { b }),
+                        PoolKind::Max => {
+                            values.fold(f32::NEG_INFINITY, |a, b| if b < a || a.is_nan() { a } else { b })
+                        }
                         PoolKind::Average => values.sum::<f32>() / (rows.len() * columns.len()) as f32,
                         PoolKind::AverageWithPadding => {
                             let inside = |at: usize, k: usize, size: usize| (at + k).min(size) - at;

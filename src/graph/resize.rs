@@ -52,6 +52,10 @@ impl Operator for Resize {
         if self.scale.iter().any(|s| !s.is_finite() || *s <= 0.0 || *s > 1024.0) {
             return Err(Error::shape("resize", "factors above 0, at most 1024", format!("{:?}", self.scale)));
         }
+        // Places are computed in f32, which counts no further than this.
+        if x.h.max(x.w) > 1 << 24 {
+            return Err(Error::shape("resize", "sides of at most 2^24", x));
+        }
         let scaled = |size: usize, s: f32| (size as f64 * f64::from(s)).floor() as usize;
         Ok(vec![Shape { h: scaled(x.h, self.scale[0]), w: scaled(x.w, self.scale[1]), ..x }])
     }

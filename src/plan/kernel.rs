@@ -35,6 +35,7 @@ shader_files! {
     CONV_COOPERATIVE = "conv_cooperative",
     CONV_DEPTHWISE = "conv_depthwise",
     CONV_DIRECT = "conv_direct",
+    CONV_REDUCE = "conv_reduce",
     CONV_TILED = "conv_tiled",
     CONV_TRANSPOSE = "conv_transpose",
     GLOBAL_AVERAGE_POOL = "global_average_pool",

@@ -337,9 +337,10 @@ impl Plan {
         self.dispatches.iter().map(|d| d.flops).sum()
     }
 
-    /// Each constant's weight buffer, first byte and packed bytes.
-    pub(crate) fn packed_constants(&self) -> impl Iterator<Item = (usize, u64, Vec<u8>)> + '_ {
-        self.constants.iter().map(|(c, place)| (place.buffer, place.offset, c.pack(self.precision)))
+    /// First byte and packed bytes of each constant of a weight buffer.
+    pub(crate) fn packed_constants(&self, buffer: usize) -> impl Iterator<Item = (u64, Vec<u8>)> + '_ {
+        let inside = self.constants.iter().filter(move |(_, place)| place.buffer == buffer);
+        inside.map(|(c, place)| (place.offset, c.pack(self.precision)))
     }
 
     /// Buffer, first byte and bytes of a value, when it is one that the device makes.

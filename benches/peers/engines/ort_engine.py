@@ -31,9 +31,12 @@ def main(args):
     if args.mode != "cpu":
         options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
     file = args.models / ("seed.f16.onnx" if args.f16 else "seed.onnx")
-    session = ort.InferenceSession(str(file), options, providers=providers, enable_fallback=0)
+    try:
+        session = ort.InferenceSession(str(file), options, providers=providers, enable_fallback=0)
+    except RuntimeError as e:
+        absent("Dawn accepts no adapter of this Vulkan driver" if "RequestAdapter" in str(e) else e)
     if args.mode != "cpu" and "WebGpuExecutionProvider" not in session.get_providers():
-        absent("no WebGPU device: Dawn refuses this adapter, and ONNX Runtime would run on the CPU")
+        absent("ONNX Runtime would run on the CPU instead")
     return info, lambda: session.run(None, {"x": args.input})[0]
 
 

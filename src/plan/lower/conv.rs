@@ -86,19 +86,80 @@ impl Lowering {
                 let weights = self.constant(Constant::conv(conv, dense.parts.clone(), spread, columns));
                 let bias = self.constant(Constant::Vector { values: conv.bias.clone(), len: columns });
                 let slots = node.inputs.iter().zip(1..).map(|(&id, slot)| read(slot, What::Value(id)));
-                step.arguments = slots.chain([read(3, weights), read(4, bias)]).collect();
-                self.conv_outputs(&dense, &mut step, 5);
-                self.push(step)
+                step.arguments = slots.chain([read(3, weights)]).collect();
+                match self.parts(&dense, &step, method) {
+                    1 => {
+                        step.arguments.push(read(4, bias));
+                        self.conv_outputs(&dense, &mut step, 5);
+                        self.push(step)
+                    }
+                    parts => self.split(&dense, step, method, parts, bias),
+                }
             }
         }
+    }
+
+    /// Into how many parts the sum over input channels is split, so that a small map still fills the device.
+    fn parts(&self, dense: &Dense<'_>, step: &Step, method: Method) -> u32 {
+        let workgroups: u32 = step.grid.iter().product();
+        // Two for each of a large GPU's processors; a CPU has few.
+        let wanted = if self.device.software { 8 } else { 256 };
+        // A part of few rounds would not be worth its share of the adding up.
+        match depth(method) {
+            Some(depth) => (wanted / workgroups).min(dense.in_c() / (4 * depth)).clamp(1, 16),
+            None => 1,
+        }
+    }
+
+    /// A step whose workgroups each sum a part of the input channels, and the step that adds the parts up.
+    fn split(
+        &mut self,
+        dense: &Dense<'_>,
+        mut step: Step,
+        method: Method,
+        parts: u32,
+        bias: What,
+    ) -> Result<()> {
+        let y = dense.y;
+        let depth = depth(method).expect("only kernels with a depth are split");
+        let part_c = dense.in_c().div_ceil(parts).next_multiple_of(depth);
+        let parts = dense.in_c().div_ceil(part_c);
+        // Parts are f32 whatever the precision, so that a split sum is as exact as a whole one.
+        let lanes = vec4s(y.c) * 16 / self.precision.bytes();
+        let sums = self.scratch(Shape { n: y.n * parts as usize, c: lanes, ..y });
+        set(&mut step.kernel.constants, "PARTS", parts);
+        set(&mut step.params, "part_c", part_c);
+        step.kernel.activation = (0, 0);
+        step.kernel.flags.extend([("TWO", dense.node.inputs.len() == 2), ("SPLIT", true)]);
+        step.grid[2] *= parts;
+        step.arguments.push(write(5, sums));
+        self.push(step)?;
+
+        let mut step = self.step(dense.node, kernel::CONV_REDUCE, dense.conv.activation);
+        step.kernel.constants.push(("PARTS", parts));
+        let (quads_y, quads_x) = (y.h.div_ceil(2), y.w.div_ceil(2));
+        let total = y.n * quads_y * quads_x * vec4s(y.c);
+        step.params = params(&[
+            ("out_h", y.h),
+            ("out_w", y.w),
+            ("quads_y", quads_y),
+            ("quads_x", quads_x),
+            ("total", total),
+            ("out_c", vec4s(y.c)),
+            ("pixels", y.n * y.pixels()),
+        ])?;
+        step.arguments = vec![read(1, What::Value(sums)), read(2, bias)];
+        self.conv_outputs(dense, &mut step, 5);
+        step.grid = self.fold(total as u64, LANES)?;
+        step.loops = 4 * u64::from(parts);
+        self.push(step)
     }
 
     /// The kernel that was asked for or, under `Auto`, measured; `Auto` where what was measured cannot run here.
     fn asked(&self, dense: &Dense<'_>) -> ConvKernel {
         let measured = || {
             let inputs: Vec<Shape> = dense.node.inputs.iter().map(|&id| self.shape(id)).collect();
-            let kernel =
-                self.tuning.as_ref()?.get(&Tuning::key(&dense.node.op, &inputs, self.precision)?)?;
+            let kernel = self.tuning.as_ref()?.get(&Tuning::key(&dense.node.op, &inputs, self.precision)?)?;
             let matrices = self.device.cooperative && self.precision == Precision::F16;
             Some(if kernel == ConvKernel::Cooperative && !matrices { ConvKernel::Auto } else { kernel })
         };
@@ -155,8 +216,9 @@ impl Lowering {
     /// The tile of `conv_cooperative`, where it was asked for and applies.
     fn cooperative_tile(&self, dense: &Dense<'_>) -> Option<Tile> {
         let (conv, device) = (dense.conv, &self.device);
-        let asked =
-            self.asked(dense) == ConvKernel::Cooperative && device.cooperative && self.precision == Precision::F16;
+        let asked = self.asked(dense) == ConvKernel::Cooperative
+            && device.cooperative
+            && self.precision == Precision::F16;
         let plain = conv.stride == [1, 1] && conv.dilation == [1, 1] && dense.groups() == 1;
         let fits = |tile: &Tile| {
             cooperative_memory(conv, *tile) <= device.max_workgroup_memory
@@ -209,6 +271,7 @@ impl Lowering {
         let tiles = tiles(&mut step, dense.x, dense.y, dense.y, tile)?;
         if let Method::Tiled(..) | Method::Cooperative(_) = method {
             step.params.extend([("src0_c", sources[0]), ("in_c", in_c)]);
+            step.kernel.constants.push(("PARTS", 1));
             step.grid = self.fold(tiles, 1)?;
         } else {
             step.params.extend([
@@ -224,9 +287,12 @@ impl Lowering {
             ("out_c", dense.out_c()),
             ("weight_c", dense.out_c().next_multiple_of(tile.c)),
             ("weight_n", 0),
-            ("pad_y", conv.padding[0] as u32),
-            ("pad_x", conv.padding[1] as u32),
         ]);
+        if depth(method).is_some() {
+            step.params
+                .extend(params(&[("part_c", in_c as usize), ("pixels", dense.y.n * dense.y.pixels())])?);
+        }
+        step.params.extend([("pad_y", conv.padding[0] as u32), ("pad_x", conv.padding[1] as u32)]);
         step.flops = dense.flops;
         Ok((step, tile))
     }
@@ -305,8 +371,7 @@ impl Lowering {
             self.push(step)?;
 
             let (mut step, _) = self.dense_step(&product(band), method)?;
-            let places_apart = step.params.iter_mut().find(|p| p.0 == "weight_n").expect("set by dense_step");
-            places_apart.1 = (in_c * columns) as u32;
+            set(&mut step.params, "weight_n", (in_c * columns) as u32);
             step.kernel.flags.extend([("TWO", false), ("FULL", true), ("POOL", false)]);
             step.arguments =
                 vec![read(1, What::Value(transformed)), read(3, weights), read(4, zero), write(5, products)];
@@ -428,6 +493,20 @@ impl Lowering {
         step.grid[2] = out_c.div_ceil(tile.c) * phases as u32;
         step.flops = flops;
         self.push(step)
+    }
+}
+
+/// Changes the constant or param of that name.
+fn set(values: &mut [(&'static str, u32)], name: &str, value: u32) {
+    values.iter_mut().filter(|v| v.0 == name).for_each(|v| v.1 = value);
+}
+
+/// Input vec4s that a kernel through workgroup memory takes at a time.
+fn depth(method: Method) -> Option<u32> {
+    match method {
+        Method::Tiled(_, depth) => Some(depth),
+        Method::Cooperative(_) => Some(8),
+        Method::Direct(_) | Method::Winograd(_) => None,
     }
 }
 

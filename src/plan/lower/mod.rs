@@ -265,6 +265,13 @@ impl Lowering {
         if step.loops > LOOP_BUDGET {
             return Err(Error::shape("kernel loop", format!("at most {LOOP_BUDGET} iterations"), step.loops));
         }
+        if let Some(&axis) = step.grid.iter().find(|&&axis| axis > self.device.max_workgroups) {
+            return Err(Error::shape(
+                "workgroups",
+                format!("at most {} an axis", self.device.max_workgroups),
+                axis,
+            ));
+        }
         self.steps.push(step);
         Ok(())
     }

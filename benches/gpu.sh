@@ -1,0 +1,61 @@
+#!/usr/bin/env bash
+# Everything that is to be measured on a hardware GPU, in one command: correctness of every kernel variant first, then
+# speed, then the other engines on the same work. Writes its files into a folder.
+#
+#   benches/gpu.sh OUT [UNET] [PREPARED]
+#
+# OUT: folder for the results (commit it under benches/results/ with adapter, driver and date in its name).
+# UNET: a built binary, for machines without Rust; default: built here.
+# PREPARED: a folder made by benches/peers/prepare.sh, for machines without network; without it the peers are left out.
+set -uo pipefail
+out=${1:?usage: benches/gpu.sh OUT [UNET] [PREPARED]}
+cd "$(dirname "$0")/.."
+unet=${2:-target/release/unet}
+[ -x "$unet" ] || cargo build --release
+mkdir -p "$out"
+failed=0
+run() {
+    echo "== $*"
+    "$@" || { echo "FAILED ($?): $*"; failed=1; }
+}
+
+common=(--require-gpu --no-cache)
+run "$unet" devices --json >"$out/devices.json"
+run "$unet" devices
+
+# 1. Every variant against the CPU reference; cooperative only where the device lists it.
+for size in 64 100x75 256; do
+    for kernel in auto direct tiled winograd2 winograd4; do
+        run "$unet" verify --preset seed --size $size --kernel $kernel --precision f32 "${common[@]}"
+    done
+    for kernel in auto direct tiled cooperative; do
+        run "$unet" verify --preset seed --size $size --kernel $kernel --precision f16 "${common[@]}"
+    done
+done >"$out/verify.txt" 2>&1
+grep -E "^==|agree|differ|FAILED" "$out/verify.txt"
+
+# 2. Speed of every variant, per layer, with the measured ceilings beside it.
+for kernel in auto direct tiled winograd2 winograd4; do
+    run "$unet" bench --preset seed --size 128,256,512,1024 --kernel $kernel --precision f32 --layers \
+        --json "$out/f32-$kernel.json" "${common[@]}" >"$out/f32-$kernel.txt" 2>&1
+done
+for kernel in auto direct tiled cooperative; do
+    run "$unet" bench --preset seed --size 128,256,512,1024 --kernel $kernel --precision f16 --layers \
+        --json "$out/f16-$kernel.json" "${common[@]}" >"$out/f16-$kernel.txt" 2>&1
+    run "$unet" bench --preset seed --size 512 --batch 1,2,4,8,16 --kernel $kernel --precision f16 \
+        --json "$out/f16-$kernel-batch.json" "${common[@]}" >"$out/f16-$kernel-batch.txt" 2>&1
+done
+run "$unet" tune --preset seed --size 512 --precision f32 --require-gpu >"$out/tune-f32.txt" 2>&1
+run "$unet" tune --preset seed --size 512 --precision f16 --require-gpu >"$out/tune-f16.txt" 2>&1
+run "$unet" bench --preset seed --size 64,128,256,512,1024 --chart "$out/scaling.svg" "${common[@]}" >"$out/scaling.txt" 2>&1
+head -4 "$out"/f*-*.txt
+
+# 3. The other engines.
+if [ -n "${3:-}" ]; then
+    run benches/peers/run.sh --prepared "$3" --size 512 --precision f16 --json "$out/peers-512-f16.json"
+    run benches/peers/run.sh --prepared "$3" --size 512 --precision f32 --json "$out/peers-512-f32.json"
+    run benches/peers/run.sh --prepared "$3" --size 128 --precision f16 --json "$out/peers-128-f16.json"
+else
+    echo "peers were not run: no prepared folder given"
+fi
+exit $failed
