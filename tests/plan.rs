@@ -62,7 +62,9 @@ fn every_dispatch_keeps_to_the_device() {
 #[test]
 fn concatenations_are_never_made_and_pools_cost_no_dispatch() {
     let plan = plan(&seed(), 64, &Optimizations::default(), &PlanOptions::default()).expect("it plans");
-    let kernels: Vec<&str> = plan.dispatches.iter().map(|d| d.kernel.file.name).collect();
+    // A sum that was split to fill the device is added up by a kernel of its own.
+    let kernels = plan.dispatches.iter().map(|d| d.kernel.file.name).filter(|k| *k != "conv_reduce");
+    let kernels: Vec<&str> = kernels.collect();
     assert!(
         !kernels.iter().any(|k| ["concat", "pool", "batch_norm", "activation", "pad"].contains(k)),
         "{kernels:?}"

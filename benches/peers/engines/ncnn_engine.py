@@ -17,10 +17,7 @@ def main(args):
         found = [i for i, name in enumerate(names) if args.adapter in name]
         if not found:
             absent(f"ncnn sees no adapter {args.adapter}, only {names}")
-        gpu = ncnn.get_gpu_info(found[0])
-        if args.f16 and not gpu.support_fp16_arithmetic():
-            absent("ncnn has no f16 arithmetic on this adapter")
-        info["adapter"] = gpu.device_name()
+        info["adapter"] = names[found[0]]
         net.opt.use_vulkan_compute = True
         net.set_vulkan_device(found[0])
     if net.load_param(str(args.models / "seed.ncnn.param")) or net.load_model(str(args.models / "seed.ncnn.bin")):
