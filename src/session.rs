@@ -5,7 +5,7 @@ use crate::gpu::{Executor, Gpu, LayerTime, Wait};
 use crate::graph::{Graph, ValueId};
 use crate::model::Model;
 use crate::optimize::{Optimizations, optimize};
-use crate::plan::{ConvKernel, Plan, PlanOptions, Precision, Tuning};
+use crate::plan::{ConvKernel, InputFormat, OutputFormat, Plan, PlanOptions, Precision, Tuning};
 use crate::tensor::{Shape, Tensor};
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,6 +31,10 @@ pub struct SessionOptions {
     pub conv: ConvKernel,
     /// Kernel choices measured on this GPU, such as [`Tuning::load`] gives; `None` leaves them to the default rule.
     pub tuning: Option<Arc<Tuning>>,
+    /// How the input is handed over; [`Session::run`] takes tensors, [`Session::run_bytes`] all formats.
+    pub input: InputFormat,
+    /// How the result is taken.
+    pub output: OutputFormat,
     /// Refuse to build when more bytes of device memory than this would be needed.
     pub max_memory: Option<u64>,
     /// How long a blocking run may take.
@@ -46,6 +50,8 @@ impl Default for SessionOptions {
             optimizations: Optimizations::default(),
             conv: ConvKernel::Auto,
             tuning: None,
+            input: InputFormat::Planar,
+            output: OutputFormat::Planar,
             max_memory: None,
             timeout: Duration::from_secs(300),
             keep_values: false,
@@ -59,6 +65,8 @@ impl Default for SessionOptions {
 pub struct Session {
     input: Shape,
     output: Shape,
+    input_format: InputFormat,
+    output_format: OutputFormat,
     timeout: Duration,
     engine: Engine,
 }
@@ -95,6 +103,8 @@ impl Session {
     ) -> Result<Session> {
         let graph = optimize(&model.graph, input, &options.optimizations)?;
         let output = graph.output_shape(input)?;
+        options.input.check(input)?;
+        options.output.check(output)?;
         let engine = match device {
             #[cfg(feature = "cpu")]
             Device::Cpu => {
@@ -114,12 +124,15 @@ impl Session {
                     keep_values: options.keep_values,
                     conv: options.conv,
                     tuning: options.tuning.clone(),
+                    input: options.input.clone(),
+                    output: options.output,
                 };
                 let plan = tuned_or_default(&graph, input, &gpu, plan)?;
                 Engine::Gpu(Box::new(Executor::new(&gpu, plan)?))
             }
         };
-        Ok(Session { input, output, timeout: options.timeout, engine })
+        let (input_format, output_format) = (options.input.clone(), options.output);
+        Ok(Session { input, output, input_format, output_format, timeout: options.timeout, engine })
     }
 
     /// The shape that [`run`](Self::run) takes.
@@ -158,23 +171,20 @@ impl Session {
         if input.shape() != self.input {
             return Err(Error::shape("input", self.input, input.shape()));
         }
+        if (&self.input_format, self.output_format) != (&InputFormat::Planar, OutputFormat::Planar) {
+            let message = "this session's formats are not planar f32; run it with run_bytes";
+            return Err(Error::Usage(message.into()));
+        }
         input.check_finite()
     }
 
     /// Runs the network and waits for its result.
     ///
     /// # Errors
-    /// [`Error::Shape`] and [`Error::NonFinite`] for the input, [`Error::Timeout`], [`Error::DeviceLost`].
+    /// [`Error::Shape`] and [`Error::NonFinite`] for the input, [`Error::Timeout`], [`Error::DeviceLost`],
+    /// [`Error::Usage`] when the session's formats are not planar.
     pub fn run(&self, input: &Tensor) -> Result<Tensor> {
-        self.check(input)?;
-        match &self.engine {
-            #[cfg(feature = "cpu")]
-            Engine::Cpu { graph, runner } => {
-                let mut runner = runner.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-                runner.run(graph, input, &mut |_, _| {})
-            }
-            Engine::Gpu(executor) => pollster::block_on(executor.run(input, Wait::Block(self.timeout))),
-        }
+        pollster::block_on(self.run_waiting(input, Wait::Block(self.timeout)))
     }
 
     /// Runs the network without blocking: the host polls its device, as programs with a window do anyway.
@@ -182,16 +192,61 @@ impl Session {
     /// # Errors
     /// As [`run`](Self::run).
     pub async fn run_async(&self, input: &Tensor) -> Result<Tensor> {
+        self.run_waiting(input, Wait::Host).await
+    }
+
+    async fn run_waiting(&self, input: &Tensor, wait: Wait) -> Result<Tensor> {
         self.check(input)?;
         match &self.engine {
             #[cfg(feature = "cpu")]
-            Engine::Cpu { .. } => self.run(input),
-            Engine::Gpu(executor) => executor.run(input, Wait::Host).await,
+            Engine::Cpu { graph, runner } => run_on_cpu(graph, runner, input),
+            Engine::Gpu(executor) => {
+                let data = executor.run(bytemuck::cast_slice(input.data()), wait).await?;
+                Tensor::new(self.output, data)
+            }
         }
     }
 
-    /// Records the network into a host's encoder, reading `input` and writing `output`, both NCHW f32 storage buffers
-    /// of the session's shapes. Submits nothing and polls nothing. Values are not checked for being finite. The session's
+    /// Runs the network on an input in the session's [`InputFormat`] and gives the result in its [`OutputFormat`].
+    ///
+    /// # Errors
+    /// [`Error::Shape`] when the bytes are not as many as the format has, and as [`run`](Self::run).
+    pub fn run_bytes(&self, input: &[u8]) -> Result<Vec<u8>> {
+        pollster::block_on(self.run_bytes_waiting(input, Wait::Block(self.timeout)))
+    }
+
+    /// As [`run_bytes`](Self::run_bytes), while the host polls its device.
+    ///
+    /// # Errors
+    /// As [`run_bytes`](Self::run_bytes).
+    pub async fn run_bytes_async(&self, input: &[u8]) -> Result<Vec<u8>> {
+        self.run_bytes_waiting(input, Wait::Host).await
+    }
+
+    async fn run_bytes_waiting(&self, input: &[u8], wait: Wait) -> Result<Vec<u8>> {
+        let expected = self.input_format.bytes(self.input);
+        if input.len() != expected {
+            return Err(Error::shape("input", format!("{expected} bytes"), input.len()));
+        }
+        if self.input_format == InputFormat::Planar {
+            self.input_format.decode(self.input, input)?.check_finite()?;
+        }
+        match &self.engine {
+            #[cfg(feature = "cpu")]
+            Engine::Cpu { graph, runner } => {
+                let tensor = self.input_format.decode(self.input, input)?;
+                Ok(self.output_format.encode(&run_on_cpu(graph, runner, &tensor)?))
+            }
+            Engine::Gpu(executor) => {
+                let mut bytes = executor.run(input, wait).await?;
+                bytes.truncate(self.output_format.bytes(self.output));
+                Ok(bytes)
+            }
+        }
+    }
+
+    /// Records the network into a host's encoder, reading `input` and writing `output`, storage buffers in
+    /// the session's formats. Submits nothing and polls nothing. Values are not checked for being finite. The session's
     /// own memory is used, so nothing else of it may run while the host's submission is being made.
     ///
     /// # Errors
@@ -225,6 +280,16 @@ impl Session {
             executor.poison();
         }
     }
+}
+
+#[cfg(feature = "cpu")]
+fn run_on_cpu(
+    graph: &Graph,
+    runner: &std::sync::Mutex<crate::cpu::Runner>,
+    input: &Tensor,
+) -> Result<Tensor> {
+    let mut runner = runner.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    runner.run(graph, input, &mut |_, _| {})
 }
 
 /// The plan. Measured kernels may need more scratch memory than the default ones: what does not fit goes without them.

@@ -187,18 +187,22 @@ mod measure {
         };
         let mut tuning = Tuning::default();
         layers.iter().for_each(|layer| tuning.set(&layer.key, choice(layer)));
+        let mut report = Report { tuning, layers, left_out, seconds: [default.seconds; 2], pays: true };
+        if report.tuning.layers().all(|(_, kernel)| kernel == ConvKernel::Auto) {
+            return Ok(report);
+        }
         // Errors of several kernels add up otherwise than those of one.
-        let tuned = bench.measure(ConvKernel::Auto, Some(Arc::new(tuning.clone())))?;
+        let tuned = bench.measure(ConvKernel::Auto, Some(Arc::new(report.tuning.clone())))?;
         bench.agrees(&tuned, &default)?;
         // Before and after, so that a device that slows down or speeds up does not decide.
         let again = bench.measure(ConvKernel::Auto, None)?;
-        let seconds = [default.seconds.min(again.seconds), tuned.seconds];
+        report.seconds = [default.seconds.min(again.seconds), tuned.seconds];
         // Layers are timed one by one, without the gaps between dispatches, of which Winograd has more.
-        let pays = seconds[1] <= seconds[0];
-        if !pays {
-            layers.iter().for_each(|layer| tuning.set(&layer.key, ConvKernel::Auto));
+        report.pays = report.seconds[1] <= report.seconds[0];
+        if !report.pays {
+            report.layers.iter().for_each(|layer| report.tuning.set(&layer.key, ConvKernel::Auto));
         }
-        Ok(Report { tuning, layers, left_out, seconds, pays })
+        Ok(report)
     }
 
     /// The kernels that can be forced at this precision.

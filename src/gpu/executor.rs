@@ -4,8 +4,9 @@
 use super::{Gpu, lock};
 use crate::error::{Error, Result};
 use crate::graph::ValueId;
-use crate::plan::{Dispatch, FRAMES, Plan, Store, nchw_bytes};
+use crate::plan::{Dispatch, FRAMES, Plan, Store};
 use crate::tensor::Tensor;
+use bytemuck::Pod;
 use futures_intrusive::channel::shared::{OneshotReceiver, oneshot_channel};
 use futures_intrusive::sync::{Mutex as AsyncMutex, MutexGuard};
 use std::ops::Range;
@@ -112,7 +113,7 @@ impl Executor {
                 mapped_at_creation: mapped,
             }))
         };
-        let (input_bytes, output_bytes) = (nchw_bytes(plan.input), nchw_bytes(plan.output));
+        let [input_bytes, output_bytes] = plan.ends;
         let all = |sizes: &[u64], label: &str, usage, mapped| {
             sizes.iter().map(|&size| buffer(label, size, usage, mapped)).collect::<Vec<_>>()
         };
@@ -252,18 +253,19 @@ impl Executor {
         self.submissions.iter().enumerate().map(submit).last().expect("a plan has dispatches")
     }
 
-    /// Records the network into a host's encoder, from and to the host's buffers (NCHW f32, storage usage).
+    /// Records the network into a host's encoder, from and to the host's buffers (storage usage).
     pub(crate) fn encode(
         &self,
         encoder: &mut wgpu::CommandEncoder,
         input: &wgpu::Buffer,
         output: &wgpu::Buffer,
     ) -> Result<()> {
-        for (buffer, shape, name) in [(input, self.plan.input, "input"), (output, self.plan.output, "output")]
+        for (buffer, bytes, name) in
+            [(input, self.plan.ends[0], "input"), (output, self.plan.ends[1], "output")]
         {
             let storage = buffer.usage().contains(wgpu::BufferUsages::STORAGE);
-            if !storage || buffer.size() < nchw_bytes(shape) {
-                let expected = format!("a storage buffer of at least {} bytes", nchw_bytes(shape));
+            if !storage || buffer.size() < bytes {
+                let expected = format!("a storage buffer of at least {bytes} bytes");
                 return Err(Error::shape(
                     format!("{name} buffer"),
                     expected,
@@ -293,8 +295,8 @@ impl Executor {
         Ok(())
     }
 
-    /// Runs once: upload, network, download. Up to [`FRAMES`] runs overlap; the device takes them in turn.
-    pub(crate) async fn run(&self, input: &Tensor, wait: Wait) -> Result<Tensor> {
+    /// Runs once: upload, network, download, in the plan's formats; the result in whole words. Up to [`FRAMES`] runs overlap; the device takes them in turn.
+    pub(crate) async fn run<T: Pod>(&self, input: &[u8], wait: Wait) -> Result<Vec<T>> {
         let mut transfer = self.free_transfer(wait).await?;
         self.gpu.check_lost()?;
         // A run that timed out or was dropped still owns the buffers until the device is done with it.
@@ -309,10 +311,11 @@ impl Executor {
             |e: wgpu::MapRangeError| Error::DeviceLost(format!("the transfer buffer is not mapped: {e}"));
         transfer
             .upload
-            .slice(..nchw_bytes(self.plan.input))
+            .slice(..)
             .get_mapped_range_mut()
             .map_err(mapped)?
-            .copy_from_slice(bytemuck::cast_slice(input.data()));
+            .slice(..input.len())
+            .copy_from_slice(input);
         transfer.upload.unmap();
         let submission = self.gpu.guarded("a run", 0, || self.submit(&transfer));
         transfer.pending = Some(Pending {
@@ -323,10 +326,10 @@ impl Executor {
         submission?;
         self.settle(&mut transfer, wait).await?;
         let view = transfer.download.slice(..).get_mapped_range().map_err(mapped)?;
-        let data = bytemuck::pod_collect_to_vec(&view[..nchw_bytes(self.plan.output) as usize]);
+        let data = bytemuck::pod_collect_to_vec(&view[..self.plan.ends[1] as usize]);
         drop(view);
         transfer.download.unmap();
-        Tensor::new(self.plan.output, data)
+        Ok(data)
     }
 
     /// A pair of transfer buffers that no run in progress holds.
@@ -554,7 +557,8 @@ mod tests {
         let input = Tensor::random(Shape::new(1, 3, 24, 24), 3);
         let run = |executor: &Executor| {
             executor.poison();
-            pollster::block_on(executor.run(&input, Wait::Block(Duration::from_secs(60)))).unwrap()
+            let input = bytemuck::cast_slice(input.data());
+            pollster::block_on(executor.run::<f32>(input, Wait::Block(Duration::from_secs(60)))).unwrap()
         };
         let whole = run(&executor);
         executor.submissions = (0..executor.groups.len()).map(|i| i..i + 1).collect();

@@ -23,7 +23,7 @@ pub(super) struct PipelineCache {
 }
 
 impl Gpu {
-    /// Takes compiled pipelines from this device's file in `folder` (such as [`cache::folder`](crate::cache::folder)),
+    /// Takes compiled pipelines from this device's file in `folder` (such as [`cache::folder`]),
     /// and keeps those that are made from now on for [`save_pipeline_cache`](Self::save_pipeline_cache). To be called
     /// before sessions are built; a second call changes nothing.
     ///
@@ -63,7 +63,7 @@ impl Gpu {
     /// whether there was anything new to write.
     ///
     /// # Errors
-    /// [`Error::Io`](crate::Error::Io) when the file cannot be written. The old one is whole then.
+    /// [`Error::Io`] when the file cannot be written. The old one is whole then.
     pub fn save_pipeline_cache(&self) -> Result<bool> {
         let Some(kept) = self.0.pipeline_cache.get() else { return Ok(false) };
         let Some(data) = kept.cache.get_data() else { return Ok(false) };

@@ -7,11 +7,13 @@
 //! `((n * h + y) * w + x) * ceil(c / 4) + c / 4`. Lanes past the last channel hold finite numbers that no weight sees.
 
 mod arena;
+mod format;
 mod kernel;
 mod lower;
 mod pack;
 mod tuning;
 
+pub use format::{Bits, InputFormat, OutputFormat};
 pub use kernel::{Kernel, SHADER_FILES, ShaderFile};
 pub use tuning::Tuning;
 
@@ -142,6 +144,10 @@ pub struct PlanOptions {
     pub keep_values: bool,
     /// Which kernel computes dense convolutions.
     pub conv: ConvKernel,
+    /// How the input is handed over.
+    pub input: InputFormat,
+    /// How the result is taken.
+    pub output: OutputFormat,
     /// Measured choices, which [`ConvKernel::Auto`] follows where they apply.
     pub tuning: Option<Arc<Tuning>>,
 }
@@ -149,9 +155,9 @@ pub struct PlanOptions {
 /// Where a binding's bytes are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Store {
-    /// The network's input, NCHW f32.
+    /// The network's input, in its format.
     Input,
-    /// The network's result, NCHW f32.
+    /// The network's result, in its format.
     Output,
     /// One of [`Plan::activations`].
     Activations(usize),
@@ -217,6 +223,8 @@ pub struct Plan {
     pub input: Shape,
     /// Shape of the result.
     pub output: Shape,
+    /// Bytes of the input and of the result, in their formats, in whole words.
+    pub(crate) ends: [u64; 2],
     /// How numbers are stored.
     pub precision: Precision,
     constants: Vec<(Constant, Place)>,
@@ -284,14 +292,11 @@ impl Plan {
             weights[buffer] += bytes;
         }
 
-        let ends = [(input, "input"), (output, "result")];
-        for (shape, name) in ends {
-            limit(
-                || format!("the {name} {shape}"),
-                nchw_bytes(shape),
-                device.max_binding,
-                "tile the picture",
-            )?;
+        options.input.check(input)?;
+        options.output.check(output)?;
+        let ends = [whole_words(options.input.bytes(input)), whole_words(options.output.bytes(output))];
+        for (bytes, (shape, name)) in ends.into_iter().zip([(input, "input"), (output, "result")]) {
+            limit(|| format!("the {name} {shape}"), bytes, device.max_binding, "tile the picture")?;
         }
         let dispatches = lowering.dispatches(&values, &weight_places)?;
         let plan = Plan {
@@ -301,6 +306,7 @@ impl Plan {
             weights,
             input,
             output,
+            ends,
             precision,
             constants: lowering.constants.into_iter().zip(weight_places).collect(),
             values,
@@ -328,7 +334,7 @@ impl Plan {
 
     /// Bytes of device memory in all: values, weights, input and result with their transfer buffers.
     pub fn memory_bytes(&self) -> u64 {
-        let ends = nchw_bytes(self.input) + nchw_bytes(self.output);
+        let ends: u64 = self.ends.iter().sum();
         self.activation_bytes() + self.weight_bytes() + (1 + FRAMES) * ends
     }
 
@@ -366,9 +372,9 @@ fn value_bytes(shape: Shape, precision: Precision) -> u64 {
     (Shape { c: vec4s(shape.c) * 4, ..shape }.elements() as u64).saturating_mul(precision.bytes() as u64)
 }
 
-/// Bytes of an NCHW f32 tensor.
-pub(crate) fn nchw_bytes(shape: Shape) -> u64 {
-    (shape.elements() as u64).saturating_mul(4)
+/// Bytes in whole 32-bit words, as buffers want them.
+fn whole_words(bytes: usize) -> u64 {
+    (bytes as u64).next_multiple_of(4)
 }
 
 fn limit(what: impl FnOnce() -> String, needed: u64, available: u64, hint: &'static str) -> Result<()> {

@@ -8,8 +8,8 @@ use crate::plan::arena::Place;
 use crate::plan::kernel::{self, Kernel, ShaderFile};
 use crate::plan::pack::{Constant, vec4s};
 use crate::plan::{
-    Binding, ConvKernel, DeviceProfile, Dispatch, LOOP_BUDGET, PlanOptions, Precision, Store, Tuning,
-    nchw_bytes, value_bytes,
+    Binding, ConvKernel, DeviceProfile, Dispatch, InputFormat, LOOP_BUDGET, OutputFormat, PlanOptions,
+    Precision, Store, Tuning, value_bytes, whole_words,
 };
 use crate::tensor::Shape;
 use std::sync::Arc;
@@ -58,6 +58,8 @@ pub(super) struct Lowering {
     conv: ConvKernel,
     tuning: Option<Arc<Tuning>>,
     keep_values: bool,
+    input: InputFormat,
+    output: OutputFormat,
     /// Of every value of the graph, then of the scratch values that kernels in several steps pass on.
     pub(super) shapes: Vec<Option<Shape>>,
     /// How many nodes read each value.
@@ -74,6 +76,8 @@ impl Lowering {
             conv: options.conv,
             tuning: options.tuning.clone(),
             keep_values: options.keep_values,
+            input: options.input.clone(),
+            output: options.output,
             shapes,
             readers: Vec::new(),
             steps: Vec::new(),
@@ -84,12 +88,11 @@ impl Lowering {
     /// Lowers all nodes, between the upload of the input and the download of the result.
     pub(super) fn graph(&mut self, graph: &Graph, input: Shape, output: Shape) -> Result<()> {
         self.readers = (0..graph.names.len()).map(|id| graph.uses(ValueId(id))).collect();
-        self.convert("input", kernel::PACK, input, read(1, What::Input(input)), write(2, Graph::INPUT))?;
+        self.take_input(input)?;
         for node in &graph.nodes {
             self.node(node).map_err(|e| e.at(&node.name))?;
         }
-        let result = Argument { slot: 2, what: What::Output(output), written: true };
-        self.convert("output", kernel::UNPACK, output, read(1, What::Value(graph.output)), result)
+        self.give_output(graph.output, output)
     }
 
     /// First and last step that touch each value.
@@ -126,8 +129,8 @@ impl Lowering {
             .map(|step| {
                 let bindings = step.arguments.iter().map(|argument| {
                     let (store, offset, bytes) = match argument.what {
-                        What::Input(shape) => (Store::Input, 0, nchw_bytes(shape)),
-                        What::Output(shape) => (Store::Output, 0, nchw_bytes(shape)),
+                        What::Input(shape) => (Store::Input, 0, whole_words(self.input.bytes(shape))),
+                        What::Output(shape) => (Store::Output, 0, whole_words(self.output.bytes(shape))),
                         What::Value(id) => {
                             let (place, shape) = values[id.0].expect("every value of a step was placed");
                             (
@@ -293,26 +296,65 @@ impl Lowering {
         Ok([groups.div_ceil(rows) as u32, rows as u32, 1])
     }
 
-    /// The upload and download of the network's ends.
-    fn convert(
-        &mut self,
-        label: &str,
-        file: ShaderFile,
-        shape: Shape,
-        from: Argument,
-        to: Argument,
-    ) -> Result<()> {
-        let vectors = vec4s(shape.c);
-        let total = shape.n * shape.pixels() * vectors;
-        let mut step = self.named(label, file, Activation::None);
-        step.params = params(&[
-            ("pixels", shape.pixels()),
-            ("channels", shape.c),
-            ("vectors", vectors),
-            ("total", total),
-        ])?;
-        step.arguments = vec![from, to];
+    /// From the host's layout to the device's.
+    fn take_input(&mut self, shape: Shape) -> Result<()> {
+        let (pixels, vectors) = (shape.pixels(), vec4s(shape.c));
+        let total = shape.n * pixels * vectors;
+        let mut step = self.named("input", kernel::PACK, Activation::None);
+        let src = read(1, What::Input(shape));
+        step.params = params(&[("channels", shape.c), ("vectors", vectors), ("total", total)])?;
+        step.arguments = match self.input.clone() {
+            InputFormat::Planar => {
+                step.params.insert(0, params(&[("pixels", pixels)])?[0]);
+                vec![src, write(2, Graph::INPUT)]
+            }
+            InputFormat::Picture { bits, scale, shift } => {
+                step.kernel.file = kernel::PACK_BYTES;
+                step.kernel.constants.push(("BITS", bits.count()));
+                let mut vector = |values: Vec<f32>| {
+                    self.constant(Constant::Vector { values: Some(values.into()), len: vectors * 4 })
+                };
+                let (scale, shift) = (vector(scale), vector(shift));
+                vec![src, read(2, scale), read(3, shift), write(4, Graph::INPUT)]
+            }
+        };
         step.grid = self.fold(total as u64, LANES)?;
+        self.push(step)
+    }
+
+    /// From the device's layout to the host's.
+    fn give_output(&mut self, value: ValueId, shape: Shape) -> Result<()> {
+        let (pixels, vectors) = (shape.pixels(), vec4s(shape.c));
+        let words = self.output.bytes(shape).div_ceil(4);
+        let mut step = self.named("output", kernel::UNPACK, Activation::None);
+        let channels = [("channels", shape.c), ("vectors", vectors)];
+        step.params = params(&channels)?;
+        let items = match self.output {
+            OutputFormat::Planar => {
+                step.params.insert(0, params(&[("pixels", pixels)])?[0]);
+                shape.n * pixels * vectors
+            }
+            OutputFormat::Picture { bits, scale } => {
+                step.kernel.file = kernel::UNPACK_BYTES;
+                step.kernel.constants.push(("BITS", bits.count()));
+                step.params.extend(params(&[("numbers", shape.elements())])?);
+                step.params.extend([("total", words as u32), ("scale", scale.to_bits())]);
+                words
+            }
+            OutputFormat::Classes { threshold } => {
+                step.kernel.file = kernel::UNPACK_CLASSES;
+                step.params.extend(params(&[("pixels", shape.n * pixels)])?);
+                step.params.extend([("total", words as u32), ("threshold", threshold.to_bits())]);
+                step.loops = 4 * shape.c as u64;
+                words
+            }
+        };
+        if self.output == OutputFormat::Planar {
+            step.params.extend(params(&[("total", items)])?);
+        }
+        let dst = Argument { slot: 2, what: What::Output(shape), written: true };
+        step.arguments = vec![read(1, What::Value(value)), dst];
+        step.grid = self.fold(items as u64, LANES)?;
         self.push(step)
     }
 

@@ -42,7 +42,7 @@ impl Weights<'_> {
 
     fn up(&self, name: &str) -> ConvTranspose2d {
         let weight = self.param(&format!("{name}.weight"));
-        let [from, to, ..] = weight.dims();
+        let [from, to, _, _] = weight.dims();
         let mut up = ConvTranspose2dConfig::new([from, to], [2, 2]).with_stride([2, 2]).init(&self.device);
         (up.weight, up.bias) = (weight, Some(self.param(&format!("{name}.bias"))));
         up
@@ -59,7 +59,9 @@ impl Weights<'_> {
     }
 
     fn block(&self, name: &str) -> Block {
-        Block([1, 2].map(|i| (self.conv(&format!("{name}.conv{i}"), 1), self.norm(&format!("{name}.norm{i}")))))
+        Block(
+            [1, 2].map(|i| (self.conv(&format!("{name}.conv{i}"), 1), self.norm(&format!("{name}.norm{i}")))),
+        )
     }
 }
 
@@ -115,7 +117,8 @@ fn kind(text: &str) -> Result<DeviceKind, String> {
         .iter()
         .map(wgpu::Adapter::get_info)
         .collect();
-    let at = adapters.iter().position(|a| a.name.contains(text)).ok_or(format!("burn sees no adapter {text}"))?;
+    let at =
+        adapters.iter().position(|a| a.name.contains(text)).ok_or(format!("burn sees no adapter {text}"))?;
     let index = adapters[..at].iter().filter(|a| a.device_type == adapters[at].device_type).count();
     Ok(match adapters[at].device_type {
         wgpu::DeviceType::DiscreteGpu => DeviceKind::DiscreteGpu(index),
@@ -123,6 +126,12 @@ fn kind(text: &str) -> Result<DeviceKind, String> {
         wgpu::DeviceType::VirtualGpu => DeviceKind::VirtualGpu(index),
         _ => DeviceKind::Cpu,
     })
+}
+
+/// The version of a package that this was built with.
+fn locked(package: &str) -> &'static str {
+    let entry = include_str!("../Cargo.lock").split(&format!("name = \"{package}\"\nversion = \"")).nth(1);
+    entry.and_then(|rest| rest.split('"').next()).unwrap_or("unknown")
 }
 
 fn main() {
@@ -140,13 +149,13 @@ fn main() {
     let unet = Unet::new(&Weights { file, device: device.clone(), dtype });
     let shape = [1, 3, args.size, args.size];
     let info = json!({
-        "version": "burn 0.22",
+        "version": format!("burn-wgpu {}", locked("burn-wgpu")),
         "adapter": adapter.name,
         "driver": format!("{} {}", adapter.driver, adapter.driver_info),
     });
     protocol::serve(&info, || {
         let x = Tensor::<4>::from_data(TensorData::new(args.input.clone(), shape), (&device, dtype));
         let y = unet.forward(x).into_data().convert::<f32>();
-        y.into_vec().expect("floats")
+        y.try_into_vec().expect("floats")
     });
 }

@@ -14,9 +14,9 @@ fn main() {
     let args = protocol::Args::parse();
     let device = match args.adapter.as_str() {
         "cpu" => Device::Cpu,
-        name => Device::Gpu(
-            Gpu::open(&AdapterChoice::Name(name.into())).unwrap_or_else(|e| protocol::absent(e)),
-        ),
+        name => {
+            Device::Gpu(Gpu::open(&AdapterChoice::Name(name.into())).unwrap_or_else(|e| protocol::absent(e)))
+        }
     };
     let info = match &device {
         Device::Cpu => json!({ "adapter": "cpu" }),

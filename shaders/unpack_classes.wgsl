@@ -1,0 +1,48 @@
+// The network's result as one byte a pixel, the number of its class: of one channel, 1 above the threshold; of several,
+// the first with the largest value.
+//
+// Grid: x, y = LANES 32-bit words a workgroup, four pixels each.
+// Bindings: 0 params; 1 src; 2 dst.
+// Constants: LANES.
+// Loop budget: 4 * channels.
+
+struct Params {
+    channels: u32,
+    vectors: u32,   // vec4s a pixel
+    pixels: u32,    // over the batch
+    total: u32,     // 32-bit words in dst
+    threshold: u32, // f32 bits
+}
+
+@group(0) @binding(0) var<uniform> p: Params;
+@group(0) @binding(1) var<storage, read> src: array<elem4>;
+@group(0) @binding(2) var<storage, read_write> dst: array<u32>;
+
+@compute @workgroup_size(LANES)
+fn main(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) grid: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let i = flat(workgroup, grid, lane);
+    if i >= p.total {
+        return;
+    }
+    var word = 0u;
+    for (var n = 0u; n < 4u; n++) {
+        let pixel = i * 4u + n;
+        if pixel < p.pixels {
+            var best = vec4<f32>(src[pixel * p.vectors]).x;
+            var class_ = select(0u, 1u, (p.channels == 1u) & (best > bitcast<f32>(p.threshold)));
+            for (var c = 1u; c < p.channels; c++) {
+                let value = vec4<f32>(src[pixel * p.vectors + c / 4u])[c % 4u];
+                if value > best {
+                    best = value;
+                    class_ = c;
+                }
+            }
+            word |= class_ << (n * 8u);
+        }
+    }
+    dst[i] = word;
+}
