@@ -96,7 +96,7 @@ mod measure {
     use crate::gpu::Gpu;
     use crate::model::Model;
     use crate::optimize::optimize;
-    use crate::plan::{ConvKernel, Dispatch, Kernel, Plan, Precision};
+    use crate::plan::{ConvKernel, Dispatch, InputFormat, Kernel, OutputFormat, Plan, Precision};
     use crate::session::{Device, Session, SessionOptions};
     use crate::tensor::{Shape, Tensor};
     use crate::verify::Difference;
@@ -153,8 +153,8 @@ mod measure {
     }
 
     /// Builds the network once for each kernel that can be forced, times all layers, and keeps the fastest for each.
-    /// Layers with one key get one choice. `options` says precision, rewrites and limits; its kernel and tuning do not
-    /// matter. `progress` gets the kernel that is measured next, its place, and how many there are.
+    /// Layers with one key get one choice. `options` says precision, rewrites and limits; its kernel, tuning and
+    /// formats do not matter. `progress` gets the kernel that is measured next, its place, and how many there are.
     ///
     /// Kernels that cannot be built at this size, or whose result is not within tolerance of the default's, are left out.
     ///
@@ -252,7 +252,14 @@ mod measure {
 
     impl Bench<'_> {
         fn measure(&self, conv: ConvKernel, tuning: Option<Arc<Tuning>>) -> Result<Run> {
-            let options = SessionOptions { conv, tuning, keep_values: false, ..self.options.clone() };
+            let options = SessionOptions {
+                conv,
+                tuning,
+                input: InputFormat::Planar,
+                output: OutputFormat::Planar,
+                keep_values: false,
+                ..self.options.clone()
+            };
             let device = Device::Gpu(self.gpu.clone());
             let session = Session::with_options(self.model, self.input, device, &options)?;
             let start = Instant::now();

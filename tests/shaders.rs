@@ -5,7 +5,8 @@ use std::sync::Arc;
 use unet_wgpu::graph::*;
 use unet_wgpu::optimize::{Optimizations, optimize};
 use unet_wgpu::plan::{
-    ConvKernel, DeviceProfile, Dispatch, Kernel, Plan, PlanOptions, Precision, SHADER_FILES,
+    Bits, ConvKernel, DeviceProfile, Dispatch, InputFormat, Kernel, OutputFormat, Plan, PlanOptions,
+    Precision, SHADER_FILES,
 };
 use unet_wgpu::{Shape, Tensor};
 use wgpu::naga;
