@@ -268,6 +268,14 @@ impl Session {
         self.on_gpu("timing layers")?.layer_times(self.timeout)
     }
 
+    /// Seconds that the host takes to record and submit one run, without the device's work.
+    ///
+    /// # Errors
+    /// [`Error::Timeout`], [`Error::DeviceLost`], [`Error::NoAdapter`] on a CPU session.
+    pub fn host_seconds(&self) -> Result<f64> {
+        self.on_gpu("timing the host")?.host_seconds(self.timeout)
+    }
+
     /// A value as the last run left it, `None` when no kernel makes it. For sessions that keep their values.
     pub fn value(&self, id: ValueId) -> Result<Option<Tensor>> {
         self.on_gpu("reading a value")?.value(id, self.timeout)

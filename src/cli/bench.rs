@@ -28,6 +28,9 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 /// Runs before those that are timed: the first ones compile and allocate.
 const WARM_UP: usize = 3;
 
+/// Recordings whose median is the host's share.
+const HOST_RUNS: usize = 5;
+
 /// Most runs in which layers are timed one by one; each takes about twice as long as a plain run.
 const LAYER_RUNS: usize = 10;
 
@@ -175,7 +178,26 @@ impl Job<'_> {
             true => Some(layers.iter().map(|l| l.seconds).sum()),
             false => None,
         };
-        let run = Measured { batch, size, precision, flops, seconds, device_seconds, difference, layers };
+        let host_seconds = match self.device {
+            Device::Cpu => None,
+            Device::Gpu(_) => {
+                let mut seconds =
+                    (0..HOST_RUNS).map(|_| session.host_seconds()).collect::<Result<Vec<_>>>()?;
+                seconds.sort_by(f64::total_cmp);
+                Some(median(&seconds))
+            }
+        };
+        let run = Measured {
+            batch,
+            size,
+            precision,
+            flops,
+            seconds,
+            device_seconds,
+            host_seconds,
+            difference,
+            layers,
+        };
         self.report.runs.push(run);
         Ok(())
     }
@@ -316,6 +338,8 @@ struct Measured {
     seconds: Vec<f64>,
     /// Sum over the layers, without what lies between them.
     device_seconds: Option<f64>,
+    /// What the host takes to record and submit a run.
+    host_seconds: Option<f64>,
     /// From the CPU reference.
     difference: Option<Difference>,
     layers: Vec<Layer>,
@@ -372,6 +396,7 @@ impl Measured {
             "precision": self.precision.to_string(),
             "runs": self.seconds.len(),
             "median_ms": self.median() * 1e3,
+            "host_ms": self.host_seconds.map(|s| s * 1e3),
             "p95_ms": self.p95() * 1e3,
             "min_ms": self.seconds[0] * 1e3,
             "device_ms": self.device_seconds.map(|s| s * 1e3),

@@ -446,6 +446,19 @@ impl Executor {
         Ok(times.collect())
     }
 
+    /// Seconds that the host takes to record and submit one run, which is then waited for.
+    pub(crate) fn host_seconds(&self, limit: Duration) -> Result<f64> {
+        let _turn = lock(&self.submitting);
+        let start = Instant::now();
+        let mut encoder =
+            self.gpu.device().create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+        self.record(&mut encoder, 0..self.groups.len(), &[]);
+        let submission = self.gpu.queue().submit([encoder.finish()]);
+        let seconds = start.elapsed().as_secs_f64();
+        self.poll(Some(submission), limit)?;
+        Ok(seconds)
+    }
+
     /// A value as the last run left it. Only plans that keep their values have them all.
     pub(crate) fn value(&self, id: ValueId, limit: Duration) -> Result<Option<Tensor>> {
         let Some((buffer, offset, bytes)) = self.plan.value(id) else { return Ok(None) };
