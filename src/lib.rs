@@ -24,8 +24,8 @@
 //! [`image`] from pictures to tensors and back. `ARCHITECTURE.md` tells why.
 //!
 //! # Promises
-//! - No public function panics on bad input: not on weights, pictures, shapes, or a lost device.
-//! - Limits and memory are checked before anything is allocated; a session allocates nothing after it was built.
+//! - Bad input is an error, never a panic: weights, pictures, shapes, a lost device.
+//! - On a GPU, limits and memory are checked before anything is allocated, and a run allocates nothing on the device.
 //! - A host's device keeps its own error handler and lost callback.
 //! - On one device the same input gives the same bits. Between devices results differ by rounding.
 //!

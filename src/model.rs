@@ -19,18 +19,24 @@ pub struct Model {
 }
 
 impl Model {
-    /// Reads a model file.
+    /// Reads a model file: safetensors or, with the feature `onnx`, ONNX.
     ///
     /// # Errors
     /// [`Error::Io`](crate::Error::Io) when the file cannot be read, [`Error::Model`](crate::Error::Model) naming what
     /// in it is wrong. A file that is no model, or not whole, is refused before all of it is read.
     pub fn open(path: impl AsRef<Path>) -> Result<Model> {
-        safetensors::open(path.as_ref())
+        crate::import::open(path.as_ref())
     }
 
     /// Reads the bytes of a safetensors file.
     pub fn from_safetensors(bytes: &[u8]) -> Result<Model> {
         safetensors::read(bytes)
+    }
+
+    /// Reads the bytes of an ONNX file.
+    #[cfg(feature = "onnx")]
+    pub fn from_onnx(bytes: &[u8]) -> Result<Model> {
+        crate::import::onnx::read(bytes)
     }
 
     /// Builds a member of the U-Net family, with an empty recipe.

@@ -164,7 +164,8 @@ impl Session {
     }
 
     fn on_gpu(&self, what: &str) -> Result<&Executor> {
-        self.executor().ok_or_else(|| Error::NoAdapter(format!("{what} needs a session on a GPU")))
+        self.executor()
+            .ok_or_else(|| Error::Usage(format!("{what} needs a session on a GPU; this one is on the CPU")))
     }
 
     fn check(&self, input: &Tensor) -> Result<()> {
@@ -229,7 +230,10 @@ impl Session {
             return Err(Error::shape("input", format!("{expected} bytes"), input.len()));
         }
         if self.input_format == InputFormat::Planar {
-            self.input_format.decode(self.input, input)?.check_finite()?;
+            let mut numbers = input.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]));
+            if let Some((index, value)) = numbers.by_ref().enumerate().find(|(_, v)| !v.is_finite()) {
+                return Err(Error::NonFinite { index, value });
+            }
         }
         match &self.engine {
             #[cfg(feature = "cpu")]
@@ -250,7 +254,7 @@ impl Session {
     /// own memory is used, so nothing else of it may run while the host's submission is being made.
     ///
     /// # Errors
-    /// [`Error::Shape`] when a buffer is too small or lacks storage usage, [`Error::NoAdapter`] on a CPU session.
+    /// [`Error::Shape`] when a buffer is too small or lacks storage usage, [`Error::Usage`] on a CPU session.
     pub fn encode(
         &self,
         encoder: &mut wgpu::CommandEncoder,
@@ -263,20 +267,23 @@ impl Session {
     /// Device time of each dispatch in one run on the input that was last run.
     ///
     /// # Errors
-    /// [`Error::MissingFeature`] without timestamp queries, [`Error::NoAdapter`] on a CPU session.
+    /// [`Error::MissingFeature`] without timestamp queries, [`Error::Usage`] on a CPU session.
     pub fn layer_times(&self) -> Result<Vec<LayerTime>> {
         self.on_gpu("timing layers")?.layer_times(self.timeout)
     }
 
-    /// Seconds that the host takes to record and submit one run, without the device's work.
+    /// Seconds that the host takes to record and submit one run, without transfers and the device's work.
     ///
     /// # Errors
-    /// [`Error::Timeout`], [`Error::DeviceLost`], [`Error::NoAdapter`] on a CPU session.
+    /// [`Error::Timeout`], [`Error::DeviceLost`], [`Error::Usage`] on a CPU session.
     pub fn host_seconds(&self) -> Result<f64> {
         self.on_gpu("timing the host")?.host_seconds(self.timeout)
     }
 
-    /// A value as the last run left it, `None` when no kernel makes it. For sessions that keep their values.
+    /// A value as the last run left it, `None` when no kernel makes it.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] unless the session was built to keep its values, [`Error::Timeout`], [`Error::DeviceLost`].
     pub fn value(&self, id: ValueId) -> Result<Option<Tensor>> {
         self.on_gpu("reading a value")?.value(id, self.timeout)
     }

@@ -157,7 +157,7 @@ impl Weights for RandomWeights {
 }
 
 impl UnetConfig {
-    /// The network of the explainer that this project began with: 14,789,059 parameters.
+    /// 3 to 3 channels, encoder 64-128-256-512, bottleneck 512, decoder 256-128-64-64: 14,789,059 parameters.
     pub fn seed() -> UnetConfig {
         UnetConfig::new(3, 3, &[64, 128, 256, 512], 512, &[256, 128, 64, 64])
     }

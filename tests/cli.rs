@@ -300,7 +300,7 @@ fn a_gpu_that_is_asked_for_runs() {
     assert!(text.contains("all agree"), "{text}");
     desk.refuses(
         "run picture.png -m same.safetensors -o new.png --device gpu --max-memory 10K",
-        &["bytes", "--max-memory"],
+        &["bytes", "raise the limit"],
     );
 }
 

@@ -5,6 +5,7 @@ mod cli; // the built binary: results, options, and one clear line for every bad
 mod device; // the GPU that tests run on
 mod formats; // pictures that go in and come out as bytes
 mod import; // model files: state dicts of other code bases, and hostile bytes
+mod onnx; // ONNX files: results, and what is refused
 mod ops; // operators one at a time, against the oracle, worked examples and PyTorch
 mod oracle; // each operator in plain f64 loops, written from its definition: what `ops` compares with
 mod pictures; // reading, decoding and writing of pictures, masks and arrays

@@ -7,6 +7,7 @@ import json
 import os
 import platform
 import queue
+import signal
 import statistics
 import subprocess
 import sys
@@ -42,16 +43,19 @@ def kinds(prepared):
     def python(script, mode=None):
         return [sys.executable, str(HERE / "engines" / f"{script}_engine.py"), mode]
 
-    unet, burn = [str(prepared / "bin" / "peer-unet")], [str(prepared / "bin" / "peer-burn")]
+    def rust(name):
+        return [str(prepared / "bin" / f"peer-{name}")]
+
     return [
-        Kind("unet-cpu", unet, "cpu", precisions=("f32",)),
-        Kind("unet-gpu", unet, "vulkan"),
+        Kind("unet-cpu", rust("unet"), "cpu", precisions=("f32",)),
+        Kind("unet-gpu", rust("unet"), "vulkan"),
         Kind("ncnn-cpu", python("ncnn"), "cpu", ["ncnn"], ("f32",)),
         Kind("ncnn-vulkan", python("ncnn"), "vulkan", ["ncnn"]),
         Kind("ort-cpu", python("ort", "cpu"), "cpu", ["onnxruntime"], ("f32",)),
         Kind("ort-webgpu", python("ort", "webgpu"), "vulkan", ["onnxruntime_webgpu"]),
         Kind("ort-webgpu-plugin", python("ort", "plugin"), "vulkan", ["onnxruntime", "onnxruntime_ep_webgpu"]),
-        Kind("burn-wgpu", burn, "vulkan"),
+        Kind("burn-wgsl", rust("burn-wgsl"), "vulkan"),
+        Kind("burn-spirv", rust("burn-spirv"), "vulkan"),
         Kind("torch-cpu", python("torch", "cpu"), "cpu", precisions=("f32",)),
         Kind("torch-cuda", python("torch", "eager"), "cuda"),
         Kind("torch-compile", python("torch", "compile"), "cuda"),
@@ -105,7 +109,8 @@ class Engine:
                 self.log.seek(0)
                 errors = [text.strip() for text in self.log if text.strip()]
                 code = self.process.wait()
-                return "absent", f"ended with code {code}: {' '.join(errors[-3:])[-300:]}"
+                how = signal.Signals(-code).name if code < 0 else f"code {code}"
+                return "absent", f"ended with {how}: {' '.join(errors[-3:])[-300:] or 'said nothing'}"
             word, _, rest = line.partition(" ")
             if word in ("ready", "absent", "ms", "saved"):
                 return word, rest
@@ -183,10 +188,10 @@ def adapters(unet, given):
     return list(seen.values())
 
 
-def machine():
+def machine(commit):
     def line(command):
         try:
-            return subprocess.run(command, capture_output=True, text=True, cwd=HERE).stdout.strip() or None
+            return subprocess.run(command, capture_output=True, text=True).stdout.strip() or None
         except OSError:
             return None
 
@@ -195,8 +200,7 @@ def machine():
         "cpu": cpu[0] if cpu else platform.processor(), "cores": len(os.sched_getaffinity(0)),
         "kernel": platform.release(), "python": platform.python_version(),
         "nvidia": line(["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"]),
-        "commit": line(["git", "rev-parse", "--short", "HEAD"]),
-        "uncommitted_changes": line(["git", "status", "--porcelain", "--", "../../src", "../../shaders"]),
+        "unet_wgpu": commit.read_text().strip() if commit.exists() else None,
     }
 
 
@@ -228,6 +232,8 @@ def start(options, folder):
     files = [str(models / "weights.safetensors"), str(folder / "input.bin"), str(n)]
     threads = str(options.threads)
     base = {name: threads for name in ["PEERS_THREADS", "OMP_NUM_THREADS", "RAYON_NUM_THREADS"]}
+    # Mesa complains where this is missing.
+    base |= {"XDG_RUNTIME_DIR": os.environ.get("XDG_RUNTIME_DIR", str(folder))}
     cores = sorted(os.sched_getaffinity(0))[: options.threads]
     all_kinds = kinds(options.prepared)
     found = adapters(all_kinds[0].command[0], options.icd)
@@ -308,7 +314,7 @@ def main():
     table(engines)
     today = datetime.datetime.now(datetime.timezone.utc)
     result = {
-        "date": today.isoformat(timespec="seconds"), "machine": machine(), "adapters": reports,
+        "date": today.isoformat(timespec="seconds"), "machine": machine(options.prepared / "bin" / "commit"), "adapters": reports,
         "load_average_start_warm_end": load, "size": options.size, "threads": options.threads,
         "tolerance": TOLERANCE, "engines": [engine.json() for engine in engines],
     }

@@ -9,10 +9,14 @@ here=$(cd "$(dirname "$0")" && pwd)
 dir=$(mkdir -p "${1:?a folder}" && cd "$1" && pwd)
 mkdir -p "$dir"/{bin,wheels,models}
 
-for peer in unet burn; do
-    cargo build --release --quiet --manifest-path "$here/$peer/Cargo.toml"
-    cp "${CARGO_TARGET_DIR:-$here/$peer/target}/release/peer-$peer" "$dir/bin/"
-done
+build() { # crate, name of the binary, features
+    cargo build --release --quiet --manifest-path "$here/$1/Cargo.toml" --features "$3"
+    cp "${CARGO_TARGET_DIR:-$here/$1/target}/release/peer-$1" "$dir/bin/$2"
+}
+git -C "$here" describe --always --dirty --tags >"$dir/bin/commit" 2>/dev/null || true
+build unet peer-unet ""
+build burn peer-burn-wgsl ""
+build burn peer-burn-spirv spirv
 
 python=${PEERS_PYTHON:-$dir/venv/bin/python}
 if [ -z "${PEERS_PYTHON:-}" ] && [ ! -e "$python" ]; then

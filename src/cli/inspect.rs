@@ -127,6 +127,7 @@ fn plan(model: &Model, input: Shape, common: &Common) -> Result<(Plan, Option<Er
     let choices = PlanOptions {
         precision: options.precision,
         max_memory: options.max_memory,
+        conv: options.conv,
         ..PlanOptions::default()
     };
     let small = DeviceProfile::default();

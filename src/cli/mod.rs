@@ -154,7 +154,7 @@ struct ModelArgs {
     /// Model file (safetensors with its configuration)
     #[arg(value_name = "MODEL")]
     model: Option<PathBuf>,
-    /// Instead of a file: a known network with random weights; `seed` is the explainer's
+    /// Instead of a file: a known network with random weights; `seed` has 14.8 M parameters
     #[arg(long, value_name = "NAME")]
     preset: Option<String>,
 }

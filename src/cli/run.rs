@@ -129,8 +129,14 @@ fn check_targets(args: &RunArgs) -> Result<Format> {
             )));
         }
     }
-    if extra.contains(&args.out.as_path()) || (extra.len() == 2 && extra[0] == extra[1]) {
-        return Err(Error::Usage("--out, --overlay and --compare must name different files".into()));
+    // The result may replace the input, since it is written aside first; nothing else may.
+    let full = |path: &Path| std::path::absolute(path).unwrap_or(path.into());
+    let mut taken = vec![full(&args.out)];
+    for path in extra {
+        if taken.contains(&full(path)) || full(path) == full(&args.input) {
+            return Err(Error::Usage("--out, --overlay and --compare must name different files".into()));
+        }
+        taken.push(full(path));
     }
     Ok(format)
 }

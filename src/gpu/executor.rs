@@ -25,7 +25,7 @@ const BOUND_PAIRS: usize = 8;
 pub(crate) enum Wait {
     /// This call, for at most so long.
     Block(Duration),
-    /// The host's own polling, or the browser.
+    /// The host's own polling.
     Host,
 }
 
@@ -40,7 +40,7 @@ pub struct LayerTime {
     pub seconds: f64,
     /// Multiplications and additions.
     pub flops: u64,
-    /// Bytes that must move at least once.
+    /// Bytes of all that the dispatch binds.
     pub bytes: u64,
 }
 
@@ -263,9 +263,11 @@ impl Executor {
         for (buffer, bytes, name) in
             [(input, self.plan.ends[0], "input"), (output, self.plan.ends[1], "output")]
         {
-            let storage = buffer.usage().contains(wgpu::BufferUsages::STORAGE);
-            if !storage || buffer.size() < bytes {
-                let expected = format!("a storage buffer of at least {bytes} bytes");
+            if !buffer.usage().contains(wgpu::BufferUsages::STORAGE) {
+                return Err(Error::shape(format!("{name} buffer"), "STORAGE among its usages", "others"));
+            }
+            if buffer.size() < bytes {
+                let expected = format!("at least {bytes} bytes");
                 return Err(Error::shape(
                     format!("{name} buffer"),
                     expected,
@@ -276,7 +278,12 @@ impl Executor {
         let mut bound = lock(&self.bound);
         let known = bound.iter().position(|b| b.input == *input && b.output == *output);
         let at = match known {
-            Some(at) => at,
+            // The pair used last goes last, so that the one unused for longest makes room.
+            Some(at) => {
+                let pair = bound.remove(at);
+                bound.push(pair);
+                bound.len() - 1
+            }
             None => {
                 let ends =
                     |d: &Dispatch| d.bindings.iter().any(|b| matches!(b.store, Store::Input | Store::Output));
@@ -459,8 +466,13 @@ impl Executor {
         Ok(seconds)
     }
 
-    /// A value as the last run left it. Only plans that keep their values have them all.
+    /// A value as the last run left it.
     pub(crate) fn value(&self, id: ValueId, limit: Duration) -> Result<Option<Tensor>> {
+        if !self.plan.keeps_values {
+            return Err(Error::Usage(
+                "this session does not keep its values; build it with keep_values".into(),
+            ));
+        }
         let Some((buffer, offset, bytes)) = self.plan.value(id) else { return Ok(None) };
         let device = self.gpu.device();
         let usage = wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::MAP_READ;

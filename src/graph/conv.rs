@@ -1,5 +1,4 @@
-//! Convolution, with what is fused behind and before it. Shaders: `conv_direct.wgsl`, `conv_tiled.wgsl`,
-//! `conv_depthwise.wgsl`.
+//! Convolution, with what is fused behind and before it. Shaders: `conv_*.wgsl`, `winograd_*.wgsl`.
 
 use super::{Activation, Operator, Pool, Reach, concat, windows};
 #[cfg(feature = "cpu")]
@@ -119,8 +118,7 @@ impl Operator for Conv {
 
     fn reach(&self) -> Option<Reach> {
         let extent = self.effective_kernel();
-        let pooled = Reach { extent: extent[0].max(extent[1]), step: self.stride[0] as f64 };
-        Some(pooled)
+        Some(Reach { extent: extent[0].max(extent[1]), step: self.stride[0] as f64 })
     }
 
     #[cfg(feature = "cpu")]
@@ -231,7 +229,7 @@ mod im2col {
     use rayon::prelude::*;
     use std::ops::Range;
 
-    /// Elements of an im2col block: about what a core's own cache holds.
+    /// Elements of an im2col block, a megabyte: it stays in a core's own cache.
     const BLOCK: usize = 256 * 1024;
 
     pub(super) fn run(conv: &Conv, inputs: &[&Tensor], y: &mut Tensor) {

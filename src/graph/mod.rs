@@ -267,10 +267,11 @@ impl Graph {
         self.nodes.iter().position(|node| node.outputs.contains(&id))
     }
 
-    /// Input pixels, per axis, that can change one output pixel; `None` when all can.
+    /// For each value, the input pixels that one of its pixels sees and the input pixels from one to the next; `None`
+    /// when a pixel sees all of the input.
     ///
     /// Follows the widest path: each operator adds `(extent - 1)` times the distance between its input pixels.
-    pub fn receptive_field(&self) -> Option<usize> {
+    fn fields(&self) -> Option<Vec<(f64, f64)>> {
         let mut fields = vec![(1.0_f64, 1.0_f64); self.names.len()];
         for node in &self.nodes {
             let reach = node.op.rules().reach()?;
@@ -286,7 +287,20 @@ impl Graph {
                 fields[pooled.0] = (seen + step, 2.0 * step);
             }
         }
-        Some(fields[self.output.0].0.ceil() as usize)
+        Some(fields)
+    }
+
+    /// Input pixels, per axis, that can change one output pixel; `None` when all can.
+    pub fn receptive_field(&self) -> Option<usize> {
+        Some(self.fields()?[self.output.0].0.ceil() as usize)
+    }
+
+    /// The largest distance, in input pixels, between neighbours of any value, and that of the result: sides that are
+    /// multiples of the first survive all halvings, and a result with 1 has the input's size.
+    pub fn stride(&self) -> Option<(usize, f64)> {
+        let fields = self.fields()?;
+        let largest = fields.iter().fold(1.0_f64, |largest, field| largest.max(field.1));
+        (largest.fract() == 0.0).then_some((largest as usize, fields[self.output.0].1))
     }
 }
 

@@ -46,7 +46,7 @@ mod cpu {
     const T: usize = SIZE + 2;
     /// Places in a tile.
     const PLACES: usize = T * T;
-    /// Elements of a block's transformed input or products: about half of a core's own cache.
+    /// Elements of a block's transformed input or products, a megabyte each: both stay in a core's own cache.
     const BLOCK: usize = 256 * 1024;
 
     /// A 3x3 convolution made ready for F(4x4, 3x3).

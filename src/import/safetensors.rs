@@ -147,7 +147,7 @@ fn json<T: DeserializeOwned>(metadata: &HashMap<String, String>, key: &str) -> R
 }
 
 /// The error as a line of bounded length, whatever names the file holds.
-fn one_line(error: Error) -> Error {
+pub(super) fn one_line(error: Error) -> Error {
     let line = |text: String| {
         let mut characters = text.chars().map(|c| if c.is_control() { ' ' } else { c });
         let mut line: String = characters.by_ref().take(MAX_MESSAGE).collect();

@@ -202,7 +202,7 @@ pub struct Dispatch {
 }
 
 impl Dispatch {
-    /// Bytes of all bound ranges: what must at least move once.
+    /// Bytes of all bound ranges.
     pub fn bytes(&self) -> u64 {
         self.bindings.iter().map(|b| b.bytes).sum()
     }
@@ -227,6 +227,8 @@ pub struct Plan {
     pub(crate) ends: [u64; 2],
     /// How numbers are stored.
     pub precision: Precision,
+    /// Whether every value stays as its layer made it.
+    pub(crate) keeps_values: bool,
     constants: Vec<(Constant, Place)>,
     /// Where each surviving value lives, with its shape.
     values: Vec<Option<(Place, Shape)>>,
@@ -257,7 +259,7 @@ impl Plan {
                     what,
                     bytes,
                     device.max_binding.min(device.max_buffer),
-                    "tile the picture, or use f16",
+                    "use a smaller picture, or f16",
                 )?;
                 let kept = options.keep_values && id < graph.names.len();
                 let (first, last) = if kept { (0, lowering.steps.len() - 1) } else { (first, last) };
@@ -296,7 +298,7 @@ impl Plan {
         options.output.check(output)?;
         let ends = [whole_words(options.input.bytes(input)), whole_words(options.output.bytes(output))];
         for (bytes, (shape, name)) in ends.into_iter().zip([(input, "input"), (output, "result")]) {
-            limit(|| format!("the {name} {shape}"), bytes, device.max_binding, "tile the picture")?;
+            limit(|| format!("the {name} {shape}"), bytes, device.max_binding, "use a smaller picture")?;
         }
         let dispatches = lowering.dispatches(&values, &weight_places)?;
         let plan = Plan {
@@ -307,6 +309,7 @@ impl Plan {
             input,
             output,
             ends,
+            keeps_values: options.keep_values,
             precision,
             constants: lowering.constants.into_iter().zip(weight_places).collect(),
             values,
@@ -316,7 +319,7 @@ impl Plan {
                 || "the plan".into(),
                 plan.memory_bytes(),
                 max,
-                "raise --max-memory, use f16 or a smaller picture",
+                "raise the limit, use f16 or a smaller picture",
             )?;
         }
         Ok(plan)

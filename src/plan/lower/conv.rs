@@ -188,7 +188,7 @@ impl Lowering {
         }
     }
 
-    /// The choice between the two kernels that compute products as they stand.
+    /// The choice between the kernels that compute products as they stand.
     fn product_method(&self, dense: &Dense<'_>) -> Method {
         // Small maps and thin layers leave most of a workgroup's tile idle.
         let worthwhile = !self.device.software
@@ -196,8 +196,7 @@ impl Lowering {
         let wanted = match self.asked(dense) {
             ConvKernel::Tiled => true,
             ConvKernel::Direct => false,
-            ConvKernel::Auto | ConvKernel::Cooperative => worthwhile,
-            ConvKernel::Winograd2 | ConvKernel::Winograd4 => worthwhile,
+            _ => worthwhile,
         };
         if let Some(tile) = self.cooperative_tile(dense) {
             return Method::Cooperative(tile);
@@ -231,7 +230,7 @@ impl Lowering {
         if asked && plain && whole { tiles.find(fits) } else { None }
     }
 
-    /// A step of `conv_direct` or `conv_tiled` without its arguments, and its tile.
+    /// A step of one of the product kernels without its arguments, and its tile.
     fn dense_step(&self, dense: &Dense<'_>, method: Method) -> Result<(Step, Tile)> {
         let (conv, sources) = (dense.conv, dense.sources());
         let (in_c, groups) = (dense.in_c(), dense.groups());
@@ -264,7 +263,7 @@ impl Lowering {
                 step.loops = conv.weight.shape().pixels() as u64 * u64::from(in_c / groups + 2);
                 (step, tile)
             }
-            Method::Winograd(_) => unreachable!("Winograd computes its products by one of the other two"),
+            Method::Winograd(_) => unreachable!("Winograd computes its products by another method"),
         };
         step.kernel.constants.extend(conv_constants(conv));
         step.kernel.constants.extend([("TILE_H", tile.h), ("TILE_W", tile.w), ("TILE_C", tile.c)]);
@@ -498,7 +497,7 @@ impl Lowering {
 
 /// Changes the constant or param of that name.
 fn set(values: &mut [(&'static str, u32)], name: &str, value: u32) {
-    values.iter_mut().filter(|v| v.0 == name).for_each(|v| v.1 = value);
+    values.iter_mut().find(|v| v.0 == name).expect("set by dense_step").1 = value;
 }
 
 /// Input vec4s that a kernel through workgroup memory takes at a time.

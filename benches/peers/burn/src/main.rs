@@ -1,4 +1,4 @@
-//! The seed preset with burn's own modules on burn-wgpu (Vulkan), fusion and autotune on.
+//! The seed preset with burn's own modules on burn-wgpu through Vulkan, fusion and autotune on.
 
 #[path = "../../protocol.rs"]
 mod protocol;
@@ -149,7 +149,7 @@ fn main() {
     let unet = Unet::new(&Weights { file, device: device.clone(), dtype });
     let shape = [1, 3, args.size, args.size];
     let info = json!({
-        "version": format!("burn-wgpu {}", locked("burn-wgpu")),
+        "version": format!("burn-wgpu {} {}", locked("burn-wgpu"), if cfg!(feature = "spirv") { "SPIR-V" } else { "WGSL" }),
         "adapter": adapter.name,
         "driver": format!("{} {}", adapter.driver, adapter.driver_info),
     });

@@ -1,0 +1,139 @@
+//! ONNX files: PyTorch's exports give PyTorch's results; what is damaged or unknown is refused by name.
+
+use crate::support::{Tolerance, Vectors, check};
+use std::path::{Path, PathBuf};
+use unet_wgpu::verify::Difference;
+use unet_wgpu::{Device, Error, Model, Precision, Random, Session, Shape, Tensor};
+
+const CASES: [&str; 3] = ["transposed", "resized", "classes"];
+
+fn vector(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors").join(format!("onnx_{name}.onnx"))
+}
+
+/// The folder of third-party models, or a word that its tests did not run.
+fn assets() -> Option<PathBuf> {
+    let folder = std::env::var_os("UNET_TEST_ASSETS").map(PathBuf::from);
+    if folder.is_none() {
+        eprintln!("DID NOT RUN: UNET_TEST_ASSETS does not name the folder of third-party models");
+    }
+    folder
+}
+
+#[test]
+fn exports_agree_with_pytorch() {
+    let vectors = Vectors::read("onnx");
+    for case in CASES {
+        let model = Model::open(vector(case)).expect("it is read");
+        let [input, output] = ["input", "output"].map(|part| vectors.get(&format!("{case}/{part}")));
+        check(case, &model.graph, input, output, Tolerance::Network);
+    }
+}
+
+#[test]
+fn any_size_runs() {
+    let model = Model::open(vector("transposed")).expect("it is read");
+    let input = Tensor::random(Shape::new(1, 3, 13, 22), 1);
+    let session = Session::new(&model, input.shape(), Device::Cpu).expect("it fits");
+    assert_eq!(session.run(&input).expect("it runs").shape(), Shape::new(1, 2, 13, 22));
+}
+
+#[test]
+fn the_nuclei_model_gives_its_golden_result() {
+    let Some(folder) = assets().map(|a| a.join("models/nuclei")) else { return };
+    let model = Model::open(folder.join("weights.onnx")).expect("it is read");
+    let array = |name: &str| unet_wgpu::image::read_npy(&folder.join(name)).expect("an array");
+    let (mut input, want) = (array("test_input.npy"), array("test_output.npy"));
+    // As bioimageio.yaml says: zero mean and unit variance, then the network, then a sigmoid.
+    let values: Vec<f64> = input.data().iter().map(|&v| f64::from(v)).collect();
+    let mean = values.iter().sum::<f64>() / values.len() as f64;
+    let std = (values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / values.len() as f64).sqrt();
+    input.data_mut().iter_mut().zip(&values).for_each(|(x, v)| *x = ((v - mean) / (std + 1e-6)) as f32);
+    let devices = [Some(Device::Cpu), crate::device::gpu().map(Device::Gpu)];
+    for device in devices.into_iter().flatten() {
+        let session = Session::new(&model, input.shape(), device).expect("it fits");
+        let mut got = session.run(&input).expect("it runs");
+        got.data_mut().iter_mut().for_each(|v| *v = 1.0 / (1.0 + (-*v).exp()));
+        let difference = Difference::of(&got, &want);
+        assert!(difference.max_abs <= 1e-5, "{difference:?}");
+        assert!(difference.passes(Precision::F32));
+    }
+}
+
+#[test]
+fn the_sed_model_correlates_with_its_targets() {
+    let Some(folder) = assets().map(|a| a.join("models/sed")) else { return };
+    let model = Model::open(folder.join("unet.onnx")).expect("it is read");
+    let pictures = std::fs::read_dir(folder.join("input")).expect("a folder").flatten();
+    let mut count = 0;
+    for picture in pictures {
+        let grey = |part: &str| {
+            let picture =
+                image::open(folder.join(part).join(picture.file_name())).expect("a picture").to_luma8();
+            let (w, h) = picture.dimensions();
+            let data = picture.into_raw().into_iter().map(|v| f32::from(v) / 255.0).collect();
+            Tensor::new(Shape::new(1, 1, h as usize, w as usize), data).expect("as many")
+        };
+        let (input, want) = (grey("input"), grey("target"));
+        let got =
+            Session::new(&model, input.shape(), Device::Cpu).expect("it fits").run(&input).expect("it runs");
+        // ONNX Runtime's own figures; the fourth target is less like what the network learnt.
+        let expected = match picture.file_name().to_str() {
+            Some("file01_00050.png") => 0.97527,
+            Some("file01_00421.png") => 0.97559,
+            Some("file02_00134.png") => 0.97651,
+            _ => 0.95256,
+        };
+        let got = correlation(got.data(), want.data());
+        assert!((got - expected).abs() <= 1e-4, "{:?}: {got}", picture.file_name());
+        count += 1;
+    }
+    assert_eq!(count, 4);
+}
+
+fn correlation(a: &[f32], b: &[f32]) -> f64 {
+    let mean = |x: &[f32]| x.iter().map(|&v| f64::from(v)).sum::<f64>() / x.len() as f64;
+    let (ma, mb) = (mean(a), mean(b));
+    let sum = |f: &dyn Fn(f64, f64) -> f64| {
+        a.iter().zip(b).map(|(&a, &b)| f(f64::from(a) - ma, f64::from(b) - mb)).sum::<f64>()
+    };
+    sum(&|a, b| a * b) / (sum(&|a, _| a * a) * sum(&|_, b| b * b)).sqrt()
+}
+
+#[test]
+fn damaged_files_load_or_are_refused() {
+    for case in CASES {
+        let bytes = std::fs::read(vector(case)).expect("a file");
+        for cut in (0..100).map(|i| i * bytes.len() / 100) {
+            assert!(
+                matches!(Model::from_onnx(&bytes[..cut]), Err(Error::Model(_) | Error::Shape { .. })),
+                "cut at {cut}"
+            );
+        }
+        let mut random = Random::new(1);
+        for _ in 0..4_000 {
+            let mut damaged = bytes.clone();
+            for _ in 0..1 + random.below(4) {
+                // Mostly among the names and attributes at the front, where damage is worst.
+                let most = if random.below(2) == 0 { damaged.len() } else { damaged.len().min(4096) };
+                let at = random.below(most);
+                damaged[at] = random.bits() as u8;
+            }
+            match Model::from_onnx(&damaged) {
+                Ok(model) => drop(model.graph.shapes(Shape::new(1, model.graph.input_channels(), 16, 24))),
+                Err(error) => assert_eq!(error.to_string().lines().count(), 1, "{error}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_not_supported_is_named() {
+    let mut bytes = std::fs::read(vector("transposed")).expect("a file");
+    let at = bytes.windows(7).position(|w| w == b"MaxPool").expect("it pools");
+    let kind = bytes.windows(9).position(|w| w == b"\"\x07MaxPool").expect("its operator");
+    assert!(at <= kind);
+    bytes[kind + 2..kind + 9].copy_from_slice(b"MinPool");
+    let error = Model::from_onnx(&bytes).expect_err("no such operator").to_string();
+    assert!(error.contains("MinPool") && error.contains("opset 17"), "{error}");
+}
