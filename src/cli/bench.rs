@@ -11,7 +11,7 @@ use crate::cpu;
 use crate::error::{Error, Result};
 use crate::gpu::LayerTime;
 use crate::gpu::ceiling::{self, Ceilings};
-use crate::image::write_atomic;
+use crate::image::{check_place, write_atomic};
 use crate::model::Model;
 use crate::optimize::optimize;
 use crate::plan::Precision;
@@ -63,6 +63,7 @@ pub(super) struct BenchArgs {
 }
 
 pub(super) fn run(args: &BenchArgs, common: &Common) -> Result<ExitCode> {
+    args.json.as_deref().map_or(Ok(()), check_place)?;
     let format = args.chart.as_deref().map(Format::of).transpose()?;
     let model = args.model.open()?;
     let device = match args.layers {

@@ -6,7 +6,7 @@
 use super::values::Size;
 use super::{Common, ModelArgs, device, text};
 use crate::error::{Error, Result};
-use crate::image::write_atomic;
+use crate::image::{check_place, write_atomic};
 use crate::tensor::Tensor;
 use clap::Args;
 use serde_json::{Value, json};
@@ -35,6 +35,7 @@ pub(super) struct StartArgs {
 }
 
 pub(super) fn run(args: &StartArgs, common: &Common) -> Result<ExitCode> {
+    args.json.as_deref().map_or(Ok(()), check_place)?;
     if std::env::var_os(TIMED).is_some() {
         return timed(args, common);
     }

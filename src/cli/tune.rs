@@ -4,7 +4,7 @@ use super::values::Size;
 use super::{Common, KernelChoice, ModelArgs, device, text};
 use crate::error::{Error, Result};
 use crate::gpu::{AdapterChoice, Gpu};
-use crate::image::write_atomic;
+use crate::image::{check_place, write_atomic};
 use crate::plan::{ConvKernel, Precision};
 use crate::tune::{Candidate, Layer, Report, tune};
 use clap::Args;
@@ -30,6 +30,7 @@ pub(super) struct TuneArgs {
 }
 
 pub(super) fn run(args: &TuneArgs, common: &Common) -> Result<ExitCode> {
+    args.json.as_deref().map_or(Ok(()), check_place)?;
     if common.kernel != KernelChoice::Auto {
         return Err(Error::Usage("tune measures every kernel; drop --kernel".into()));
     }

@@ -421,12 +421,14 @@ impl Executor {
                 mapped_at_creation: false,
             }))
         };
-        let (resolved, read) = (
-            buffer(wgpu::BufferUsages::QUERY_RESOLVE | wgpu::BufferUsages::COPY_SRC),
-            buffer(wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::MAP_READ),
-        );
         let descriptor = wgpu::QuerySetDescriptor { label: None, ty: wgpu::QueryType::Timestamp, count };
-        let queries = self.gpu.count(device.create_query_set(&descriptor));
+        let (resolved, read, queries) = self.gpu.guarded("timestamp queries", 2 * bytes, || {
+            (
+                buffer(wgpu::BufferUsages::QUERY_RESOLVE | wgpu::BufferUsages::COPY_SRC),
+                buffer(wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::MAP_READ),
+                self.gpu.count(device.create_query_set(&descriptor)),
+            )
+        })?;
         let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
         for (i, group) in self.groups.iter().enumerate() {
             let timestamp_writes = Some(wgpu::ComputePassTimestampWrites {

@@ -14,4 +14,4 @@ pub use decode::{Decoded, Score};
 pub use mask::Mask;
 pub use npy::{encode_npy, read_npy, write_npy};
 pub use picture::{Picture, normalize, side_by_side};
-pub use write::{Format, check_target, write_atomic};
+pub use write::{Format, check_place, check_target, write_atomic};

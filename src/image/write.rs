@@ -147,7 +147,8 @@ pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
     })
 }
 
-fn check_place(path: &Path) -> Result<()> {
+/// Errors when a file cannot be written there, so that long work need not be done first to find out.
+pub fn check_place(path: &Path) -> Result<()> {
     let folder = folder(path);
     if !folder.is_dir() {
         return Err(refuse(path, format!("the folder {} does not exist; make it first", folder.display())));
