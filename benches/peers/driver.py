@@ -68,7 +68,7 @@ class Engine:
 
     def __init__(self, kind, precision, adapter, environment, files, cores):
         self.kind, self.precision, self.adapter = kind, precision, adapter
-        self.info, self.reason, self.first, self.times, self.runs = {}, None, None, [], 0
+        self.info, self.reason, self.first, self.times, self.others, self.runs = {}, None, None, [], [], 0
         mode = [kind.command[2]] if len(kind.command) > 2 and kind.command[2] else []
         command = kind.command[:2] + [*files, precision, adapter] + mode
         self.log = tempfile.TemporaryFile("w+")
@@ -129,6 +129,14 @@ class Engine:
         rest = self.ask("run")
         return None if self.reason else float(rest)
 
+    def timed_run(self):
+        """A run, and how many cores other processes kept busy meanwhile."""
+        own, everything, start = cpu_seconds(self.process.pid), cpu_seconds(), time.monotonic()
+        self.times.append(self.run())
+        if not self.reason:
+            wall, busy = time.monotonic() - start, cpu_seconds() - everything
+            self.others.append(round(max(0.0, busy - cpu_seconds(self.process.pid) + own) / wall, 2))
+
     def output(self, folder):
         path = folder / "output.bin"
         self.ask(f"save {path}")
@@ -164,8 +172,19 @@ class Engine:
         if self.reason:
             return result | {"absent": self.reason}
         result |= {"max_error": self.maximum, "nrmse": self.nrmse, "first_ms": self.first, "ms": self.times}
+        result["others_busy_cores"] = self.others
         spread = {"median_ms": statistics.median(self.times), "min_ms": min(self.times), "max_ms": max(self.times)}
         return result | spread
+
+
+def cpu_seconds(process=None):
+    """CPU time of a process, or of the machine."""
+    if process:
+        ticks = sum(map(int, Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[11:13]))
+    else:
+        user, nice, system, _, _, *interrupts = map(int, open("/proc/stat").readline().split()[1:9])
+        ticks = user + nice + system + sum(interrupts)
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def drivers(given):
@@ -302,7 +321,7 @@ def main():
                 if turn < engine.runs and not engine.reason:
                     # Worker threads of the engine before spin for a while.
                     time.sleep(0.3)
-                    engine.times.append(engine.run())
+                    engine.timed_run()
         load.append(os.getloadavg())
         for engine in engines:
             if not engine.reason:
@@ -312,6 +331,9 @@ def main():
     note = "" if {"f32"} == set(options.precision) else " CPU engines are timed in f32 only."
     print(f"seed preset, 1x3x{options.size}x{options.size}, host to host, {options.threads} CPU threads.{note}")
     table(engines)
+    others = [busy for engine in engines for busy in engine.others]
+    if others and statistics.mean(others) > 0.1:
+        print(f"BUSY: other processes kept {statistics.mean(others):.1f} cores busy, which hits OpenMP engines hardest; look at min")
     today = datetime.datetime.now(datetime.timezone.utc)
     result = {
         "date": today.isoformat(timespec="seconds"), "machine": machine(options.prepared / "bin" / "commit"), "adapters": reports,
