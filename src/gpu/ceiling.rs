@@ -259,12 +259,7 @@ impl Bench<'_> {
 /// A buffer, filled by repeating a block where there is one.
 fn buffer(gpu: &Gpu, size: u64, usage: wgpu::BufferUsages, block: Option<&[u8]>) -> Result<wgpu::Buffer> {
     gpu.guarded("a ceiling's buffer", size, || {
-        let buffer = gpu.count(gpu.device().create_buffer(&wgpu::BufferDescriptor {
-            label: Some("ceiling"),
-            size,
-            usage,
-            mapped_at_creation: block.is_some(),
-        }));
+        let buffer = gpu.buffer("ceiling", size, usage, block.is_some());
         if let Some(block) = block {
             // A buffer that could not be made has no mapping; the error scope around this call reports it.
             if let Ok(mut view) = buffer.slice(..).get_mapped_range_mut() {

@@ -106,12 +106,7 @@ impl Executor {
     fn build(gpu: Gpu, plan: Plan, pipelines: Vec<wgpu::ComputePipeline>) -> Executor {
         use wgpu::BufferUsages as Use;
         let buffer = |label: &str, size: u64, usage: wgpu::BufferUsages, mapped: bool| {
-            gpu.count(gpu.device().create_buffer(&wgpu::BufferDescriptor {
-                label: Some(label),
-                size: size.max(16),
-                usage,
-                mapped_at_creation: mapped,
-            }))
+            gpu.buffer(label, size.max(16), usage, mapped)
         };
         let [input_bytes, output_bytes] = plan.ends;
         let all = |sizes: &[u64], label: &str, usage, mapped| {
@@ -412,15 +407,7 @@ impl Executor {
         let _turn = lock(&self.submitting);
         let device = self.gpu.device();
         let (count, bytes) = (2 * self.groups.len() as u32, 16 * self.groups.len() as u64);
-        let buffer = |usage| {
-            let label = Some("timestamps");
-            self.gpu.count(device.create_buffer(&wgpu::BufferDescriptor {
-                label,
-                size: bytes,
-                usage,
-                mapped_at_creation: false,
-            }))
-        };
+        let buffer = |usage| self.gpu.buffer("timestamps", bytes, usage, false);
         let descriptor = wgpu::QuerySetDescriptor { label: None, ty: wgpu::QueryType::Timestamp, count };
         let (resolved, read, queries) = self.gpu.guarded("timestamp queries", 2 * bytes, || {
             (
@@ -478,15 +465,8 @@ impl Executor {
         let Some((buffer, offset, bytes)) = self.plan.value(id) else { return Ok(None) };
         let device = self.gpu.device();
         let usage = wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::MAP_READ;
-        let label = Some("value");
-        let read = self.gpu.guarded("a readback buffer", bytes, || {
-            self.gpu.count(device.create_buffer(&wgpu::BufferDescriptor {
-                label,
-                size: bytes,
-                usage,
-                mapped_at_creation: false,
-            }))
-        })?;
+        let read =
+            self.gpu.guarded("a readback buffer", bytes, || self.gpu.buffer("value", bytes, usage, false))?;
         let _turn = lock(&self.submitting);
         let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
         encoder.copy_buffer_to_buffer(&self.activations[buffer], offset, &read, 0, bytes);

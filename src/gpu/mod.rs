@@ -258,6 +258,23 @@ impl Gpu {
         object
     }
 
+    /// A buffer, counted. Made inside [`guarded`](Self::guarded).
+    fn buffer(
+        &self,
+        label: &str,
+        size: u64,
+        usage: wgpu::BufferUsages,
+        mapped_at_creation: bool,
+    ) -> wgpu::Buffer {
+        let label = Some(label);
+        self.count(self.0.device.create_buffer(&wgpu::BufferDescriptor {
+            label,
+            size,
+            usage,
+            mapped_at_creation,
+        }))
+    }
+
     /// Errors when the adapter cannot compute at this precision.
     pub(crate) fn check_precision(&self, precision: Precision) -> Result<()> {
         if precision == Precision::F16 && !self.report().f16 {

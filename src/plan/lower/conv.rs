@@ -33,6 +33,14 @@ struct Tile {
     c: u32,
 }
 
+/// A run of Winograd tile rows, counted over the batch, and the shapes of its two scratch values.
+struct Band {
+    first: usize,
+    rows: usize,
+    transformed: Shape,
+    products: Shape,
+}
+
 /// How a dense convolution is computed.
 #[derive(Debug, Clone, Copy)]
 enum Method {
@@ -322,40 +330,39 @@ impl Lowering {
         let row_bytes = (places * tiles_x * in_c.max(out_c) * 16) as u64;
         let band_rows = rows.min((WINOGRAD_BAND / row_bytes).max(1) as usize);
         // A workgroup's tile needs two dimensions; where lanes work alone, one long row wastes least.
-        let map = |c: usize, rows: usize| match self.device.software {
+        let software = self.device.software;
+        let map = |c: usize, rows: usize| match software {
             true => Shape::new(places, c * 4, 1, rows * tiles_x),
             false => Shape::new(places, c * 4, rows, tiles_x),
         };
-        let shapes = |rows: usize| (map(in_c, rows), map(out_c, rows));
-        let bands: Vec<(usize, usize, Shape, Shape)> = (0..rows)
-            .step_by(band_rows)
-            .map(|first| (first, band_rows.min(rows - first)))
-            .map(|(first, rows)| (first, rows, shapes(rows).0, shapes(rows).1))
-            .collect();
+        let band = |first: usize| {
+            let rows = band_rows.min(rows - first);
+            Band { first, rows, transformed: map(in_c, rows), products: map(out_c, rows) }
+        };
 
         let pointwise = pointwise();
-        let product = |(_, rows_here, x, y): (usize, usize, Shape, Shape)| Dense {
+        let product = |band: &Band| Dense {
             node,
             conv: &pointwise,
-            x,
-            y,
+            x: band.transformed,
+            y: band.products,
             parts: vec![in_c * 4],
             spread: false,
-            flops: dense.flops * rows_here as u64 / rows as u64,
+            flops: dense.flops * band.rows as u64 / rows as u64,
         };
         // One method for all bands, so that they share one packing of the weights.
-        let method = self.product_method(&product(bands[0]));
-        let (_, tile) = self.dense_step(&product(bands[0]), method)?;
+        let first = product(&band(0));
+        let method = self.product_method(&first);
+        let (_, tile) = self.dense_step(&first, method)?;
         let columns = out_c.next_multiple_of(tile.c as usize) * 4;
         let weights = self.constant(Constant::winograd(conv, dense.parts.clone(), side, columns));
         let zero = self.constant(Constant::Vector { values: None, len: columns });
         let bias = self.constant(Constant::Vector { values: conv.bias.clone(), len: columns });
-        for band in bands {
-            let (first, rows_here, from, to) = band;
-            let (transformed, products) = (self.scratch(from), self.scratch(to));
-            let tiles = rows_here * tiles_x;
-            let place =
-                [("tiles_y", tiles_y), ("tiles_x", tiles_x), ("first", first * tiles_x), ("tiles", tiles)];
+        for band in (0..rows).step_by(band_rows).map(band) {
+            let (transformed, products) = (self.scratch(band.transformed), self.scratch(band.products));
+            let tiles = band.rows * tiles_x;
+            let first = band.first * tiles_x;
+            let place = [("tiles_y", tiles_y), ("tiles_x", tiles_x), ("first", first), ("tiles", tiles)];
 
             let mut step = self.step(node, kernel::WINOGRAD_INPUT, Activation::None);
             step.kernel.constants.push(("SIZE", size));
@@ -369,7 +376,7 @@ impl Lowering {
             step.grid = self.fold((tiles * in_c) as u64, LANES)?;
             self.push(step)?;
 
-            let (mut step, _) = self.dense_step(&product(band), method)?;
+            let (mut step, _) = self.dense_step(&product(&band), method)?;
             set(&mut step.params, "weight_n", (in_c * columns) as u32);
             step.kernel.flags.extend([("TWO", false), ("FULL", true), ("POOL", false)]);
             step.arguments =
