@@ -1,16 +1,17 @@
-// Convolution on matrix units: 16x16x16 cooperative matrices, f16 inputs, f32 sums; stride 1, one group, input channels
-// in sixteens. A workgroup makes TILE_H rows of 16 pixels by 4 * TILE_C channels. The input patch of 32 channels is loaded
-// once for all taps: a fragment of A is 16 neighbouring pixels of a patch row, so that a tap is only another first pixel.
-// Fragments of B come straight from the packed weights. A subgroup makes 2 rows of 16 pixels by 64 channels.
+// Convolution on matrix units: cooperative matrices of SIDE x SIDE x SIDE, f16 inputs, f32 sums; stride 1, one group, input
+// channels in multiples of SIDE. A workgroup makes TILE_H rows of SIDE pixels by 4 * TILE_C channels. The input patch of 32 channels is loaded
+// once for all taps: a fragment of A is SIDE neighbouring pixels of a patch row, so that a tap is only another first pixel.
+// Fragments of B come straight from the packed weights. A subgroup makes 2 rows of SIDE pixels by 4 * SIDE channels.
 // With SCATTER, channels go to OUT_H x OUT_W pixels, as in conv_tiled.
 // With SPLIT each of PARTS workgroups sums over its own input channels, and conv_reduce adds them up.
 //
 // Grid: x, y = tiles over the batch; z = blocks of TILE_C vec4s of output channels x PARTS.
 // Bindings: 0 params; 1, 2 sources (2 if TWO); 3 weights [tap][in vec4][in lane][out vec4]; 4 bias;
 //           5 dst (if FULL); 6 pooled (if POOL). With SPLIT no 4, and 5 is parts, f32 [part][pixel][out vec4].
-// Constants: KERNEL_*, TILE_H (8), TILE_C (16 a subgroup column), PARTS, LANES (32 a subgroup); with SCATTER OUT_H, OUT_W.
-// Workgroup memory: the patch, 10 vec4<f16> a pixel, and 128 vec4<f32> a subgroup.
-// Loop budget: (input vec4s / 8 + 1) * (2 * KERNEL_H * KERNEL_W + patch loads a lane).
+// Types: a_matrix, b_matrix, sums_matrix.
+// Constants: KERNEL_*, SIDE (16 or 8), TILE_H (8), TILE_C (SIDE a subgroup column), PARTS, LANES (32 a subgroup); with SCATTER OUT_H, OUT_W.
+// Workgroup memory: the patch, 10 vec4<f16> a pixel, and SIDE * SIDE / 2 vec4<f32> a subgroup.
+// Loop budget: (input vec4s / 8 + 1) * ((32 / SIDE + 1) * KERNEL_H * KERNEL_W + patch loads a lane).
 
 struct Params {
     in_h: u32,
@@ -63,7 +64,9 @@ fn place(n: u32, y: u32, x: u32, channel: u32) -> u32 {
 //#end
 
 const PATCH_H = TILE_H + KERNEL_H - 1u;
-const PATCH_W = 16u + KERNEL_W - 1u;
+const PATCH_W = SIDE + KERNEL_W - 1u;
+// vec4s along a fragment's side.
+const SIDE4 = SIDE / 4u;
 const DEPTH = 8u;
 // vec4s from one patch pixel to the next: two more than DEPTH, so that rows of a fragment fall into different banks.
 const PIXEL = DEPTH + 2u;
@@ -71,8 +74,9 @@ const SUBGROUPS = LANES / 32u;
 const SUBGROUP_ROWS = TILE_H / 2u;
 
 var<workgroup> patch_: array<elem4, PATCH_H * PATCH_W * PIXEL>;
-// A subgroup's 2 rows of 16 pixels by 16 channels, on their way to the epilogue.
-var<workgroup> sums: array<vec4<f32>, SUBGROUPS * 128u>;
+// A subgroup's 2 rows of SIDE pixels by SIDE channels, on their way to the epilogue.
+const ROW = SIDE * SIDE4;
+var<workgroup> sums: array<vec4<f32>, SUBGROUPS * 2u * ROW>;
 
 @compute @workgroup_size(LANES)
 fn main(
@@ -89,21 +93,21 @@ fn main(
     let tile_row = tile / p.tiles_x;
     let n = tile_row / p.tiles_y;
     let tile_y = (tile_row - n * p.tiles_y) * TILE_H;
-    let tile_x = (tile - tile_row * p.tiles_x) * 16u;
+    let tile_x = (tile - tile_row * p.tiles_x) * SIDE;
     let row = subgroup % SUBGROUP_ROWS * 2u;
     let part = workgroup.z % PARTS;
     let k_begin = part * p.part_c;
     let k_end = min(k_begin + p.part_c, p.in_c);
-    let block = workgroup.z / PARTS * TILE_C + subgroup / SUBGROUP_ROWS * 16u;
+    let block = workgroup.z / PARTS * TILE_C + subgroup / SUBGROUP_ROWS * SIDE;
 
-    var c00 = coop_mat16x16<f32, C>();
-    var c01 = coop_mat16x16<f32, C>();
-    var c02 = coop_mat16x16<f32, C>();
-    var c03 = coop_mat16x16<f32, C>();
-    var c10 = coop_mat16x16<f32, C>();
-    var c11 = coop_mat16x16<f32, C>();
-    var c12 = coop_mat16x16<f32, C>();
-    var c13 = coop_mat16x16<f32, C>();
+    var c00 = sums_matrix();
+    var c01 = sums_matrix();
+    var c02 = sums_matrix();
+    var c03 = sums_matrix();
+    var c10 = sums_matrix();
+    var c11 = sums_matrix();
+    var c12 = sums_matrix();
+    var c13 = sums_matrix();
     for (var k0 = k_begin; k0 < k_end; k0 += DEPTH) {
         workgroupBarrier();
         for (var i = lane; i < PATCH_H * PATCH_W * DEPTH; i += LANES) {
@@ -130,14 +134,14 @@ fn main(
         for (var tap = 0u; tap < KERNEL_H * KERNEL_W; tap++) {
             let first = ((row + tap / KERNEL_W) * PATCH_W + tap % KERNEL_W) * PIXEL;
             // Not an `if` inside: matrices need control flow that is uniform to the compiler's eye.
-            for (var k = k0; k < min(k0 + DEPTH, k_end); k += 4u) {
-                let a0 = coopLoadT<coop_mat16x16<f16, A>>(&patch_[first + k - k0], PIXEL);
-                let a1 = coopLoadT<coop_mat16x16<f16, A>>(&patch_[first + PATCH_W * PIXEL + k - k0], PIXEL);
+            for (var k = k0; k < min(k0 + DEPTH, k_end); k += SIDE4) {
+                let a0 = coopLoadT<a_matrix>(&patch_[first + k - k0], PIXEL);
+                let a1 = coopLoadT<a_matrix>(&patch_[first + PATCH_W * PIXEL + k - k0], PIXEL);
                 let w = n * p.weight_n + (tap * p.in_c + k) * 4u * p.weight_c + block;
-                let b0 = coopLoadT<coop_mat16x16<f16, B>>(&weights[w], p.weight_c);
-                let b1 = coopLoadT<coop_mat16x16<f16, B>>(&weights[w + 4u], p.weight_c);
-                let b2 = coopLoadT<coop_mat16x16<f16, B>>(&weights[w + 8u], p.weight_c);
-                let b3 = coopLoadT<coop_mat16x16<f16, B>>(&weights[w + 12u], p.weight_c);
+                let b0 = coopLoadT<b_matrix>(&weights[w], p.weight_c);
+                let b1 = coopLoadT<b_matrix>(&weights[w + SIDE4], p.weight_c);
+                let b2 = coopLoadT<b_matrix>(&weights[w + 2u * SIDE4], p.weight_c);
+                let b3 = coopLoadT<b_matrix>(&weights[w + 3u * SIDE4], p.weight_c);
                 c00 = coopMultiplyAdd(a0, b0, c00);
                 c01 = coopMultiplyAdd(a0, b1, c01);
                 c02 = coopMultiplyAdd(a0, b2, c02);
@@ -150,13 +154,13 @@ fn main(
         }
     }
 
-    // Sixteen channels at a time through workgroup memory: a matrix's elements cannot be touched otherwise.
+    // A fragment's channels at a time through workgroup memory: a matrix's elements cannot be touched otherwise.
     for (var f = 0u; f < 4u; f++) { // unroll
         workgroupBarrier();
-        let first = subgroup * 128u;
-        coopStoreT(c00, &sums[first], 4u);
-        coopStoreT(c10, &sums[first + 64u], 4u);
-        // The next sixteen move up.
+        let first = subgroup * 2u * ROW;
+        coopStoreT(c00, &sums[first], SIDE4);
+        coopStoreT(c10, &sums[first + ROW], SIDE4);
+        // The next ones move up.
         c00 = c01;
         c01 = c02;
         c02 = c03;
@@ -164,26 +168,26 @@ fn main(
         c11 = c12;
         c12 = c13;
         workgroupBarrier();
-        // A lane owns 2x2 pixels by four channels.
-        let channel = block + f * 4u + subgroup_lane % 4u;
-        let column = subgroup_lane / 4u * 2u;
+        // A lane owns 2x2 pixels by four channels; at 8 a side there is work for eight lanes of the subgroup.
+        let channel = block + f * SIDE4 + subgroup_lane % SIDE4;
+        let column = subgroup_lane / SIDE4 * 2u;
         let y = tile_y + row;
         let x = tile_x + column;
-        if channel < p.out_c {
-            let at = first + column * 4u + subgroup_lane % 4u;
+        if (channel < p.out_c) & (column < SIDE) {
+            let at = first + column * SIDE4 + subgroup_lane % SIDE4;
 //#if SPLIT
             for (var i = 0u; i < 4u; i++) { // unroll
                 if (y + i / 2u < p.out_h) & (x + i % 2u < p.out_w) {
-                    let sum = sums[at + i / 2u * 64u + i % 2u * 4u];
+                    let sum = sums[at + i / 2u * ROW + i % 2u * SIDE4];
                     parts[part * p.pixels * p.out_c + place(n, y + i / 2u, x + i % 2u, channel)] = sum;
                 }
             }
 //#else
             let b = bias[channel];
             let v00 = activate(sums[at] + b);
-            let v01 = activate(sums[at + 4u] + b);
-            let v10 = activate(sums[at + 64u] + b);
-            let v11 = activate(sums[at + 68u] + b);
+            let v01 = activate(sums[at + SIDE4] + b);
+            let v10 = activate(sums[at + ROW] + b);
+            let v11 = activate(sums[at + ROW + SIDE4] + b);
 //#end
 //#if FULL
             if (y < p.out_h) & (x < p.out_w) {

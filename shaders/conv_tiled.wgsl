@@ -4,13 +4,14 @@
 //
 // With SCATTER the output channels are those of OUT_H x OUT_W pixels, one after another, and go to their
 // place in a map that much larger: a transposed convolution whose kernel is as large as its stride.
+// With HEAD a workgroup has all channels of its pixels, of which a 1x1 convolution to four makes the output.
 // With SPLIT each of PARTS workgroups sums over its own input channels, and conv_reduce adds them up.
 //
 // Grid: x, y = tiles over the batch; z = blocks of TILE_C vec4s of output channels x PARTS.
 // Bindings: 0 params; 1, 2 sources (2 if TWO); 3 weights [tap][in vec4][in lane][out vec4]; 4 bias;
-//           5 dst (if FULL); 6 pooled (if POOL). With SPLIT no 4, and 5 is parts, f32 [part][pixel][out vec4].
+//           5 dst (if FULL or HEAD); 6 pooled (if POOL); with HEAD those of head.wgsl. With SPLIT no 4, and 5 is parts, f32 [part][pixel][out vec4].
 // Constants: KERNEL_*, STRIDE_*, DILATION_*, TILE_*, REG_*, DEPTH, PARTS, LANES; with SCATTER also OUT_H, OUT_W.
-// Workgroup memory: (PATCH_H * PATCH_W + KERNEL_H * KERNEL_W * 4 * TILE_C) * DEPTH elem4s.
+// Workgroup memory: (PATCH_H * PATCH_W + KERNEL_H * KERNEL_W * 4 * TILE_C) * DEPTH elem4s, with HEAD LANES vec4<f32>s.
 // Loop budget: (input vec4s / DEPTH) * (DEPTH * KERNEL_H + patch and weight loads a lane).
 
 struct Params {
@@ -48,6 +49,10 @@ struct Params {
 //#end
 //#if POOL
 @group(0) @binding(6) var<storage, read_write> pooled: array<elem4>;
+//#end
+//#if HEAD
+@group(0) @binding(5) var<storage, read_write> dst: array<elem4>;
+var<workgroup> shares: array<vec4<f32>, LANES>;
 //#end
 
 //#if SCATTER
@@ -169,6 +174,30 @@ fn main(
 
     let y0 = tile_y + lane_y;
     let x0 = tile_x + lane_x;
+//#if HEAD
+    // Lanes that share a pixel add up their channels' shares of its head.
+    for (var i = 0u; i < PIXELS; i++) { // unroll
+        var share = vec4<f32>(0.0);
+        for (var c = 0u; c < REG_C; c++) { // unroll
+            let channel = block + c * LANES_C + lane_c;
+            if channel < p.out_c {
+                share = add_head(share, activate(sum[i * REG_C + c]), channel);
+            }
+        }
+        workgroupBarrier();
+        shares[lane] = share;
+        workgroupBarrier();
+        let y = y0 + i / REG_W;
+        let x = x0 + i % REG_W;
+        if (lane_c == 0u) & (y < p.out_h) & (x < p.out_w) {
+            var end = head_bias[0];
+            for (var other = 0u; other < LANES_C; other++) {
+                end += shares[lane + other];
+            }
+            dst[(n * p.out_h + y) * p.out_w + x] = elem4(end_head(end));
+        }
+    }
+//#else
     for (var c = 0u; c < REG_C; c++) { // unroll
         let channel = block + c * LANES_C + lane_c;
         if channel < p.out_c {
@@ -209,4 +238,5 @@ fn main(
 //#end
         }
     }
+//#end
 }

@@ -1,10 +1,12 @@
 // Winograd convolution, last step (Lavin and Gray 2015): each tile of products m becomes At m A, with bias,
 // activation, and the max-pooled half. A lane owns one tile by four channels.
+// With HEAD a lane owns a tile with all its channels, of which a 1x1 convolution to four makes the output.
 //
-// Grid: x, y = LANES (tile, vec4) pairs a workgroup, vec4 fastest.
-// Bindings: 0 params; 1 products [place in tile][tile][out vec4]; 2 bias; 3 dst (if FULL); 4 pooled (if POOL).
+// Grid: x, y = LANES (tile, vec4) pairs a workgroup, vec4 fastest; with HEAD, LANES tiles.
+// Bindings: 0 params; 1 products [place in tile][tile][out vec4]; 2 bias; 3 dst (if FULL or HEAD); 4 pooled (if POOL);
+//           with HEAD those of head.wgsl.
 // Constants: SIZE (outputs along a tile's side), F4 (SIZE is 4, else 2), LANES.
-// Loop budget: 0.
+// Loop budget: 0; with HEAD the vec4s a pixel.
 
 struct Params {
     out_h: u32,
@@ -25,6 +27,9 @@ struct Params {
 //#if POOL
 @group(0) @binding(4) var<storage, read_write> pooled: array<elem4>;
 //#end
+//#if HEAD
+@group(0) @binding(3) var<storage, read_write> dst: array<elem4>;
+//#end
 
 const T = SIZE + 2u;
 
@@ -35,19 +40,33 @@ fn main(
     @builtin(local_invocation_index) lane: u32,
 ) {
     let i = flat(workgroup, grid, lane);
-    if i >= p.tiles * p.out_c {
+//#if HEAD
+    let local = i;
+//#else
+    let local = i / p.out_c;
+//#end
+    if local >= p.tiles {
         return;
     }
-    let tile = p.first + i / p.out_c;
-    let c = i % p.out_c;
+    let tile = p.first + local;
     let tile_row = tile / p.tiles_x;
     let n = tile_row / p.tiles_y;
     let y0 = (tile_row - n * p.tiles_y) * SIZE;
     let x0 = (tile - tile_row * p.tiles_x) * SIZE;
 
     var m: array<vec4<f32>, T * T>;
+//#if HEAD
+    var ends: array<vec4<f32>, SIZE * SIZE>;
+    for (var at = 0u; at < SIZE * SIZE; at++) { // unroll
+        ends[at] = head_bias[0];
+    }
+    for (var c = 0u; c < p.out_c; c++) {
+//#else
+    let c = i % p.out_c;
+    {
+//#end
     for (var at = 0u; at < T * T; at++) { // unroll
-        m[at] = vec4<f32>(src[at * p.tiles * p.out_c + i]);
+        m[at] = vec4<f32>(src[(at * p.tiles + local) * p.out_c + c]);
     }
     // Columns to SIZE rows, then rows to SIZE columns; results stay at the front of each line.
     for (var line = 0u; line < T + SIZE; line++) { // unroll
@@ -73,6 +92,9 @@ fn main(
     for (var at = 0u; at < SIZE * SIZE; at++) { // unroll
         const place = at / SIZE * T + at % SIZE;
         m[place] = activate(m[place] + b);
+//#if HEAD
+        ends[at] = add_head(ends[at], m[place], c);
+//#end
 //#if FULL
         let y = y0 + at / SIZE;
         let x = x0 + at % SIZE;
@@ -90,6 +112,16 @@ fn main(
         let lower = larger(m[corner + T], m[corner + T + 1u]);
         if (y < p.out_h / 2u) & (x < p.out_w / 2u) {
             pooled[((n * (p.out_h / 2u) + y) * (p.out_w / 2u) + x) * p.out_c + c] = elem4(larger(upper, lower));
+        }
+    }
+//#end
+    }
+//#if HEAD
+    for (var at = 0u; at < SIZE * SIZE; at++) { // unroll
+        let y = y0 + at / SIZE;
+        let x = x0 + at % SIZE;
+        if (y < p.out_h) & (x < p.out_w) {
+            dst[(n * p.out_h + y) * p.out_w + x] = elem4(end_head(ends[at]));
         }
     }
 //#end

@@ -101,7 +101,9 @@ impl Session {
         device: Device,
         options: &SessionOptions,
     ) -> Result<Session> {
-        let graph = optimize(&model.graph, input, &options.optimizations)?;
+        // The CPU's kernels would make the map before a fused head anew in each run.
+        let fuse_head = options.optimizations.fuse_head && !matches!(device, Device::Cpu);
+        let graph = optimize(&model.graph, input, &Optimizations { fuse_head, ..options.optimizations })?;
         let output = graph.output_shape(input)?;
         options.input.check(input)?;
         options.output.check(output)?;

@@ -210,7 +210,9 @@ mod measure {
         let mut kernels = vec![ConvKernel::Direct, ConvKernel::Tiled];
         match precision {
             Precision::F32 => kernels.extend([ConvKernel::Winograd2, ConvKernel::Winograd4]),
-            Precision::F16 if gpu.report().profile.cooperative => kernels.push(ConvKernel::Cooperative),
+            Precision::F16 if gpu.report().profile.cooperative.is_some() => {
+                kernels.push(ConvKernel::Cooperative)
+            }
             Precision::F16 => {}
         }
         kernels

@@ -241,6 +241,21 @@ fn fused_activations() {
     }
 }
 
+#[test]
+fn fused_heads() {
+    for (ins, out, heads, activation) in
+        [(7, 17, 1, Activation::None), (16, 64, 3, Activation::Sigmoid), (8, 80, 4, Activation::None)]
+    {
+        let mut graph = Graph::new(ins);
+        let body = Conv { activation: Activation::Relu, ..conv(out, ins, [3, 3]).same() };
+        let body = graph.push("body", body, &[Graph::INPUT]).unwrap();
+        graph.push("head", Conv { activation, ..conv(heads, out, [1, 1]) }, &[body]).unwrap();
+        for shape in [Shape::new(2, ins, 9, 21), Shape::new(1, ins, 1, 3)] {
+            check_oracle(&format!("{ins} to {out}, head of {heads}"), &graph, shape, Tolerance::Operator);
+        }
+    }
+}
+
 // ---- transposed convolution ----
 
 #[test]

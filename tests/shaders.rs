@@ -44,6 +44,10 @@ fn operators() -> Vec<(Graph, Shape)> {
     }
     let deep = Conv::new(weight(64, 256, 3), None).same();
     chain(256, &[deep.clone().into(), Pool::MAX_2X2.into()]);
+    for activation in [Activation::None, Activation::Sigmoid] {
+        let head = Conv { activation, ..Conv::new(weight(3, 64, 1), None) };
+        chain(8, &[Conv::new(weight(64, 8, 3), None).same().into(), head.into()]);
+    }
     let mut one = |channels: usize, op: Op| chain(channels, &[op]);
     one(16, Conv { groups: 4, ..Conv::new(weight(16, 4, 3), None) }.into());
     one(6, Conv { groups: 3, ..Conv::new(weight(6, 2, 3), None) }.into());
@@ -100,9 +104,8 @@ fn permutations() -> Vec<Dispatch> {
             let graph = optimize(&graph, shape, &which).expect("it optimises");
             for precision in [Precision::F32, Precision::F16] {
                 for conv in CONV_KERNELS {
-                    for software in [false, true] {
+                    for (software, cooperative) in [(false, Some(16)), (false, Some(8)), (true, None)] {
                         let max_workgroup_memory = 32 << 10;
-                        let cooperative = !software;
                         let device = DeviceProfile {
                             software,
                             cooperative,

@@ -210,7 +210,7 @@ fn a_plan_takes_the_choices_that_it_is_given() {
     let hardware =
         DeviceProfile { max_workgroup_memory: 48 << 10, max_lanes: 1024, ..DeviceProfile::default() };
     let software = DeviceProfile { software: true, ..hardware };
-    let matrices = DeviceProfile { cooperative: true, ..hardware };
+    let matrices = DeviceProfile { cooperative: Some(16), ..hardware };
     for (device, precision) in [
         (hardware, Precision::F32),
         (software, Precision::F32),
@@ -228,7 +228,7 @@ fn a_plan_takes_the_choices_that_it_is_given() {
         let mut differ = 0;
         for kernel in ALL {
             let forced = plain(kernel);
-            let impossible = kernel == ConvKernel::Cooperative && !device.cooperative;
+            let impossible = kernel == ConvKernel::Cooperative && device.cooperative.is_none();
             let wanted = if impossible { &auto } else { &forced };
             let all: Vec<(String, String)> = keys(&graph(), SHAPE, precision);
             let mut tuning = Tuning::default();

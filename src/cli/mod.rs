@@ -97,7 +97,7 @@ enum KernelChoice {
     Direct,
     /// Through workgroup memory
     Tiled,
-    /// Matrix units; f16, devices that list 16x16x16 cooperative matrices
+    /// Matrix units; f16, devices that list 16x16x16 or 8x8x8 cooperative matrices
     Cooperative,
     /// F(2x2, 3x3); f32
     Winograd2,

@@ -71,7 +71,7 @@ pub(super) fn run(args: &TuneArgs, common: &Common) -> Result<ExitCode> {
 /// The device, with matrix units where it has them and they could be taken.
 fn open(common: &Common) -> Result<Gpu> {
     let gpu = device::open_gpu(common, "tune")?;
-    if common.options().precision != Precision::F16 || gpu.report().profile.cooperative {
+    if common.options().precision != Precision::F16 || gpu.report().profile.cooperative.is_some() {
         return Ok(gpu);
     }
     Ok(Gpu::open_cooperative(&AdapterChoice::Index(gpu.report().index)).unwrap_or(gpu))

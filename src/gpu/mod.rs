@@ -123,7 +123,7 @@ fn describe(
             max_lanes: limits.max_compute_invocations_per_workgroup,
             alignment: u64::from(limits.min_storage_buffer_offset_alignment),
             software,
-            cooperative: false,
+            cooperative: None,
         },
     }
 }
@@ -142,8 +142,8 @@ impl Gpu {
     /// [`ConvKernel::Cooperative`]: crate::plan::ConvKernel::Cooperative
     ///
     /// # Errors
-    /// As [`open`](Self::open), and [`Error::MissingFeature`] when the adapter does not list 16x16x16 matrices, f16 to
-    /// f32, in subgroups of 32.
+    /// As [`open`](Self::open), and [`Error::MissingFeature`] when the adapter lists neither 16x16x16 nor 8x8x8
+    /// matrices, f16 to f32, in subgroups of 32.
     pub fn open_cooperative(choice: &AdapterChoice) -> Result<Gpu> {
         Gpu::open_on(choice, true)
     }
@@ -185,13 +185,17 @@ impl Gpu {
         let mut experimental_features = wgpu::ExperimentalFeatures::disabled();
         if cooperative {
             let matrices = wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX | wgpu::Features::SUBGROUP;
-            let listed = report.cooperative_matrix.iter().any(|m| m == "16x16x16 f16->f32");
-            if !listed || report.subgroup_size != [32, 32] || !adapter.features().contains(matrices) {
-                let feature = "16x16x16 cooperative matrices (f16 to f32, subgroups of 32)";
+            let lists =
+                |side: &u32| report.cooperative_matrix.contains(&format!("{side}x{side}x{side} f16->f32"));
+            let side = [16, 8].into_iter().find(lists);
+            // For Metal wgpu reports what any Apple GPU could have; those with matrices all have 32.
+            let whole = report.subgroup_size == [32, 32] || report.backend == "Metal";
+            if side.is_none() || !whole || !adapter.features().contains(matrices) {
+                let feature = "16x16x16 or 8x8x8 cooperative matrices (f16 to f32, subgroups of 32)";
                 return Err(Error::MissingFeature { adapter: report.name, feature });
             }
             wanted |= matrices;
-            report.profile.cooperative = true;
+            report.profile.cooperative = side;
             // SAFETY: the promise is to expect bugs in it; the kernel is chosen by name only and checked by `verify`.
             experimental_features = unsafe { wgpu::ExperimentalFeatures::enabled() };
         }

@@ -27,6 +27,8 @@ pub struct Conv {
     pub activation: Activation,
     /// Whether a second output is made: the first, max-pooled 2x2.
     pub pool: bool,
+    /// A 1x1 convolution over the activated sum, which alone is then the output.
+    pub head: Option<Arc<Conv>>,
 }
 
 impl Conv {
@@ -41,6 +43,7 @@ impl Conv {
             groups: 1,
             activation: Activation::None,
             pool: false,
+            head: None,
         }
     }
 
@@ -60,6 +63,11 @@ impl Conv {
     /// Output channels.
     pub fn out_channels(&self) -> usize {
         self.weight.shape().n
+    }
+
+    /// Shape of the activated sum, which a head reduces to `output`.
+    pub(crate) fn map(&self, output: Shape) -> Shape {
+        Shape { c: self.out_channels(), ..output }
     }
 
     /// Pixels from the first to the last tap, per axis.
@@ -104,16 +112,23 @@ impl Operator for Conv {
             h: windows(x.h, top + bottom, effective[0], self.stride[0], false)?,
             w: windows(x.w, left + right, effective[1], self.stride[1], false)?,
         };
-        if self.pool { Ok(vec![y, Pool::MAX_2X2.infer(&[y])?[0]]) } else { Ok(vec![y]) }
+        match &self.head {
+            Some(head) => head.infer(&[y]),
+            None if self.pool => Ok(vec![y, Pool::MAX_2X2.infer(&[y])?[0]]),
+            None => Ok(vec![y]),
+        }
     }
 
     fn flops(&self, _: &[Shape], outputs: &[Shape]) -> u64 {
         let weight = self.weight.shape();
-        2 * outputs[0].elements() as u64 * (weight.c * weight.h * weight.w) as u64
+        let places = (outputs[0].n * outputs[0].pixels()) as u64;
+        let own = 2 * places * weight.elements() as u64;
+        own + self.head.as_ref().map_or(0, |head| head.flops(&[], outputs))
     }
 
     fn parameters(&self) -> usize {
-        self.weight.data().len() + self.bias.as_ref().map_or(0, |b| b.len())
+        let own = self.weight.data().len() + self.bias.as_ref().map_or(0, |b| b.len());
+        own + self.head.as_ref().map_or(0, |head| head.parameters())
     }
 
     fn reach(&self) -> Option<Reach> {
@@ -123,25 +138,31 @@ impl Operator for Conv {
 
     #[cfg(feature = "cpu")]
     fn cpu(&self, inputs: &[&Tensor], outputs: &mut [Tensor]) {
-        im2col::run(self, inputs, &mut outputs[0]);
-        self.make_pooled(outputs);
+        self.finish(outputs, |map| im2col::run(self, inputs, map));
     }
 
     #[cfg(feature = "cpu")]
     fn prepare(&self, outputs: &[Shape]) -> Option<Prepared> {
-        let winograd = Winograd::new(self, outputs[0])?;
+        let winograd = Winograd::new(self, self.map(outputs[0]))?;
         let conv = self.clone();
         Some(Box::new(move |inputs, outputs| {
-            winograd.run(&conv, inputs, &mut outputs[0]);
-            conv.make_pooled(outputs);
+            conv.finish(outputs, |map| winograd.run(&conv, inputs, map));
         }))
     }
 }
 
 #[cfg(feature = "cpu")]
 impl Conv {
-    /// Fills the second output, if there is one.
-    fn make_pooled(&self, outputs: &mut [Tensor]) {
+    /// Makes the outputs from the activated sum, which `sum` computes.
+    fn finish(&self, outputs: &mut [Tensor], sum: impl FnOnce(&mut Tensor)) {
+        match &self.head {
+            Some(head) => {
+                let mut map = Tensor::zeros(self.map(outputs[0].shape()));
+                sum(&mut map);
+                head.cpu(&[&map], outputs);
+            }
+            None => sum(&mut outputs[0]),
+        }
         if let [y, pooled] = outputs {
             Pool::MAX_2X2.cpu(&[y], std::slice::from_mut(pooled));
         }

@@ -4,6 +4,7 @@
 mod fold_batch_norm;
 mod fuse_activation;
 mod fuse_concat;
+mod fuse_head;
 mod fuse_pool;
 mod remove_identity;
 
@@ -24,6 +25,8 @@ pub struct Optimizations {
     pub fuse_concat: bool,
     /// Make a 2x2 max pool in the convolution before it.
     pub fuse_pool: bool,
+    /// Compute a closing 1x1 convolution to a few channels in the convolution before it.
+    pub fuse_head: bool,
 }
 
 impl Default for Optimizations {
@@ -34,6 +37,7 @@ impl Default for Optimizations {
             fuse_activation: true,
             fuse_concat: true,
             fuse_pool: true,
+            fuse_head: true,
         }
     }
 }
@@ -47,6 +51,7 @@ impl Optimizations {
             fuse_activation: false,
             fuse_concat: false,
             fuse_pool: false,
+            fuse_head: false,
         }
     }
 }
@@ -69,6 +74,9 @@ pub fn optimize(graph: &Graph, input: Shape, which: &Optimizations) -> Result<Gr
     }
     if which.fuse_pool {
         fuse_pool::apply(&mut graph);
+    }
+    if which.fuse_head {
+        fuse_head::apply(&mut graph);
     }
     Ok(graph)
 }

@@ -10,12 +10,18 @@ use std::collections::HashMap;
 use std::fmt::Write as _;
 
 /// A WGSL file of `shaders/`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ShaderFile {
     /// Its name without the ending.
     pub name: &'static str,
     /// Its text.
     pub text: &'static str,
+}
+
+impl std::fmt::Debug for ShaderFile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name)
+    }
 }
 
 macro_rules! shader_files {
@@ -53,6 +59,7 @@ shader_files! {
 }
 
 const COMMON: &str = include_str!("../../shaders/common.wgsl");
+const HEAD: &str = include_str!("../../shaders/head.wgsl");
 
 /// A specialised kernel. Equal kernels share one pipeline.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -82,6 +89,10 @@ impl Kernel {
             text.push_str("enable f16;\n");
             if self.file == CONV_COOPERATIVE {
                 text.push_str("enable wgpu_cooperative_matrix;\n");
+                let side = self.constant("SIDE");
+                for (name, of) in [("a", "f16, A"), ("b", "f16, B"), ("sums", "f32, C")] {
+                    let _ = writeln!(text, "alias {name}_matrix = coop_mat{side}x{side}<{of}>;");
+                }
             }
             text.push_str("alias elem4 = vec4<f16>;\n");
         } else {
@@ -97,6 +108,9 @@ impl Kernel {
             let _ = writeln!(text, "const {name} = {value};");
         }
         text.push_str(COMMON);
+        if self.flags.contains(&("HEAD", true)) {
+            text.push_str(HEAD);
+        }
         let lines: Vec<&str> = self.kept_lines();
         let mut constants: HashMap<String, u32> =
             self.constants.iter().map(|&(n, v)| (n.to_string(), v)).collect();

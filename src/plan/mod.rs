@@ -94,8 +94,8 @@ pub struct DeviceProfile {
     pub alignment: u64,
     /// Whether a CPU pretends to be a GPU: kernels then avoid workgroup memory.
     pub software: bool,
-    /// Whether 16x16x16 cooperative matrices, f16 to f32, are there in subgroups of 32.
-    pub cooperative: bool,
+    /// Side of the cooperative matrices, f16 to f32 in subgroups of 32, that the device was opened for: 16 or 8.
+    pub cooperative: Option<u32>,
 }
 
 impl Default for DeviceProfile {
@@ -109,7 +109,7 @@ impl Default for DeviceProfile {
             max_lanes: 256,
             alignment: 256,
             software: false,
-            cooperative: false,
+            cooperative: None,
         }
     }
 }

@@ -37,7 +37,10 @@ impl Tuning {
                 pair(conv.dilation),
                 conv.groups,
                 sides(conv.padding),
-                if conv.pool { " pool" } else { "" },
+                match &conv.head {
+                    Some(head) => format!(" head{}", head.out_channels()),
+                    None => if conv.pool { " pool" } else { "" }.into(),
+                },
             ),
             Op::ConvTranspose(conv) => format!(
                 "conv_transpose {}>{} k{} s{} g{} p{} o{}",

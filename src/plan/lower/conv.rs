@@ -2,7 +2,7 @@
 
 use super::{LANES, Lowering, Step, What, params, read, window_constants, write};
 use crate::error::Result;
-use crate::graph::{Activation, Conv, ConvTranspose, Node, Pool};
+use crate::graph::{Activation, Conv, ConvTranspose, Node, Operator, Pool, ValueId};
 use crate::plan::kernel;
 use crate::plan::pack::{Constant, vec4s};
 use crate::plan::{ConvKernel, Precision, Tuning};
@@ -73,7 +73,7 @@ impl Dense<'_> {
 impl Lowering {
     pub(super) fn conv(&mut self, node: &Node, conv: &Conv, flops: u64) -> Result<()> {
         let inputs: Vec<Shape> = node.inputs.iter().map(|&id| self.shape(id)).collect();
-        let (x, y) = (inputs[0], self.shape(node.outputs[0]));
+        let (x, y) = (inputs[0], conv.map(self.shape(node.outputs[0])));
         let parts: Vec<usize> = inputs.iter().map(|s| s.c).collect();
         let channels: usize = parts.iter().sum();
         if conv.groups > 1 && conv.groups == channels && y.c == channels {
@@ -90,6 +90,9 @@ impl Lowering {
             Method::Winograd(size) => self.winograd(&dense, size),
             method => {
                 let (mut step, tile) = self.dense_step(&dense, method)?;
+                if let Some(head) = conv.head.as_deref().filter(|_| !computes_head(&dense, method)) {
+                    return self.headless(&dense, head);
+                }
                 let columns = dense.out_c().next_multiple_of(tile.c) as usize * 4;
                 let weights = self.constant(Constant::conv(conv, dense.parts.clone(), spread, columns));
                 let bias = self.constant(Constant::Vector { values: conv.bias.clone(), len: columns });
@@ -107,15 +110,39 @@ impl Lowering {
         }
     }
 
+    /// A convolution and then its head, for kernels whose workgroups do not see all channels of a pixel.
+    fn headless(&mut self, dense: &Dense<'_>, head: &Conv) -> Result<()> {
+        let Dense { node, conv, .. } = *dense;
+        let map = self.scratch(dense.y);
+        let body = Conv { head: None, ..conv.clone() };
+        let (body_flops, head_flops) =
+            (body.flops(&[], &[dense.y]), head.flops(&[], &[self.shape(node.outputs[0])]));
+        let part = |op: &Conv, inputs: &[ValueId], outputs: &[ValueId]| Node {
+            name: node.name.clone(),
+            op: op.clone().into(),
+            inputs: inputs.to_vec(),
+            outputs: outputs.to_vec(),
+        };
+        // What was asked for or measured is the kernel of the whole.
+        let kernel = self.asked(dense);
+        let asked = std::mem::replace(&mut self.conv, kernel);
+        self.conv(&part(&body, &node.inputs, &[map]), &body, body_flops)?;
+        self.conv(&part(head, &[map], &node.outputs), head, head_flops)?;
+        self.conv = asked;
+        Ok(())
+    }
+
     /// Into how many parts the sum over input channels is split, so that a small map still fills the device.
     fn parts(&self, dense: &Dense<'_>, step: &Step, method: Method) -> u32 {
         let workgroups: u32 = step.grid.iter().product();
         // Two for each of a large GPU's processors; a CPU has few.
         let wanted = if self.device.software { 8 } else { 256 };
-        // A part of few rounds would not be worth its share of the adding up.
+        // A part of few rounds would not be worth its share of the adding up, and a head needs whole sums.
         match depth(method) {
-            Some(depth) => (wanted / workgroups).min(dense.in_c() / (4 * depth)).clamp(1, 16),
-            None => 1,
+            Some(depth) if dense.conv.head.is_none() => {
+                (wanted / workgroups).min(dense.in_c() / (4 * depth)).clamp(1, 16)
+            }
+            _ => 1,
         }
     }
 
@@ -168,7 +195,7 @@ impl Lowering {
         let measured = || {
             let inputs: Vec<Shape> = dense.node.inputs.iter().map(|&id| self.shape(id)).collect();
             let kernel = self.tuning.as_ref()?.get(&Tuning::key(&dense.node.op, &inputs, self.precision)?)?;
-            let matrices = self.device.cooperative && self.precision == Precision::F16;
+            let matrices = self.device.cooperative.is_some() && self.precision == Precision::F16;
             Some(if kernel == ConvKernel::Cooperative && !matrices { ConvKernel::Auto } else { kernel })
         };
         match self.conv {
@@ -223,18 +250,17 @@ impl Lowering {
     /// The tile of `conv_cooperative`, where it was asked for and applies.
     fn cooperative_tile(&self, dense: &Dense<'_>) -> Option<Tile> {
         let (conv, device) = (dense.conv, &self.device);
-        let asked = self.asked(dense) == ConvKernel::Cooperative
-            && device.cooperative
-            && self.precision == Precision::F16;
+        let side = device.cooperative?;
+        let asked = self.asked(dense) == ConvKernel::Cooperative && self.precision == Precision::F16;
         let plain = conv.stride == [1, 1] && conv.dilation == [1, 1] && dense.groups() == 1;
         let fits = |tile: &Tile| {
             cooperative_memory(conv, *tile) <= device.max_workgroup_memory
                 && cooperative_lanes(*tile) <= device.max_lanes
         };
-        // Fragments are 16 channels deep: four vec4s.
-        let whole = dense.in_c().is_multiple_of(4) && dense.out_c() >= 4;
-        let columns = if dense.out_c() > 16 { [32, 16] } else { [16, 16] };
-        let mut tiles = columns.map(|c| Tile { h: 8, w: 16, c }).into_iter();
+        // Fragments are `side` channels deep.
+        let whole = dense.in_c().is_multiple_of(side / 4) && dense.out_c() >= side / 4;
+        let columns = if dense.out_c() > side { [2 * side, side] } else { [side, side] };
+        let mut tiles = columns.map(|c| Tile { h: 8, w: side, c }).into_iter();
         if asked && plain && whole { tiles.find(fits) } else { None }
     }
 
@@ -261,7 +287,8 @@ impl Lowering {
                 step.workgroup_memory = cooperative_memory(conv, tile);
                 let loads = u64::from(step.workgroup_memory / 8 / cooperative_lanes(tile)) + 1;
                 let taps = conv.weight.shape().pixels() as u64;
-                step.loops = u64::from(in_c.div_ceil(8)) * (3 * taps + loads);
+                step.kernel.constants.push(("SIDE", tile.w));
+                step.loops = u64::from(in_c.div_ceil(8)) * (u64::from(32 / tile.w + 1) * taps + loads);
                 (step, tile)
             }
             Method::Direct(tile) => {
@@ -304,9 +331,18 @@ impl Lowering {
         Ok((step, tile))
     }
 
-    /// Binds the map and its pooled half, from binding `slot` on.
-    fn conv_outputs(&self, dense: &Dense<'_>, step: &mut Step, slot: u32) {
+    /// Binds the map and its pooled half, or the head and its result, from binding `slot` on.
+    fn conv_outputs(&mut self, dense: &Dense<'_>, step: &mut Step, slot: u32) {
         let outputs = &dense.node.outputs;
+        let two = ("TWO", dense.node.inputs.len() == 2);
+        if let Some(head) = &dense.conv.head {
+            let weights = self.constant(Constant::conv(head, vec![dense.y.c], false, 4));
+            let bias = self.constant(Constant::Vector { values: head.bias.clone(), len: 4 });
+            step.arguments.extend([write(slot, outputs[0]), read(7, weights), read(8, bias)]);
+            let sigmoid = ("HEAD_SIGMOID", head.activation == Activation::Sigmoid);
+            step.kernel.flags.extend([two, ("FULL", false), ("POOL", false), ("HEAD", true), sigmoid]);
+            return;
+        }
         // A map of which only the pooled half is read need not be stored.
         let wanted = !dense.conv.pool || self.readers[outputs[0].0] > 0 || self.keep_values;
         if wanted {
@@ -315,8 +351,7 @@ impl Lowering {
         if dense.conv.pool {
             step.arguments.push(write(slot + 1, outputs[1]));
         }
-        let two = dense.node.inputs.len() == 2;
-        step.kernel.flags.extend([("TWO", two), ("FULL", wanted), ("POOL", dense.conv.pool)]);
+        step.kernel.flags.extend([two, ("FULL", wanted), ("POOL", dense.conv.pool)]);
     }
 
     /// Input transform, a batch of matrix products, output transform: a band of tile rows at a time, so that scratch
@@ -391,7 +426,10 @@ impl Lowering {
             step.params.push(("out_c", dense.out_c()));
             step.arguments = vec![read(1, What::Value(products)), read(2, bias)];
             self.conv_outputs(dense, &mut step, 3);
-            step.grid = self.fold((tiles * out_c) as u64, LANES)?;
+            // A lane makes one vec4 of a tile's map, or all of them and the head of their pixels.
+            let items = if conv.head.is_some() { tiles } else { tiles * out_c };
+            step.loops = if conv.head.is_some() { out_c as u64 } else { 0 };
+            step.grid = self.fold(items as u64, LANES)?;
             self.push(step)?;
         }
         Ok(())
@@ -516,6 +554,15 @@ fn depth(method: Method) -> Option<u32> {
     }
 }
 
+/// Whether a workgroup of this kernel has all channels of its pixels, so that it can go on to compute the head.
+fn computes_head(dense: &Dense<'_>, method: Method) -> bool {
+    match method {
+        Method::Tiled(tile, _) => dense.out_c() <= tile.c,
+        Method::Winograd(_) => true,
+        Method::Direct(_) | Method::Cooperative(_) => false,
+    }
+}
+
 /// A 1x1 convolution whose weights do not matter, to describe a product by.
 fn pointwise() -> Conv {
     Conv::new(Arc::new(Tensor::zeros(Shape::new(1, 1, 1, 1))), None)
@@ -528,24 +575,25 @@ fn tiled_lanes(tile: Tile) -> u32 {
     tile.h / REGISTERS.h * (tile.w / REGISTERS.w) * (tile.c / REGISTERS.c)
 }
 
-/// Workgroup bytes of `conv_tiled`: its input patch and weights for `depth` vec4s.
+/// Workgroup bytes of `conv_tiled`: its input patch and weights for `depth` vec4s, and the lanes' shares of a head.
 fn tiled_memory(conv: &Conv, tile: Tile, depth: u32, precision: Precision) -> u32 {
     let effective = conv.effective_kernel();
     let patch = |tile: u32, axis: usize| (tile as usize - 1) * conv.stride[axis] + effective[axis];
     let taps = conv.weight.shape().pixels() * 4 * tile.c as usize;
     let vectors = (patch(tile.h, 0) * patch(tile.w, 1) + taps) * depth as usize;
-    u32::try_from(vectors * 4 * precision.bytes()).unwrap_or(u32::MAX)
+    let head = if conv.head.is_some() { tiled_lanes(tile) as usize * 16 } else { 0 };
+    u32::try_from(vectors * 4 * precision.bytes() + head).unwrap_or(u32::MAX)
 }
 
-/// A subgroup of 32 for each two rows and 16 vec4s of channels of `conv_cooperative`'s tile.
+/// A subgroup of 32 for each two rows and as many vec4s of channels as `conv_cooperative`'s tile is wide.
 fn cooperative_lanes(tile: Tile) -> u32 {
-    32 * (tile.h / 2) * (tile.c / 16)
+    32 * (tile.h / 2) * (tile.c / tile.w)
 }
 
 /// Workgroup bytes of `conv_cooperative`: its input patch, and what subgroups hand to their epilogues.
 fn cooperative_memory(conv: &Conv, tile: Tile) -> u32 {
     let [kh, kw] = conv.kernel().map(|k| k as u32);
-    (tile.h + kh - 1) * (tile.w + kw - 1) * 10 * 8 + cooperative_lanes(tile) / 32 * 128 * 16
+    (tile.h + kh - 1) * (tile.w + kw - 1) * 10 * 8 + cooperative_lanes(tile) / 32 * (tile.w * tile.w / 2) * 16
 }
 
 /// Whether groups cut through vec4s, so that their weights are spread into one dense matrix.

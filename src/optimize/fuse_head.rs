@@ -1,0 +1,36 @@
+//! A 1x1 convolution to at most four channels, as networks end in, moves into the convolution that alone feeds it: the
+//! wide map between them is never stored.
+
+use super::{absorb, sole_producer};
+use crate::graph::{Activation, Graph, Op};
+use std::sync::Arc;
+
+/// Output channels of a head: one vec4.
+const CHANNELS: usize = 4;
+
+pub(super) fn apply(graph: &mut Graph) {
+    let mut i = 0;
+    while i < graph.nodes.len() {
+        match sole_producer(graph, i) {
+            Some(producer) if fuse(graph, producer, i) => absorb(graph, producer, i),
+            _ => i += 1,
+        }
+    }
+}
+
+fn fuse(graph: &mut Graph, producer: usize, head: usize) -> bool {
+    let Op::Conv(head) = graph.nodes[head].op.clone() else { return false };
+    let pointwise = head.kernel() == [1, 1] && head.stride == [1, 1] && head.padding == [0; 4];
+    let plain = head.groups == 1 && head.head.is_none() && !head.pool;
+    let ends = matches!(head.activation, Activation::None | Activation::Sigmoid);
+    match &mut graph.nodes[producer].op {
+        Op::Conv(conv) if conv.groups == 1 && conv.head.is_none() => {
+            let fits = pointwise && plain && ends && head.out_channels() <= CHANNELS;
+            if fits {
+                conv.head = Some(Arc::new(head));
+            }
+            fits
+        }
+        _ => false,
+    }
+}
