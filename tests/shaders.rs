@@ -58,17 +58,20 @@ fn operators() -> Vec<(Graph, Shape)> {
     for kind in [PoolKind::Max, PoolKind::Average, PoolKind::AverageWithPadding] {
         one(5, Pool { kind, kernel: [3, 3], padding: [1; 4], ..Pool::MAX_2X2 }.into());
     }
-    one(5, GlobalAveragePool.into());
+    one(5, Reduce::GLOBAL_AVERAGE.into());
     one(5, BatchNorm::new(&[1.0; 5], &[0.0; 5], &[0.0; 5], &[1.0; 5], 1e-5).expect("five each").into());
-    for interpolation in
-        [Interpolation::Nearest, Interpolation::Bilinear, Interpolation::BilinearAlignCorners]
-    {
-        one(5, Resize { interpolation, scale: [2.0; 2] }.into());
+    let to = ResizeTo::Scale([2.0; 2]);
+    for resize in [
+        Resize::nearest(to),
+        Resize::bilinear(to, true),
+        Resize { interpolation: Interpolation::Cubic(-0.75), ..Resize::bilinear(to, false) },
+    ] {
+        one(5, resize.into());
     }
     for mode in [PadMode::Zero, PadMode::Edge, PadMode::Reflect] {
         one(5, Pad { amount: PadAmount::Multiple(16), mode }.into());
     }
-    one(5, Softmax.into());
+    one(5, Softmax::default().into());
     one(5, Activation::Sigmoid.into());
     // Wide enough for every product kernel.
     one(16, Conv::new(weight(72, 16, 3), None).same().into());
@@ -80,8 +83,8 @@ fn operators() -> Vec<(Graph, Shape)> {
         graph.push("second", ops[1].clone(), &[x]).expect("a new name");
         graphs.push((graph, Shape::new(2, 5, 20, 9)));
     };
-    two([Concat.into(), Conv::new(weight(40, 10, 3), None).into()]);
-    two([Add::default().into(), Conv::new(weight(40, 5, 3), None).into()]);
+    two([Concat::default().into(), Conv::new(weight(40, 10, 3), None).into()]);
+    two([Binary::ADD.into(), Conv::new(weight(40, 5, 3), None).into()]);
     two([Crop.into(), Activation::Relu.into()]);
     graphs
 }

@@ -7,7 +7,11 @@ pub(super) fn apply(graph: &mut Graph, shapes: &[Option<Shape>]) {
     let mut i = 0;
     while i < graph.nodes.len() {
         let node = &graph.nodes[i];
-        let (from, to) = (node.inputs[0], node.outputs[0]);
+        let &[from, ..] = &node.inputs[..] else {
+            i += 1;
+            continue;
+        };
+        let to = node.outputs[0];
         let unchanged = match node.op {
             Op::Pad(_) | Op::Crop(_) => shapes[from.index()] == shapes[to.index()],
             Op::Activation(Activation::None) => true,

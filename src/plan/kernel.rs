@@ -58,6 +58,9 @@ shader_files! {
     WINOGRAD_OUTPUT = "winograd_output",
 }
 
+/// The activation of a kernel that applies none.
+pub(crate) const IDENTITY: (&str, [u32; 2]) = ("identity", [0; 2]);
+
 const COMMON: &str = include_str!("../../shaders/common.wgsl");
 const HEAD: &str = include_str!("../../shaders/head.wgsl");
 
@@ -72,8 +75,8 @@ pub struct Kernel {
     pub constants: Vec<(&'static str, u32)>,
     /// Flags: `bool` constants, also read by `//#if`.
     pub flags: Vec<(&'static str, bool)>,
-    /// What [`crate::graph::Activation`] the epilogue applies, and its slope's bits.
-    pub(crate) activation: (u32, u32),
+    /// Which [`crate::graph::Activation`] the epilogue applies, by name, and the bits of its numbers.
+    pub(crate) activation: (&'static str, [u32; 2]),
 }
 
 impl Kernel {
@@ -98,9 +101,10 @@ impl Kernel {
         } else {
             text.push_str("alias elem4 = vec4<f32>;\n");
         }
-        let (activation, slope) = self.activation;
-        let _ =
-            writeln!(text, "const ACTIVATION = {activation}u;\nconst SLOPE = {:?}f;", f32::from_bits(slope));
+        let (activation, numbers) = self.activation;
+        let [alpha, beta] = numbers.map(f32::from_bits);
+        let _ = writeln!(text, "const ALPHA = {alpha:?}f;\nconst BETA = {beta:?}f;");
+        let _ = writeln!(text, "fn activate(x: vec4<f32>) -> vec4<f32> {{ return f_{activation}(x); }}");
         for (name, value) in &self.constants {
             let _ = writeln!(text, "const {name} = {value}u;");
         }

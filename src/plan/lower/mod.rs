@@ -3,7 +3,10 @@
 mod conv;
 
 use crate::error::{Error, Result};
-use crate::graph::{Activation, Graph, Interpolation, Node, Op, PadMode, Pool, PoolKind, ValueId};
+use crate::graph::{
+    Activation, Axis, Binary, BinaryKind, Concat, Graph, Node, Op, Operator, PadMode, Pool, PoolKind, Reduce,
+    Softmax, ValueId,
+};
 use crate::plan::arena::Place;
 use crate::plan::kernel::{self, Kernel, ShaderFile};
 use crate::plan::pack::{Constant, vec4s};
@@ -62,6 +65,8 @@ pub(super) struct Lowering {
     output: OutputFormat,
     /// Of every value of the graph, then of the scratch values that kernels in several steps pass on.
     pub(super) shapes: Vec<Option<Shape>>,
+    /// Where each value of the graph is read.
+    sources: Vec<What>,
     /// How many nodes read each value.
     readers: Vec<usize>,
     pub(super) steps: Vec<Step>,
@@ -78,6 +83,7 @@ impl Lowering {
             keep_values: options.keep_values,
             input: options.input.clone(),
             output: options.output,
+            sources: (0..shapes.len()).map(|id| What::Value(ValueId(id))).collect(),
             shapes,
             readers: Vec::new(),
             steps: Vec::new(),
@@ -165,8 +171,13 @@ impl Lowering {
     }
 
     fn node(&mut self, node: &Node) -> Result<()> {
+        if let Op::Constant(constant) = &node.op {
+            let uploaded = self.constant(Constant::Tensor(constant.0.clone()));
+            self.sources[node.outputs[0].0] = uploaded;
+            return Ok(());
+        }
         let (x, y) = (self.shape(node.inputs[0]), self.shape(node.outputs[0]));
-        let src = read(1, What::Value(node.inputs[0]));
+        let src = self.read(1, node.inputs[0]);
         let flops = {
             let ins: Vec<Shape> = node.inputs.iter().map(|&id| self.shape(id)).collect();
             let outs: Vec<Shape> = node.outputs.iter().map(|&id| self.shape(id)).collect();
@@ -176,7 +187,7 @@ impl Lowering {
             Op::Conv(conv) => self.conv(node, conv, flops),
             Op::ConvTranspose(conv) => self.conv_transpose(node, conv, flops),
             Op::Pool(pool) => self.pool(&node.name, pool, node.inputs[0], node.outputs[0]),
-            Op::GlobalAveragePool(_) => {
+            Op::Reduce(Reduce::GLOBAL_AVERAGE) => {
                 let channels = vec4s(x.c);
                 let total = x.n * channels;
                 let mut step = self.step(node, kernel::GLOBAL_AVERAGE_POOL, Activation::None);
@@ -192,36 +203,40 @@ impl Lowering {
                 let lanes = vec4s(x.c) * 4;
                 let scale = self.constant(Constant::Vector { values: Some(norm.scale.clone()), len: lanes });
                 let shift = self.constant(Constant::Vector { values: Some(norm.shift.clone()), len: lanes });
-                let arguments = vec![src, read(2, scale), read(3, shift), write(4, node.outputs[0])];
-                self.pointwise(node, kernel::BATCH_NORM, norm.activation, arguments, true, flops)
+                let mut step = self.pointwise(node, kernel::BATCH_NORM, norm.activation, flops)?;
+                step.params.insert(0, ("channels", vec4s(x.c) as u32));
+                step.arguments = vec![src, read(2, scale), read(3, shift), write(4, node.outputs[0])];
+                self.push(step)
             }
             Op::Activation(activation) => {
-                let arguments = vec![src, write(2, node.outputs[0])];
-                self.pointwise(node, kernel::ACTIVATION, *activation, arguments, false, flops)
-            }
-            Op::Add(add) => {
-                let arguments = vec![src, read(2, What::Value(node.inputs[1])), write(3, node.outputs[0])];
-                self.pointwise(node, kernel::ADD, add.activation, arguments, false, flops)
-            }
-            Op::Concat(_) => self.concat(node, y),
-            Op::Resize(resize) => {
-                let (step_y, offset_y) = resize.interpolation.grid(x.h, y.h);
-                let (step_x, offset_x) = resize.interpolation.grid(x.w, y.w);
-                let mut step = self.windowed(node, kernel::RESIZE, Activation::None, x, y)?;
-                step.params.extend([
-                    ("step_y", step_y.to_bits()),
-                    ("step_x", step_x.to_bits()),
-                    ("offset_y", offset_y.to_bits()),
-                    ("offset_x", offset_x.to_bits()),
-                ]);
-                step.kernel.flags = vec![("BILINEAR", resize.interpolation != Interpolation::Nearest)];
+                let mut step = self.pointwise(node, kernel::ACTIVATION, *activation, flops)?;
+                mask(&mut step, y.c, !activation.is_tame())?;
                 step.arguments = vec![src, write(2, node.outputs[0])];
+                self.push(step)
+            }
+            Op::Binary(Binary { kind: BinaryKind::Add, activation }) if x == self.shape(node.inputs[1]) => {
+                let mut step = self.pointwise(node, kernel::ADD, *activation, flops)?;
+                step.arguments = vec![src, self.read(2, node.inputs[1]), write(3, node.outputs[0])];
+                self.push(step)
+            }
+            Op::Concat(Concat { axis: Axis::C }) => self.concat(node, y),
+            Op::Resize(resize) => {
+                let mut step = self.windowed(node, kernel::RESIZE, Activation::None, x, y)?;
+                step.kernel.constants.push(("TAPS", resize.taps() as u32));
+                let [rows, columns] = resize.axes(x, y).map(|axis| {
+                    let places = axis.iter().flat_map(|taps| {
+                        taps.map(|(place, _)| place as f32).into_iter().chain(taps.map(|tap| tap.1))
+                    });
+                    let values: Arc<[f32]> = places.collect();
+                    self.constant(Constant::Vector { len: values.len(), values: Some(values) })
+                });
+                step.arguments = vec![src, read(2, rows), read(3, columns), write(4, node.outputs[0])];
                 step.flops = flops;
                 self.push(step)
             }
             Op::Pad(pad) => self.pad(node, x, y, pad.origin(), pad.mode),
             Op::Crop(_) => self.pad(node, x, y, [0, 0], PadMode::Zero),
-            Op::Softmax(_) => {
+            Op::Softmax(Softmax { axis: Axis::C }) => {
                 let pixels = x.n * x.pixels();
                 let mut step = self.step(node, kernel::SOFTMAX, Activation::None);
                 step.params = params(&[("pixels", pixels), ("vectors", vec4s(x.c)), ("channels", x.c)])?;
@@ -231,7 +246,16 @@ impl Lowering {
                 step.flops = flops;
                 self.push(step)
             }
+            other => {
+                let name = other.rules().name();
+                Err(Error::Model(format!("{name} has no GPU kernel yet; run the network on the CPU")))
+            }
         }
+    }
+
+    /// A kernel's argument that reads a value: out of the weights where it is a constant of the network.
+    fn read(&self, slot: u32, id: ValueId) -> Argument {
+        read(slot, self.sources[id.0])
     }
 
     /// A step with nothing but its kernel.
@@ -240,12 +264,7 @@ impl Lowering {
     }
 
     fn named(&self, label: &str, file: ShaderFile, activation: Activation) -> Step {
-        let activation = match activation {
-            Activation::None => (0, 0),
-            Activation::Relu => (1, 0),
-            Activation::LeakyRelu(slope) => (2, slope.to_bits()),
-            Activation::Sigmoid => (3, 0),
-        };
+        let activation = (activation.name(), activation.numbers().map(f32::to_bits));
         Step {
             label: label.into(),
             kernel: Kernel {
@@ -353,32 +372,20 @@ impl Lowering {
             step.params.extend(params(&[("total", items)])?);
         }
         let dst = Argument { slot: 2, what: What::Output(shape), written: true };
-        step.arguments = vec![read(1, What::Value(value)), dst];
+        step.arguments = vec![self.read(1, value), dst];
         step.grid = self.fold(items as u64, LANES)?;
         self.push(step)
     }
 
     /// Kernels whose lanes each make one vec4 from the vec4s at the same place.
-    fn pointwise(
-        &mut self,
-        node: &Node,
-        file: ShaderFile,
-        activation: Activation,
-        arguments: Vec<Argument>,
-        channels: bool,
-        flops: u64,
-    ) -> Result<()> {
+    fn pointwise(&self, node: &Node, file: ShaderFile, activation: Activation, flops: u64) -> Result<Step> {
         let y = self.shape(node.outputs[0]);
         let total = y.n * y.pixels() * vec4s(y.c);
         let mut step = self.step(node, file, activation);
-        if channels {
-            step.params = params(&[("channels", vec4s(y.c))])?;
-        }
-        step.params.extend(params(&[("total", total)])?);
-        step.arguments = arguments;
+        step.params = params(&[("total", total)])?;
         step.grid = self.fold(total as u64, LANES)?;
         step.flops = flops;
-        self.push(step)
+        Ok(step)
     }
 
     /// Kernels whose lanes each make one vec4 from a window: sizes and grid.
@@ -416,7 +423,7 @@ impl Lowering {
             PadMode::Reflect => 2,
         };
         step.kernel.constants.push(("MODE", mode));
-        step.arguments = vec![read(1, What::Value(node.inputs[0])), write(2, node.outputs[0])];
+        step.arguments = vec![self.read(1, node.inputs[0]), write(2, node.outputs[0])];
         self.push(step)
     }
 
@@ -443,8 +450,10 @@ impl Lowering {
             PoolKind::AverageWithPadding => 2,
         };
         step.kernel.constants.extend(window_constants(pool.kernel, pool.stride));
+        let [dilation_h, dilation_w] = pool.dilation.map(|d| d as u32);
+        step.kernel.constants.extend([("DILATION_H", dilation_h), ("DILATION_W", dilation_w)]);
         step.kernel.constants.push(("KIND", kind));
-        step.arguments = vec![read(1, What::Value(from)), write(2, to)];
+        step.arguments = vec![self.read(1, from), write(2, to)];
         step.grid = self.fold(total as u64, LANES)?;
         step.loops = (pool.kernel[0] * (pool.kernel[1] + 1)) as u64;
         step.flops = (y.elements() * pool.kernel[0] * pool.kernel[1]) as u64;
@@ -467,7 +476,7 @@ impl Lowering {
                 ("touched", touched),
                 ("total", total),
             ])?;
-            step.arguments = vec![read(1, What::Value(part)), write(2, node.outputs[0])];
+            step.arguments = vec![self.read(1, part), write(2, node.outputs[0])];
             step.grid = self.fold(total as u64, LANES)?;
             self.push(step)?;
             offset += x.c;
@@ -480,6 +489,16 @@ impl Lowering {
         self.shapes.push(Some(shape));
         ValueId(self.shapes.len() - 1)
     }
+}
+
+/// Has a pointwise kernel clear the lanes past the last channel, if there are any and it is needed.
+fn mask(step: &mut Step, channels: usize, needed: bool) -> Result<()> {
+    let needed = needed && !channels.is_multiple_of(4);
+    step.kernel.flags.push(("MASK", needed));
+    if needed {
+        step.params.splice(0..0, params(&[("vectors", vec4s(channels)), ("channels", channels)])?);
+    }
+    Ok(())
 }
 
 fn window_constants(kernel: [usize; 2], stride: [usize; 2]) -> [(&'static str, u32); 4] {
