@@ -2,23 +2,47 @@
 
 use crate::error::Result;
 use crate::graph::Graph;
+#[cfg(feature = "onnx")]
+use crate::import::onnx;
 use crate::import::safetensors;
 use crate::recipe::Recipe;
+use crate::tensor::Shape;
 use crate::unet::{UnetConfig, Weights};
+use std::borrow::Cow;
 use std::path::Path;
+#[cfg(feature = "onnx")]
+use std::sync::Arc;
 
 /// A network with its weights and its recipe.
 #[derive(Debug, Clone)]
 pub struct Model {
-    /// What to compute.
-    pub graph: Graph,
+    network: Network,
     /// The member of the U-Net family it is, when it is one.
     pub config: Option<UnetConfig>,
     /// How pictures go in and come out.
     pub recipe: Recipe,
 }
 
+#[derive(Debug, Clone)]
+enum Network {
+    /// One graph for all sizes.
+    Graph(Graph),
+    /// A file from which a graph is built for each size.
+    #[cfg(feature = "onnx")]
+    Onnx(Arc<onnx::File>),
+}
+
 impl Model {
+    /// A model of one graph.
+    pub fn new(graph: Graph, recipe: Recipe) -> Model {
+        Model { network: Network::Graph(graph), config: None, recipe }
+    }
+
+    /// The same model, known as a member of the U-Net family.
+    pub(crate) fn with_config(self, config: UnetConfig) -> Model {
+        Model { config: Some(config), ..self }
+    }
+
     /// Reads a model file: safetensors or, with the feature `onnx`, ONNX.
     ///
     /// # Errors
@@ -33,14 +57,49 @@ impl Model {
         safetensors::read(bytes)
     }
 
-    /// Reads the bytes of an ONNX file.
+    /// Reads the bytes of an ONNX file that has its tensors inside.
     #[cfg(feature = "onnx")]
     pub fn from_onnx(bytes: &[u8]) -> Result<Model> {
-        crate::import::onnx::read(bytes)
+        onnx::read(bytes)
     }
 
     /// Builds a member of the U-Net family, with an empty recipe.
     pub fn from_config(config: &UnetConfig, weights: &mut dyn Weights) -> Result<Model> {
-        Ok(Model { graph: config.build(weights)?, config: Some(config.clone()), recipe: Recipe::default() })
+        Ok(Model::new(config.build(weights)?, Recipe::default()).with_config(config.clone()))
+    }
+
+    #[cfg(feature = "onnx")]
+    pub(crate) fn from_file(file: Arc<onnx::File>, recipe: Recipe) -> Model {
+        Model { network: Network::Onnx(file), config: None, recipe }
+    }
+
+    /// The network for an input of this shape.
+    ///
+    /// # Errors
+    /// When the network does not take that shape.
+    pub fn graph(&self, input: Shape) -> Result<Cow<'_, Graph>> {
+        match &self.network {
+            Network::Graph(graph) => Ok(Cow::Borrowed(graph)),
+            #[cfg(feature = "onnx")]
+            Network::Onnx(file) => file.graph(input).map(Cow::Owned),
+        }
+    }
+
+    /// Channels that an input must have.
+    pub fn input_channels(&self) -> usize {
+        match &self.network {
+            Network::Graph(graph) => graph.input_channels(),
+            #[cfg(feature = "onnx")]
+            Network::Onnx(file) => file.example().c,
+        }
+    }
+
+    /// A shape that the network takes: the one it was exported for, where that is fixed.
+    pub fn example_input(&self) -> Shape {
+        match &self.network {
+            Network::Graph(graph) => Shape::new(1, graph.input_channels(), 256, 256),
+            #[cfg(feature = "onnx")]
+            Network::Onnx(file) => file.example(),
+        }
     }
 }

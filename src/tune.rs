@@ -305,7 +305,7 @@ mod measure {
 
         /// Name and key of each convolution, in running order.
         fn keys(&self) -> Result<Vec<(String, String)>> {
-            let graph = optimize(&self.model.graph, self.input, &self.options.optimizations)?;
+            let graph = optimize(&*self.model.graph(self.input)?, self.input, &self.options.optimizations)?;
             let shapes = graph.shapes(self.input)?;
             let mut keys = Vec::new();
             for node in graph.nodes() {

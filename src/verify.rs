@@ -91,7 +91,7 @@ pub fn verify(
             pass: difference.passes(options.precision),
         }
     };
-    let graph = &model.graph;
+    let graph = &*model.graph(input)?;
     let reference = Runner::reference(graph, input)?.run(graph, &tensor, &mut |id, value| {
         let op = graph.producer(id).map_or("input", |i| graph.nodes()[i].op.rules().name());
         match session.value(id) {

@@ -18,7 +18,7 @@ fn picture(path: &Path) -> Picture {
 
 /// A picture through a model, as `unet run` does it.
 fn decoded(model: &Model, picture: &Picture, device: Device) -> Decoded {
-    let input = picture.to_tensor(&model.recipe.input, model.graph.input_channels()).unwrap();
+    let input = picture.to_tensor(&model.recipe.input, model.input_channels()).unwrap();
     let session = Session::new(model, input.shape(), device).unwrap();
     Decoded::new(&session.run(&input).unwrap(), &model.recipe, picture.deep()).unwrap()
 }

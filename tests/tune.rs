@@ -275,7 +275,7 @@ fn tuning_keeps_the_result_and_chooses_for_every_convolution() {
             tune(&model, shape, &gpu, &options, &mut |kernel, at, of| seen.push((kernel, at, of))).unwrap();
         assert!(seen.iter().enumerate().all(|(i, &(_, at, of))| at == i && of == seen.len()), "{seen:?}");
         assert_eq!(report.left_out, [], "all are within rounding of each other");
-        let optimized = optimize(&model.graph, shape, &Optimizations::default()).unwrap();
+        let optimized = optimize(&model.graph(shape).unwrap(), shape, &Optimizations::default()).unwrap();
         for layer in &report.layers {
             assert!(layer.best.seconds <= layer.default.seconds && layer.best.seconds > 0.0, "{layer:?}");
             let known = keys(&optimized, shape, precision).contains(&(layer.name.clone(), layer.key.clone()));
@@ -311,7 +311,7 @@ fn a_tuned_plan_that_does_not_fit_gives_way_to_the_default() {
         let session = Session::with_options(&model, shape, Device::Gpu(gpu.clone()), options).unwrap();
         session.plan().unwrap().memory_bytes()
     };
-    let optimized = optimize(&model.graph, shape, &Optimizations::default()).unwrap();
+    let optimized = optimize(&model.graph(shape).unwrap(), shape, &Optimizations::default()).unwrap();
     let mut tuning = Tuning::default();
     // Four times a layer's input as scratch, more than any default.
     keys(&optimized, shape, Precision::F32)

@@ -143,7 +143,7 @@ struct Job<'a> {
 
 impl Job<'_> {
     fn measure(&mut self, precision: Precision, size: Size, batch: usize) -> Result<()> {
-        let shape = size.shape(batch, self.model.graph.input_channels());
+        let shape = size.shape(batch, self.model.input_channels());
         let options = SessionOptions { precision, ..device::options(self.device, self.common) };
         let session = self.session(shape, &options)?;
         let total = WARM_UP + self.args.runs as usize;
@@ -174,7 +174,7 @@ impl Job<'_> {
             true => self.layers(&session, &options, |run| input(2 * total + run))?,
             false => Vec::new(),
         };
-        let flops = inspect::flops(&self.model.graph, shape)?;
+        let flops = inspect::flops(&*self.model.graph(shape)?, shape)?;
         let device_seconds = match times_layers(self.device) {
             true if layers.is_empty() => Some(session.layer_times()?.iter().map(|l| l.seconds).sum()),
             true => Some(layers.iter().map(|l| l.seconds).sum()),
@@ -231,7 +231,7 @@ impl Job<'_> {
 
     /// Compares an output with that of the unoptimised network on the CPU.
     fn check(&self, input: &Tensor, output: &Tensor, precision: Precision) -> Result<Difference> {
-        let reference = cpu::run(&self.model.graph, input)?;
+        let reference = cpu::run(&*self.model.graph(input.shape())?, input)?;
         let difference = Difference::of(output, &reference);
         if difference.passes(precision) {
             return Ok(difference);
@@ -252,8 +252,9 @@ impl Job<'_> {
         input: impl Fn(usize) -> Tensor,
     ) -> Result<Vec<Layer>> {
         let shape = session.input_shape();
-        let optimized = optimize(&self.model.graph, shape, &options.optimizations)?;
-        let costs = roofline::groups(&self.model.graph, &optimized, shape, options.precision)?;
+        let graph = self.model.graph(shape)?;
+        let optimized = optimize(&graph, shape, &options.optimizations)?;
+        let costs = roofline::groups(&graph, &optimized, shape, options.precision)?;
         let runs = LAYER_RUNS.min(self.args.runs as usize);
         let timed = |run| {
             session.run(&input(run))?;

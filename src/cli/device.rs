@@ -152,7 +152,7 @@ pub(super) fn session(model: &Model, input: Shape, device: &Device, common: &Com
 
 /// Bytes that the CPU path needs at least: at the widest layer, all values that are still to be read.
 fn cpu_bytes(model: &Model, input: Shape, common: &Common) -> Result<u64> {
-    let graph = optimize(&model.graph, input, &common.options().optimizations)?;
+    let graph = optimize(&*model.graph(input)?, input, &common.options().optimizations)?;
     let shapes = graph.shapes(input)?;
     let bytes = |id: &ValueId| shapes[id.index()].map_or(0, |s| (s.elements() as u64).saturating_mul(4));
     let live_at = |step: usize| {

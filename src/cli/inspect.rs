@@ -55,13 +55,14 @@ struct Layer {
 
 pub(super) fn run(args: &InspectArgs, common: &Common) -> Result<ExitCode> {
     let model = args.model.open()?;
-    let input = args.size.shape(1, model.graph.input_channels());
-    let layers = layers(&model.graph, input)?;
+    let input = args.size.shape(1, model.input_channels());
+    let graph = model.graph(input)?;
+    let layers = layers(&graph, input)?;
     let (plan, excess) = plan(&model, input, common)?;
     let roofline = args.roofline.then(|| Roofline::new(args, common, &model, input)).transpose()?;
     let text = match (args.json, &roofline) {
         (true, roofline) => {
-            let mut report = json(&model, &layers, &plan);
+            let mut report = json(&model, &graph, &layers, &plan);
             if let Some(roofline) = roofline {
                 report["roofline"] = roofline::json(&roofline.layers, &roofline.groups, roofline.rates);
             }
@@ -70,7 +71,7 @@ pub(super) fn run(args: &InspectArgs, common: &Common) -> Result<ExitCode> {
         (false, Some(roofline)) => {
             roofline::describe(&roofline.layers, &roofline.groups, roofline.rates, plan.precision)
         }
-        (false, None) => describe(&model, &layers, &plan, excess)?,
+        (false, None) => describe(&model, &graph, &layers, &plan, excess)?,
     };
     text::print(&text)?;
     Ok(ExitCode::SUCCESS)
@@ -86,11 +87,12 @@ struct Roofline {
 impl Roofline {
     fn new(args: &InspectArgs, common: &Common, model: &Model, input: Shape) -> Result<Roofline> {
         let options = common.options();
-        let optimized = optimize(&model.graph, input, &options.optimizations)?;
+        let graph = model.graph(input)?;
+        let optimized = optimize(&graph, input, &options.optimizations)?;
         let peak = Rates::h200(options.precision);
         Ok(Roofline {
-            layers: roofline::layers(&model.graph, input, options.precision)?,
-            groups: roofline::groups(&model.graph, &optimized, input, options.precision)?,
+            layers: roofline::layers(&graph, input, options.precision)?,
+            groups: roofline::groups(&graph, &optimized, input, options.precision)?,
             rates: Rates {
                 flops: args.tflops.map_or(peak.flops, |rate| rate * 1e12),
                 bytes: args.gbs.map_or(peak.bytes, |rate| rate * 1e9),
@@ -123,7 +125,7 @@ pub(super) fn flops(graph: &Graph, input: Shape) -> Result<u64> {
 /// The plan for a device with WebGPU's guaranteed limits; where it passes them, for one without, and how it does.
 fn plan(model: &Model, input: Shape, common: &Common) -> Result<(Plan, Option<Error>)> {
     let options = common.options();
-    let graph = optimize(&model.graph, input, &options.optimizations)?;
+    let graph = optimize(&*model.graph(input)?, input, &options.optimizations)?;
     let choices = PlanOptions {
         precision: options.precision,
         max_memory: options.max_memory,
@@ -140,14 +142,14 @@ fn plan(model: &Model, input: Shape, common: &Common) -> Result<(Plan, Option<Er
     }
 }
 
-fn json(model: &Model, layers: &[Layer], plan: &Plan) -> serde_json::Value {
+fn json(model: &Model, graph: &Graph, layers: &[Layer], plan: &Plan) -> serde_json::Value {
     let extents = |s: Shape| [s.n, s.c, s.h, s.w];
     serde_json::json!({
         "input": extents(plan.input),
         "output": extents(plan.output),
-        "parameters": model.graph.parameters(),
+        "parameters": graph.parameters(),
         "flops": layers.iter().map(|layer| layer.flops).sum::<u64>(),
-        "receptive_field": model.graph.receptive_field(),
+        "receptive_field": graph.receptive_field(),
         "precision": plan.precision.to_string(),
         "activation_bytes": plan.activation_bytes(),
         "naive_activation_bytes": plan.naive_activation_bytes,
@@ -160,10 +162,10 @@ fn json(model: &Model, layers: &[Layer], plan: &Plan) -> serde_json::Value {
     })
 }
 
-fn describe(model: &Model, layers: &[Layer], plan: &Plan, excess: Option<Error>) -> Result<String> {
+fn describe(model: &Model, graph: &Graph, layers: &[Layer], plan: &Plan, excess: Option<Error>) -> Result<String> {
     let mut sections = Vec::new();
     if let Some(config) = &model.config {
-        sections.push(config.trace(&model.graph, plan.input)? + "\n");
+        sections.push(config.trace(graph, plan.input)? + "\n");
     }
     let mut rows = vec![text::row([&"layer", &"op", &"shape", &"parameters", &"MFLOP"])];
     rows.extend(layers.iter().map(|layer| {
@@ -174,7 +176,7 @@ fn describe(model: &Model, layers: &[Layer], plan: &Plan, excess: Option<Error>)
         text::row([&layer.name, &layer.op, &Shape::new(n, c, h, w), &parameters, &mflop])
     }));
     sections.push(text::table(&rows, 3));
-    sections.push(totals(model, layers, plan, excess));
+    sections.push(totals(graph, layers, plan, excess));
     let recipe = recipe(model);
     if !recipe.is_empty() {
         sections.push(recipe);
@@ -182,13 +184,13 @@ fn describe(model: &Model, layers: &[Layer], plan: &Plan, excess: Option<Error>)
     Ok(sections.join("\n"))
 }
 
-fn totals(model: &Model, layers: &[Layer], plan: &Plan, excess: Option<Error>) -> String {
+fn totals(graph: &Graph, layers: &[Layer], plan: &Plan, excess: Option<Error>) -> String {
     let gflop = layers.iter().map(|layer| layer.flops).sum::<u64>() as f64 / 1e9;
     let field =
-        model.graph.receptive_field().map_or("the whole picture".into(), |f| format!("{f}x{f} pixels"));
+        graph.receptive_field().map_or("the whole picture".into(), |f| format!("{f}x{f} pixels"));
     let buffers = plan.activations.len() + plan.weights.len();
     let mut lines = vec![
-        format!("parameters       {}", text::thousands(model.graph.parameters() as u64)),
+        format!("parameters       {}", text::thousands(graph.parameters() as u64)),
         format!("work             {gflop:.3} GFLOP (two for a multiply-add)"),
         format!("receptive field  {field}"),
         format!("weights          {} ({})", text::mib(plan.weight_bytes()), plan.precision),

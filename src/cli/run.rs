@@ -87,12 +87,12 @@ impl Input {
                 return Err(Error::Usage("--raw is for .npy inputs; drop it for pictures".into()));
             }
             let picture = Picture::open(&args.input)?;
-            let tensor = picture.to_tensor(recipe, model.graph.input_channels())?;
+            let tensor = picture.to_tensor(recipe, model.input_channels())?;
             return Ok(Input { picture: Some(picture), tensor });
         }
         let mut tensor = read_npy(&args.input)?;
         tensor.check_finite()?;
-        let (got, wanted) = (tensor.shape().c, model.graph.input_channels());
+        let (got, wanted) = (tensor.shape().c, model.input_channels());
         if got != wanted {
             let what = format!("{}", args.input.display());
             return Err(Error::shape(
@@ -144,7 +144,7 @@ fn check_targets(args: &RunArgs) -> Result<Format> {
 /// Refuses what does not go together, before any work is done.
 fn check_request(args: &RunArgs, format: Format, model: &Model, input: &Input) -> Result<()> {
     let refuse = |message: &str| Err(Error::Usage(message.into()));
-    let output = model.graph.output_shape(input.tensor.shape())?;
+    let output = model.graph(input.tensor.shape())?.output_shape(input.tensor.shape())?;
     let decode = model.recipe.decode(output.c, output.pixels());
     let extra = args.overlay.is_some() || args.compare.is_some();
     if extra {

@@ -71,7 +71,7 @@ fn timed(args: &StartArgs, common: &Common) -> Result<ExitCode> {
         lap
     };
     let model = args.model.open()?;
-    let input = Tensor::random(args.size.shape(1, model.graph.input_channels()), 1);
+    let input = Tensor::random(args.size.shape(1, model.input_channels()), 1);
     let opened = lap();
     let device = device::open(common)?;
     let ready = lap();

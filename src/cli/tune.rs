@@ -41,7 +41,7 @@ pub(super) fn run(args: &TuneArgs, common: &Common) -> Result<ExitCode> {
     bar.set_style(ProgressStyle::with_template("{bar:20} {msg}").unwrap_or(ProgressStyle::default_bar()));
     let mut runs = Vec::new();
     for &size in &args.size {
-        let shape = size.shape(usize::from(args.batch), model.graph.input_channels());
+        let shape = size.shape(usize::from(args.batch), model.input_channels());
         let report = tune(&model, shape, &gpu, &options, &mut |kernel, done, all| {
             bar.set_length(all as u64);
             bar.set_position(done as u64);

@@ -24,7 +24,7 @@ pub(super) struct VerifyArgs {
 pub(super) fn run(args: &VerifyArgs, common: &Common) -> Result<ExitCode> {
     let model = args.model.open()?;
     let gpu = device::open_gpu(common, "verify")?;
-    let input = args.size.shape(1, model.graph.input_channels());
+    let input = args.size.shape(1, model.input_channels());
     let device = Device::Gpu(gpu);
     let checks = verify(&model, input, &device, &device::options(&device, common), args.seed)?;
     let mut rows = vec![text::row([&"layer", &"op", &"shape", &"max abs", &"NRMSE", &"verdict"])];

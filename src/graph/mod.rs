@@ -331,6 +331,21 @@ impl Graph {
         self.nodes.iter().map(|node| node.op.rules().parameters()).sum()
     }
 
+    /// Drops the nodes on which the result does not depend.
+    pub(crate) fn prune(&mut self) {
+        let mut wanted = vec![false; self.names.len()];
+        wanted[self.output.0] = true;
+        let mut kept = vec![false; self.nodes.len()];
+        for (node, kept) in self.nodes.iter().zip(&mut kept).rev() {
+            *kept = node.outputs.iter().any(|id| wanted[id.0]);
+            if *kept {
+                node.inputs.iter().for_each(|id| wanted[id.0] = true);
+            }
+        }
+        let mut kept = kept.into_iter();
+        self.nodes.retain(|_| kept.next() == Some(true));
+    }
+
     /// How many nodes read a value; the network's output counts as one more.
     pub(crate) fn uses(&self, id: ValueId) -> usize {
         self.nodes.iter().flat_map(|n| &n.inputs).filter(|&&i| i == id).count()

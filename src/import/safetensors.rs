@@ -84,7 +84,7 @@ fn parse(bytes: &[u8]) -> Result<Model> {
             "extra tensor {extra} ({count} in all) has no place in the architecture"
         )));
     }
-    Ok(Model { graph, config: Some(config), recipe })
+    Ok(Model::new(graph, recipe).with_config(config))
 }
 
 fn broken(what: impl std::fmt::Display) -> Error {

@@ -1,577 +1,264 @@
-//! ONNX: the operators that plain convolutional U-Nets are made of, with constant attributes.
+//! ONNX. A file is read once; its network is built anew for each size of the input, because exporters write much of it
+//! as arithmetic on sizes, all of which is known then.
 //!
-//! What is not understood is an error that names the operator, the node and the opset; nothing is skipped over. A
-//! network whose result has its input's size is padded to its stride and cropped again, so that any size runs.
+//! What is not understood is an error that names the operator, the node and the opset; nothing is skipped over. A size
+//! that the network itself does not take is padded up to the next power of two that it takes, and the result cropped.
 
+mod array;
+mod build;
+mod fold;
+mod node;
+mod operators;
 mod proto;
+mod view;
 
 use crate::error::{Error, Result};
-use crate::graph::{
-    Activation, BatchNorm, Binary, Concat, Conv, ConvTranspose, Crop, Graph, Op, Pad, PadAmount, PadMode,
-    Pool, PoolKind, Reduce, Resize, ResizeTo, Softmax, ValueId,
-};
+use crate::graph::{Crop, Graph, Pad, PadAmount, PadMode, Rearrange, Slice, ValueId};
 use crate::model::Model;
 use crate::recipe::Recipe;
-use crate::tensor::{Shape, Tensor};
+use crate::tensor::Shape;
+use array::External;
+use build::{Builder, Constants, Fate, Live};
+use node::extent;
 use prost::Message;
-use std::collections::HashMap;
-use std::fs::File;
+use prost::bytes::Bytes;
+use std::fs;
 use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
+/// A file as it was read: nodes, constants, and what its input looks like.
+#[derive(Debug)]
+pub(crate) struct File {
+    graph: proto::Graph,
+    constants: Constants,
+    opset: i64,
+    input: Input,
+    metadata: Vec<(String, String)>,
+    /// A shape that the network takes.
+    example: Shape,
+    /// Result pixels for an input pixel, when that is a whole number or one over it.
+    ratio: Option<[f64; 2]>,
+}
+
+#[derive(Debug)]
+struct Input {
+    name: String,
+    layout: Layout,
+    channels: usize,
+    /// Height and width, where the file fixes them.
+    size: [Option<usize>; 2],
+}
+
+/// The order of the input's axes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Layout {
+    Nchw,
+    Nhwc,
+    Chw,
+}
+
 /// Whether a regular file begins as ONNX does, with the field `ir_version`. A safetensors header of a length with the
 /// same low byte has its brace in the ninth place.
 pub(super) fn is_onnx_file(path: &Path) -> bool {
-    let regular = std::fs::metadata(path).is_ok_and(|m| m.is_file());
+    let regular = fs::metadata(path).is_ok_and(|m| m.is_file());
     let mut first = [0; 9];
     regular
-        && File::open(path).and_then(|mut f| f.read_exact(&mut first)).is_ok()
+        && fs::File::open(path).and_then(|mut f| f.read_exact(&mut first)).is_ok()
         && first[0] == 8
         && first[8] != b'{'
 }
 
-/// Reads an ONNX file.
+/// Reads an ONNX file, and the files beside it that hold its tensors.
 pub(super) fn open(path: &Path) -> Result<Model> {
-    let bytes = std::fs::read(path).map_err(Error::io(path))?;
-    read(&bytes).map_err(|e| e.at(&path.display().to_string()))
+    let bytes = fs::read(path).map_err(Error::io(path))?;
+    model(bytes.into(), External::beside(path)).map_err(|e| e.at(&path.display().to_string()))
 }
 
 /// Reads a model from the bytes of an ONNX file.
 pub(crate) fn read(bytes: &[u8]) -> Result<Model> {
-    parse(bytes).map_err(super::safetensors::one_line)
+    model(Bytes::copy_from_slice(bytes), External::default())
 }
 
-fn parse(bytes: &[u8]) -> Result<Model> {
-    let file = proto::Model::decode(bytes)
-        .map_err(|e| Error::Model(format!("not a readable ONNX file: {e} (is it complete?)")))?;
-    let opset = file.opset_import.iter().find(|o| o.domain.is_empty() || o.domain == "ai.onnx");
-    let opset = opset.map_or(1, |o| o.version);
-    let graph = file.graph.ok_or_else(|| Error::Model("the ONNX file holds no graph".into()))?;
-    let plain = Importer::new(&graph, opset)?.build(None)?;
-    // The same network again, behind a pad up to its stride, where its result has the input's size.
-    let graph = match plain.stride() {
-        Some((stride, 1.0)) if stride > 1 => Importer::new(&graph, opset)?.build(Some(stride))?,
-        _ => plain,
-    };
-    Ok(Model { graph, config: None, recipe: Recipe::default() })
+fn model(bytes: Bytes, mut external: External) -> Result<Model> {
+    let file = File::parse(bytes, &mut external).map_err(super::safetensors::one_line)?;
+    Ok(Model::from_file(Arc::new(file), Recipe::default()))
 }
 
-/// A constant operand.
-#[derive(Debug, Clone)]
-struct Constant {
-    dims: Vec<usize>,
-    values: Vec<f32>,
-}
+impl File {
+    fn parse(bytes: Bytes, external: &mut External) -> Result<File> {
+        let model = proto::Model::decode(bytes)
+            .map_err(|e| Error::Model(format!("not a readable ONNX file: {e} (is it complete?)")))?;
+        let opset = model.opset_import.iter().find(|o| o.domain.is_empty() || o.domain == "ai.onnx");
+        let mut graph = model.graph.ok_or_else(|| Error::Model("the ONNX file holds no graph".into()))?;
+        let constants = build::constants(&mut graph, external)?;
+        let input = Input::of(&graph, &constants)?;
+        let example = Shape::new(1, input.channels, 1, 1);
+        let metadata = model.metadata_props.into_iter().map(|e| (e.key, e.value)).collect();
+        let opset = opset.map_or(1, |o| o.version);
+        let mut file = File { graph, constants, opset, input, metadata, example, ratio: None };
+        file.try_sizes()?;
+        Ok(file)
+    }
 
-/// What a name stands for.
-#[derive(Debug, Clone)]
-enum Value {
-    Tensor(ValueId),
-    Constant(Arc<Constant>),
-}
-
-struct Importer<'a> {
-    file: &'a proto::Graph,
-    opset: i64,
-    values: HashMap<&'a str, Value>,
-    graph: Graph,
-}
-
-/// A node with its attributes by name.
-struct Reader<'a> {
-    node: &'a proto::Node,
-    opset: i64,
-}
-
-impl<'a> Importer<'a> {
-    fn new(file: &'a proto::Graph, opset: i64) -> Result<Importer<'a>> {
-        let mut values = HashMap::new();
-        for tensor in &file.initializer {
-            values.insert(tensor.name.as_str(), Value::Constant(Arc::new(constant(tensor)?)));
+    /// Finds a size that the network takes: its own where it has one.
+    fn try_sizes(&mut self) -> Result<()> {
+        let mut first = None;
+        for side in [256, 224, 512, 64] {
+            let [h, w] = self.input.size.map(|size| size.unwrap_or(side));
+            let shape = Shape { h, w, ..self.example };
+            match self.build(shape, 1) {
+                Ok(graph) => {
+                    let y = graph.output_shape(shape)?;
+                    let ratio = [y.h as f64 / h as f64, y.w as f64 / w as f64];
+                    let even = |r: f64| r.fract() == 0.0 || (1.0 / r).fract() == 0.0;
+                    (self.example, self.ratio) = (shape, Some(ratio).filter(|r| y.pixels() > 1 && r.iter().all(|&r| even(r))));
+                    return Ok(());
+                }
+                Err(error) => first = first.or(Some(error)),
+            }
         }
-        // Old files list initializers among the inputs.
-        let inputs: Vec<_> = file.input.iter().filter(|i| !values.contains_key(i.name.as_str())).collect();
+        Err(first.unwrap_or_else(|| Error::Model("the network takes no size".into())))
+    }
+
+    /// The network for an input of this shape, which has as many pictures as the file allows.
+    pub(crate) fn graph(&self, input: Shape) -> Result<Graph> {
+        input.check("input")?;
+        if input.c != self.input.channels {
+            return Err(Error::shape("input", format!("{} channels", self.input.channels), input.c));
+        }
+        let mut tried = None;
+        let mut first = None;
+        for multiple in [1, 2, 4, 8, 16, 32, 64, 128, 256] {
+            let padded = [input.h, input.w].map(|side| side.next_multiple_of(multiple));
+            if tried == Some(padded) {
+                continue;
+            }
+            tried = Some(padded);
+            match self.build(input, multiple) {
+                Ok(graph) if self.fits(input, graph.output_shape(input)?) => return Ok(graph),
+                Ok(_) => {}
+                Err(error) => first = first.or(Some(error)),
+            }
+        }
+        let [h, w] = [input.h, input.w];
+        Err(match (self.input.size, first) {
+            ([Some(own_h), Some(own_w)], _) if [own_h, own_w] != [h, w] => {
+                let got = format!("{h}x{w} (resize the picture, or export the model with dynamic height and width)");
+                Error::shape("input", format!("{own_h}x{own_w} pixels, for which the file was exported"), got)
+            }
+            (_, Some(error)) => error,
+            _ => Error::shape("input", "a size that the network gives back", format!("{h}x{w}")),
+        })
+    }
+
+    /// Whether a result has the size that it should have.
+    fn fits(&self, x: Shape, y: Shape) -> bool {
+        self.ratio.is_none_or(|[h, w]| [x.h as f64 * h, x.w as f64 * w] == [y.h as f64, y.w as f64])
+    }
+
+    /// Builds the network behind a pad up to a multiple, its result cropped again.
+    fn build(&self, input: Shape, multiple: usize) -> Result<Graph> {
+        let mut builder = Builder::new(self, input);
+        let padded = [input.h, input.w].map(|side| side.next_multiple_of(multiple)) != [input.h, input.w];
+        let x = match padded {
+            true => {
+                let pad = Pad { amount: PadAmount::Multiple(multiple), mode: PadMode::Reflect };
+                builder.push("pad to stride", pad, &[Graph::INPUT])?
+            }
+            false => Graph::INPUT,
+        };
+        let result = builder.network(x)?;
+        let mut y = self.result(&mut builder, result)?;
+        if let (true, Some(ratio)) = (padded, self.ratio) {
+            y = crop(&mut builder, y, input, ratio)?;
+        }
+        builder.graph.set_output(y);
+        builder.graph.prune();
+        Ok(builder.graph)
+    }
+
+    /// The result in the order NCHW. Class scores, `(n, classes)`, are pictures of one pixel.
+    fn result(&self, builder: &mut Builder<'_>, live: Live) -> Result<ValueId> {
+        let dims = live.dims();
+        let view = match (&dims[..], self.input.layout) {
+            ([_, _, _, _], Layout::Nhwc) => live.view.permuted(&[0, 3, 1, 2])?,
+            _ => live.view.clone(),
+        };
+        let shape = match view.dims()[..] {
+            [n, c] => Shape::new(n, c, 1, 1).check("result")?,
+            _ if dims.len() > 4 => return Err(Error::shape("result", "at most 4 axes", format!("{dims:?}"))),
+            ref dims => builder.any_shape(dims)?,
+        };
+        builder.placed(&Live { id: live.id, view }, shape)
+    }
+
+    /// A shape that the network takes: its own size where the file fixes it.
+    pub(crate) fn example(&self) -> Shape {
+        self.example
+    }
+
+    /// The file's own notes, key and value.
+    pub(crate) fn metadata(&self) -> &[(String, String)] {
+        &self.metadata
+    }
+
+    /// Name, operator and fate of each node, for an input of that shape.
+    pub(crate) fn fates(&self, input: Shape) -> Result<Vec<(&str, &str, Fate)>> {
+        let mut builder = Builder::new(self, input);
+        builder.network(Graph::INPUT)?;
+        let nodes = self.graph.node.iter().zip(builder.fates);
+        Ok(nodes.map(|(node, fate)| (node.name.as_str(), node.op_type.as_str(), fate)).collect())
+    }
+}
+
+/// The part of a padded result that belongs to the picture.
+fn crop(builder: &mut Builder<'_>, y: ValueId, input: Shape, ratio: [f64; 2]) -> Result<ValueId> {
+    if ratio == [1.0, 1.0] {
+        return builder.push("crop to input", Crop, &[y, Graph::INPUT]);
+    }
+    let shape = builder.shape(y);
+    let part = |len: usize| Slice { start: 0, len, step: 1 };
+    let scaled = |side: usize, ratio: f64| (side as f64 * ratio).floor().max(1.0) as usize;
+    let [h, w] = [scaled(input.h, ratio[0]).min(shape.h), scaled(input.w, ratio[1]).min(shape.w)];
+    let slice = Rearrange::slice(shape, [part(shape.n), part(shape.c), part(h), part(w)])?;
+    builder.push("crop to input", slice, &[y])
+}
+
+impl Input {
+    /// The network's input: the first that is no constant, as old files list those too.
+    fn of(graph: &proto::Graph, constants: &Constants) -> Result<Input> {
+        let inputs: Vec<_> = graph.input.iter().filter(|i| !constants.contains_key(&i.name)).collect();
         let [input] = inputs[..] else {
-            return Err(Error::shape("the network", "one input", inputs.len()));
+            let names: Vec<&str> = inputs.iter().map(|i| i.name.as_str()).collect();
+            return Err(Error::shape("the network", "one input", format!("{}: {}", names.len(), names.join(", "))));
         };
-        let dims = input.kind.as_ref().and_then(|k| k.tensor.as_ref()).and_then(|t| t.shape.as_ref());
-        let dims: Vec<i64> = dims.map_or(Vec::new(), |shape| shape.dim.iter().map(|d| d.value).collect());
-        let channels = match dims[..] {
-            [_, channels, _, _] if channels > 0 => extent(channels)?,
-            _ => {
-                return Err(Error::shape(
-                    &input.name,
-                    "4 extents with a known number of channels",
-                    format!("{dims:?}"),
-                ));
-            }
-        };
-        values.insert(&input.name, Value::Tensor(Graph::INPUT));
-        Ok(Importer { file, opset, values, graph: Graph::new(channels) })
-    }
-
-    fn build(mut self, multiple: Option<usize>) -> Result<Graph> {
-        if let Some(multiple) = multiple {
-            let pad = Pad { amount: PadAmount::Multiple(multiple), mode: PadMode::Reflect };
-            let padded = self.graph.push("pad to stride", pad, &[Graph::INPUT])?;
-            for value in self.values.values_mut() {
-                if matches!(value, Value::Tensor(_)) {
-                    *value = Value::Tensor(padded);
-                }
-            }
-        }
-        for node in &self.file.node {
-            let reader = Reader { node, opset: self.opset };
-            let value = self.node(&reader).map_err(|e| e.at(&reader.place()))?;
-            let Some(output) = node.output.first() else { continue };
-            self.values.insert(output, value);
-        }
-        // Networks with several heads give their first.
-        let output = self.file.output.first().and_then(|o| self.values.get(o.name.as_str()));
-        let Some(Value::Tensor(output)) = output else {
-            return Err(Error::Model("no node makes the network's output".into()));
-        };
-        let mut output = *output;
-        if multiple.is_some() {
-            output = self.graph.push("crop to input", Crop, &[output, Graph::INPUT])?;
-        }
-        self.graph.set_output(output);
-        Ok(self.graph)
-    }
-
-    fn node(&mut self, reader: &Reader<'a>) -> Result<Value> {
-        if !reader.node.domain.is_empty() && reader.node.domain != "ai.onnx" {
-            return Err(reader.unsupported());
-        }
-        let op: Op = match reader.node.op_type.as_str() {
-            "Identity" | "Dropout" => return self.operand(reader, 0),
-            "Constant" => return reader.constant(),
-            "Conv" => self.conv(reader)?.into(),
-            "ConvTranspose" => self.conv_transpose(reader)?.into(),
-            "Gemm" => self.gemm(reader)?.into(),
-            "BatchNormalization" => {
-                let [gamma, beta, mean, var] = [1, 2, 3, 4].map(|i| self.constant(reader, i));
-                let eps = f64::from(reader.float("epsilon", 1e-5));
-                reader.only("training_mode", 0)?;
-                BatchNorm::new(&gamma?.values, &beta?.values, &mean?.values, &var?.values, eps)?.into()
-            }
-            "Relu" => Activation::Relu.into(),
-            "LeakyRelu" => Activation::LeakyRelu(reader.float("alpha", 0.01)).into(),
-            "Sigmoid" => Activation::Sigmoid.into(),
-            "Softmax" => {
-                let default = if self.opset < 13 { 1 } else { -1 };
-                match reader.int("axis", default) {
-                    1 | -3 => Softmax::default().into(),
-                    axis => return Err(Error::shape("attribute axis", "1, the channels", axis)),
-                }
-            }
-            "MaxPool" => reader.pool(PoolKind::Max)?.into(),
-            "AveragePool" => match reader.int("count_include_pad", 0) {
-                0 => reader.pool(PoolKind::Average)?.into(),
-                _ => reader.pool(PoolKind::AverageWithPadding)?.into(),
-            },
-            "GlobalAveragePool" => Reduce::GLOBAL_AVERAGE.into(),
-            // Behind a global average only channels are left, and flattening changes nothing.
-            "Flatten" => match self.operand(reader, 0)? {
-                Value::Tensor(id) if self.is_averaged(id) => return Ok(Value::Tensor(id)),
-                _ => return Err(reader.unsupported()),
-            },
-            "Concat" => {
-                if ![1, -3].contains(&reader.int("axis", 1)) {
-                    return Err(Error::shape("attribute axis", "1, the channels", reader.int("axis", 1)));
-                }
-                return self.push(reader, Concat::default().into(), reader.node.input.len());
-            }
-            "Add" | "Sub" | "Mul" | "Div" => return self.arithmetic(reader),
-            "Pad" => self.pad(reader)?.into(),
-            "Resize" | "Upsample" => self.resize(reader)?.into(),
-            _ => return Err(reader.unsupported()),
-        };
-        self.push(reader, op, 1)
-    }
-
-    /// Appends a node that reads the first `operands` operands.
-    fn push(&mut self, reader: &Reader<'a>, op: Op, operands: usize) -> Result<Value> {
-        let inputs = (0..operands).map(|i| self.tensor(reader, i)).collect::<Result<Vec<_>>>()?;
-        let wanted = if reader.node.name.is_empty() { &reader.node.output[0] } else { &reader.node.name };
-        let taken = |name: &str| name == "input" || self.graph.nodes().iter().any(|n| n.name == name);
-        let mut name = wanted.clone();
-        let mut count = 1;
-        while taken(&name) {
-            count += 1;
-            name = format!("{wanted} {count}");
-        }
-        Ok(Value::Tensor(self.graph.push(&name, op, &inputs)?))
-    }
-
-    fn operand(&self, reader: &Reader<'a>, i: usize) -> Result<Value> {
-        let name = reader.node.input.get(i).map_or("", String::as_str);
-        let missing = || Error::Model(format!("operand {i} ({name}) is not made by any earlier node"));
-        self.values.get(name).cloned().ok_or_else(missing)
-    }
-
-    fn tensor(&self, reader: &Reader<'a>, i: usize) -> Result<ValueId> {
-        match self.operand(reader, i)? {
-            Value::Tensor(id) => Ok(id),
-            Value::Constant(_) => {
-                Err(Error::Model(format!("operand {i} is constant; expected a computed tensor")))
-            }
-        }
-    }
-
-    fn constant(&self, reader: &Reader<'a>, i: usize) -> Result<Arc<Constant>> {
-        match self.operand(reader, i)? {
-            Value::Constant(constant) => Ok(constant),
-            Value::Tensor(_) => Err(Error::Model(format!("operand {i} is computed; expected a constant"))),
-        }
-    }
-
-    /// A constant operand that may be left out, by its absence or by an empty name.
-    fn optional(&self, reader: &Reader<'a>, i: usize) -> Result<Option<Arc<Constant>>> {
-        match reader.node.input.get(i).map(String::as_str) {
-            None | Some("") => Ok(None),
-            Some(_) => self.constant(reader, i).map(Some),
-        }
-    }
-
-    fn is_averaged(&self, id: ValueId) -> bool {
-        let producer = self.graph.producer(id).map(|i| &self.graph.nodes()[i].op);
-        matches!(producer, Some(Op::Reduce(Reduce::GLOBAL_AVERAGE)))
-    }
-
-    fn weight(&self, reader: &Reader<'a>) -> Result<Arc<Tensor>> {
-        let constant = self.constant(reader, 1)?;
-        match constant.dims[..] {
-            [n, c, h, w] => Ok(Arc::new(Tensor::new(Shape::new(n, c, h, w), constant.values.clone())?)),
-            _ => Err(Error::shape("weight", "4 extents (2-D convolutions)", format!("{:?}", constant.dims))),
-        }
-    }
-
-    fn bias(&self, reader: &Reader<'a>) -> Result<Option<Arc<[f32]>>> {
-        Ok(self.optional(reader, 2)?.map(|bias| bias.values.clone().into()))
-    }
-
-    fn conv(&self, reader: &Reader<'a>) -> Result<Conv> {
-        let weight = self.weight(reader)?;
-        let kernel = [weight.shape().h, weight.shape().w];
-        let [stride, dilation] = [reader.pair("strides")?, reader.pair("dilations")?];
-        Ok(Conv {
-            stride,
-            dilation,
-            padding: reader.padding(kernel, stride, dilation)?,
-            groups: extent(reader.int("group", 1))?,
-            ..Conv::new(weight, self.bias(reader)?)
-        })
-    }
-
-    fn conv_transpose(&self, reader: &Reader<'a>) -> Result<ConvTranspose> {
-        let weight = self.weight(reader)?;
-        if reader.pair("dilations")? != [1, 1] || reader.find("output_shape").is_some() {
-            return Err(Error::Model("dilations and output_shape are not supported".into()));
-        }
-        let kernel = [weight.shape().h, weight.shape().w];
-        let stride = reader.pair("strides")?;
-        let extra = reader.ints("output_padding", &[0, 0])?;
-        Ok(ConvTranspose {
-            stride,
-            padding: reader.padding(kernel, stride, [1, 1])?,
-            output_padding: [extra[0], extra[1]],
-            groups: extent(reader.int("group", 1))?,
-            ..ConvTranspose::new(weight, self.bias(reader)?, 1)
-        })
-    }
-
-    /// A linear layer on a pooled picture: a 1x1 convolution.
-    fn gemm(&self, reader: &Reader<'a>) -> Result<Conv> {
-        let weight = self.constant(reader, 1)?;
-        let scaled = reader.float("alpha", 1.0) != 1.0 || reader.float("beta", 1.0) != 1.0;
-        let [outs, ins] = match (&weight.dims[..], reader.int("transB", 0)) {
-            (&[outs, ins], 1) => [outs, ins],
-            _ => return Err(Error::Model("expected a weight of (out, in) with transB = 1".into())),
-        };
-        if scaled || reader.int("transA", 0) != 0 {
-            return Err(Error::Model("alpha, beta and transA are not supported".into()));
-        }
-        let weight = Tensor::new(Shape::new(outs, ins, 1, 1), weight.values.clone())?;
-        Ok(Conv::new(Arc::new(weight), self.bias(reader)?))
-    }
-
-    /// Sum of two tensors, or a tensor with a number or a number a channel.
-    fn arithmetic(&mut self, reader: &Reader<'a>) -> Result<Value> {
-        let kind = reader.node.op_type.as_str();
-        let (tensor, constant, swapped) = match (self.operand(reader, 0)?, self.operand(reader, 1)?) {
-            (Value::Tensor(_), Value::Tensor(_)) if kind == "Add" => {
-                return self.push(reader, Binary::ADD.into(), 2);
-            }
-            (Value::Tensor(id), Value::Constant(c)) => (id, c, false),
-            (Value::Constant(c), Value::Tensor(id)) => (id, c, true),
-            _ => return Err(reader.unsupported()),
-        };
-        let one_each = constant.dims.iter().rev().skip(2).product::<usize>() == constant.values.len();
-        let channels = match constant.values.len() {
-            1 => None,
-            n if one_each && matches!(constant.dims[..], [_, 1, 1] | [1, _, 1, 1]) => Some(n),
-            _ => {
-                return Err(Error::shape(
-                    "constant operand",
-                    "a number, or one a channel",
-                    format!("{:?}", constant.dims),
-                ));
-            }
-        };
-        // How many channels a lone number stands for is only known from the tensor's own operator.
-        let n = match channels {
-            Some(n) => n,
-            None => self.channels(tensor).ok_or_else(|| reader.unsupported())?,
-        };
-        let c = |i: usize| f64::from(constant.values[if channels.is_some() { i } else { 0 }]);
-        let affine = |scale: f64, shift: f64| (scale as f32, shift as f32);
-        let pairs = (0..n).map(|i| match (kind, swapped) {
-            ("Add", _) => affine(1.0, c(i)),
-            ("Sub", false) => affine(1.0, -c(i)),
-            ("Sub", true) => affine(-1.0, c(i)),
-            ("Mul", _) => affine(c(i), 0.0),
-            _ => affine(1.0 / c(i), 0.0),
+        let shape = input.kind.as_ref().and_then(|k| k.tensor.as_ref()).and_then(|t| t.shape.as_ref());
+        let dims: Vec<i64> = shape.map_or(Vec::new(), |shape| shape.dim.iter().map(|d| d.value).collect());
+        let reader = |name: &str| graph.node.iter().find(|n| n.input.iter().any(|i| i == name));
+        let first = reader(&input.name);
+        let nhwc = first.is_some_and(|n| {
+            n.op_type == "Transpose" && n.attribute.iter().any(|a| a.name == "perm" && a.ints == [0, 3, 1, 2])
         });
-        let (scale, shift): (Vec<f32>, Vec<f32>) = pairs.unzip();
-        if (kind == "Div" && swapped) || scale.iter().any(|s| !s.is_finite()) {
-            return Err(reader.unsupported());
-        }
-        let op = BatchNorm { scale: scale.into(), shift: shift.into(), activation: Activation::None };
-        let position = usize::from(swapped);
-        let id = self.tensor(reader, position)?;
-        let name = format!("{} {}", reader.place(), self.graph.nodes().len());
-        Ok(Value::Tensor(self.graph.push(&name, op, &[id])?))
-    }
-
-    /// Channels of a value, which do not depend on the picture's size.
-    fn channels(&self, id: ValueId) -> Option<usize> {
-        if id == Graph::INPUT {
-            return Some(self.graph.input_channels());
-        }
-        let node = &self.graph.nodes()[self.graph.producer(id)?];
-        match &node.op {
-            Op::Conv(conv) => Some(conv.out_channels()),
-            Op::ConvTranspose(conv) => Some(conv.out_channels()),
-            Op::Concat(_) => node.inputs.iter().map(|&part| self.channels(part)).sum(),
-            _ => self.channels(*node.inputs.first()?),
-        }
-    }
-
-    fn pad(&self, reader: &Reader<'a>) -> Result<Pad> {
-        let amounts: Vec<isize> = if self.opset < 11 {
-            reader.attribute_ints("pads").iter().map(|&v| v as isize).collect()
-        } else {
-            self.constant(reader, 1)?.values.iter().map(|&v| v as isize).collect()
+        // Where the file does not tell, the first convolution does.
+        let weights = || {
+            let conv = first.filter(|n| n.op_type == "Conv")?;
+            let weight = constants.get(conv.input.get(1)?)?;
+            let groups = conv.attribute.iter().find(|a| a.name == "group").map_or(1, |a| a.i);
+            Some(i64::try_from(*weight.dims.get(1)?).ok()?.saturating_mul(groups))
         };
-        let mode = match reader.text("mode", "constant").as_str() {
-            "constant" => PadMode::Zero,
-            "edge" => PadMode::Edge,
-            "reflect" => PadMode::Reflect,
-            other => return Err(Error::shape("attribute mode", "constant, edge or reflect", other)),
+        let (layout, [c, h, w]) = match dims[..] {
+            [_, h, w, c] if nhwc => (Layout::Nhwc, [c, h, w]),
+            [_, c, h, w] => (Layout::Nchw, [c, h, w]),
+            [c, h, w] => (Layout::Chw, [c, h, w]),
+            // No shape at all: torch's exporter leaves it out when everything is dynamic.
+            [] => (Layout::Nchw, [0; 3]),
+            _ => return Err(Error::shape(&input.name, "4 extents", format!("{dims:?}"))),
         };
-        let value = self.optional(reader, 2)?.and_then(|v| v.values.first().copied()).unwrap_or(0.0);
-        match amounts[..] {
-            [0, 0, top, left, 0, 0, bottom, right] if value == 0.0 => {
-                Ok(Pad { amount: PadAmount::Fixed([top, left, bottom, right]), mode })
-            }
-            _ => Err(Error::shape(
-                "pads",
-                "rows and columns alone, with zeros",
-                format!("{amounts:?}, value {value}"),
-            )),
-        }
+        let known = |d: i64| extent(d).ok().filter(|&d| d > 0);
+        let channels = known(c).or_else(|| weights().and_then(known)).ok_or_else(|| {
+            Error::shape(&input.name, "4 extents with a known number of channels", format!("{dims:?}"))
+        })?;
+        Ok(Input { name: input.name.clone(), layout, channels, size: [known(h), known(w)] })
     }
-
-    fn resize(&self, reader: &Reader<'a>) -> Result<Resize> {
-        let scales = match (reader.node.op_type.as_str(), self.opset) {
-            ("Upsample", ..9) => reader.attribute_floats("scales"),
-            ("Upsample", _) | ("Resize", ..11) => self.constant(reader, 1)?.values.clone(),
-            _ => self.optional(reader, 2)?.map_or(Vec::new(), |c| c.values.clone()),
-        };
-        let [1.0, 1.0, h, w] = scales[..] else {
-            return Err(Error::shape(
-                "scales",
-                "constant factors (1, 1, height, width)",
-                format!("{scales:?}"),
-            ));
-        };
-        let default = if self.opset < 11 { "asymmetric" } else { "half_pixel" };
-        let rule = reader.text("coordinate_transformation_mode", default);
-        let nearest =
-            reader.text("nearest_mode", if self.opset < 11 { "floor" } else { "round_prefer_floor" });
-        let whole = [h, w].iter().all(|s| *s >= 1.0 && s.fract() == 0.0);
-        let by = ResizeTo::Scale([h, w]);
-        Ok(match (reader.text("mode", "nearest").as_str(), rule.as_str(), nearest.as_str()) {
-            ("nearest", "asymmetric", "floor") => Resize::nearest(by),
-            // Up by whole factors, half-pixel centres round to the same pixels.
-            ("nearest", "half_pixel", "round_prefer_floor" | "round_prefer_ceil") if whole => {
-                Resize::nearest(by)
-            }
-            ("linear" | "bilinear", "half_pixel" | "pytorch_half_pixel", _) => Resize::bilinear(by, false),
-            ("linear" | "bilinear", "align_corners", _) => Resize::bilinear(by, true),
-            (mode, rule, nearest) => {
-                let expected = "nearest asymmetric floor, linear half_pixel or linear align_corners";
-                return Err(Error::shape("resizing", expected, format!("{mode} {rule} {nearest}")));
-            }
-        })
-    }
-}
-
-impl<'a> Reader<'a> {
-    /// The node's name and operator, for errors.
-    fn place(&self) -> String {
-        let output = self.node.output.first().map_or("", String::as_str);
-        let name = if self.node.name.is_empty() { output } else { &self.node.name };
-        format!("{} ({})", name, self.node.op_type)
-    }
-
-    fn unsupported(&self) -> Error {
-        Error::Model(format!(
-            "operator {} of opset {} is not supported in this form",
-            self.node.op_type, self.opset
-        ))
-    }
-
-    fn find(&self, name: &str) -> Option<&'a proto::Attribute> {
-        self.node.attribute.iter().find(|a| a.name == name)
-    }
-
-    fn int(&self, name: &str, default: i64) -> i64 {
-        self.find(name).map_or(default, |a| a.i)
-    }
-
-    fn float(&self, name: &str, default: f32) -> f32 {
-        self.find(name).map_or(default, |a| a.f)
-    }
-
-    fn text(&self, name: &str, default: &str) -> String {
-        self.find(name).map_or(default.into(), |a| String::from_utf8_lossy(&a.s).into_owned())
-    }
-
-    fn attribute_ints(&self, name: &str) -> Vec<i64> {
-        self.find(name).map_or(Vec::new(), |a| a.ints.clone())
-    }
-
-    fn attribute_floats(&self, name: &str) -> Vec<f32> {
-        self.find(name).map_or(Vec::new(), |a| a.floats.clone())
-    }
-
-    /// Whole numbers that are not negative, as many as the default has.
-    fn ints(&self, name: &str, default: &[usize]) -> Result<Vec<usize>> {
-        let ints = self.attribute_ints(name);
-        if ints.is_empty() {
-            return Ok(default.to_vec());
-        }
-        if ints.len() != default.len() {
-            return Err(Error::shape(
-                format!("attribute {name}"),
-                format!("{} numbers", default.len()),
-                ints.len(),
-            ));
-        }
-        ints.into_iter().map(extent).collect()
-    }
-
-    fn pair(&self, name: &str) -> Result<[usize; 2]> {
-        let pair = self.ints(name, &[1, 1])?;
-        Ok([pair[0], pair[1]])
-    }
-
-    /// Errors when an attribute has another value than the one that is supported.
-    fn only(&self, name: &str, value: i64) -> Result<()> {
-        match self.int(name, value) {
-            v if v == value => Ok(()),
-            other => Err(Error::shape(format!("attribute {name}"), value, other)),
-        }
-    }
-
-    /// Rows above, columns left, rows below, columns right, from `pads` or `auto_pad`.
-    fn padding(&self, kernel: [usize; 2], stride: [usize; 2], dilation: [usize; 2]) -> Result<[usize; 4]> {
-        let total = [0, 1].map(|axis| dilation[axis] * kernel[axis].saturating_sub(1));
-        match self.text("auto_pad", "NOTSET").as_str() {
-            "NOTSET" | "" => {
-                let pads = self.ints("pads", &[0; 4])?;
-                Ok([pads[0], pads[1], pads[2], pads[3]])
-            }
-            "VALID" => Ok([0; 4]),
-            // With a larger stride the padding depends on the picture's size.
-            "SAME_UPPER" if stride == [1, 1] => {
-                Ok([total[0] / 2, total[1] / 2, total[0].div_ceil(2), total[1].div_ceil(2)])
-            }
-            "SAME_LOWER" if stride == [1, 1] => {
-                Ok([total[0].div_ceil(2), total[1].div_ceil(2), total[0] / 2, total[1] / 2])
-            }
-            other => Err(Error::shape("attribute auto_pad", "NOTSET, VALID, or SAME_* at stride 1", other)),
-        }
-    }
-
-    fn pool(&self, kind: PoolKind) -> Result<Pool> {
-        if self.node.output.iter().skip(1).any(|o| !o.is_empty()) {
-            return Err(Error::Model("pooling with indices is not supported".into()));
-        }
-        let [kernel, stride, dilation] =
-            [self.pair("kernel_shape")?, self.pair("strides")?, self.pair("dilations")?];
-        Ok(Pool {
-            kind,
-            kernel,
-            stride,
-            dilation,
-            padding: self.padding(kernel, stride, dilation)?,
-            ceil: self.int("ceil_mode", 0) != 0,
-        })
-    }
-
-    fn constant(&self) -> Result<Value> {
-        let constant = match (self.find("value"), self.find("value_float"), self.find("value_floats")) {
-            (Some(proto::Attribute { t: Some(tensor), .. }), ..) => constant(tensor)?,
-            (_, Some(number), _) => Constant { dims: Vec::new(), values: vec![number.f] },
-            (.., Some(list)) => Constant { dims: vec![list.floats.len()], values: list.floats.clone() },
-            _ => return Err(self.unsupported()),
-        };
-        Ok(Value::Constant(Arc::new(constant)))
-    }
-}
-
-fn extent(value: i64) -> Result<usize> {
-    usize::try_from(value).map_err(|_| Error::shape("extent", "a number that is not negative", value))
-}
-
-/// A tensor's numbers as f32. Errors name the tensor when they are of another kind or not all there.
-fn constant(tensor: &proto::Tensor) -> Result<Constant> {
-    let named = |message: String| Error::Model(format!("tensor {}: {message}", tensor.name));
-    if tensor.data_location != 0 {
-        return Err(named("its data is in another file; save the model with its data inside".into()));
-    }
-    let dims = tensor.dims.iter().map(|&d| extent(d)).collect::<Result<Vec<_>>>()?;
-    let raw = &tensor.raw_data;
-    let values: Vec<f32> = match tensor.data_type {
-        1 if !raw.is_empty() => {
-            raw.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
-        }
-        1 => tensor.float_data.clone(),
-        7 if !raw.is_empty() => raw.chunks_exact(8).map(|b| little_endian(b) as f32).collect(),
-        7 => tensor.int64_data.iter().map(|&v| v as f32).collect(),
-        10 => raw.chunks_exact(2).map(|b| half::f16::from_le_bytes([b[0], b[1]]).to_f32()).collect(),
-        11 => raw.chunks_exact(8).map(|b| f64::from_bits(little_endian(b) as u64) as f32).collect(),
-        16 => raw.chunks_exact(2).map(|b| half::bf16::from_le_bytes([b[0], b[1]]).to_f32()).collect(),
-        other => {
-            return Err(named(format!(
-                "data type {other} is not supported; expected f16, bf16, f32, f64 or i64"
-            )));
-        }
-    };
-    let expected = dims.iter().copied().fold(1usize, usize::saturating_mul);
-    if values.len() != expected {
-        return Err(named(format!("expected {expected} numbers, got {}", values.len())));
-    }
-    match values.iter().find(|v| !v.is_finite()) {
-        Some(v) => Err(named(format!("holds {v}; weights must be finite"))),
-        None => Ok(Constant { dims, values }),
-    }
-}
-
-fn little_endian(bytes: &[u8]) -> i64 {
-    bytes.iter().rev().fold(0u64, |value, &b| value << 8 | u64::from(b)) as i64
 }

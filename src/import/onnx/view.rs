@@ -1,0 +1,209 @@
+//! Strided views: how reshapes, transposes, slices and the like are kept track of without moving anything.
+//!
+//! Exporters spell plain things (pixel shuffle, group norm, channels-last edges) as chains of such moves. A chain becomes
+//! one view here, and a view that is the identity costs nothing.
+
+use crate::error::{Error, Result};
+
+/// Places along an axis and the elements from one to the next; the most significant digit first.
+type Digits = Vec<(usize, isize)>;
+
+/// A tensor of any rank as a view of a flat run of elements.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct View {
+    offset: usize,
+    /// Each axis in mixed radix.
+    axes: Vec<Digits>,
+}
+
+impl View {
+    /// All elements in their own order.
+    pub(super) fn whole(dims: &[usize]) -> View {
+        let mut stride = 1isize;
+        let mut axes: Vec<Digits> = dims
+            .iter()
+            .rev()
+            .map(|&size| {
+                let digit = (size, stride);
+                stride = stride.saturating_mul(size as isize);
+                vec![digit]
+            })
+            .collect();
+        axes.reverse();
+        View { offset: 0, axes }
+    }
+
+    pub(super) fn dims(&self) -> Vec<usize> {
+        self.axes.iter().map(|axis| axis.iter().map(|d| d.0).fold(1, usize::saturating_mul)).collect()
+    }
+
+    pub(super) fn rank(&self) -> usize {
+        self.axes.len()
+    }
+
+    pub(super) fn elements(&self) -> usize {
+        self.dims().into_iter().fold(1, usize::saturating_mul)
+    }
+
+    pub(super) fn offset(&self) -> usize {
+        self.offset
+    }
+
+    /// The digits of all axes, those that run on joined.
+    pub(super) fn digits(&self) -> Digits {
+        let mut joined: Digits = Vec::new();
+        for &(size, stride) in self.axes.iter().flatten().filter(|d| d.0 != 1) {
+            match joined.last_mut() {
+                Some(last) if stride.checked_mul(size as isize) == Some(last.1) => *last = (last.0 * size, stride),
+                _ => joined.push((size, stride)),
+            }
+        }
+        joined
+    }
+
+    /// Whether the view is all of `elements` elements in their own order.
+    pub(super) fn is_whole(&self, elements: usize) -> bool {
+        self.offset == 0
+            && self.elements() == elements
+            && matches!(self.digits()[..], [] | [(_, 1)])
+    }
+
+    /// The stride of an axis that is a single digit.
+    pub(super) fn stride(&self, axis: usize) -> Option<isize> {
+        match self.axes[axis].iter().filter(|d| d.0 != 1).collect::<Vec<_>>()[..] {
+            [] => Some(0),
+            [digit] => Some(digit.1),
+            _ => None,
+        }
+    }
+
+    pub(super) fn permuted(&self, order: &[usize]) -> Result<View> {
+        let mut sorted = order.to_vec();
+        sorted.sort_unstable();
+        if sorted.iter().copied().ne(0..self.rank()) {
+            let expected = format!("an order of {} axes", self.rank());
+            return Err(Error::shape("transpose", expected, format!("{order:?}")));
+        }
+        Ok(View { offset: self.offset, axes: order.iter().map(|&axis| self.axes[axis].clone()).collect() })
+    }
+
+    /// The same elements with other extents; `None` when a new extent cuts through a digit, so that the elements must
+    /// be moved first.
+    pub(super) fn reshaped(&self, dims: &[usize]) -> Option<View> {
+        if dims.iter().fold(1, |n: usize, &d| n.saturating_mul(d)) != self.elements() {
+            return None;
+        }
+        let mut rest = self.digits();
+        let mut axes = Vec::with_capacity(dims.len());
+        for &dim in dims.iter().rev() {
+            let (mut wanted, mut axis) = (dim, Digits::new());
+            while wanted > 1 {
+                let (size, stride) = rest.pop()?;
+                if wanted.is_multiple_of(size) {
+                    axis.push((size, stride));
+                    wanted /= size;
+                } else if size.is_multiple_of(wanted) {
+                    axis.push((wanted, stride));
+                    rest.push((size / wanted, stride.checked_mul(wanted as isize)?));
+                    wanted = 1;
+                } else {
+                    return None;
+                }
+            }
+            axis.reverse();
+            axes.push(if axis.is_empty() { vec![(1, 0)] } else { axis });
+        }
+        axes.reverse();
+        Some(View { offset: self.offset, axes })
+    }
+
+    /// `len` places of an axis from `start`, `step` apart; `None` when the axis is not evenly spaced.
+    pub(super) fn sliced(&self, axis: usize, start: usize, len: usize, step: isize) -> Option<View> {
+        let mut view = self.clone();
+        if start == 0 && step == 1 && len == self.dims()[axis] {
+            return Some(view);
+        }
+        let stride = self.stride(axis)?;
+        view.offset += usize::try_from(stride.checked_mul(start as isize)?).ok()?;
+        view.axes[axis] = vec![(len, stride.checked_mul(step)?)];
+        Some(view)
+    }
+
+    /// Axes of extent 1 repeated, and new ones in front, as NumPy broadcasts.
+    pub(super) fn expanded(&self, dims: &[usize]) -> Result<View> {
+        let mut axes = vec![vec![(1, 0)]; dims.len().saturating_sub(self.rank())];
+        axes.extend(self.axes.iter().cloned());
+        let own = self.dims();
+        let missing = axes.len() - own.len();
+        for (i, (axis, &dim)) in axes.iter_mut().zip(dims).enumerate() {
+            let size = if i < missing { 1 } else { own[i - missing] };
+            if size == 1 {
+                *axis = vec![(dim, 0)];
+            } else if size != dim {
+                return Err(Error::shape("broadcast", format!("{own:?}, or other extents in place of 1"), format!("{dims:?}")));
+            }
+        }
+        Ok(View { offset: self.offset, axes })
+    }
+
+    /// The flat index of every element in turn.
+    pub(super) fn indices(&self) -> impl Iterator<Item = usize> {
+        let (digits, offset) = (self.digits(), self.offset as isize);
+        (0..self.elements()).map(move |mut i| {
+            let mut at = offset;
+            for &(size, stride) in digits.iter().rev() {
+                at += (i % size) as isize * stride;
+                i /= size;
+            }
+            at as usize
+        })
+    }
+}
+
+/// The extents to which all of these broadcast.
+pub(super) fn broadcast(all: &[&[usize]]) -> Result<Vec<usize>> {
+    let rank = all.iter().map(|dims| dims.len()).max().unwrap_or(0);
+    let mut out = vec![1; rank];
+    for dims in all {
+        for (to, &dim) in out[rank - dims.len()..].iter_mut().zip(*dims) {
+            if *to == 1 {
+                *to = dim;
+            } else if dim != 1 && dim != *to {
+                return Err(Error::shape("operands", "extents that are equal or 1", format!("{all:?}")));
+            }
+        }
+    }
+    Ok(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_chain_of_moves_is_one_view() {
+        // Pixel shuffle as PyTorch spells it: (1, 8, 3, 5) to (1, 2, 2, 2, 3, 5) to (1, 2, 3, 2, 5, 2) to (1, 2, 6, 10).
+        let view = View::whole(&[1, 8, 3, 5]).reshaped(&[1, 2, 2, 2, 3, 5]).unwrap();
+        let view = view.permuted(&[0, 1, 4, 2, 5, 3]).unwrap().reshaped(&[1, 2, 6, 10]).unwrap();
+        let indices: Vec<usize> = view.indices().collect();
+        for (i, &at) in indices.iter().enumerate() {
+            let (c, y, x) = (i / 60, i / 10 % 6, i % 10);
+            assert_eq!(at, ((c * 4 + y % 2 * 2 + x % 2) * 3 + y / 2) * 5 + x / 2);
+        }
+        // There and back is nothing.
+        let back = view.reshaped(&[1, 2, 3, 2, 5, 2]).unwrap().permuted(&[0, 1, 3, 5, 2, 4]).unwrap();
+        assert!(back.reshaped(&[1, 8, 3, 5]).unwrap().is_whole(120));
+    }
+
+    #[test]
+    fn slices_and_broadcasts() {
+        let view = View::whole(&[2, 6]).sliced(1, 5, 3, -2).unwrap();
+        assert_eq!(view.indices().collect::<Vec<_>>(), [5, 3, 1, 11, 9, 7]);
+        assert_eq!(View::whole(&[2, 1]).expanded(&[2, 2, 2]).unwrap().indices().collect::<Vec<_>>(), [0, 0, 1, 1, 0, 0, 1, 1]);
+        // An extent that cuts through a transposed digit needs a move.
+        assert!(View::whole(&[4, 6]).permuted(&[1, 0]).unwrap().reshaped(&[3, 8]).is_some());
+        assert!(View::whole(&[4, 6]).permuted(&[1, 0]).unwrap().reshaped(&[8, 3]).is_none());
+        assert_eq!(broadcast(&[&[3, 1], &[2, 1, 4]]).unwrap(), [2, 3, 4]);
+        assert!(broadcast(&[&[3], &[2]]).is_err());
+    }
+}
