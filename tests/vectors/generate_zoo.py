@@ -944,8 +944,10 @@ def make(family, exporter, check):
 
 HEAD = """# Zoo
 Made by `../generate_zoo.py`; `../README.md` says how the weights are made and where the results are.
-`ts` is `torch.onnx.export(dynamo=False)`, with a number where the opset is set; `dynamo` is `dynamo=True`,
-with a number where the opset is not 20, and `dynamoraw` has `optimize=False` besides; `written` follows another exporter's manner by hand. TorchScript cannot write `old` for opset 8 or less (upsample_nearest2d).
+`ts` is `torch.onnx.export(dynamo=False)`, of opset 17 or the number; `dynamo` is `dynamo=True`, of opset 20 or the
+number, and `dynamoraw` has `optimize=False` besides; `written` follows another exporter's manner by hand. TorchScript
+cannot write `old` for opset 8 or less (upsample_nearest2d). Not here: MONAI's BasicUNet with a dynamic extent, because
+both exporters freeze the padding of the example's size.
 
 | Family | From | Exporter | Opset | Nodes | Operators |
 |---|---|---|---|---|---|
