@@ -1,7 +1,7 @@
 """Makes zoo/: U-Nets of many families as both exporters of PyTorch write them, without their weights.
 
     pip install torch==2.9.1 torchvision==0.24.1 onnx==1.23.2 onnxruntime==1.32.0 onnxscript==0.7.2 safetensors==0.8.0 \
-        segmentation-models-pytorch==0.6.0 timm==1.0.22 monai==1.6.1 dynamic-network-architectures==0.4.4
+        segmentation-models-pytorch==0.6.0 timm==1.0.22 monai==1.6.1 dynamic-network-architectures==0.4.4 diffusers==0.42.1
     python generate_zoo.py [--check] [part of a name ...]
 
 Every float tensor of more than 64 elements is external data in `weights.bin`, which is not kept: element i is
@@ -328,7 +328,7 @@ class CuNet(nn.Module):
             for i, up in enumerate(self.up):
                 skip = skips.pop()
                 x = leaky(up(x))
-                crop = (skip.shape[2] - x.shape[2]) // 2
+                crop = (4, 16)[i]
                 x = F.pad(skip, (-crop, -crop, -crop, -crop)) + x
                 if i < len(self.dec):
                     x = self.dec[i](x)
@@ -427,6 +427,21 @@ class Ddpm(nn.Module):
             x = up(F.interpolate(x, scale_factor=2.0, mode="nearest"))
             x = dec(torch.cat([x, skips.pop()], 1), time)
         return self.last(F.silu(self.norm(x)))
+
+
+class Diffusion(nn.Module):
+    """UNet2DModel of diffusers at one time step."""
+
+    def __init__(self):
+        super().__init__()
+        import diffusers
+        self.net = diffusers.UNet2DModel(
+            in_channels=3, out_channels=3, layers_per_block=1, block_out_channels=(16, 32, 32), norm_num_groups=8,
+            attention_head_dim=8, down_block_types=("DownBlock2D", "AttnDownBlock2D", "DownBlock2D"),
+            up_block_types=("UpBlock2D", "AttnUpBlock2D", "UpBlock2D"))
+
+    def forward(self, x):
+        return self.net(x, 50).sample
 
 
 class Style(nn.Module):
@@ -590,11 +605,11 @@ def families():
     own = "written here"
     dynamic = (1, 3, 64, 64)
     family("milesial_transposed", own, lambda: Milesial(), (2, 3, 64, 48))
-    family("milesial_bilinear", own, lambda: Milesial(bilinear=True), (1, 3, 64, 64))
+    family("milesial_bilinear", own, lambda: Milesial(bilinear=True), (1, 3, 64, 64), exporters=("ts", "dynamo", "dynamoraw"))
     family("milesial_half", own, lambda: Milesial(ins=1, outs=1), (1, 1, 48, 64), exporters=("ts",), half=True)
     family("milesial_odd", own, lambda: Milesial(), (1, 3, 61, 83))
     family("milesial_dynamic", own, lambda: Milesial(), (1, 3, 61, 83), dynamic)
-    family("milesial_bilinear_dynamic", own, lambda: Milesial(bilinear=True), (1, 3, 75, 50), dynamic)
+    family("milesial_bilinear_dynamic", own, lambda: Milesial(bilinear=True), (1, 3, 75, 50), (2, 3, 64, 64), axes=(0, 2, 3))
     family("mateuszbuda", own, lambda: Brain(), (1, 3, 64, 64))
     package = "segmentation-models-pytorch 0.6.0"
     narrow = dict(decoder_channels=(64, 48, 32, 16, 16))
@@ -607,32 +622,36 @@ def families():
     family("smp_manet_resnet18", package, lambda: smp("MAnet", **narrow), (1, 3, 64, 64))
     family("smp_fpn_resnet18", package, lambda: smp("FPN", decoder_pyramid_channels=64, decoder_segmentation_channels=64), (1, 3, 64, 96))
     family("smp_unet_scse", package, lambda: smp("Unet", decoder_attention_type="scse", **narrow), (1, 3, 64, 64))
+    family("smp_unet_odd", package, lambda: smp("Unet", **narrow), (1, 3, 61, 83))
     family("smp_unet_dynamic", package, lambda: smp("Unet", **narrow), (1, 3, 64, 96), dynamic)
     family("smp_deeplabv3plus_resnet18", package, lambda: smp("DeepLabV3Plus", decoder_channels=64), (1, 3, 64, 64))
     package = "monai 1.6.1"
-    family("monai_unet", package, lambda: monai("UNet", 2, 1, 3, (8, 16, 32, 64), (2, 2, 2)), (1, 1, 64, 64))
-    family("monai_unet_residual", package, lambda: monai("UNet", 2, 1, 3, (8, 16, 32, 64), (2, 2, 2), num_res_units=2), (1, 1, 64, 64))
-    family("monai_basic_unet", package, lambda: monai("BasicUNet", 2, 1, 2, (8, 8, 16, 32, 64, 8)), (1, 1, 64, 64))
+    family("monai_unet", package, lambda: monai("UNet", 2, 1, 3, (8, 16, 32, 64), (2, 2, 2)), (1, 1, 48, 40))
+    family("monai_unet_residual", package, lambda: monai("UNet", 2, 1, 3, (8, 16, 32, 64), (2, 2, 2), num_res_units=2), (1, 1, 40, 48))
+    family("monai_basic_unet", package, lambda: monai("BasicUNet", 2, 1, 2, (8, 8, 16, 32, 64, 8)), (1, 1, 48, 64))
     family("monai_basic_unet_odd", package, lambda: monai("BasicUNet", 2, 1, 2, (8, 8, 16, 32, 64, 8)), (1, 1, 50, 61))
-    family("monai_attention_unet", package, lambda: monai("AttentionUnet", 2, 1, 2, (8, 16, 32, 64), (2, 2, 2)), (1, 1, 64, 64))
-    family("monai_dynunet", package, lambda: monai("DynUNet", 2, 1, 3, [3] * 4, [1, 2, 2, 2], [2, 2, 2], filters=(8, 16, 32, 64)), (1, 1, 64, 64))
-    family("monai_segresnet", package, lambda: monai("SegResNet", 2, 8, 1, 2, blocks_down=(1, 2, 2, 2), blocks_up=(1, 1, 1)), (1, 1, 64, 64))
+    family("monai_attention_unet", package, lambda: monai("AttentionUnet", 2, 1, 2, (8, 16, 32, 64), (2, 2, 2)), (1, 1, 48, 40))
+    family("monai_dynunet", package, lambda: monai("DynUNet", 2, 1, 3, [3] * 4, [1, 2, 2, 2], [2, 2, 2], filters=(8, 16, 32, 64)), (1, 1, 48, 40))
+    family("monai_segresnet", package, lambda: monai("SegResNet", 2, 8, 1, 2, blocks_down=(1, 2, 2, 2), blocks_up=(1, 1, 1)), (1, 1, 48, 40), exporters=("ts", "dynamo", "dynamo23"))
     package = "dynamic-network-architectures 0.4.4"
-    family("nnunet_plain", package, lambda: nnunet("PlainConvUNet", n_conv_per_stage=2), (1, 1, 64, 64))
-    family("nnunet_residual", package, lambda: nnunet("ResidualEncoderUNet", n_blocks_per_stage=(1, 2, 2, 2)), (1, 1, 64, 64))
-    family("u2netp", own, lambda: U2Net(), (1, 3, 72, 88), all=("ts",))
-    family("oidn", own, lambda: Oidn(), (1, 9, 64, 64))
-    family("drunet", own, lambda: DrUNet(), (1, 4, 64, 64))
-    family("nafnet", own, lambda: NafNet(), (1, 3, 61, 50))
-    family("cunet", own, lambda: CuNet(), (1, 3, 68, 68))
+    family("nnunet_plain", package, lambda: nnunet("PlainConvUNet", n_conv_per_stage=2), (1, 1, 48, 40))
+    family("nnunet_residual", package, lambda: nnunet("ResidualEncoderUNet", n_blocks_per_stage=(1, 2, 2, 2)), (1, 1, 40, 48))
+    family("u2netp", own, lambda: U2Net(), (1, 3, 56, 72), all=("ts",))
+    family("u2netp_dynamic", own, lambda: U2Net(), (1, 3, 45, 70), dynamic, all=())
+    family("oidn", own, lambda: Oidn(), (1, 9, 48, 64))
+    family("drunet", own, lambda: DrUNet(), (1, 4, 48, 40))
+    family("nafnet", own, lambda: NafNet(), (1, 3, 45, 50), exporters=("ts", "dynamo", "dynamoraw"))
+    family("nafnet_dynamic", own, lambda: NafNet(), (1, 3, 37, 50), dynamic)
+    family("cunet", own, lambda: CuNet(), (1, 3, 52, 60))
     family("pix2pix", own, lambda: Pix2Pix(), (1, 3, 64, 64))
-    family("pix2pix_instance", own, lambda: Pix2Pix(5, norm=nn.InstanceNorm2d), (1, 3, 64, 64))
-    family("ddpm", own, lambda: Ddpm(), (1, 3, 32, 32))
+    family("pix2pix_instance", own, lambda: Pix2Pix(5, norm=nn.InstanceNorm2d), (1, 3, 32, 64))
+    family("ddpm", own, lambda: Ddpm(), (1, 3, 32, 24), exporters=("ts", "dynamo", "dynamo23", "dynamoraw"))
     family("ddpm_time", own, lambda: Ddpm(time=32), (1, 3, 32, 32))
-    family("fast_style", own, lambda: Style(), (1, 3, 48, 64))
+    family("diffusers_unet", "diffusers 0.42.1", Diffusion, (1, 3, 32, 24), exporters=("ts", "dynamo", "dynamo23"))
+    family("fast_style", own, lambda: Style(), (1, 3, 40, 48))
     family("dncnn", own, lambda: DnCnn(), (1, 1, 61, 47))
-    family("noise2noise", own, lambda: Noise2Noise(), (1, 3, 64, 64))
-    family("cellpose", own, lambda: CellPose(), (1, 2, 64, 64))
+    family("noise2noise", own, lambda: Noise2Noise(), (1, 3, 32, 64))
+    family("cellpose", own, lambda: CellPose(), (1, 2, 48, 40))
     family("old", own, lambda: Old(), (1, 3, 32, 48), exporters=("ts9", "ts11"))
     family("keras", own, keras, (1, 64, 64, 1), exporters=("written",))
 
@@ -730,10 +749,13 @@ def rescale(module, _, y):
 
 def export(family, exporter, net):
     x = torch.zeros(family.example or family.shape)
-    dynamic = {2: "height", 3: "width"} if family.example else {}
-    if exporter == "dynamo":
+    axes = {0: "batch", 2: "height", 3: "width"}
+    dynamic = {axis: axes[axis] for axis in family.options.get("axes", (2, 3))} if family.example else {}
+    if exporter.startswith("dynamo"):
         shapes = ({axis: torch.export.Dim.DYNAMIC for axis in dynamic},) if dynamic else None
-        return torch.onnx.export(net, (x,), dynamo=True, opset_version=20, dynamic_shapes=shapes, verbose=False).model_proto
+        opset = int(re.sub(r"\D", "", exporter) or 20)
+        return torch.onnx.export(net, (x,), dynamo=True, opset_version=opset, optimize="raw" not in exporter,
+                                 dynamic_shapes=shapes, verbose=False).model_proto
     buffer = io.BytesIO()
     options = dict(opset_version=17)
     if exporter != "ts":
@@ -867,6 +889,8 @@ def make(family, exporter, check):
             expected = expected if isinstance(expected, (tuple, list)) else [expected]
             checked = difference(run(model, b"", x), [y.numpy() for y in expected])
     strip(model)
+    if not family.name.startswith(("milesial", "smp_unet_dynamic")):
+        model.graph.ClearField("value_info")
     onnx.checker.check_model(model)
     tensors = externalise(model)
     level(model, tensors, x)
@@ -920,8 +944,10 @@ def make(family, exporter, check):
 
 HEAD = """# Zoo
 Made by `../generate_zoo.py`; `../README.md` says how the weights are made and where the results are.
-`ts` is `torch.onnx.export(dynamo=False)`, with a number where the opset is set; `dynamo` is `dynamo=True`; `written`
-follows another exporter's manner by hand. TorchScript cannot write `old` for opset 8 or less (upsample_nearest2d).
+`ts` is `torch.onnx.export(dynamo=False)`, of opset 17 or the number; `dynamo` is `dynamo=True`, of opset 20 or the
+number, and `dynamoraw` has `optimize=False` besides; `written` follows another exporter's manner by hand. TorchScript
+cannot write `old` for opset 8 or less (upsample_nearest2d). Not here: MONAI's BasicUNet with a dynamic extent, because
+both exporters freeze the padding of the example's size.
 
 | Family | From | Exporter | Opset | Nodes | Operators |
 |---|---|---|---|---|---|
@@ -936,7 +962,7 @@ def main():
     rows, goldens = {}, {}
     if table.exists():
         for line in table.read_text().splitlines():
-            if match := re.match(r"\| (\w+) \|.*?\| (ts\d*|dynamo|written) \|", line):
+            if match := re.match(r"\| (\w+) \|.*?\| (ts\d*|dynamo\w*|written) \|", line):
                 rows[match.groups()] = line
     for path in HERE.glob("*.safetensors"):
         goldens |= load_file(path)
