@@ -3,7 +3,7 @@
 use crate::error::Result;
 use crate::graph::Graph;
 #[cfg(feature = "onnx")]
-use crate::import::onnx;
+use crate::import::onnx::{self, Bound};
 use crate::import::safetensors;
 use crate::recipe::Recipe;
 use crate::tensor::Shape;
@@ -60,7 +60,19 @@ impl Model {
     /// Reads the bytes of an ONNX file that has its tensors inside.
     #[cfg(feature = "onnx")]
     pub fn from_onnx(bytes: &[u8]) -> Result<Model> {
-        onnx::read(bytes)
+        onnx::read(bytes, &[])
+    }
+
+    /// Reads the bytes of an ONNX file of several inputs, all but one of which get fixed values.
+    #[cfg(feature = "onnx")]
+    pub fn from_onnx_bound(bytes: &[u8], bound: &[Bound]) -> Result<Model> {
+        onnx::read(bytes, bound)
+    }
+
+    /// Reads an ONNX file of several inputs, all but one of which get fixed values.
+    #[cfg(feature = "onnx")]
+    pub fn open_onnx_bound(path: impl AsRef<Path>, bound: &[Bound]) -> Result<Model> {
+        onnx::open(path.as_ref(), bound)
     }
 
     /// Builds a member of the U-Net family, with an empty recipe.

@@ -176,7 +176,7 @@ fn assert_inferred(what: &str, config: &UnetConfig, naming: impl Fn(&str) -> Str
     let theirs = Model::from_safetensors(&renamed.bytes()).unwrap_or_else(|error| panic!("{what}: {error}"));
     let up = config.decoder.iter().scan(config.bottleneck, |from, &to| Some(std::mem::replace(from, to)));
     let up = config.up.clone().or_else(|| (!config.decoder.is_empty()).then(|| up.collect()));
-    assert_eq!(theirs.config.unwrap(), UnetConfig { up, ..config.clone() }, "{what}");
+    assert_eq!(theirs.config.clone().unwrap(), UnetConfig { up, ..config.clone() }, "{what}");
     let input = Tensor::random(Shape::new(1, config.in_channels, 9, 14), 1);
     let run = |model: &Model| cpu::run(&model.graph(input.shape()).unwrap(), &input).unwrap();
     assert_eq!(run(&theirs), run(&ours), "{what}");

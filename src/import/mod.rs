@@ -13,7 +13,7 @@ use std::path::Path;
 pub(crate) fn open(path: &Path) -> Result<Model> {
     #[cfg(feature = "onnx")]
     if onnx::is_onnx_file(path) {
-        return onnx::open(path);
+        return onnx::open(path, &[]);
     }
     safetensors::open(path)
 }

@@ -79,6 +79,7 @@ impl<'a> Builder<'a> {
         let mut view = View::whole(&[n, c, h, w]);
         match file.input.layout {
             super::Layout::Nchw => {}
+            super::Layout::Flat => view = View::whole(&file.input.dims),
             super::Layout::Nhwc => view = view.permuted(&[0, 2, 3, 1])?,
             super::Layout::Chw => view = view.reshaped(&[c, h, w]).ok_or_else(|| Error::shape("input", "one picture", n))?,
         }
@@ -348,7 +349,7 @@ impl<'a> Builder<'a> {
             Value::Constant(array) => Value::Constant(array.viewed(&view)?),
             Value::Live(live) => {
                 // An expanded view can be larger than anything that could be made of it.
-                self.any_shape(&view.dims())?;
+                any_shape(&view.dims())?;
                 Value::Live(Live { id: live.id, view })
             }
         })
@@ -391,19 +392,9 @@ impl<'a> Builder<'a> {
     fn settled(&mut self, value: &Value) -> Result<Value> {
         let Value::Live(live) = value else { return Ok(value.clone()) };
         let dims = live.dims();
-        let shape = self.any_shape(&dims)?;
+        let shape = any_shape(&dims)?;
         let id = self.placed(live, shape)?;
         Ok(Value::Live(Live { id, view: View::whole(&dims) }))
-    }
-
-    /// Four extents for any number of them: missing ones are 1 in front, as in broadcasting; of more than four, the
-    /// first join.
-    pub(super) fn any_shape(&self, dims: &[usize]) -> Result<Shape> {
-        let split = dims.len().saturating_sub(3);
-        let mut last = vec![1; 3_usize.saturating_sub(dims.len())];
-        last.extend(&dims[split..]);
-        let first = dims[..split].iter().fold(1, |n: usize, &d| n.saturating_mul(d));
-        Shape::new(first, last[0], last[1], last[2]).check("tensor")
     }
 
     /// The elements of a view in order, as a value of this shape.
@@ -425,7 +416,7 @@ impl<'a> Builder<'a> {
         if live.view.rank() > 4 {
             return Err(Error::shape("operand", "at most 4 axes", format!("{:?}", live.dims())));
         }
-        let shape = self.any_shape(&live.dims())?;
+        let shape = any_shape(&live.dims())?;
         Ok((self.placed(live, shape)?, shape))
     }
 
@@ -471,7 +462,7 @@ impl<'a> Builder<'a> {
 
     /// A constant as a value of the graph.
     pub(super) fn constant_node(&mut self, array: &Array) -> Result<Live> {
-        let shape = self.any_shape(&array.dims)?;
+        let shape = any_shape(&array.dims)?;
         if !array.floats().iter().all(|v| v.is_finite()) {
             return Err(Error::shape("constant", "finite numbers", "an infinity"));
         }
@@ -517,6 +508,16 @@ impl Value {
             Value::Live(live) => live.view.clone(),
         }
     }
+}
+
+/// Four extents for any number of them: missing ones are 1 in front, as in broadcasting; of more than four, the first
+/// join.
+pub(super) fn any_shape(dims: &[usize]) -> Result<Shape> {
+    let split = dims.len().saturating_sub(3);
+    let mut last = vec![1; 3_usize.saturating_sub(dims.len())];
+    last.extend(&dims[split..]);
+    let first = dims[..split].iter().fold(1, |n: usize, &d| n.saturating_mul(d));
+    Shape::new(first, last[0], last[1], last[2]).check("tensor")
 }
 
 /// Extents that a reshape asks for: 0 keeps one, -1 stands for what is left.

@@ -17,7 +17,7 @@ use crate::graph::{Crop, Graph, Pad, PadAmount, PadMode, Rearrange, Slice, Value
 use crate::model::Model;
 use crate::recipe::Recipe;
 use crate::tensor::Shape;
-use array::External;
+use array::{Array, External, Kind};
 use build::{Builder, Constants, Fate, Live};
 use node::extent;
 use prost::Message;
@@ -26,6 +26,30 @@ use std::fs;
 use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
+
+/// A fixed value for one of a network's inputs: a time step, a noise level, a ratio.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Bound {
+    /// The input's name in the file.
+    pub name: String,
+    /// Its extents; none for a single number.
+    pub dims: Vec<usize>,
+    /// Its numbers.
+    pub values: Vec<f64>,
+}
+
+impl Bound {
+    /// As a constant of the type that the file declares.
+    fn array(&self, graph: &proto::Graph) -> Result<Array> {
+        let input = graph.input.iter().find(|i| i.name == self.name).ok_or_else(|| {
+            let names: Vec<&str> = graph.input.iter().map(|i| i.name.as_str()).collect();
+            Error::shape("bound input", format!("one of {}", names.join(", ")), &self.name)
+        })?;
+        let declared = input.kind.as_ref().and_then(|k| k.tensor.as_ref()).map_or(1, |t| t.elem_type);
+        let kind = fold::kind(i64::from(declared)).unwrap_or(Kind::Float);
+        Array::new(self.dims.clone(), kind, self.values.clone()).map_err(|e| e.at(&self.name))
+    }
+}
 
 /// A file as it was read: nodes, constants, and what its input looks like.
 #[derive(Debug)]
@@ -48,6 +72,8 @@ struct Input {
     channels: usize,
     /// Height and width, where the file fixes them.
     size: [Option<usize>; 2],
+    /// All extents, where the file fixes them and they are no picture's.
+    dims: Vec<usize>,
 }
 
 /// The order of the input's axes.
@@ -56,6 +82,8 @@ enum Layout {
     Nchw,
     Nhwc,
     Chw,
+    /// Extents that are no picture's; missing ones are 1 in front.
+    Flat,
 }
 
 /// Whether a regular file begins as ONNX does, with the field `ir_version`. A safetensors header of a length with the
@@ -70,30 +98,34 @@ pub(super) fn is_onnx_file(path: &Path) -> bool {
 }
 
 /// Reads an ONNX file, and the files beside it that hold its tensors.
-pub(super) fn open(path: &Path) -> Result<Model> {
+pub(crate) fn open(path: &Path, bound: &[Bound]) -> Result<Model> {
     let bytes = fs::read(path).map_err(Error::io(path))?;
-    model(bytes.into(), External::beside(path)).map_err(|e| e.at(&path.display().to_string()))
+    model(bytes.into(), External::beside(path), bound).map_err(|e| e.at(&path.display().to_string()))
 }
 
 /// Reads a model from the bytes of an ONNX file.
-pub(crate) fn read(bytes: &[u8]) -> Result<Model> {
-    model(Bytes::copy_from_slice(bytes), External::default())
+pub(crate) fn read(bytes: &[u8], bound: &[Bound]) -> Result<Model> {
+    model(Bytes::copy_from_slice(bytes), External::default(), bound)
 }
 
-fn model(bytes: Bytes, mut external: External) -> Result<Model> {
-    let file = File::parse(bytes, &mut external).map_err(super::safetensors::one_line)?;
+fn model(bytes: Bytes, mut external: External, bound: &[Bound]) -> Result<Model> {
+    let file = File::parse(bytes, &mut external, bound).map_err(super::safetensors::one_line)?;
     Ok(Model::from_file(Arc::new(file), Recipe::default()))
 }
 
 impl File {
-    fn parse(bytes: Bytes, external: &mut External) -> Result<File> {
+    fn parse(bytes: Bytes, external: &mut External, bound: &[Bound]) -> Result<File> {
         let model = proto::Model::decode(bytes)
             .map_err(|e| Error::Model(format!("not a readable ONNX file: {e} (is it complete?)")))?;
         let opset = model.opset_import.iter().find(|o| o.domain.is_empty() || o.domain == "ai.onnx");
         let mut graph = model.graph.ok_or_else(|| Error::Model("the ONNX file holds no graph".into()))?;
-        let constants = build::constants(&mut graph, external)?;
+        let mut constants = build::constants(&mut graph, external)?;
+        for bound in bound {
+            constants.insert(bound.name.clone(), bound.array(&graph)?);
+        }
         let input = Input::of(&graph, &constants)?;
-        let example = Shape::new(1, input.channels, 1, 1);
+        let pictures = if input.layout == Layout::Flat { build::any_shape(&input.dims)?.n } else { 1 };
+        let example = Shape::new(pictures, input.channels, 1, 1);
         let metadata = model.metadata_props.into_iter().map(|e| (e.key, e.value)).collect();
         let opset = opset.map_or(1, |o| o.version);
         let mut file = File { graph, constants, opset, input, metadata, example, ratio: None };
@@ -188,7 +220,7 @@ impl File {
         let shape = match view.dims()[..] {
             [n, c] => Shape::new(n, c, 1, 1).check("result")?,
             _ if dims.len() > 4 => return Err(Error::shape("result", "at most 4 axes", format!("{dims:?}"))),
-            ref dims => builder.any_shape(dims)?,
+            ref dims => build::any_shape(dims)?,
         };
         builder.placed(&Live { id: live.id, view }, shape)
     }
@@ -253,12 +285,18 @@ impl Input {
             [c, h, w] => (Layout::Chw, [c, h, w]),
             // No shape at all: torch's exporter leaves it out when everything is dynamic.
             [] => (Layout::Nchw, [0; 3]),
-            _ => return Err(Error::shape(&input.name, "4 extents", format!("{dims:?}"))),
+            _ => {
+                let dims = dims.iter().map(|&d| extent(d)).collect::<Result<Vec<_>>>()?;
+                let Shape { c, h, w, .. } = build::any_shape(&dims)?;
+                let name = input.name.clone();
+                return Ok(Input { name, layout: Layout::Flat, channels: c, size: [Some(h), Some(w)], dims });
+            }
         };
         let known = |d: i64| extent(d).ok().filter(|&d| d > 0);
         let channels = known(c).or_else(|| weights().and_then(known)).ok_or_else(|| {
             Error::shape(&input.name, "4 extents with a known number of channels", format!("{dims:?}"))
         })?;
-        Ok(Input { name: input.name.clone(), layout, channels, size: [known(h), known(w)] })
+        let size = [known(h), known(w)];
+        Ok(Input { name: input.name.clone(), layout, channels, size, dims: Vec::new() })
     }
 }

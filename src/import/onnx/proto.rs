@@ -128,6 +128,8 @@ pub(super) struct Type {
 /// `TypeProto.Tensor`.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct TensorType {
+    #[prost(int32, tag = "1")]
+    pub(super) elem_type: i32,
     #[prost(message, optional, tag = "2")]
     pub(super) shape: Option<TensorShape>,
 }
