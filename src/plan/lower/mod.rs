@@ -1,11 +1,13 @@
 //! From layers to dispatches: the one place that chooses kernels. Convolutions have a file of their own.
 
 mod conv;
+mod norm;
+mod reduce;
 
 use crate::error::{Error, Result};
 use crate::graph::{
-    Activation, Axis, Binary, BinaryKind, Concat, Graph, Node, Op, Operator, PadMode, Pool, PoolKind, Reduce,
-    Softmax, ValueId,
+    Activation, Axis, Binary, BinaryKind, Concat, Graph, Node, Op, Operator, PadMode, Pool, PoolKind,
+    Rearrange, ValueId,
 };
 use crate::plan::arena::Place;
 use crate::plan::kernel::{self, Kernel, ShaderFile};
@@ -187,18 +189,8 @@ impl Lowering {
             Op::Conv(conv) => self.conv(node, conv, flops),
             Op::ConvTranspose(conv) => self.conv_transpose(node, conv, flops),
             Op::Pool(pool) => self.pool(&node.name, pool, node.inputs[0], node.outputs[0]),
-            Op::Reduce(Reduce::GLOBAL_AVERAGE) => {
-                let channels = vec4s(x.c);
-                let total = x.n * channels;
-                let mut step = self.step(node, kernel::GLOBAL_AVERAGE_POOL, Activation::None);
-                step.params = params(&[("pixels", x.pixels()), ("channels", channels), ("total", total)])?;
-                step.arguments = vec![src, write(2, node.outputs[0])];
-                step.grid = self.fold(total as u64, 1)?;
-                step.loops = (x.pixels() as u64).div_ceil(u64::from(LANES)) + 7;
-                step.workgroup_memory = LANES * 16;
-                step.flops = flops;
-                self.push(step)
-            }
+            Op::Reduce(reduce) => self.reduce(node, *reduce, flops),
+            Op::Norm(norm) => self.norm(node, norm, flops),
             Op::BatchNorm(norm) => {
                 let lanes = vec4s(x.c) * 4;
                 let scale = self.constant(Constant::Vector { values: Some(norm.scale.clone()), len: lanes });
@@ -210,16 +202,27 @@ impl Lowering {
             }
             Op::Activation(activation) => {
                 let mut step = self.pointwise(node, kernel::ACTIVATION, *activation, flops)?;
-                mask(&mut step, y.c, !activation.is_tame())?;
+                let mask = !activation.is_tame() && !y.c.is_multiple_of(4);
+                step.kernel.flags.push(("MASK", mask));
+                if mask {
+                    step.params.splice(0..0, mask_params(y.c)?);
+                }
                 step.arguments = vec![src, write(2, node.outputs[0])];
                 self.push(step)
             }
-            Op::Binary(Binary { kind: BinaryKind::Add, activation }) if x == self.shape(node.inputs[1]) => {
-                let mut step = self.pointwise(node, kernel::ADD, *activation, flops)?;
-                step.arguments = vec![src, self.read(2, node.inputs[1]), write(3, node.outputs[0])];
+            Op::PRelu(prelu) => {
+                let lanes = vec4s(x.c) * 4;
+                let slope = self.constant(Constant::Vector { values: Some(prelu.slope.clone()), len: lanes });
+                let mut step = self.pointwise(node, kernel::PRELU, Activation::None, flops)?;
+                step.params.insert(0, ("channels", vec4s(x.c) as u32));
+                step.arguments = vec![src, read(2, slope), write(3, node.outputs[0])];
                 self.push(step)
             }
+            Op::Binary(binary) => self.binary(node, binary, flops),
+            Op::Constant(_) => unreachable!("returned above"),
+            Op::MatMul(_) => self.matmul(node, flops),
             Op::Concat(Concat { axis: Axis::C }) => self.concat(node, y),
+            Op::Concat(Concat { axis }) => self.concat_plane(node, *axis),
             Op::Resize(resize) => {
                 let mut step = self.windowed(node, kernel::RESIZE, Activation::None, x, y)?;
                 step.kernel.constants.push(("TAPS", resize.taps() as u32));
@@ -236,20 +239,9 @@ impl Lowering {
             }
             Op::Pad(pad) => self.pad(node, x, y, pad.origin(), pad.mode),
             Op::Crop(_) => self.pad(node, x, y, [0, 0], PadMode::Zero),
-            Op::Softmax(Softmax { axis: Axis::C }) => {
-                let pixels = x.n * x.pixels();
-                let mut step = self.step(node, kernel::SOFTMAX, Activation::None);
-                step.params = params(&[("pixels", pixels), ("vectors", vec4s(x.c)), ("channels", x.c)])?;
-                step.arguments = vec![src, write(2, node.outputs[0])];
-                step.grid = self.fold(pixels as u64, LANES)?;
-                step.loops = 3 * vec4s(x.c) as u64;
-                step.flops = flops;
-                self.push(step)
-            }
-            other => {
-                let name = other.rules().name();
-                Err(Error::Model(format!("{name} has no GPU kernel yet; run the network on the CPU")))
-            }
+            Op::Softmax(softmax) => self.softmax(node, *softmax, flops),
+            Op::ArgMax(_) => self.argmax(node, flops),
+            Op::Rearrange(rearrange) => self.rearrange(node, rearrange),
         }
     }
 
@@ -460,6 +452,112 @@ impl Lowering {
         self.push(step)
     }
 
+    fn binary(&mut self, node: &Node, binary: &Binary, flops: u64) -> Result<()> {
+        let [a, b] = [0, 1].map(|i| self.shape(node.inputs[i]));
+        let y = self.shape(node.outputs[0]);
+        let mut step = self.pointwise(node, kernel::BINARY, binary.activation, flops)?;
+        let kind = match binary.kind {
+            BinaryKind::Add => 0,
+            BinaryKind::Sub => 1,
+            BinaryKind::Mul => 2,
+            BinaryKind::Div => 3,
+            BinaryKind::Min => 4,
+            BinaryKind::Max => 5,
+            BinaryKind::Pow => 6,
+        };
+        step.kernel.constants.push(("KIND", kind));
+        let broadcast = a != b;
+        // Sums and extremes of what lies past the last channel stay numbers.
+        let wild = matches!(binary.kind, BinaryKind::Mul | BinaryKind::Div | BinaryKind::Pow);
+        let index = broadcast || wild && !y.c.is_multiple_of(4);
+        step.kernel.flags = vec![("BROADCAST", broadcast), ("INDEX", index)];
+        if index {
+            step.params.splice(0..0, mask_params(y.c)?);
+        }
+        if broadcast {
+            step.kernel.flags.extend([("SPLAT0", a.c < y.c), ("SPLAT1", b.c < y.c)]);
+            let steps = |x: Shape| {
+                let along = |extent: usize, vec4s: usize| if extent == 1 { 0 } else { vec4s };
+                let c = vec4s(x.c);
+                [along(x.n, x.pixels() * c), along(x.h, x.w * c), along(x.w, c), along(x.c, 1)]
+            };
+            let names = ["n0", "y0", "x0", "c0", "n1", "y1", "x1", "c1"];
+            let steps = [steps(a), steps(b)].concat();
+            let sizes: Vec<_> =
+                [("out_h", y.h), ("out_w", y.w)].into_iter().chain(names.into_iter().zip(steps)).collect();
+            step.params.splice(0..0, params(&sizes)?);
+        }
+        step.arguments =
+            vec![self.read(1, node.inputs[0]), self.read(2, node.inputs[1]), write(3, node.outputs[0])];
+        self.push(step)
+    }
+
+    fn matmul(&mut self, node: &Node, flops: u64) -> Result<()> {
+        const TILE: usize = 4;
+        let [a, b] = [0, 1].map(|i| self.shape(node.inputs[i]));
+        let y = self.shape(node.outputs[0]);
+        let [va, vb, vy] = [a, b, y].map(|x| vec4s(x.c));
+        let tiles = [y.h.div_ceil(TILE), y.w.div_ceil(TILE)];
+        let total = y.n * tiles[0] * tiles[1] * vy;
+        let mut step = self.step(node, kernel::MATMUL, Activation::None);
+        step.kernel.constants.push(("TILE", TILE as u32));
+        step.kernel.flags = vec![("SPLAT0", a.c < y.c), ("SPLAT1", b.c < y.c)];
+        step.params = params(&[
+            ("out_h", y.h),
+            ("out_w", y.w),
+            ("depth", a.w),
+            ("tiles_y", tiles[0]),
+            ("tiles_x", tiles[1]),
+            ("n0", if a.n == 1 { 0 } else { a.pixels() * va }),
+            ("n1", if b.n == 1 { 0 } else { b.pixels() * vb }),
+            ("vectors0", va),
+            ("vectors1", vb),
+            ("vectors", vy),
+            ("channels", y.c),
+            ("total", total),
+        ])?;
+        step.arguments =
+            vec![self.read(1, node.inputs[0]), self.read(2, node.inputs[1]), write(3, node.outputs[0])];
+        step.grid = self.fold(total as u64, LANES)?;
+        step.loops = a.w as u64;
+        step.flops = flops;
+        self.push(step)
+    }
+
+    fn rearrange(&mut self, node: &Node, rearrange: &Rearrange) -> Result<()> {
+        const NAMES: [[&str; 2]; 8] = [
+            ["size0", "stride0"],
+            ["size1", "stride1"],
+            ["size2", "stride2"],
+            ["size3", "stride3"],
+            ["size4", "stride4"],
+            ["size5", "stride5"],
+            ["size6", "stride6"],
+            ["size7", "stride7"],
+        ];
+        let (x, y) = (rearrange.input, rearrange.output);
+        // Places wrap around in 32 bits, and come back as long as the tensors themselves are smaller.
+        params(&[("elements", x.elements()), ("elements", y.elements())])?;
+        let mut step = self.pointwise(node, kernel::REARRANGE, Activation::None, 0)?;
+        step.kernel.constants.push(("DIGITS", rearrange.digits.len() as u32));
+        let mut sizes = params(&[
+            ("out_c", y.c),
+            ("out_pixels", y.pixels()),
+            ("out_vectors", vec4s(y.c)),
+            ("in_c", x.c),
+            ("in_pixels", x.pixels()),
+            ("in_vectors", vec4s(x.c)),
+            ("offset", rearrange.offset),
+        ])?;
+        let digits = rearrange.digits.iter().rev().copied().chain(std::iter::repeat((1, 0)));
+        for ([size, stride], digit) in NAMES.into_iter().zip(digits) {
+            sizes.extend([(size, digit.0 as u32), (stride, digit.1 as u32)]);
+        }
+        step.params.splice(0..0, sizes);
+        step.arguments = vec![self.read(1, node.inputs[0]), write(2, node.outputs[0])];
+        self.push(step)
+    }
+
     /// One dispatch a part; each keeps the lanes of the parts before it.
     fn concat(&mut self, node: &Node, y: Shape) -> Result<()> {
         let mut offset = 0;
@@ -491,14 +589,9 @@ impl Lowering {
     }
 }
 
-/// Has a pointwise kernel clear the lanes past the last channel, if there are any and it is needed.
-fn mask(step: &mut Step, channels: usize, needed: bool) -> Result<()> {
-    let needed = needed && !channels.is_multiple_of(4);
-    step.kernel.flags.push(("MASK", needed));
-    if needed {
-        step.params.splice(0..0, params(&[("vectors", vec4s(channels)), ("channels", channels)])?);
-    }
-    Ok(())
+/// What a kernel must know to clear the lanes past the last channel.
+fn mask_params(channels: usize) -> Result<Vec<(&'static str, u32)>> {
+    params(&[("vectors", vec4s(channels)), ("channels", channels)])
 }
 
 fn window_constants(kernel: [usize; 2], stride: [usize; 2]) -> [(&'static str, u32); 4] {
