@@ -1,10 +1,11 @@
 //! Networks of many families as their exporters write them, and ONNX's own operator cases.
 
-use crate::support::{Backend, Vectors};
+use crate::device::gpu;
+use crate::support::Vectors;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use unet_wgpu::{Model, Shape, Tensor};
+use unet_wgpu::{Bound, Device, Model, Session, Shape, Tensor};
 
 #[derive(Deserialize)]
 struct Sidecar {
@@ -17,7 +18,7 @@ struct Sidecar {
 #[derive(Deserialize)]
 struct Input {
     r#type: String,
-    shape: Vec<usize>,
+    shape: [usize; 4],
     seed: u64,
 }
 
@@ -26,8 +27,8 @@ struct Weight {
     offset: usize,
     count: usize,
     seed: u64,
-    scale: f64,
-    shift: f64,
+    scale: f32,
+    shift: f32,
 }
 
 #[derive(Deserialize)]
@@ -35,102 +36,202 @@ struct Output {
     name: String,
 }
 
-fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors/zoo")
-}
-
-/// A network of the zoo with its weights beside it.
+/// A network of the zoo, with an input and the result that ONNX Runtime has for it.
 struct Animal {
     model: Model,
-    /// NCHW.
     input: Tensor,
     want: Vec<f32>,
 }
 
-impl Animal {
-    fn read(name: &str, vectors: &BTreeMap<&str, Vectors>) -> Result<Animal, String> {
-        let sidecar = std::fs::read(folder().join(format!("{name}.json"))).expect("a sidecar");
-        let sidecar: Sidecar = serde_json::from_slice(&sidecar).expect("it is whole");
-        let desk = tempfile::tempdir().expect("a folder");
-        let half = sidecar.input.r#type == "f16";
-        let mut bytes = vec![0; sidecar.external_bytes];
-        for weight in &sidecar.tensors {
-            let random = Tensor::random(Shape::new(1, 1, 1, weight.count), weight.seed);
-            let (scale, shift) = (weight.scale as f32, weight.shift as f32);
-            let size = if half { 2 } else { 4 };
-            let place = &mut bytes[weight.offset..][..weight.count * size];
-            for (to, u) in place.chunks_exact_mut(size).zip(random.data()) {
-                let value = shift + scale * u;
-                match half {
-                    true => to.copy_from_slice(&half::f16::from_f32(value).to_le_bytes()),
-                    false => to.copy_from_slice(&value.to_le_bytes()),
-                }
-            }
-        }
-        std::fs::write(desk.path().join("weights.bin"), bytes).expect("it is written");
-        let file = desk.path().join("model.onnx");
-        std::fs::copy(folder().join(format!("{name}.onnx")), &file).expect("a model");
-        let model = Model::open(&file).map_err(|e| e.to_string())?;
-        let dims = &sidecar.input.shape;
-        let channels_last = name.starts_with("keras");
-        let [n, c, h, w] = match dims[..] {
-            [n, h, w, c] if channels_last => [n, c, h, w],
-            [n, c, h, w] => [n, c, h, w],
-            _ => panic!("{dims:?}"),
-        };
-        let random = Tensor::random(Shape::new(1, 1, 1, n * c * h * w), sidecar.input.seed);
-        let input = Tensor::from_fn(Shape::new(n, c, h, w), |i| {
-            let at = match channels_last {
-                true => (i % (h * w)) * c + i / (h * w) % c + i / (c * h * w) * (c * h * w),
-                false => i,
-            };
-            if half { half::f16::from_f32(random.data()[at]).to_f32() } else { random.data()[at] }
-        });
-        let exporter = if name.ends_with("dynamo") { "dynamo" } else { "ts" };
-        let want = vectors[exporter].get(&format!("{name}/{}", sidecar.outputs[0].name)).data().to_vec();
-        Ok(Animal { model, input, want })
-    }
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors/zoo")
 }
 
+/// All files, `family.exporter`; those whose name has `UNET_ZOO` in it, where that is set.
 fn names() -> Vec<String> {
+    let only = std::env::var("UNET_ZOO").unwrap_or_default();
     let files = std::fs::read_dir(folder()).expect("the zoo").map(|f| f.expect("a file").file_name());
     let files = files.filter_map(|f| f.to_string_lossy().strip_suffix(".onnx").map(str::to_string));
-    let mut names: Vec<String> = files.collect();
+    let mut names: Vec<String> = files.filter(|name| name.contains(&only)).collect();
     names.sort();
     names
 }
 
-fn vectors() -> BTreeMap<&'static str, Vectors> {
-    ["dynamo", "ts"].into_iter().map(|exporter| (exporter, Vectors::read(&format!("zoo/{exporter}")))).collect()
+fn sidecar(name: &str) -> Sidecar {
+    let bytes = std::fs::read(folder().join(format!("{name}.json"))).expect("a sidecar");
+    serde_json::from_slice(&bytes).expect("the sidecar is whole")
 }
 
-#[test]
-fn every_family_gives_its_golden_result() {
-    let vectors = vectors();
-    let only = std::env::var("UNET_ZOO").unwrap_or_default();
-    let mut failures = Vec::new();
-    for name in names().iter().filter(|n| n.contains(&only)) {
-        match Animal::read(name, &vectors) {
-            Ok(animal) => {
-                let graph = match animal.model.graph(animal.input.shape()) {
-                    Ok(graph) => graph,
-                    Err(error) => {
-                        failures.push(format!("{name}: {error}"));
-                        continue;
-                    }
-                };
-                let got = Backend::Cpu.run(&graph, &animal.input);
-                let range = animal.want.iter().fold((0f32, 0f32), |r, &v| (r.0.min(v), r.1.max(v)));
-                let off = got.data().iter().zip(&animal.want).map(|(a, b)| (a - b).abs()).fold(0f32, f32::max);
-                let off = off / (range.1 - range.0);
-                if got.data().len() != animal.want.len() || !(off <= 1e-4) {
-                    failures.push(format!("{name}: off by {off:.1e}, {} and {} numbers", got.data().len(), animal.want.len()));
-                }
-                let ops: Vec<&str> = graph.nodes().iter().map(|n| n.op.rules().name()).collect();
-                eprintln!("{name}: {off:.1e}, {} nodes, {} rearranged", ops.len(), ops.iter().filter(|o| **o == "rearrange").count());
+/// The numbers of the file's external tensors, as `tests/vectors/README.md` says.
+fn weights(sidecar: &Sidecar) -> Vec<u8> {
+    let half = sidecar.input.r#type == "f16";
+    let mut bytes = vec![0; sidecar.external_bytes];
+    for weight in &sidecar.tensors {
+        let random = Tensor::random(Shape::new(1, 1, 1, weight.count), weight.seed);
+        let size = if half { 2 } else { 4 };
+        let place = bytes[weight.offset..][..weight.count * size].chunks_exact_mut(size);
+        for (to, u) in place.zip(random.data()) {
+            let value = weight.shift + weight.scale * u;
+            match half {
+                true => to.copy_from_slice(&half::f16::from_f32(value).to_le_bytes()),
+                false => to.copy_from_slice(&value.to_le_bytes()),
             }
+        }
+    }
+    bytes
+}
+
+impl Animal {
+    fn read(name: &str, goldens: &BTreeMap<&str, Vectors>) -> Result<Animal, unet_wgpu::Error> {
+        let sidecar = sidecar(name);
+        let desk = tempfile::tempdir().expect("a folder");
+        let file = desk.path().join("model.onnx");
+        std::fs::write(desk.path().join("weights.bin"), weights(&sidecar)).expect("it is written");
+        std::fs::copy(folder().join(format!("{name}.onnx")), &file).expect("a model");
+        let model = Model::open(&file)?;
+        let [n, second, third, last] = sidecar.input.shape;
+        let channels_last = name.starts_with("keras");
+        let shape = if channels_last { Shape::new(n, last, second, third) } else { Shape::new(n, second, third, last) };
+        let random = Tensor::random(shape, sidecar.input.seed);
+        let input = Tensor::from_fn(shape, |i| {
+            let (pixel, plane) = (i % shape.pixels(), i / shape.pixels());
+            let (picture, channel) = (plane / shape.c, plane % shape.c);
+            let at = if channels_last { (picture * shape.pixels() + pixel) * shape.c + channel } else { i };
+            let value = random.data()[at];
+            if sidecar.input.r#type == "f16" { half::f16::from_f32(value).to_f32() } else { value }
+        });
+        let exporter = if name.contains(".dynamo") { "dynamo" } else { "ts" };
+        let want = goldens[exporter].get(&format!("{name}/{}", sidecar.outputs[0].name)).data().to_vec();
+        Ok(Animal { model, input, want })
+    }
+
+    /// The largest difference on a device, relative to the range of what is wanted.
+    fn off(&self, device: &Device) -> Result<f32, String> {
+        let session = Session::new(&self.model, self.input.shape(), device.clone()).map_err(|e| e.to_string())?;
+        session.poison();
+        let got = session.run(&self.input).map_err(|e| e.to_string())?;
+        if got.data().len() != self.want.len() {
+            return Err(format!("{} numbers, not {}", got.data().len(), self.want.len()));
+        }
+        let (low, high) = self.want.iter().fold((0f32, 0f32), |(low, high), &v| (low.min(v), high.max(v)));
+        let differences = got.data().iter().zip(&self.want).map(|(a, b)| (a - b).abs());
+        let off = differences.fold(0f32, |most, d| if d > most || d.is_nan() { d } else { most }) / (high - low);
+        if off <= 1e-4 { Ok(off) } else { Err(format!("off by {off:.1e} of the range")) }
+    }
+}
+
+/// All files of which the predicate holds, on a device.
+#[track_caller]
+fn visit(device: &Device, of: impl Fn(&str) -> bool) {
+    let read = |exporter| (exporter, Vectors::read(&format!("zoo/{exporter}")));
+    let goldens = BTreeMap::from(["dynamo", "ts"].map(read));
+    let mut failures = Vec::new();
+    let names: Vec<String> = names().into_iter().filter(|name| of(name)).collect();
+    for name in &names {
+        let start = std::time::Instant::now();
+        let off = Animal::read(name, &goldens).map_err(|e| e.to_string()).and_then(|animal| animal.off(device));
+        match off {
+            Ok(off) => eprintln!("{name}: {off:.1e}, {:.1} s", start.elapsed().as_secs_f64()),
             Err(error) => failures.push(format!("{name}: {error}")),
         }
     }
-    assert!(failures.is_empty(), "{} failures:\n{}", failures.len(), failures.join("\n"));
+    assert!(!names.is_empty());
+    assert!(failures.is_empty(), "{} of {} failed:\n{}", failures.len(), names.len(), failures.join("\n"));
+}
+
+#[test]
+fn every_export_of_every_family_gives_its_golden_result_on_the_cpu() {
+    visit(&Device::Cpu, |_| true);
+}
+
+#[test]
+fn every_family_gives_its_golden_result_on_the_gpu() {
+    let Some(gpu) = gpu() else { return };
+    visit(&Device::Gpu(gpu), |_| true);
+}
+
+#[derive(Deserialize)]
+struct Case {
+    op: String,
+    inputs: Vec<String>,
+    rtol: f32,
+    atol: f32,
+    #[serde(default)]
+    disputed: bool,
+}
+
+/// A tensor of the operator cases, of whatever type.
+struct Numbers {
+    dims: Vec<usize>,
+    float: bool,
+    values: Vec<f64>,
+}
+
+fn numbers(view: &safetensors::tensor::TensorView<'_>) -> Numbers {
+    use safetensors::Dtype;
+    let bytes = view.data();
+    let values = match view.dtype() {
+        Dtype::F32 => bytes.chunks_exact(4).map(|b| f64::from(f32::from_le_bytes([b[0], b[1], b[2], b[3]]))).collect(),
+        Dtype::I64 => bytes.chunks_exact(8).map(|b| bytemuck::pod_read_unaligned::<i64>(b) as f64).collect(),
+        Dtype::F64 => bytes.chunks_exact(8).map(bytemuck::pod_read_unaligned::<f64>).collect(),
+        Dtype::I32 => bytes.chunks_exact(4).map(|b| f64::from(bytemuck::pod_read_unaligned::<i32>(b))).collect(),
+        Dtype::F16 => bytes.chunks_exact(2).map(|b| f64::from(half::f16::from_le_bytes([b[0], b[1]]).to_f32())).collect(),
+        Dtype::BOOL | Dtype::U8 => bytes.iter().map(|&b| f64::from(b)).collect(),
+        other => panic!("{other:?}"),
+    };
+    Numbers { dims: view.shape().to_vec(), float: view.dtype() == Dtype::F32, values }
+}
+
+#[test]
+fn operator_cases_of_onnx_pass() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors/operators.safetensors");
+    let bytes = std::fs::read(path).expect("the cases");
+    let (_, metadata) = safetensors::SafeTensors::read_metadata(&bytes).expect("a safetensors file");
+    let cases = &metadata.metadata().as_ref().expect("metadata")["cases"];
+    let cases: BTreeMap<String, Case> = serde_json::from_str(cases).expect("the index is whole");
+    let file = safetensors::SafeTensors::deserialize(&bytes).expect("a safetensors file");
+    let only = std::env::var("UNET_CASE").unwrap_or_default();
+    let gpu = gpu().map(Device::Gpu);
+    let (mut passed, mut refused, mut wrong) = (0, Vec::new(), Vec::new());
+    for (name, case) in cases.iter().filter(|(name, case)| !case.disputed && name.contains(&only)) {
+        let tensor = |part: &str| file.tensor(&format!("{name}/{part}")).expect("it is in the index");
+        let inputs: Vec<Numbers> = (0..case.inputs.len()).map(|i| numbers(&tensor(&format!("input{i}")))).collect();
+        let want = numbers(&tensor("output0"));
+        // The first tensor of floats is the data; everything else is known beforehand.
+        let Some(data) = inputs.iter().position(|i| i.float && !i.values.is_empty()) else { continue };
+        let bound = inputs.iter().zip(&case.inputs).enumerate().filter(|(i, _)| *i != data);
+        let bound: Vec<Bound> = bound
+            .map(|(_, (i, name))| Bound { name: name.clone(), dims: i.dims.clone(), values: i.values.clone() })
+            .collect();
+        let result = Model::from_onnx_bound(tensor("model").data(), &bound).map_err(|e| e.to_string()).and_then(|model| {
+            let values: Vec<f32> = inputs[data].values.iter().map(|&v| v as f32).collect();
+            let input = Tensor::new(model.example_input(), values).map_err(|e| e.to_string())?;
+            for device in [Some(Device::Cpu), gpu.clone()].into_iter().flatten() {
+                let on = if matches!(device, Device::Cpu) { "CPU" } else { "GPU" };
+                let session = Session::new(&model, input.shape(), device).map_err(|e| format!("{on}: {e}"))?;
+                let got = session.run(&input).map_err(|e| format!("{on}: {e}"))?;
+                let close = |(&g, &w): (&f32, &f64)| {
+                    let w = w as f32;
+                    g == w || (g.is_nan() && w.is_nan()) || (g - w).abs() <= case.atol + 1e-6 + case.rtol * w.abs()
+                };
+                if got.data().len() != want.values.len() || !got.data().iter().zip(&want.values).all(close) {
+                    let first = |v: &[f32]| v.iter().take(4).map(|v| format!("{v}")).collect::<Vec<_>>().join(" ");
+                    let wanted: Vec<f32> = want.values.iter().map(|&v| v as f32).collect();
+                    let [got, want] = [got.data(), &wanted].map(|v| format!("{} numbers, {}", v.len(), first(v)));
+                    return Ok(Some(format!("{name} ({}) on the {on}: {got}..., wanted {want}...", case.op)));
+                }
+            }
+            Ok(None)
+        });
+        match result {
+            Ok(None) => passed += 1,
+            Ok(Some(difference)) => wrong.push(difference),
+            Err(error) => refused.push(format!("{name}: {error}")),
+        }
+    }
+    eprintln!("{}", refused.join("\n"));
+    let (all, no) = (cases.len(), refused.len());
+    eprintln!("{passed} of {all} operator cases of ONNX pass, {no} are refused by name, {} are wrong", wrong.len());
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(!only.is_empty() || passed >= 350, "fewer pass than once did");
 }

@@ -91,6 +91,16 @@ impl Array {
         self.numbers().iter().map(|&v| v as i64).collect()
     }
 
+    /// The same numbers as another type.
+    pub(super) fn cast(&self, kind: Kind) -> Result<Array> {
+        let convert: fn(f64) -> f64 = match (self.kind, kind) {
+            (Kind::Float, Kind::Integer) => f64::trunc,
+            (Kind::Float | Kind::Integer, Kind::Bool) => |v| f64::from(v != 0.0),
+            _ => return Ok(Array { kind, ..self.clone() }),
+        };
+        Array::new(self.dims.clone(), kind, self.numbers().iter().map(|&v| convert(v)).collect())
+    }
+
     /// Four extents, which weights of that rank share with every graph made of them.
     pub(super) fn tensor(&self, shape: Shape) -> Result<Arc<Tensor>> {
         match &self.data {

@@ -14,6 +14,9 @@ use std::sync::Arc;
 /// Most nodes inside nodes inside nodes.
 const DEPTH: usize = 16;
 
+/// Most unevenly spaced places that are picked out of a computed tensor, one by one.
+const GATHERED: usize = 64;
+
 /// What a name stands for.
 #[derive(Debug, Clone)]
 pub(super) enum Value {
@@ -49,6 +52,8 @@ pub(super) struct Builder<'a> {
     file: &'a File,
     pub(super) opset: i64,
     values: HashMap<&'a str, Value>,
+    /// The parts of splits that are taken by number.
+    sequences: HashMap<&'a str, Vec<Value>>,
     pub(super) graph: Graph,
     shapes: Vec<Shape>,
     taken: HashSet<String>,
@@ -64,6 +69,7 @@ impl<'a> Builder<'a> {
             file,
             opset: file.opset,
             values: HashMap::new(),
+            sequences: HashMap::new(),
             graph: Graph::new(input.c),
             shapes: vec![input],
             taken: HashSet::from(["input".into()]),
@@ -120,6 +126,12 @@ impl<'a> Builder<'a> {
             "Constant" => return Ok(vec![Value::Constant(constant(reader)?)]),
             "If" => return self.branch(reader),
             "Shape" => return Ok(vec![Value::Constant(self.shape_of(reader)?)]),
+            "Size" => {
+                let elements = self.operand(reader, 0)?.dims().into_iter().product::<usize>();
+                return Ok(vec![Value::Constant(Array::scalar(Kind::Integer, elements as f64))]);
+            }
+            "SplitToSequence" => return self.sequence(reader),
+            "SequenceAt" => return self.at(reader).map(|value| vec![value]),
             _ => {}
         }
         let count = reader.node.input.len();
@@ -193,12 +205,19 @@ impl<'a> Builder<'a> {
             "Identity" => value.view(),
             // In training a dropout drops; a network that is run does not train.
             "Dropout" => value.view(),
-            "Cast" | "CastLike" if matches!(value, Value::Live(_)) => {
-                let to = if reader.op() == "Cast" { fold::kind(reader.int("to", 1)) } else { Some(Kind::Float) };
-                if to != Some(Kind::Float) {
-                    return Err(reader.unsupported("a computed tensor becomes whole numbers"));
+            "Cast" | "CastLike" => {
+                let like = operands.get(1).and_then(Option::as_ref);
+                let to = match (reader.op(), like) {
+                    ("CastLike", Some(Value::Live(_))) => Some(Kind::Float),
+                    ("CastLike", Some(Value::Constant(array))) => Some(array.kind),
+                    _ => fold::kind(reader.int("to", 1)),
+                };
+                match (value, to) {
+                    (_, None) => return Err(reader.unsupported("it casts to something other than numbers")),
+                    (Value::Constant(array), Some(kind)) => return Ok(Some(vec![Value::Constant(array.cast(kind)?)])),
+                    (Value::Live(_), Some(Kind::Float)) => value.view(),
+                    _ => return Err(reader.unsupported("a computed tensor becomes whole numbers")),
                 }
-                value.view()
             }
             "Reshape" => {
                 let wanted = needed(list(1, "shape")?, "shape")?;
@@ -276,21 +295,9 @@ impl<'a> Builder<'a> {
                 let outputs = reader.node.output.len().max(1);
                 let sizes = match list(1, "split")? {
                     Some(sizes) => sizes.into_iter().map(extent).collect::<Result<Vec<_>>>()?,
-                    None => {
-                        let each = dims[along].div_ceil(outputs);
-                        (0..outputs).map(|i| each.min(dims[along].saturating_sub(i * each))).collect()
-                    }
+                    None => parts_of(dims[along], dims[along].div_ceil(outputs)),
                 };
-                if sizes.iter().fold(0, |n: usize, &s| n.saturating_add(s)) != dims[along] {
-                    return Err(Error::shape("split", format!("a sum of {}", dims[along]), format!("{sizes:?}")));
-                }
-                let mut start = 0;
-                let mut parts = Vec::new();
-                for size in sizes {
-                    parts.push(self.sliced(value, along, start, size, 1)?);
-                    start += size;
-                }
-                return Ok(Some(parts));
+                return self.split(value, along, &sizes).map(Some);
             }
             "Gather" if matches!(value, Value::Live(_)) => {
                 let along = axis(reader.int("axis", 0), rank)?;
@@ -300,10 +307,22 @@ impl<'a> Builder<'a> {
                 let places = indices.ints().into_iter().map(|i| axis(i, dims[along])).collect::<Result<Vec<_>>>()?;
                 let step = if places.len() > 1 { places[1] as isize - places[0] as isize } else { 1 };
                 let even = places.windows(2).all(|p| p[1] as isize - p[0] as isize == step) && step != 0;
-                if !even || places.is_empty() {
-                    return Err(reader.unsupported("its indices are not evenly spaced"));
-                }
-                let value = self.sliced(value, along, places[0], places.len(), step)?;
+                let value = match places[..] {
+                    [first, ..] if even => self.sliced(value, along, first, places.len(), step)?,
+                    [] => return Err(reader.unsupported("it takes nothing")),
+                    _ if places.len() > GATHERED => {
+                        return Err(reader.unsupported(&format!("it picks more than {GATHERED} scattered places")));
+                    }
+                    _ => {
+                        let mut parts = Vec::with_capacity(places.len());
+                        for &place in &places {
+                            if let Value::Live(part) = self.sliced(value, along, place, 1, 1)? {
+                                parts.push(part);
+                            }
+                        }
+                        Value::Live(self.joined(reader, &parts, along)?)
+                    }
+                };
                 let dims = [&dims[..along], &indices.dims, &dims[along + 1..]].concat();
                 return self.reshaped(&value, &dims).map(|v| Some(vec![v]));
             }
@@ -321,9 +340,9 @@ impl<'a> Builder<'a> {
             return Err(Error::shape("attribute blocksize", "at least 1", block));
         }
         let (split, order, end) = match (reader.op(), reader.text("mode", "DCR").as_str()) {
-            ("SpaceToDepth", _) if h.is_multiple_of(block) && w.is_multiple_of(block) => (
+            ("SpaceToDepth", mode) if h.is_multiple_of(block) && w.is_multiple_of(block) => (
                 [n, c, h / block, block, w / block, block],
-                [0, 3, 5, 1, 2, 4],
+                if mode == "CRD" { [0, 1, 3, 5, 2, 4] } else { [0, 3, 5, 1, 2, 4] },
                 [n, c * area, h / block, w / block],
             ),
             ("DepthToSpace", mode) if c.is_multiple_of(area) => {
@@ -339,6 +358,55 @@ impl<'a> Builder<'a> {
         let view = value.view().permuted(&order)?;
         let value = self.seen(&value, view)?;
         self.reshaped(&value, &end)
+    }
+
+    fn split(&mut self, value: &Value, along: usize, sizes: &[usize]) -> Result<Vec<Value>> {
+        let extent = value.dims()[along];
+        if sizes.iter().fold(0, |n: usize, &s| n.saturating_add(s)) != extent {
+            return Err(Error::shape("split", format!("a sum of {extent}"), format!("{sizes:?}")));
+        }
+        let mut start = 0;
+        let mut parts = Vec::new();
+        for &size in sizes {
+            parts.push(self.sliced(value, along, start, size, 1)?);
+            start += size;
+        }
+        Ok(parts)
+    }
+
+    /// A split whose parts are taken by number later.
+    fn sequence(&mut self, reader: &Reader<'a>) -> Result<Vec<Value>> {
+        let value = self.operand(reader, 0)?;
+        let dims = value.dims();
+        let along = axis(reader.int("axis", 0), dims.len())?;
+        let each = self.optional_constant(reader, 1)?;
+        let sizes = match &each {
+            Some(array) if array.dims.is_empty() => {
+                let each = extent(array.ints().first().copied().unwrap_or(1))?;
+                if each == 0 {
+                    return Err(Error::shape("split", "parts of at least 1", 0));
+                }
+                parts_of(dims[along], each)
+            }
+            Some(array) => array.ints().into_iter().map(extent).collect::<Result<Vec<_>>>()?,
+            None => vec![1; dims[along]],
+        };
+        let mut parts = self.split(&value, along, &sizes)?;
+        if each.is_none() && reader.int("keepdims", 1) == 0 {
+            let mut left = dims;
+            left.remove(along);
+            parts = parts.iter().map(|part| self.reshaped(part, &left)).collect::<Result<Vec<_>>>()?;
+        }
+        let name = reader.node.output.first().map_or("", String::as_str);
+        self.sequences.insert(name, parts);
+        Ok(Vec::new())
+    }
+
+    fn at(&self, reader: &Reader<'a>) -> Result<Value> {
+        let name = reader.node.input.first().map_or("", String::as_str);
+        let parts = self.sequences.get(name).ok_or_else(|| reader.unsupported("its sequence is not a split"))?;
+        let place = self.constant(reader, 1)?.ints().first().copied().unwrap_or(0);
+        Ok(parts[axis(place, parts.len())?].clone())
     }
 
     // ---- views ----
@@ -518,6 +586,11 @@ pub(super) fn any_shape(dims: &[usize]) -> Result<Shape> {
     last.extend(&dims[split..]);
     let first = dims[..split].iter().fold(1, |n: usize, &d| n.saturating_mul(d));
     Shape::new(first, last[0], last[1], last[2]).check("tensor")
+}
+
+/// Sizes of the parts of an axis cut every so many places.
+fn parts_of(extent: usize, each: usize) -> Vec<usize> {
+    (0..extent).step_by(each.max(1)).map(|start| each.min(extent - start)).collect()
 }
 
 /// Extents that a reshape asks for: 0 keeps one, -1 stands for what is left.

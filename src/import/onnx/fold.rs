@@ -20,23 +20,6 @@ pub(super) fn evaluate(reader: &Reader<'_>, operands: &[Option<Array>]) -> Resul
     let same = |kind: Kind| kind;
     let truth = |_: Kind| Kind::Bool;
     let result = match reader.op() {
-        "Size" => Array::scalar(Kind::Integer, operand(0)?.len() as f64),
-        "Cast" | "CastLike" => {
-            let to = if reader.op() == "Cast" { reader.int("to", 1) } else { kind_number(operand(1)?.kind) };
-            let kind = kind(to).ok_or_else(|| Error::shape("attribute to", "a number or bool", to))?;
-            unary(
-                match kind {
-                    Kind::Float => |_| Kind::Float,
-                    Kind::Integer => |_| Kind::Integer,
-                    Kind::Bool => |_| Kind::Bool,
-                },
-                &|v| match kind {
-                    Kind::Float => v,
-                    Kind::Integer => v.trunc(),
-                    Kind::Bool => f64::from(v != 0.0),
-                },
-            )?
-        }
         "Neg" => unary(same, &|v| -v)?,
         "Abs" => unary(same, &f64::abs)?,
         "Floor" => unary(same, &f64::floor)?,
@@ -153,14 +136,6 @@ pub(super) fn kind(number: i64) -> Option<Kind> {
         2..=7 | 12 | 13 => Some(Kind::Integer),
         9 => Some(Kind::Bool),
         _ => None,
-    }
-}
-
-fn kind_number(kind: Kind) -> i64 {
-    match kind {
-        Kind::Float => 1,
-        Kind::Integer => 7,
-        Kind::Bool => 9,
     }
 }
 

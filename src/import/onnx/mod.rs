@@ -70,6 +70,8 @@ struct Input {
     name: String,
     layout: Layout,
     channels: usize,
+    /// Pictures, where the file fixes them; else 1.
+    pictures: usize,
     /// Height and width, where the file fixes them.
     size: [Option<usize>; 2],
     /// All extents, where the file fixes them and they are no picture's.
@@ -124,8 +126,7 @@ impl File {
             constants.insert(bound.name.clone(), bound.array(&graph)?);
         }
         let input = Input::of(&graph, &constants)?;
-        let pictures = if input.layout == Layout::Flat { build::any_shape(&input.dims)?.n } else { 1 };
-        let example = Shape::new(pictures, input.channels, 1, 1);
+        let example = Shape::new(input.pictures, input.channels, 1, 1);
         let metadata = model.metadata_props.into_iter().map(|e| (e.key, e.value)).collect();
         let opset = opset.map_or(1, |o| o.version);
         let mut file = File { graph, constants, opset, input, metadata, example, ratio: None };
@@ -219,7 +220,6 @@ impl File {
         };
         let shape = match view.dims()[..] {
             [n, c] => Shape::new(n, c, 1, 1).check("result")?,
-            _ if dims.len() > 4 => return Err(Error::shape("result", "at most 4 axes", format!("{dims:?}"))),
             ref dims => build::any_shape(dims)?,
         };
         builder.placed(&Live { id: live.id, view }, shape)
@@ -287,9 +287,9 @@ impl Input {
             [] => (Layout::Nchw, [0; 3]),
             _ => {
                 let dims = dims.iter().map(|&d| extent(d)).collect::<Result<Vec<_>>>()?;
-                let Shape { c, h, w, .. } = build::any_shape(&dims)?;
-                let name = input.name.clone();
-                return Ok(Input { name, layout: Layout::Flat, channels: c, size: [Some(h), Some(w)], dims });
+                let Shape { n, c, h, w } = build::any_shape(&dims)?;
+                let (name, size) = (input.name.clone(), [Some(h), Some(w)]);
+                return Ok(Input { name, layout: Layout::Flat, channels: c, pictures: n, size, dims });
             }
         };
         let known = |d: i64| extent(d).ok().filter(|&d| d > 0);
@@ -297,6 +297,7 @@ impl Input {
             Error::shape(&input.name, "4 extents with a known number of channels", format!("{dims:?}"))
         })?;
         let size = [known(h), known(w)];
-        Ok(Input { name: input.name.clone(), layout, channels, size, dims: Vec::new() })
+        let pictures = if dims.len() == 4 { known(dims[0]).unwrap_or(1) } else { 1 };
+        Ok(Input { name: input.name.clone(), layout, channels, pictures, size, dims: Vec::new() })
     }
 }

@@ -44,6 +44,12 @@ impl<'a> Builder<'a> {
             "PRelu" => self.prelu(reader),
             "Add" | "Sub" | "Mul" | "Div" | "Pow" => self.arithmetic(reader),
             "Sum" | "Min" | "Max" | "Mean" => self.variadic(reader),
+            "Selu" => {
+                let (alpha, gamma) = (reader.float("alpha", 1.673_263_2), reader.float("gamma", 1.050_701));
+                let elu = self.activate(reader, Activation::Elu(alpha))?;
+                self.affine(reader.name(), &elu, vec![gamma], vec![0.0])
+            }
+            "Attention" => self.attention(reader),
             "MatMul" => self.matmul(reader),
             "Gemm" => self.gemm(reader),
             "Softmax" => self.softmax(reader),
@@ -246,12 +252,17 @@ impl<'a> Builder<'a> {
 
     fn prelu(&mut self, reader: &Reader<'a>) -> Result<Live> {
         let (live, slope) = (self.live(reader, 0)?, self.constant(reader, 1)?);
-        let Some(values) = self.along_channels(&live, &slope) else {
-            return Err(reader.unsupported("its slopes are neither one number nor one a channel"));
-        };
-        match values[..] {
-            [slope] => self.apply(reader.name(), &live, Activation::LeakyRelu(slope)),
-            _ => self.apply(reader.name(), &live, PRelu { slope: values.into() }),
+        match self.along_channels(&live, &slope) {
+            Some(values) if values.len() == 1 => self.apply(reader.name(), &live, Activation::LeakyRelu(values[0])),
+            Some(values) => self.apply(reader.name(), &live, PRelu { slope: values.into() }),
+            // A slope for each place: what is below 0 times that, and what is above.
+            None => {
+                let below = self.apply(reader.name(), &live, Activation::Clip { min: f32::NEG_INFINITY, max: 0.0 })?;
+                let slope = self.constant_node(&slope)?;
+                let below = self.pair(reader.name(), BinaryKind::Mul, &below, &slope)?;
+                let above = self.apply(reader.name(), &live, Activation::Relu)?;
+                self.pair(reader.name(), BinaryKind::Add, &above, &below)
+            }
         }
     }
 
@@ -334,8 +345,7 @@ impl<'a> Builder<'a> {
                     // A result larger than the convolution makes has zeros behind.
                     output_padding[a] += wanted[a].saturating_sub(natural[a]);
                 }
-                // By the standard SAME_UPPER puts the odd row in front here, unlike in a convolution.
-                let first = total.map(|t| if auto == "SAME_UPPER" { t.div_ceil(2) } else { t / 2 });
+                let first = total.map(|t| if auto == "SAME_UPPER" { t / 2 } else { t.div_ceil(2) });
                 [first[0], first[1], total[0] - first[0], total[1] - first[1]]
             }
         };
@@ -556,13 +566,17 @@ impl<'a> Builder<'a> {
             live = self.apply(reader.name(), &live, Activation::Square)?;
         }
         let dims = live.dims();
-        let (x, shape) = self.nchw(&live)?;
-        let missing = 4 - rank;
-        let over = |place: usize| axes.iter().any(|&a| a + missing == place);
-        if over(0) && shape.n > 1 {
+        let first = axes.iter().copied().min().unwrap_or(0);
+        let in_a_row = (first..first + axes.len()).all(|a| axes.contains(&a));
+        let over = |place: usize| axes.iter().any(|&a| a + 4 == place + rank);
+        let (x, reduced) = if rank <= 4 && !(over(0) && dims[0] > 1) {
+            (self.nchw(&live)?.0, [over(1), over(2), over(3)])
+        } else if in_a_row {
+            let shape = around(&dims, first..first + axes.len())?;
+            (self.placed(&live, shape)?, [true, false, false])
+        } else {
             return Err(reader.unsupported("it joins the pictures of a batch"));
-        }
-        let reduced = [over(1), over(2), over(3)];
+        };
         let id = match reduced.contains(&true) {
             true => self.push(reader.name(), Reduce { kind, axes: reduced }, &[x])?,
             false => x,
@@ -639,7 +653,7 @@ impl<'a> Builder<'a> {
         }
         let place = order.iter().position(|&a| a == along).unwrap_or(0) + 4_usize.saturating_sub(rank);
         if place == 0 || rank > 4 {
-            return Err(reader.unsupported("it joins pictures of a batch"));
+            return self.joined(reader, &parts, along);
         }
         let mut ids = Vec::with_capacity(parts.len());
         for part in &parts {
@@ -650,6 +664,22 @@ impl<'a> Builder<'a> {
         let id = self.push(reader.name(), Concat { axis }, &ids)?;
         let dims: Vec<usize> = order.iter().map(|&a| first.dims()[a]).collect();
         self.reordered(id, &dims, &order)
+    }
+
+    /// A concatenation along any axis of any rank: extents before it are pictures, it is the channels, and what is
+    /// behind it rows and columns.
+    pub(super) fn joined(&mut self, reader: &Reader<'a>, parts: &[Live], along: usize) -> Result<Live> {
+        let mut dims = parts[0].dims();
+        let mut ids = Vec::with_capacity(parts.len());
+        for part in parts {
+            let own = part.dims();
+            if (0..dims.len()).any(|a| a != along && own[a] != dims[a]) {
+                return Err(Error::shape("concat", format!("{dims:?} but for axis {along}"), format!("{own:?}")));
+            }
+            ids.push(self.placed(part, around(&own, along..along + 1)?)?);
+        }
+        dims[along] = parts.iter().map(|part| part.dims()[along]).sum();
+        Ok(Live { id: self.push(reader.name(), Concat { axis: Axis::C }, &ids)?, view: View::whole(&dims) })
     }
 
     // ---- norms ----
@@ -710,8 +740,16 @@ impl<'a> Builder<'a> {
     fn layer_norm(&mut self, reader: &Reader<'a>) -> Result<Live> {
         let live = self.live(reader, 0)?;
         let rank = live.view.rank();
-        if axis(reader.int("axis", -1), rank)? != rank - 1 {
-            return Err(reader.unsupported("it normalises over more than the last axis"));
+        let first = axis(reader.int("axis", -1), rank)?;
+        if first != rank - 1 {
+            // All of the axes from this one on are one group of channels.
+            let dims = live.dims();
+            let s = around(&dims, first..rank)?;
+            let x = self.placed(&live, s)?;
+            let scale = per_channel(&self.constant(reader, 1)?, s.c)?;
+            let shift = self.optional_constant(reader, 2)?.map(|b| per_channel(&b, s.c)).transpose()?;
+            let norm = Norm { scale: Some(scale), shift, ..Norm::new(NormOver::Groups(1), reader.float("epsilon", 1e-5)) };
+            return Ok(Live { id: self.push(reader.name(), norm, &[x])?, view: View::whole(&dims) });
         }
         let extent = live.dims()[rank - 1];
         let scale = per_channel(&self.constant(reader, 1)?, extent)?;
@@ -748,21 +786,30 @@ impl<'a> Builder<'a> {
     }
 
     fn gemm(&mut self, reader: &Reader<'a>) -> Result<Live> {
-        let live = self.live(reader, 0)?;
-        if reader.int("transA", 0) != 0 || live.view.rank() != 2 {
-            return Err(reader.unsupported("its computed matrix is transposed"));
+        let mut live = self.live(reader, 0)?;
+        if live.view.rank() != 2 {
+            return Err(Error::shape("operand 0", "2 axes", format!("{:?}", live.dims())));
+        }
+        if reader.int("transA", 0) != 0 {
+            live.view = live.view.permuted(&[1, 0])?;
         }
         let weight = self.constant(reader, 1)?;
         let weight = Self::matrix(&weight, reader.int("transB", 0) == 0, reader.float("alpha", 1.0))?;
         let beta = reader.float("beta", 1.0);
-        let bias = match self.optional_constant(reader, 2)? {
-            Some(bias) => {
-                let each = per_channel(&bias, weight.shape().n)?;
-                Some(each.iter().map(|v| v * beta).collect())
+        let outs = weight.shape().n;
+        match self.optional_constant(reader, 2)? {
+            Some(bias) if bias.len() != 1 && (bias.len() != outs || bias.dims.last() != Some(&outs)) => {
+                let product = self.linear(reader.name(), &live, weight, None, 1)?;
+                let bias = self.constant_node(&bias)?;
+                let bias = self.affine(reader.name(), &bias, vec![beta], vec![0.0])?;
+                self.pair(reader.name(), BinaryKind::Add, &product, &bias)
             }
-            None => None,
-        };
-        self.linear(reader.name(), &live, weight, bias, 1)
+            bias => {
+                let each = bias.map(|bias| per_channel(&bias, outs)).transpose()?;
+                let bias = each.map(|each| each.iter().map(|v| v * beta).collect());
+                self.linear(reader.name(), &live, weight, bias, 1)
+            }
+        }
     }
 
     fn matmul(&mut self, reader: &Reader<'a>) -> Result<Live> {
@@ -779,14 +826,35 @@ impl<'a> Builder<'a> {
             _ => {}
         }
         let (a, b) = (self.live(reader, 0)?, self.live(reader, 1)?);
+        self.product(reader.name(), &a, &b)
+    }
+
+    /// Scaled dot product attention: `softmax(Q Kt / sqrt(d)) V`, on (batch, heads, length, d).
+    fn attention(&mut self, reader: &Reader<'a>) -> Result<Live> {
+        let (q, k, v) = (self.live(reader, 0)?, self.live(reader, 1)?, self.live(reader, 2)?);
+        let dims = q.dims();
+        let extras = reader.node.input.iter().skip(3).chain(reader.node.output.iter().skip(1));
+        let plain = reader.int("is_causal", 0) == 0 && reader.float("softcap", 0.0) == 0.0;
+        if dims.len() != 4 || dims[1] != k.dims()[1] || !plain || extras.into_iter().any(|name| !name.is_empty()) {
+            return Err(reader.unsupported("only plain attention on 4 axes, as many heads in keys as in queries, is"));
+        }
+        let scale = reader.float("scale", 1.0 / (dims[3] as f32).sqrt());
+        let q = self.affine(reader.name(), &q, vec![scale], vec![0.0])?;
+        let k = Live { id: k.id, view: k.view.permuted(&[0, 1, 3, 2])? };
+        let scores = self.product(reader.name(), &q, &k)?;
+        let shares = self.softmax_along(reader.name(), &scores, 3)?;
+        self.product(reader.name(), &shares, &v)
+    }
+
+    fn product(&mut self, name: &str, a: &Live, b: &Live) -> Result<Live> {
         let (left, right) = (a.dims(), b.dims());
         if left.len() < 2 || right.len() < 2 || left.len().max(right.len()) > 4 {
             return Err(Error::shape("operands", "2 to 4 axes each", format!("{left:?} and {right:?}")));
         }
         let mut dims = broadcast(&[&left[..left.len() - 2], &right[..right.len() - 2]])?;
         dims.extend([left[left.len() - 2], right[right.len() - 1]]);
-        let ((a, _), (b, _)) = (self.nchw(&a)?, self.nchw(&b)?);
-        Ok(Live { id: self.push(reader.name(), MatMul, &[a, b])?, view: View::whole(&dims) })
+        let ((a, _), (b, _)) = (self.nchw(a)?, self.nchw(b)?);
+        Ok(Live { id: self.push(name, MatMul, &[a, b])?, view: View::whole(&dims) })
     }
 }
 
@@ -796,6 +864,15 @@ struct Moved {
     dims: Vec<usize>,
     order: Vec<usize>,
     at: usize,
+}
+
+/// The extents before some axes as pictures, theirs as channels, and those behind them as rows and columns.
+fn around(dims: &[usize], axes: std::ops::Range<usize>) -> Result<Shape> {
+    let product = |dims: &[usize]| dims.iter().fold(1, |n: usize, &d| n.saturating_mul(d));
+    let w = if axes.end < dims.len() { dims[dims.len() - 1] } else { 1 };
+    let behind = product(&dims[axes.end..]);
+    let h = if w == 0 { 0 } else { behind / w };
+    Shape::new(product(&dims[..axes.start]), product(&dims[axes]), h, w).check("operand")
 }
 
 /// The order of axes that undoes another.
@@ -817,7 +894,6 @@ fn activation(reader: &Reader<'_>) -> Option<Activation> {
         }
         "HardSwish" => Activation::HardSwish,
         "Elu" => Activation::Elu(reader.float("alpha", 1.0)),
-        "Selu" if !reader.has("alpha") && !reader.has("gamma") => Activation::Selu,
         "Softplus" => Activation::Softplus,
         "Softsign" => Activation::Softsign,
         "Mish" => Activation::Mish,

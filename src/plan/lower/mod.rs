@@ -584,8 +584,10 @@ impl Lowering {
 
     /// A value that only the kernels of one layer see.
     fn scratch(&mut self, shape: Shape) -> ValueId {
+        let id = ValueId(self.shapes.len());
         self.shapes.push(Some(shape));
-        ValueId(self.shapes.len() - 1)
+        self.sources.push(What::Value(id));
+        id
     }
 }
 
