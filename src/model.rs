@@ -2,7 +2,7 @@
 
 use crate::error::Result;
 use crate::graph::Graph;
-use crate::import::safetensors;
+use crate::import;
 use crate::recipe::Recipe;
 use crate::unet::{UnetConfig, Weights};
 use std::path::Path;
@@ -16,31 +16,41 @@ pub struct Model {
     pub config: Option<UnetConfig>,
     /// How pictures go in and come out.
     pub recipe: Recipe,
+    /// The code base whose network it is, where the tensors' names and shapes told.
+    pub family: Option<&'static str>,
 }
 
 impl Model {
-    /// Reads a model file: safetensors or, with the feature `onnx`, ONNX.
+    /// Reads a model file: safetensors; with the feature `onnx`, ONNX; with the feature `pickle`, what PyTorch saves
+    /// (`.pth`, `.pt`, `.ckpt`: zip archives, the format before them, TorchScript's tensors), without running any of it.
     ///
     /// # Errors
     /// [`Error::Io`](crate::Error::Io) when the file cannot be read, [`Error::Model`](crate::Error::Model) naming what
     /// in it is wrong. A file that is no model, or not whole, is refused before all of it is read.
     pub fn open(path: impl AsRef<Path>) -> Result<Model> {
-        crate::import::open(path.as_ref())
+        import::open(path.as_ref())
     }
 
     /// Reads the bytes of a safetensors file.
     pub fn from_safetensors(bytes: &[u8]) -> Result<Model> {
-        safetensors::read(bytes)
+        import::from_safetensors(bytes)
+    }
+
+    /// Reads the bytes of a file that `torch.save` wrote, or of a TorchScript archive.
+    #[cfg(feature = "pickle")]
+    pub fn from_pytorch(bytes: &[u8]) -> Result<Model> {
+        import::from_pytorch(bytes)
     }
 
     /// Reads the bytes of an ONNX file.
     #[cfg(feature = "onnx")]
     pub fn from_onnx(bytes: &[u8]) -> Result<Model> {
-        crate::import::onnx::read(bytes)
+        import::onnx::read(bytes)
     }
 
     /// Builds a member of the U-Net family, with an empty recipe.
     pub fn from_config(config: &UnetConfig, weights: &mut dyn Weights) -> Result<Model> {
-        Ok(Model { graph: config.build(weights)?, config: Some(config.clone()), recipe: Recipe::default() })
+        let (graph, config) = (config.build(weights)?, Some(config.clone()));
+        Ok(Model { graph, config, recipe: Recipe::default(), family: None })
     }
 }

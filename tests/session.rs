@@ -278,7 +278,7 @@ fn a_grid_past_the_limits_is_refused() {
     let weight = std::sync::Arc::new(Tensor::random(Shape::new(1, 2056, 16, 16), 1));
     let mut graph = Graph::new(1);
     graph.push("up", ConvTranspose::new(weight, None, 16), &[Graph::INPUT]).expect("a new name");
-    let model = Model { graph, config: None, recipe: Recipe::default() };
+    let model = Model { graph, config: None, recipe: Recipe::default(), family: None };
     let options = SessionOptions { conv: ConvKernel::Direct, ..Default::default() };
     let built = Session::with_options(&model, Shape::new(1, 1, 2, 2), Device::Gpu(gpu), &options);
     match built {

@@ -77,7 +77,7 @@ impl Backend {
 
 /// Runs a graph in a session whose buffers hold NaN before.
 fn session(graph: &Graph, input: &Tensor, device: Device, options: &SessionOptions) -> Result<Tensor> {
-    let model = Model { graph: graph.clone(), config: None, recipe: Recipe::default() };
+    let model = Model { graph: graph.clone(), config: None, recipe: Recipe::default(), family: None };
     let session = Session::with_options(&model, input.shape(), device, options)?;
     session.poison();
     session.run(input)

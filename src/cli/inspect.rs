@@ -155,6 +155,7 @@ fn json(model: &Model, layers: &[Layer], plan: &Plan) -> serde_json::Value {
         "memory_bytes": plan.memory_bytes(),
         "dispatches": plan.dispatches.len(),
         "layers": layers,
+        "family": model.family,
         "config": model.config,
         "recipe": model.recipe,
     })
@@ -187,7 +188,9 @@ fn totals(model: &Model, layers: &[Layer], plan: &Plan, excess: Option<Error>) -
     let field =
         model.graph.receptive_field().map_or("the whole picture".into(), |f| format!("{f}x{f} pixels"));
     let buffers = plan.activations.len() + plan.weights.len();
-    let mut lines = vec![
+    let family = model.family.map(|family| format!("family           {family}"));
+    let mut lines: Vec<String> = family.into_iter().collect();
+    lines.extend([
         format!("parameters       {}", text::thousands(model.graph.parameters() as u64)),
         format!("work             {gflop:.3} GFLOP (two for a multiply-add)"),
         format!("receptive field  {field}"),
@@ -202,7 +205,7 @@ fn totals(model: &Model, layers: &[Layer], plan: &Plan, excess: Option<Error>) -
             text::mib(plan.memory_bytes()),
             plan.dispatches.len()
         ),
-    ];
+    ]);
     lines
         .extend(excess.map(|e| {
             format!("limits           more than WebGPU guarantees, so only on larger devices: {e}")

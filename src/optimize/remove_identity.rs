@@ -1,13 +1,17 @@
-//! Pads and crops that keep every extent at this input size, and activations that do nothing, go away.
+//! Pads and crops that keep every extent at this input size, alone or one behind the other, and activations that do
+//! nothing, go away.
 
-use crate::graph::{Activation, Graph, Op};
+use crate::graph::{Activation, Graph, Op, ValueId};
 use crate::tensor::Shape;
 
 pub(super) fn apply(graph: &mut Graph, shapes: &[Option<Shape>]) {
     let mut i = 0;
     while i < graph.nodes.len() {
         let node = &graph.nodes[i];
-        let (from, to) = (node.inputs[0], node.outputs[0]);
+        let to = node.outputs[0];
+        let between = node.inputs[0];
+        let padded = padded(graph, i).filter(|from| shapes[from.index()] == shapes[to.index()]);
+        let from = padded.unwrap_or(between);
         let unchanged = match node.op {
             Op::Pad(_) | Op::Crop(_) => shapes[from.index()] == shapes[to.index()],
             Op::Activation(Activation::None) => true,
@@ -24,8 +28,22 @@ pub(super) fn apply(graph: &mut Graph, shapes: &[Option<Shape>]) {
             if graph.output == to {
                 graph.output = from;
             }
+            if padded.is_some() && graph.uses(between) == 0 {
+                graph.nodes.retain(|n| n.outputs[0] != between);
+                i -= 1;
+            }
         } else {
             i += 1;
         }
+    }
+}
+
+/// What was padded below and right before this crop.
+fn padded(graph: &Graph, crop: usize) -> Option<ValueId> {
+    let node = &graph.nodes[crop];
+    let before = &graph.nodes[graph.producer(node.inputs[0])?];
+    match (&node.op, &before.op) {
+        (Op::Crop(_), Op::Pad(pad)) if pad.origin() == [0, 0] => Some(before.inputs[0]),
+        _ => None,
     }
 }

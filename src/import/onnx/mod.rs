@@ -15,20 +15,13 @@ use crate::recipe::Recipe;
 use crate::tensor::{Shape, Tensor};
 use prost::Message;
 use std::collections::HashMap;
-use std::fs::File;
-use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
-/// Whether a regular file begins as ONNX does, with the field `ir_version`. A safetensors header of a length with the
-/// same low byte has its brace in the ninth place.
-pub(super) fn is_onnx_file(path: &Path) -> bool {
-    let regular = std::fs::metadata(path).is_ok_and(|m| m.is_file());
-    let mut first = [0; 9];
-    regular
-        && File::open(path).and_then(|mut f| f.read_exact(&mut first)).is_ok()
-        && first[0] == 8
-        && first[8] != b'{'
+/// Whether a file begins as ONNX does, with the field `ir_version`. A safetensors header of a length with the same low
+/// byte has its brace in the ninth place.
+pub(super) fn is_onnx(first: &[u8]) -> bool {
+    first.len() > 8 && first[0] == 8 && first[8] != b'{'
 }
 
 /// Reads an ONNX file.
@@ -39,7 +32,7 @@ pub(super) fn open(path: &Path) -> Result<Model> {
 
 /// Reads a model from the bytes of an ONNX file.
 pub(crate) fn read(bytes: &[u8]) -> Result<Model> {
-    parse(bytes).map_err(super::safetensors::one_line)
+    parse(bytes).map_err(super::one_line)
 }
 
 fn parse(bytes: &[u8]) -> Result<Model> {
@@ -54,7 +47,7 @@ fn parse(bytes: &[u8]) -> Result<Model> {
         Some((stride, 1.0)) if stride > 1 => Importer::new(&graph, opset)?.build(Some(stride))?,
         _ => plain,
     };
-    Ok(Model { graph, config: None, recipe: Recipe::default() })
+    Ok(Model { graph, config: None, recipe: Recipe::default(), family: None })
 }
 
 /// A constant operand.
