@@ -1,11 +1,15 @@
-// A pointwise non-linearity of its own.
+// A pointwise function of its own.
 //
 // Grid: x, y = LANES vec4s a workgroup.
 // Bindings: 0 params; 1 src; 2 dst.
-// Constants: LANES.
+// Constants: MASK (whether lanes past the last channel are cleared), LANES.
 // Loop budget: 0.
 
 struct Params {
+//#if MASK
+    vectors: u32,  // vec4s a pixel
+    channels: u32, // channels
+//#end
     total: u32, // vec4s in dst
 }
 
@@ -21,6 +25,10 @@ fn main(
 ) {
     let i = flat(workgroup, grid, lane);
     if i < p.total {
-        dst[i] = elem4(activate(vec4<f32>(src[i])));
+        var y = activate(vec4<f32>(src[i]));
+//#if MASK
+        y = masked(y, i % p.vectors, p.channels);
+//#end
+        dst[i] = elem4(y);
     }
 }

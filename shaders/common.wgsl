@@ -1,26 +1,121 @@
 // Shared by all kernels: what is applied to a sum before it is stored, and how a lane finds its place.
 //
-// Constants: ACTIVATION (0 none, 1 ReLU, 2 leaky ReLU, 3 sigmoid), SLOPE (leaky ReLU).
+// Constants: ALPHA, BETA (numbers of the activation).
 // Types: elem4, four stored channels, vec4<f32> or vec4<f16>. Sums are always f32.
+//
+// Each activation is a function here; the header has `activate`, which calls the chosen one. Arguments of exp and tanh
+// are bounded, because drivers may take infinities for impossible. Bounds are selects: min, max and clamp would turn NaN
+// into a number.
 
-fn activate(x: vec4<f32>) -> vec4<f32> {
-    if ACTIVATION == 1u {
-        // Not max(x, 0): that would turn NaN into 0.
-        return select(x, vec4<f32>(0.0), x < vec4<f32>(0.0));
-    }
-    if ACTIVATION == 2u {
-        return select(x, SLOPE * x, x < vec4<f32>(0.0));
-    }
-    if ACTIVATION == 3u {
-        return 1.0 / (1.0 + exp(-x));
-    }
-    return x;
+fn within(x: vec4<f32>, low: f32, high: f32) -> vec4<f32> {
+    let raised = select(x, vec4<f32>(low), x < vec4<f32>(low));
+    return select(raised, vec4<f32>(high), raised > vec4<f32>(high));
+}
+
+// x where it is not negative, else y.
+fn negative(x: vec4<f32>, y: vec4<f32>) -> vec4<f32> {
+    return select(x, y, x < vec4<f32>(0.0));
+}
+
+fn f_identity(x: vec4<f32>) -> vec4<f32> { return x; }
+fn f_relu(x: vec4<f32>) -> vec4<f32> { return negative(x, vec4<f32>(0.0)); }
+fn f_leaky_relu(x: vec4<f32>) -> vec4<f32> { return negative(x, ALPHA * x); }
+fn f_sigmoid(x: vec4<f32>) -> vec4<f32> { return 1.0 / (1.0 + f_exp(-x)); }
+fn f_tanh(x: vec4<f32>) -> vec4<f32> { return tanh(within(x, -10.0, 10.0)); }
+fn f_hard_sigmoid(x: vec4<f32>) -> vec4<f32> { return within(ALPHA * x + BETA, 0.0, 1.0); }
+fn f_hard_swish(x: vec4<f32>) -> vec4<f32> { return x * within(x * (1.0 / 6.0) + 0.5, 0.0, 1.0); }
+fn f_elu(x: vec4<f32>) -> vec4<f32> { return negative(x, ALPHA * (f_exp(x) - 1.0)); }
+fn f_selu(x: vec4<f32>) -> vec4<f32> { return 1.050701 * negative(x, 1.6732632 * (f_exp(x) - 1.0)); }
+fn f_softplus(x: vec4<f32>) -> vec4<f32> { return f_relu(x) + log(1.0 + f_exp(-abs(x))); }
+fn f_softsign(x: vec4<f32>) -> vec4<f32> { return x / (1.0 + abs(x)); }
+fn f_silu(x: vec4<f32>) -> vec4<f32> { return x * f_sigmoid(x); }
+fn f_gelu(x: vec4<f32>) -> vec4<f32> { return 0.5 * x * (1.0 + f_erf(x * 0.70710678)); }
+fn f_gelu_tanh(x: vec4<f32>) -> vec4<f32> {
+    // Where x^3 would pass the largest number, tanh is long 1.
+    let bounded = within(x, -10.0, 10.0);
+    return 0.5 * x * (1.0 + f_tanh(0.7978846 * (bounded + 0.044715 * bounded * bounded * bounded)));
+}
+fn f_clip(x: vec4<f32>) -> vec4<f32> { return within(x, ALPHA, BETA); }
+fn f_exp(x: vec4<f32>) -> vec4<f32> { return exp(within(x, -87.0, 88.7)); }
+fn f_log(x: vec4<f32>) -> vec4<f32> { return log(x); }
+fn f_sqrt(x: vec4<f32>) -> vec4<f32> { return sqrt(x); }
+fn f_reciprocal(x: vec4<f32>) -> vec4<f32> { return 1.0 / x; }
+fn f_abs(x: vec4<f32>) -> vec4<f32> { return abs(x); }
+fn f_neg(x: vec4<f32>) -> vec4<f32> { return -x; }
+fn f_square(x: vec4<f32>) -> vec4<f32> { return x * x; }
+fn f_sin(x: vec4<f32>) -> vec4<f32> { return sine(x, vec4<f32>(0.0)); }
+fn f_cos(x: vec4<f32>) -> vec4<f32> { return sine(x, vec4<f32>(0.5)); }
+fn f_floor(x: vec4<f32>) -> vec4<f32> { return floor(x); }
+fn f_ceil(x: vec4<f32>) -> vec4<f32> { return ceil(x); }
+fn f_round(x: vec4<f32>) -> vec4<f32> { return round(x); }
+fn f_sign(x: vec4<f32>) -> vec4<f32> {
+    let positive = select(x, vec4<f32>(1.0), x > vec4<f32>(0.0));
+    return negative(positive, vec4<f32>(-1.0));
+}
+fn f_pow_scalar(x: vec4<f32>) -> vec4<f32> { return power(x, vec4<f32>(ALPHA)); }
+
+// tanh(log(1 + e)) = (e^2 + 2 e) / (e^2 + 2 e + 2), which is 1 in f32 long before e^2 is infinite.
+fn f_mish(x: vec4<f32>) -> vec4<f32> {
+    let e = f_exp(within(x, -87.0, 20.0));
+    let n = e * (e + 2.0);
+    return x * (n / (n + 2.0));
+}
+
+// The error function within a few units in the last place: a rational function of x^2, as in Eigen and XLA.
+fn f_erf(x: vec4<f32>) -> vec4<f32> {
+    let b = within(x, -4.0, 4.0);
+    let s = b * b;
+    var above = s * -2.7261423e-10 + 2.7706814e-8;
+    above = above * s - 2.101024e-6;
+    above = above * s - 5.6925064e-5;
+    above = above * s - 7.349906e-4;
+    above = above * s - 2.9545998e-3;
+    above = above * s - 1.6096033e-2;
+    var below = s * -1.4566072e-5 - 2.1337405e-4;
+    below = below * s - 1.682827e-3;
+    below = below * s - 7.373329e-3;
+    below = below * s - 1.4264739e-2;
+    return b * above / below;
+}
+
+// sin(x + shift * pi). WGSL's own may be off by 2^-11, and more beyond pi: here x less the nearest multiple of pi, in
+// three parts (Cody and Waite), goes into a Taylor polynomial.
+fn sine(x: vec4<f32>, shift: vec4<f32>) -> vec4<f32> {
+    let turns = round(x * 0.31830989 + shift);
+    let half_turns = turns - shift;
+    let r = ((x - half_turns * 3.140625) - half_turns * 9.6750259e-4) - half_turns * 1.509958e-7;
+    let s = r * r;
+    var y = s * -2.5052108e-8 + 2.7557319e-6;
+    y = y * s - 1.9841270e-4;
+    y = y * s + 8.3333333e-3;
+    y = y * s - 1.6666667e-1;
+    y = y * s * r + r;
+    let odd = turns - 2.0 * floor(turns * 0.5);
+    return select(y, -y, odd > vec4<f32>(0.5));
+}
+
+// WGSL's pow knows no negative base, and loses 0 to the power of 0 on the way over logarithms.
+fn power(x: vec4<f32>, y: vec4<f32>) -> vec4<f32> {
+    let size = pow(abs(x), y);
+    let odd = abs(y - 2.0 * floor(y * 0.5)) == vec4<f32>(1.0);
+    let whole = floor(y) == y;
+    let signed = select(size, -size, (x < vec4<f32>(0.0)) & odd);
+    // A root of a negative number: whatever the driver gives for one, which is NaN.
+    let some = select(signed, sqrt(x), (x < vec4<f32>(0.0)) & !whole);
+    return select(some, vec4<f32>(1.0), y == vec4<f32>(0.0));
 }
 
 // The larger of two, or the NaN among them. NaN by its bits: compilers take `x != x` to be false.
 fn larger(a: vec4<f32>, b: vec4<f32>) -> vec4<f32> {
     let a_is_nan = (bitcast<vec4<u32>>(a) & vec4<u32>(0x7fffffffu)) > vec4<u32>(0x7f800000u);
     return select(b, a, (b < a) | a_is_nan);
+}
+
+// Zeros in the lanes past the last channel, where arithmetic may have left what is not a number: c, the vec4's place in
+// its pixel.
+fn masked(x: vec4<f32>, c: u32, channels: u32) -> vec4<f32> {
+    let channel = vec4<u32>(c * 4u) + vec4<u32>(0u, 1u, 2u, 3u);
+    return select(vec4<f32>(0.0), x, channel < vec4<u32>(channels));
 }
 
 // Flat index of a lane in a grid whose x is folded into y past 65,535 workgroups.

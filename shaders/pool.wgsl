@@ -2,7 +2,7 @@
 //
 // Grid: x, y = LANES (pixel, vec4) pairs a workgroup over the batch, vec4 fastest.
 // Bindings: 0 params; 1 src; 2 dst.
-// Constants: KERNEL_*, STRIDE_*, KIND (0 max, 1 average, 2 average with padding counted), LANES.
+// Constants: KERNEL_*, STRIDE_*, DILATION_*, KIND (0 max, 1 average, 2 average with padding counted), LANES.
 // Loop budget: KERNEL_H * KERNEL_W + KERNEL_H.
 
 struct Params {
@@ -43,8 +43,8 @@ fn main(
     var empty = true;
     for (var ky = 0u; ky < KERNEL_H; ky++) {
         for (var kx = 0u; kx < KERNEL_W; kx++) {
-            let y = y0 + ky - p.pad_y;
-            let x = x0 + kx - p.pad_x;
+            let y = y0 + ky * DILATION_H - p.pad_y;
+            let x = x0 + kx * DILATION_W - p.pad_x;
             if (y < p.in_h) & (x < p.in_w) {
                 let value = vec4<f32>(src[((n * p.in_h + y) * p.in_w + x) * p.channels + c]);
                 if KIND == 0u {
@@ -60,7 +60,10 @@ fn main(
         }
     }
     if KIND == 2u {
-        count = f32((min(y0 + KERNEL_H, p.padded_h) - y0) * (min(x0 + KERNEL_W, p.padded_w) - x0));
+        // Pixels that begin before the end of the padding.
+        let h = min((p.padded_h - y0 + DILATION_H - 1u) / DILATION_H, KERNEL_H);
+        let w = min((p.padded_w - x0 + DILATION_W - 1u) / DILATION_W, KERNEL_W);
+        count = f32(h * w);
     }
     if KIND != 0u {
         result /= count;

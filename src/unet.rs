@@ -6,8 +6,8 @@
 
 use crate::error::{Error, Result};
 use crate::graph::{
-    Activation, Add, BatchNorm, Concat, Conv, ConvTranspose, Crop, GlobalAveragePool, Graph, Interpolation,
-    Pad, PadAmount, PadMode, Pool, Resize, Softmax, ValueId,
+    Activation, BatchNorm, Binary, Concat, Conv, ConvTranspose, Crop, Graph, Pad, PadAmount, PadMode, Pool,
+    Reduce, Resize, ResizeTo, Softmax, ValueId,
 };
 use crate::tensor::{Random, Shape, Tensor};
 use serde::{Deserialize, Serialize};
@@ -253,7 +253,7 @@ impl UnetConfig {
         }
         y = builder.block("bottleneck", y, self.bottleneck)?;
         if self.decoder.is_empty() {
-            let mean = builder.graph.push("average", GlobalAveragePool, &[y.0])?;
+            let mean = builder.graph.push("average", Reduce::GLOBAL_AVERAGE, &[y.0])?;
             let scores = builder.conv("classifier", (mean, y.1), self.out_channels, 1, true)?;
             return builder.finish(scores);
         }
@@ -264,12 +264,12 @@ impl UnetConfig {
                 ConcatOrder::UpSkip => [up.0, skip.0],
                 ConcatOrder::SkipUp => [skip.0, up.0],
             };
-            let joined = builder.graph.push(&format!("{stage}.concat"), Concat, &parts)?;
+            let joined = builder.graph.push(&format!("{stage}.concat"), Concat::default(), &parts)?;
             y = builder.block(&stage, (joined, up.1 + skip.1), width)?;
         }
         let mut result = builder.conv("output", y, self.out_channels, 1, true)?;
         if self.residual {
-            result = builder.graph.push("residual", Add::default(), &[x, result])?;
+            result = builder.graph.push("residual", Binary::ADD, &[x, result])?;
         }
         let cropped = builder.graph.push("crop", Crop, &[result, Graph::INPUT])?;
         builder.finish(cropped)
@@ -345,7 +345,7 @@ impl Builder<'_> {
 
     fn up(&mut self, stage: &str, (x, from): Wide, to: usize) -> Result<Wide> {
         let name = format!("{stage}.up");
-        let resize = |interpolation| Resize { interpolation, scale: [2.0, 2.0] };
+        let twice = ResizeTo::Scale([2.0, 2.0]);
         let y = match self.config.upsample {
             Upsample::ConvTranspose => {
                 let weight = self.weights.tensor(&format!("{name}.weight"), Shape::new(from, to, 2, 2))?;
@@ -353,11 +353,11 @@ impl Builder<'_> {
                 self.graph.push(&name, ConvTranspose::new(weight, Some(bias), 2), &[x])?
             }
             Upsample::NearestConv => {
-                let y = self.graph.push(&format!("{stage}.resize"), resize(Interpolation::Nearest), &[x])?;
+                let y = self.graph.push(&format!("{stage}.resize"), Resize::nearest(twice), &[x])?;
                 self.conv(&name, (y, from), to, 3, true)?
             }
             Upsample::BilinearConv1x1 => {
-                let y = self.graph.push(&format!("{stage}.resize"), resize(Interpolation::Bilinear), &[x])?;
+                let y = self.graph.push(&format!("{stage}.resize"), Resize::bilinear(twice, false), &[x])?;
                 self.conv(&name, (y, from), to, 1, true)?
             }
         };
@@ -369,7 +369,7 @@ impl Builder<'_> {
         match self.config.output {
             Output::None => self.graph.set_output(x),
             Output::Sigmoid => drop(self.graph.push("sigmoid", Activation::Sigmoid, &[x])?),
-            Output::Softmax => drop(self.graph.push("softmax", Softmax, &[x])?),
+            Output::Softmax => drop(self.graph.push("softmax", Softmax::default(), &[x])?),
         }
         Ok(self.graph)
     }

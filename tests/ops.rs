@@ -11,8 +11,8 @@ use serde_json::Value;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use unet_wgpu::graph::{
-    Activation, Add, BatchNorm, Concat, Conv, ConvTranspose, Crop, GlobalAveragePool, Graph, Interpolation,
-    Op, Pad, PadAmount, PadMode, Pool, PoolKind, Resize, Softmax, ValueId,
+    Activation, BatchNorm, Binary, Concat, Conv, ConvTranspose, Crop, Graph, Op, Pad, PadAmount, PadMode,
+    Pool, PoolKind, Reduce, Resize, ResizeTo, Softmax, ValueId,
 };
 use unet_wgpu::{Random, Shape, Tensor};
 
@@ -159,7 +159,7 @@ fn conv_reads_two_sources() {
         let mut graph = Graph::new(a + b);
         // Not in the input's own order, so that the parts cannot be confused.
         let [a, b] = split(&mut graph, &[a, b])[..] else { unreachable!("two parts") };
-        let joint = graph.push("joint", Concat, &[b, a]).unwrap();
+        let joint = graph.push("joint", Concat::default(), &[b, a]).unwrap();
         graph.push("conv", joined.clone(), &[joint]).unwrap();
         check_oracle("conv after concat", &graph, shape, Tolerance::Operator);
 
@@ -186,7 +186,7 @@ fn conv_refuses_three_sources_and_two_with_groups() {
 
         let mut graph = Graph::new(total);
         let parts = split(&mut graph, counts);
-        let joint = graph.push("joint", Concat, &parts).unwrap();
+        let joint = graph.push("joint", Concat::default(), &parts).unwrap();
         graph.push("conv", layer, &[joint]).unwrap();
         check_oracle("conv after a concat that stays", &graph, shape, Tolerance::Operator);
     }
@@ -208,10 +208,10 @@ fn conv_and_its_pool() {
         check_oracle("conv and its pool", &graph, shape, Tolerance::Operator);
 
         // Both results are read: the picture, cut where the pool's last row or column was odd, and the pooled one.
-        let nearest = Resize { interpolation: Interpolation::Nearest, scale: [2.0, 2.0] };
+        let nearest = Resize::nearest(ResizeTo::Scale([2.0, 2.0]));
         let grown = graph.push("grown", nearest, &[pooled]).unwrap();
         let cut = graph.push("cut", Crop, &[full, grown]).unwrap();
-        graph.push("both", Concat, &[cut, grown]).unwrap();
+        graph.push("both", Concat::default(), &[cut, grown]).unwrap();
         check_oracle("conv, its pool and both", &graph, shape, Tolerance::Operator);
     }
     let depthwise = Conv { groups: 17, activation: Activation::Relu, ..conv(17, 1, [3, 3]).same() };
@@ -236,7 +236,7 @@ fn fused_activations() {
         check_op(&what("batch_norm"), layer, shape, Tolerance::Operator);
         let mut graph = Graph::new(8);
         let parts = split(&mut graph, &[4, 4]);
-        graph.push("add", Add { activation }, &parts).unwrap();
+        graph.push("add", Binary { activation, ..Binary::ADD }, &parts).unwrap();
         check_oracle(&what("add"), &graph, Shape::new(2, 8, 7, 3), Tolerance::Operator);
     }
 }
@@ -287,7 +287,7 @@ fn conv_transpose_groups() {
 // ---- pools ----
 
 fn pool(kind: PoolKind, kernel: [usize; 2], stride: [usize; 2], padding: [usize; 4], ceil: bool) -> Pool {
-    Pool { kind, kernel, stride, padding, ceil }
+    Pool { kind, kernel, stride, padding, ceil, ..Pool::MAX_2X2 }
 }
 
 #[test]
@@ -326,7 +326,7 @@ fn a_maximum_below_zero_is_not_zero() {
 #[test]
 fn global_average_pools() {
     for shape in SHAPES {
-        check_op("global_average_pool", GlobalAveragePool, shape, Tolerance::Operator);
+        check_op("global_average_pool", Reduce::GLOBAL_AVERAGE, shape, Tolerance::Operator);
     }
 }
 
@@ -341,13 +341,13 @@ fn batch_norm(channels: usize) -> BatchNorm {
 fn pointwise_operators_meet_many_shapes() {
     for shape in SHAPES {
         check_op("batch_norm", batch_norm(shape.c), shape, Tolerance::Operator);
-        check_op("softmax", Softmax, shape, Tolerance::Operator);
+        check_op("softmax", Softmax::default(), shape, Tolerance::Operator);
         for activation in ACTIVATIONS {
             check_op(&format!("{activation:?}"), activation, shape, Tolerance::Operator);
         }
         let mut graph = Graph::new(shape.c);
         let other = graph.push("relu", Activation::Relu, &[Graph::INPUT]).unwrap();
-        graph.push("add", Add::default(), &[Graph::INPUT, other]).unwrap();
+        graph.push("add", Binary::ADD, &[Graph::INPUT, other]).unwrap();
         check_oracle("add", &graph, shape, Tolerance::Operator);
     }
 }
@@ -392,24 +392,25 @@ fn concat_joins_any_channel_counts() {
         let mut graph = Graph::new(channels);
         let mut parts = split(&mut graph, counts);
         parts.reverse();
-        graph.push("concat", Concat, &parts).unwrap();
+        graph.push("concat", Concat::default(), &parts).unwrap();
         check_oracle(&format!("concat {counts:?}"), &graph, Shape::new(2, channels, h, w), Tolerance::Exact);
     }
 }
 
 #[test]
 fn resizes() {
-    for interpolation in
-        [Interpolation::Nearest, Interpolation::Bilinear, Interpolation::BilinearAlignCorners]
-    {
-        let nearest = interpolation == Interpolation::Nearest;
+    let by = ResizeTo::Scale;
+    let kinds: [fn(ResizeTo) -> Resize; 3] =
+        [Resize::nearest, |to| Resize::bilinear(to, false), |to| Resize::bilinear(to, true)];
+    for resize in kinds {
+        let nearest = resize(by([1.0; 2])) == Resize::nearest(by([1.0; 2]));
         let tolerance = if nearest { Tolerance::Exact } else { Tolerance::Operator };
         for (i, shape) in SHAPES.into_iter().enumerate() {
-            let resize = Resize { interpolation, scale: [[2.0, 2.0], [3.0, 3.0]][i % 2] };
+            let resize = resize(by([[2.0, 2.0], [3.0, 3.0]][i % 2]));
             check_op(&format!("{resize:?}"), resize, shape, tolerance);
         }
-        for scale in [[1.5, 2.5], [0.5, 1.0], [0.34, 4.0]] {
-            let resize = Resize { interpolation, scale };
+        for to in [by([1.5, 2.5]), by([0.5, 1.0]), by([0.34, 4.0]), ResizeTo::Size([5, 17])] {
+            let resize = resize(to);
             check_op(&format!("{resize:?}"), resize, Shape::new(2, 7, 16, 7), tolerance);
         }
     }
@@ -575,24 +576,24 @@ fn operators_agree_with_pytorch() {
 #[test]
 fn every_operator_has_a_vector() {
     let one = |channels| Tensor::zeros(Shape::new(channels, channels, 1, 1)).into();
-    let resize = |interpolation| Resize { interpolation, scale: [2.0, 2.0] };
+    let twice = ResizeTo::Scale([2.0, 2.0]);
     let all: Vec<Op> = vec![
         Conv::new(one(1), None).into(),
         ConvTranspose::new(one(1), None, 1).into(),
         Pool::MAX_2X2.into(),
         Pool { kind: PoolKind::Average, ..Pool::MAX_2X2 }.into(),
-        GlobalAveragePool.into(),
+        Reduce::GLOBAL_AVERAGE.into(),
         batch_norm(1).into(),
         Activation::Relu.into(),
         Activation::LeakyRelu(0.1).into(),
         Activation::Sigmoid.into(),
-        Add::default().into(),
-        Concat.into(),
-        resize(Interpolation::Nearest).into(),
-        resize(Interpolation::Bilinear).into(),
+        Binary::ADD.into(),
+        Concat::default().into(),
+        Resize::nearest(twice).into(),
+        Resize::bilinear(twice, false).into(),
         Pad { amount: PadAmount::Multiple(1), mode: PadMode::Zero }.into(),
         Crop.into(),
-        Softmax.into(),
+        Softmax::default().into(),
     ];
     let seen: BTreeSet<usize> = all.iter().map(place).collect();
     assert_eq!(seen, (0..=seen.len() - 1).collect(), "an operator is missing in the list above");
@@ -606,7 +607,7 @@ fn every_operator_has_a_vector() {
     }
 }
 
-const OPERATORS: usize = 12;
+const OPERATORS: usize = 18;
 
 /// A number for each operator. A new one does not compile here until it has its own, and then fails above until
 /// [`OPERATORS`], the list and the vectors know it too.
@@ -615,15 +616,21 @@ fn place(op: &Op) -> usize {
         Op::Conv(_) => 0,
         Op::ConvTranspose(_) => 1,
         Op::Pool(_) => 2,
-        Op::GlobalAveragePool(_) => 3,
+        Op::Reduce(_) => 3,
         Op::BatchNorm(_) => 4,
-        Op::Activation(_) => 5,
-        Op::Add(_) => 6,
-        Op::Concat(_) => 7,
-        Op::Resize(_) => 8,
-        Op::Pad(_) => 9,
-        Op::Crop(_) => 10,
-        Op::Softmax(_) => 11,
+        Op::Norm(_) => 5,
+        Op::Activation(_) => 6,
+        Op::PRelu(_) => 7,
+        Op::Binary(_) => 8,
+        Op::Constant(_) => 9,
+        Op::MatMul(_) => 10,
+        Op::Concat(_) => 11,
+        Op::Resize(_) => 12,
+        Op::Rearrange(_) => 13,
+        Op::Pad(_) => 14,
+        Op::Crop(_) => 15,
+        Op::Softmax(_) => 16,
+        Op::ArgMax(_) => 17,
     }
 }
 
@@ -696,8 +703,9 @@ fn case_op(name: &str, case: &Value, vectors: &Vectors) -> Op {
             stride: attribute(case, "stride"),
             padding: attribute(case, "padding"),
             ceil: attribute(case, "ceil"),
+            ..Pool::MAX_2X2
         }),
-        "global_average_pool" => GlobalAveragePool.into(),
+        "reduce_mean" => Reduce::GLOBAL_AVERAGE.into(),
         "batch_norm" => {
             let [gamma, beta, mean, var] =
                 ["gamma", "beta", "mean", "var"].map(|p| tensor(p).expect("four vectors").data());
@@ -706,18 +714,18 @@ fn case_op(name: &str, case: &Value, vectors: &Vectors) -> Op {
         "relu" => Activation::Relu.into(),
         "leaky_relu" => Activation::LeakyRelu(attribute(case, "slope")).into(),
         "sigmoid" => Activation::Sigmoid.into(),
-        "softmax" => Softmax.into(),
-        "add" => Add { activation: activation(case) }.into(),
-        "concat" => Concat.into(),
-        "resize_nearest" | "resize_bilinear" => Op::Resize(Resize {
-            interpolation: match attribute::<String>(case, "interpolation").as_str() {
-                "nearest" => Interpolation::Nearest,
-                "bilinear" => Interpolation::Bilinear,
-                "bilinear_align_corners" => Interpolation::BilinearAlignCorners,
+        "softmax" => Softmax::default().into(),
+        "add" => Binary { activation: activation(case), ..Binary::ADD }.into(),
+        "concat" => Concat::default().into(),
+        "resize_nearest" | "resize_bilinear" => {
+            let to = ResizeTo::Scale(attribute(case, "scale"));
+            Op::Resize(match attribute::<String>(case, "interpolation").as_str() {
+                "nearest" => Resize::nearest(to),
+                "bilinear" => Resize::bilinear(to, false),
+                "bilinear_align_corners" => Resize::bilinear(to, true),
                 other => panic!("{name}: interpolation {other}"),
-            },
-            scale: attribute(case, "scale"),
-        }),
+            })
+        }
         "pad" => {
             let multiple = case.get("multiple").map(|_| PadAmount::Multiple(attribute(case, "multiple")));
             let amount = multiple.unwrap_or_else(|| PadAmount::Fixed(attribute(case, "fixed")));

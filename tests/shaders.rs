@@ -11,6 +11,51 @@ use unet_wgpu::plan::{
 use unet_wgpu::{Shape, Tensor};
 use wgpu::naga;
 
+/// Every activation.
+const ACTIVATIONS: [Activation; 31] = [
+    Activation::None,
+    Activation::Relu,
+    Activation::LeakyRelu(0.1),
+    Activation::Sigmoid,
+    Activation::Tanh,
+    Activation::HARD_SIGMOID,
+    Activation::HardSwish,
+    Activation::Elu(1.5),
+    Activation::Selu,
+    Activation::Softplus,
+    Activation::Softsign,
+    Activation::Mish,
+    Activation::Silu,
+    Activation::Gelu,
+    Activation::GeluTanh,
+    Activation::Clip { min: f32::NEG_INFINITY, max: 6.0 },
+    Activation::Exp,
+    Activation::Log,
+    Activation::Sqrt,
+    Activation::Reciprocal,
+    Activation::Abs,
+    Activation::Neg,
+    Activation::Square,
+    Activation::Sin,
+    Activation::Cos,
+    Activation::Erf,
+    Activation::Floor,
+    Activation::Ceil,
+    Activation::Round,
+    Activation::Sign,
+    Activation::Pow(1.5),
+];
+
+const BINARY_KINDS: [BinaryKind; 7] = [
+    BinaryKind::Add,
+    BinaryKind::Sub,
+    BinaryKind::Mul,
+    BinaryKind::Div,
+    BinaryKind::Min,
+    BinaryKind::Max,
+    BinaryKind::Pow,
+];
+
 /// One graph with an operator behind the input for each entry, so that every lowering is reached.
 fn operators() -> Vec<(Graph, Shape)> {
     let mut graphs = Vec::new();
@@ -54,18 +99,49 @@ fn operators() -> Vec<(Graph, Shape)> {
     for kind in [PoolKind::Max, PoolKind::Average, PoolKind::AverageWithPadding] {
         one(5, Pool { kind, kernel: [3, 3], padding: [1; 4], ..Pool::MAX_2X2 }.into());
     }
-    one(5, GlobalAveragePool.into());
+    one(5, Reduce::GLOBAL_AVERAGE.into());
     one(5, BatchNorm::new(&[1.0; 5], &[0.0; 5], &[0.0; 5], &[1.0; 5], 1e-5).expect("five each").into());
-    for interpolation in
-        [Interpolation::Nearest, Interpolation::Bilinear, Interpolation::BilinearAlignCorners]
-    {
-        one(5, Resize { interpolation, scale: [2.0; 2] }.into());
+    let to = ResizeTo::Scale([2.0; 2]);
+    for resize in [
+        Resize::nearest(to),
+        Resize::bilinear(to, true),
+        Resize { interpolation: Interpolation::Cubic(-0.75), ..Resize::bilinear(to, false) },
+    ] {
+        one(5, resize.into());
     }
     for mode in [PadMode::Zero, PadMode::Edge, PadMode::Reflect] {
         one(5, Pad { amount: PadAmount::Multiple(16), mode }.into());
     }
-    one(5, Softmax.into());
-    one(5, Activation::Sigmoid.into());
+    for activation in ACTIVATIONS {
+        one(5, activation.into());
+    }
+    one(5, PRelu { slope: vec![0.1; 5].into() }.into());
+    for axis in [Axis::C, Axis::H, Axis::W] {
+        one(5, Softmax { axis }.into());
+    }
+    one(5, ArgMax.into());
+    for (channels, groups) in [(5, 1), (6, 3), (64, 64), (96, 32)] {
+        one(channels, Norm::new(NormOver::Groups(groups), 1e-5).into());
+    }
+    for channels in [5, 130] {
+        one(channels, Norm::new(NormOver::Channels, 1e-5).into());
+    }
+    for kind in [ReduceKind::Mean, ReduceKind::Sum, ReduceKind::Max, ReduceKind::Min, ReduceKind::L2] {
+        for axes in [[true, false, false], [false, true, true], [true, true, false], [true; 3]] {
+            one(5, Reduce { kind, axes }.into());
+        }
+    }
+    let shape = Shape::new(1, 12, 33, 18);
+    for rearrange in [
+        Rearrange::reshape(shape, Shape::new(1, 1, 12, 33 * 18)),
+        Rearrange::transpose(shape, [0, 2, 3, 1]),
+        Rearrange::transpose(shape, [0, 3, 2, 1]),
+        Rearrange::depth_to_space(shape, 2, DepthOrder::Dcr),
+        Rearrange::space_to_depth(shape, 3, DepthOrder::Dcr),
+        Rearrange::permuted(shape, &[3, 2, 2, 3, 11, 3, 3, 2], &[7, 6, 5, 4, 3, 2, 1, 0], shape),
+    ] {
+        one(12, rearrange.expect("they fit").into());
+    }
     // Wide enough for every product kernel.
     one(16, Conv::new(weight(72, 16, 3), None).same().into());
     one(32, ConvTranspose::new(weight(32, 20, 2), None, 2).into());
@@ -76,9 +152,30 @@ fn operators() -> Vec<(Graph, Shape)> {
         graph.push("second", ops[1].clone(), &[x]).expect("a new name");
         graphs.push((graph, Shape::new(2, 5, 20, 9)));
     };
-    two([Concat.into(), Conv::new(weight(40, 10, 3), None).into()]);
-    two([Add::default().into(), Conv::new(weight(40, 5, 3), None).into()]);
+    two([Concat::default().into(), Conv::new(weight(40, 10, 3), None).into()]);
+    two([Concat { axis: Axis::H }.into(), Activation::Relu.into()]);
     two([Crop.into(), Activation::Relu.into()]);
+    for kind in BINARY_KINDS {
+        two([Binary::new(kind).into(), Conv::new(weight(40, 5, 3), None).into()]);
+    }
+    // With a constant of other extents, on either side.
+    for kind in BINARY_KINDS {
+        for (channels, extents) in [(1, 1), (5, 1), (5, 20), (8, 20)] {
+            let mut graph = Graph::new(channels);
+            let constant = Tensor::zeros(Shape::new(1, [channels, 1][extents % 2], 1, extents));
+            let c = graph.push("constant", Constant(constant.into()), &[]).expect("a new name");
+            let x = graph.push("first", Binary::new(kind), &[Graph::INPUT, c]).expect("a new name");
+            graph.push("second", Binary::new(kind), &[c, x]).expect("a new name");
+            graphs.push((graph, Shape::new(2, channels, 20, 20)));
+        }
+    }
+    for (a, b) in [(5, 5), (5, 1), (1, 8)] {
+        let mut graph = Graph::new(a);
+        let c = Tensor::zeros(Shape::new(1, b, 18, 7));
+        let c = graph.push("constant", Constant(c.into()), &[]).expect("a new name");
+        graph.push("product", MatMul, &[Graph::INPUT, c]).expect("a new name");
+        graphs.push((graph, Shape::new(1, a, 33, 18)));
+    }
     graphs
 }
 

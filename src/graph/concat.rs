@@ -1,28 +1,38 @@
-//! Joining tensors along channels. Shader: `concat.wgsl`, only where no convolution can read the parts.
+//! Joining tensors along an axis. Shaders: `concat.wgsl` along channels, only where no convolution can read the parts;
+//! `place.wgsl` along rows or columns.
 
-use super::Operator;
+use super::{Axis, Operator};
 use crate::error::{Error, Result};
 use crate::tensor::Shape;
 #[cfg(feature = "cpu")]
 use crate::tensor::Tensor;
+#[cfg(feature = "cpu")]
+use rayon::prelude::*;
 
-/// Channel concatenation of its inputs, in their order.
+/// Concatenation of its inputs, in their order.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Concat;
+pub struct Concat {
+    /// Along what; channels by default.
+    pub axis: Axis,
+}
 
 /// The shape of tensors joined along channels; all other extents must agree.
 pub(crate) fn joined(inputs: &[Shape]) -> Result<Shape> {
+    joined_along(inputs, Axis::C)
+}
+
+fn joined_along(inputs: &[Shape], axis: Axis) -> Result<Shape> {
     let Some(&first) = inputs.first() else {
         return Err(Error::shape("inputs", "at least 1", 0));
     };
-    let mut channels = 0usize;
-    for x in inputs {
-        if (x.n, x.h, x.w) != (first.n, first.h, first.w) {
-            return Err(Error::shape("concat", format!("({},*,{},{})", first.n, first.h, first.w), x));
+    let mut sum = 0usize;
+    for &x in inputs {
+        if axis.with(x, axis.extent(first)) != first {
+            return Err(Error::shape("concat", format!("{first} but for its {axis}"), x));
         }
-        channels = channels.saturating_add(x.c);
+        sum = sum.saturating_add(axis.extent(x));
     }
-    Ok(Shape { c: channels, ..first })
+    Ok(axis.with(first, sum))
 }
 
 impl Operator for Concat {
@@ -31,7 +41,7 @@ impl Operator for Concat {
     }
 
     fn infer(&self, inputs: &[Shape]) -> Result<Vec<Shape>> {
-        Ok(vec![joined(inputs)?])
+        Ok(vec![joined_along(inputs, self.axis)?])
     }
 
     fn flops(&self, _: &[Shape], _: &[Shape]) -> u64 {
@@ -40,13 +50,16 @@ impl Operator for Concat {
 
     #[cfg(feature = "cpu")]
     fn cpu(&self, inputs: &[&Tensor], outputs: &mut [Tensor]) {
-        outputs[0].par_planes(|n, c, y| {
-            let mut c = c;
+        let (len, inner) = self.axis.extents(outputs[0].shape());
+        let runs = outputs[0].data_mut().par_chunks_mut(inner).with_min_len(4096 / inner);
+        runs.enumerate().for_each(|(i, y)| {
+            let (block, mut place) = (i / len, i % len);
             for x in inputs {
-                if c < x.shape().c {
-                    return y.copy_from_slice(x.plane(n, c));
+                let own = self.axis.extent(x.shape());
+                if place < own {
+                    return y.copy_from_slice(&x.data()[(block * own + place) * inner..][..inner]);
                 }
-                c -= x.shape().c;
+                place -= own;
             }
         });
     }

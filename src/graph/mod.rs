@@ -6,26 +6,38 @@
 
 mod activation;
 mod batch_norm;
+mod binary;
 mod concat;
+mod constant;
 mod conv;
 mod conv_transpose;
 #[cfg(feature = "cpu")]
 mod gemm;
+mod matmul;
+mod norm;
 mod pad;
 mod pool;
+mod rearrange;
+mod reduce;
 mod resize;
 mod softmax;
 mod winograd;
 
-pub use activation::{Activation, Add};
+pub use activation::{Activation, PRelu};
 pub use batch_norm::BatchNorm;
+pub use binary::{Binary, BinaryKind};
 pub use concat::Concat;
+pub use constant::Constant;
 pub use conv::Conv;
 pub use conv_transpose::ConvTranspose;
+pub use matmul::MatMul;
+pub use norm::{Norm, NormOver};
 pub use pad::{Crop, Pad, PadAmount, PadMode};
-pub use pool::{GlobalAveragePool, Pool, PoolKind};
-pub use resize::{Interpolation, Resize};
-pub use softmax::Softmax;
+pub use pool::{Pool, PoolKind};
+pub use rearrange::{DepthOrder, Rearrange, Slice};
+pub use reduce::{Reduce, ReduceKind};
+pub use resize::{Coordinates, Interpolation, Resize, ResizeTo, Rounding};
+pub use softmax::{ArgMax, Softmax};
 pub(crate) use winograd::transform_weights;
 
 use crate::error::{Error, Result};
@@ -112,24 +124,87 @@ operators! {
     ConvTranspose(ConvTranspose),
     /// Max or average pooling.
     Pool(Pool),
-    /// Mean over each plane.
-    GlobalAveragePool(GlobalAveragePool),
+    /// Sums, means and extremes along axes.
+    Reduce(Reduce),
     /// Per-channel scale and shift.
     BatchNorm(BatchNorm),
-    /// Pointwise non-linearity.
+    /// Group, instance and layer norm.
+    Norm(Norm),
+    /// Pointwise function.
     Activation(Activation),
-    /// Sum of two tensors.
-    Add(Add),
-    /// Joining along channels.
+    /// Leaky ReLU with a slope a channel.
+    PRelu(PRelu),
+    /// Arithmetic on two tensors.
+    Binary(Binary),
+    /// A tensor that belongs to the network.
+    Constant(Constant),
+    /// Products of computed matrices.
+    MatMul(MatMul),
+    /// Joining along an axis.
     Concat(Concat),
-    /// Nearest or bilinear re-sampling.
+    /// Nearest, bilinear or bicubic re-sampling.
     Resize(Resize),
+    /// Reshape, transpose, slice and other moves of elements.
+    Rearrange(Rearrange),
     /// Padding by fixed amounts or up to a multiple.
     Pad(Pad),
     /// Cutting down to another value's size.
     Crop(Crop),
-    /// Softmax over channels.
+    /// Softmax along an axis.
     Softmax(Softmax),
+    /// The channel that holds the largest value.
+    ArgMax(ArgMax),
+}
+
+/// An axis of a tensor within one picture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Axis {
+    /// Channels.
+    #[default]
+    C,
+    /// Rows.
+    H,
+    /// Columns.
+    W,
+}
+
+impl Axis {
+    pub(crate) fn extent(self, shape: Shape) -> usize {
+        match self {
+            Axis::C => shape.c,
+            Axis::H => shape.h,
+            Axis::W => shape.w,
+        }
+    }
+
+    /// The shape with another extent along this axis.
+    pub(crate) fn with(self, shape: Shape, extent: usize) -> Shape {
+        match self {
+            Axis::C => Shape { c: extent, ..shape },
+            Axis::H => Shape { h: extent, ..shape },
+            Axis::W => Shape { w: extent, ..shape },
+        }
+    }
+
+    /// The extent, and the elements from one place along the axis to the next, NCHW.
+    #[cfg(feature = "cpu")]
+    pub(crate) fn extents(self, shape: Shape) -> (usize, usize) {
+        match self {
+            Axis::C => (shape.c, shape.pixels()),
+            Axis::H => (shape.h, shape.w),
+            Axis::W => (shape.w, 1),
+        }
+    }
+}
+
+impl std::fmt::Display for Axis {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Axis::C => "channels",
+            Axis::H => "rows",
+            Axis::W => "columns",
+        })
+    }
 }
 
 /// Names one value of a graph.

@@ -1,4 +1,4 @@
-//! Max, average and global average pooling. Shaders: `pool.wgsl`, `global_average_pool.wgsl`.
+//! Max and average pooling. Shader: `pool.wgsl`.
 
 use super::{Operator, Reach, one, windows};
 use crate::error::{Error, Result};
@@ -26,6 +26,8 @@ pub struct Pool {
     pub kernel: [usize; 2],
     /// Rows and columns between windows.
     pub stride: [usize; 2],
+    /// Rows and columns from one pixel of a window to the next.
+    pub dilation: [usize; 2],
     /// Rows above, columns left, rows below, columns right.
     pub padding: [usize; 4],
     /// Whether a last, partly filled window counts.
@@ -34,8 +36,21 @@ pub struct Pool {
 
 impl Pool {
     /// The U-Net's own: 2x2 windows, stride 2, no padding.
-    pub const MAX_2X2: Pool =
-        Pool { kind: PoolKind::Max, kernel: [2, 2], stride: [2, 2], padding: [0; 4], ceil: false };
+    pub const MAX_2X2: Pool = Pool {
+        kind: PoolKind::Max,
+        kernel: [2, 2],
+        stride: [2, 2],
+        dilation: [1, 1],
+        padding: [0; 4],
+        ceil: false,
+    };
+
+    /// Rows and columns from the first to the last pixel of a window, both counted.
+    fn window(&self) -> [usize; 2] {
+        [0, 1].map(|axis| {
+            self.kernel[axis].saturating_sub(1).saturating_mul(self.dilation[axis]).saturating_add(1)
+        })
+    }
 }
 
 impl Operator for Pool {
@@ -49,11 +64,15 @@ impl Operator for Pool {
     fn infer(&self, inputs: &[Shape]) -> Result<Vec<Shape>> {
         let x = one(inputs)?;
         let [top, left, bottom, right] = self.padding;
-        if top.max(bottom) >= self.kernel[0] || left.max(right) >= self.kernel[1] {
+        let window = self.window();
+        if self.kernel.contains(&0) || self.dilation.contains(&0) {
+            return Err(Error::shape("pool", "kernel and dilation of at least 1", format!("{self:?}")));
+        }
+        if top.max(bottom) >= window[0] || left.max(right) >= window[1] {
             return Err(Error::shape("pool padding", "less than the window", format!("{:?}", self.padding)));
         }
         let extent = |size: usize, before: usize, after: usize, axis: usize| {
-            let n = windows(size, before + after, self.kernel[axis], self.stride[axis], self.ceil)?;
+            let n = windows(size, before + after, window[axis], self.stride[axis], self.ceil)?;
             // As in PyTorch: a window that would begin in the padding after the picture is dropped.
             Ok::<_, Error>(if (n - 1) * self.stride[axis] >= size + before { n - 1 } else { n })
         };
@@ -65,7 +84,8 @@ impl Operator for Pool {
     }
 
     fn reach(&self) -> Option<Reach> {
-        Some(Reach { extent: self.kernel[0].max(self.kernel[1]), step: self.stride[0] as f64 })
+        let [h, w] = self.window();
+        Some(Reach { extent: h.max(w), step: self.stride[0] as f64 })
     }
 
     #[cfg(feature = "cpu")]
@@ -75,19 +95,19 @@ impl Operator for Pool {
         outputs[0].par_planes(|n, c, y| {
             let x = inputs[0].plane(n, c);
             for (row, y) in y.chunks_mut(to.w).enumerate() {
-                let rows = span(row * self.stride[0], top, self.kernel[0], from.h);
+                let rows = self.inside(0, row, top, from.h);
                 for (column, y) in y.iter_mut().enumerate() {
-                    let columns = span(column * self.stride[1], left, self.kernel[1], from.w);
-                    let values = rows.clone().flat_map(|r| x[r * from.w..][columns.clone()].iter().copied());
+                    let columns = self.inside(1, column, left, from.w);
+                    let count = rows.len() * columns.len();
+                    let values = rows.clone().flat_map(|r| columns.clone().map(move |c| x[r * from.w + c]));
                     *y = match self.kind {
                         PoolKind::Max => {
                             values.fold(f32::NEG_INFINITY, |a, b| if b < a || a.is_nan() { a } else { b })
                         }
-                        PoolKind::Average => values.sum::<f32>() / (rows.len() * columns.len()) as f32,
+                        PoolKind::Average => values.sum::<f32>() / count as f32,
                         PoolKind::AverageWithPadding => {
-                            let inside = |at: usize, k: usize, size: usize| (at + k).min(size) - at;
-                            let h = inside(row * self.stride[0], self.kernel[0], from.h + top + bottom);
-                            let w = inside(column * self.stride[1], self.kernel[1], from.w + left + right);
+                            let h = self.pixels(0, row, from.h + top + bottom);
+                            let w = self.pixels(1, column, from.w + left + right);
                             values.sum::<f32>() / (h * w) as f32
                         }
                     };
@@ -97,38 +117,25 @@ impl Operator for Pool {
     }
 }
 
-/// The part of a window that lies inside the picture.
 #[cfg(feature = "cpu")]
-fn span(at: usize, before: usize, kernel: usize, size: usize) -> std::ops::Range<usize> {
-    at.saturating_sub(before).min(size)..(at + kernel).saturating_sub(before).min(size)
-}
-
-/// The mean of each plane, as a `(n,c,1,1)` tensor.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct GlobalAveragePool;
-
-impl Operator for GlobalAveragePool {
-    fn name(&self) -> &'static str {
-        "global_average_pool"
+impl Pool {
+    /// How many pixels of a window begin before `end`, counted from the first row or column of the padding.
+    fn pixels(&self, axis: usize, window: usize, end: usize) -> usize {
+        end.saturating_sub(window * self.stride[axis]).div_ceil(self.dilation[axis]).min(self.kernel[axis])
     }
 
-    fn infer(&self, inputs: &[Shape]) -> Result<Vec<Shape>> {
-        Ok(vec![Shape { h: 1, w: 1, ..one(inputs)? }])
-    }
-
-    fn flops(&self, inputs: &[Shape], _: &[Shape]) -> u64 {
-        inputs[0].elements() as u64
-    }
-
-    fn reach(&self) -> Option<Reach> {
-        None
-    }
-
-    #[cfg(feature = "cpu")]
-    fn cpu(&self, inputs: &[&Tensor], outputs: &mut [Tensor]) {
-        outputs[0].par_planes(|n, c, y| {
-            let x = inputs[0].plane(n, c);
-            y[0] = (x.iter().map(|&v| f64::from(v)).sum::<f64>() / x.len() as f64) as f32;
-        });
+    /// The rows or columns of a window that lie inside the picture.
+    fn inside(
+        &self,
+        axis: usize,
+        window: usize,
+        before: usize,
+        size: usize,
+    ) -> std::iter::StepBy<std::ops::Range<usize>> {
+        let (at, step) = (window * self.stride[axis], self.dilation[axis]);
+        let first = before.saturating_sub(at).div_ceil(step);
+        let last = self.pixels(axis, window, size + before).max(first);
+        let start = (at + first * step).saturating_sub(before);
+        (start..start + (last - first) * step).step_by(step)
     }
 }

@@ -1,4 +1,4 @@
-//! Re-sampling by a whole or fractional factor. Shader: `resize.wgsl`.
+//! Re-sampling to another size. Shader: `resize.wgsl`, which reads the same places and weights.
 
 use super::{Operator, Reach, one};
 use crate::error::{Error, Result};
@@ -6,101 +6,228 @@ use crate::tensor::Shape;
 #[cfg(feature = "cpu")]
 use crate::tensor::Tensor;
 
-/// How an output pixel is found between input pixels.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+/// How an output pixel is made from those around its place in the input.
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Interpolation {
-    /// The input pixel at `floor(i * size_in / size_out)`, as PyTorch's `nearest`.
-    Nearest,
-    /// Bilinear, pixel centres at half places (PyTorch `align_corners=False`).
-    Bilinear,
-    /// Bilinear, corner pixels on corner pixels (PyTorch `align_corners=True`).
-    BilinearAlignCorners,
+    /// One pixel, by a rounding of the place.
+    Nearest(Rounding),
+    /// The two on each axis, by their distance.
+    Linear,
+    /// The four on each axis, by Keys' cubic with this coefficient (PyTorch and ONNX: -0.75).
+    Cubic(f32),
 }
 
-/// Changes height and width by a factor.
-#[derive(Debug, Clone, Copy)]
+/// How a place between two pixels is rounded to one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Rounding {
+    /// Down.
+    Floor,
+    /// Up.
+    Ceil,
+    /// To the nearest, down from the middle.
+    PreferFloor,
+    /// To the nearest, up from the middle.
+    PreferCeil,
+}
+
+/// Where output pixel `i` lies in the input, with names as in ONNX. `scale` is the factor that was given, or the ratio
+/// of the sizes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Coordinates {
+    /// `i / scale`.
+    Asymmetric,
+    /// `(i + 1/2) / scale - 1/2`: pixel centres at half places.
+    HalfPixel,
+    /// The same, but 0 where the output has one pixel.
+    PytorchHalfPixel,
+    /// `i * (size_in - 1) / (size_in * scale - 1)`: corner pixels on corner pixels.
+    AlignCorners,
+}
+
+/// The new height and width.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum ResizeTo {
+    /// By factors for height and width; the new size is rounded down.
+    Scale([f32; 2]),
+    /// By the height and width themselves.
+    Size([usize; 2]),
+}
+
+/// Changes height and width. Pixels beyond the edges are those at the edges.
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Resize {
-    /// Nearest or bilinear.
+    /// Height and width.
+    pub to: ResizeTo,
+    /// How pixels are made from those around.
     pub interpolation: Interpolation,
-    /// Factors for height and width; the new size is rounded down.
-    pub scale: [f32; 2],
+    /// Where pixels lie.
+    pub coordinates: Coordinates,
 }
 
-impl Interpolation {
-    /// Input coordinate = `i * step + offset` for output pixel `i`, before clamping.
-    pub(crate) fn grid(self, from: usize, to: usize) -> (f32, f32) {
-        let step = from as f32 / to as f32;
-        match self {
-            Interpolation::Nearest => (step, 0.0),
-            Interpolation::Bilinear => (step, 0.5 * step - 0.5),
-            Interpolation::BilinearAlignCorners if to == 1 => (0.0, 0.0),
-            Interpolation::BilinearAlignCorners => ((from as f32 - 1.0) / (to as f32 - 1.0), 0.0),
+/// One output place along an axis: input places and their weights.
+pub(crate) type Taps = [(usize, f32); 4];
+
+impl Resize {
+    /// The input pixel at `floor(i / scale)`, as PyTorch's `nearest`.
+    pub const fn nearest(to: ResizeTo) -> Resize {
+        let interpolation = Interpolation::Nearest(Rounding::Floor);
+        Resize { to, interpolation, coordinates: Coordinates::Asymmetric }
+    }
+
+    /// Bilinear, as PyTorch's with either `align_corners`.
+    pub const fn bilinear(to: ResizeTo, align_corners: bool) -> Resize {
+        let coordinates = if align_corners { Coordinates::AlignCorners } else { Coordinates::HalfPixel };
+        Resize { to, interpolation: Interpolation::Linear, coordinates }
+    }
+
+    /// Factors for height and width, from the shapes where sizes are given.
+    fn scale(&self, from: Shape) -> [f64; 2] {
+        match self.to {
+            ResizeTo::Scale(scale) => scale.map(f64::from),
+            ResizeTo::Size([h, w]) => [h as f64 / from.h as f64, w as f64 / from.w as f64],
         }
     }
+
+    /// Input pixels on each axis that make an output pixel.
+    pub(crate) fn taps(&self) -> usize {
+        match self.interpolation {
+            Interpolation::Nearest(_) => 1,
+            Interpolation::Linear => 2,
+            Interpolation::Cubic(_) => 4,
+        }
+    }
+
+    /// For each output row and column, which input pixels make it, with what weights; the first
+    /// [`taps`](Self::taps) of them count.
+    pub(crate) fn axes(&self, from: Shape, to: Shape) -> [Vec<Taps>; 2] {
+        let [y, x] = self.scale(from);
+        [self.axis(from.h, to.h, y), self.axis(from.w, to.w, x)]
+    }
+
+    fn axis(&self, from: usize, to: usize, scale: f64) -> Vec<Taps> {
+        let last = (from - 1) as f64;
+        // As in ONNX, not rounded down where the factor was given.
+        let length = from as f64 * scale;
+        let place = |i: f64| match self.coordinates {
+            Coordinates::Asymmetric => i / scale,
+            Coordinates::PytorchHalfPixel if to == 1 => 0.0,
+            Coordinates::HalfPixel | Coordinates::PytorchHalfPixel => (i + 0.5) / scale - 0.5,
+            Coordinates::AlignCorners if to == 1 => 0.0,
+            Coordinates::AlignCorners => i * last / (length - 1.0),
+        };
+        let clamped = |at: f64| at.clamp(0.0, last) as usize;
+        (0..to)
+            .map(|i| {
+                let at = snapped(place(i as f64));
+                let low = at.floor();
+                let t = at - low;
+                match self.interpolation {
+                    Interpolation::Nearest(rounding) => {
+                        let nearest = match rounding {
+                            Rounding::Floor => low,
+                            Rounding::Ceil => at.ceil(),
+                            Rounding::PreferFloor => (at - 0.5).ceil(),
+                            Rounding::PreferCeil => (at + 0.5).floor(),
+                        };
+                        [(clamped(nearest), 1.0), (0, 0.0), (0, 0.0), (0, 0.0)]
+                    }
+                    Interpolation::Linear => {
+                        let (low, high) = (clamped(low), clamped(low + 1.0));
+                        [(low, (1.0 - t) as f32), (high, t as f32), (0, 0.0), (0, 0.0)]
+                    }
+                    Interpolation::Cubic(a) => {
+                        let weights = cubic(t, f64::from(a));
+                        [0, 1, 2, 3].map(|tap| (clamped(low + tap as f64 - 1.0), weights[tap] as f32))
+                    }
+                }
+            })
+            .collect()
+    }
+}
+
+/// A factor such as 1/3 is not exact in f32: what is a whole or half place but for that is made one.
+fn snapped(at: f64) -> f64 {
+    let half = (at * 2.0).round() / 2.0;
+    if (at - half).abs() <= f64::from(f32::EPSILON) * (at.abs() + 1.0) { half } else { at }
+}
+
+/// Weights of the four pixels around a place `t` after the second (Keys 1981).
+fn cubic(t: f64, a: f64) -> [f64; 4] {
+    let near = |d: f64| ((a + 2.0) * d - (a + 3.0)) * d * d + 1.0;
+    let far = |d: f64| ((a * d - 5.0 * a) * d + 8.0 * a) * d - 4.0 * a;
+    [far(t + 1.0), near(t), near(1.0 - t), far(2.0 - t)]
 }
 
 impl Operator for Resize {
     fn name(&self) -> &'static str {
         match self.interpolation {
-            Interpolation::Nearest => "resize_nearest",
-            Interpolation::Bilinear | Interpolation::BilinearAlignCorners => "resize_bilinear",
+            Interpolation::Nearest(_) => "resize_nearest",
+            Interpolation::Linear => "resize_bilinear",
+            Interpolation::Cubic(_) => "resize_bicubic",
         }
     }
 
     fn infer(&self, inputs: &[Shape]) -> Result<Vec<Shape>> {
         let x = one(inputs)?;
-        if self.scale.iter().any(|s| !s.is_finite() || *s <= 0.0 || *s > 1024.0) {
-            return Err(Error::shape("resize", "factors above 0, at most 1024", format!("{:?}", self.scale)));
+        if let Interpolation::Cubic(a) = self.interpolation
+            && !a.is_finite()
+        {
+            return Err(Error::shape("resize", "a finite cubic coefficient", a));
         }
-        // Places are computed in f32, which counts no further than this.
+        // Places are f32 on a GPU, which counts no further than this.
         if x.h.max(x.w) > 1 << 24 {
             return Err(Error::shape("resize", "sides of at most 2^24", x));
         }
-        let scaled = |size: usize, s: f32| (size as f64 * f64::from(s)).floor() as usize;
-        Ok(vec![Shape { h: scaled(x.h, self.scale[0]), w: scaled(x.w, self.scale[1]), ..x }])
+        let (h, w) = match self.to {
+            ResizeTo::Size([h, w]) => (h, w),
+            ResizeTo::Scale(scale) => {
+                if scale.iter().any(|s| !s.is_finite() || *s <= 0.0 || *s > 1024.0) {
+                    return Err(Error::shape(
+                        "resize",
+                        "factors above 0, at most 1024",
+                        format!("{scale:?}"),
+                    ));
+                }
+                let scaled = |size: usize, s: f32| (size as f64 * f64::from(s)).floor() as usize;
+                (scaled(x.h, scale[0]), scaled(x.w, scale[1]))
+            }
+        };
+        Ok(vec![Shape { h, w, ..x }])
     }
 
     fn flops(&self, _: &[Shape], outputs: &[Shape]) -> u64 {
-        if self.interpolation == Interpolation::Nearest { 0 } else { 8 * outputs[0].elements() as u64 }
+        let taps = match self.taps() {
+            1 => 0,
+            taps => 2 * taps as u64 * (taps as u64 + 1),
+        };
+        taps * outputs[0].elements() as u64
     }
 
+    /// `None` by size, because the distance between pixels then depends on the input.
     fn reach(&self) -> Option<Reach> {
-        let extent = if self.interpolation == Interpolation::Nearest { 1 } else { 2 };
-        Some(Reach { extent, step: 1.0 / f64::from(self.scale[0]) })
+        match self.to {
+            ResizeTo::Scale([h, _]) => Some(Reach { extent: self.taps(), step: 1.0 / f64::from(h) }),
+            ResizeTo::Size(_) => None,
+        }
     }
 
     #[cfg(feature = "cpu")]
     fn cpu(&self, inputs: &[&Tensor], outputs: &mut [Tensor]) {
         let (from, to) = (inputs[0].shape(), outputs[0].shape());
-        let (rows, columns) = (self.axis(from.h, to.h), self.axis(from.w, to.w));
+        let ([rows, columns], taps) = (self.axes(from, to), self.taps());
         outputs[0].par_planes(|n, c, y| {
             let x = inputs[0].plane(n, c);
-            for (y, &(r0, r1, rf)) in y.chunks_mut(to.w).zip(&rows) {
-                let (above, below) = (&x[r0 * from.w..][..from.w], &x[r1 * from.w..][..from.w]);
-                for (y, &(c0, c1, cf)) in y.iter_mut().zip(&columns) {
-                    let top = above[c0] + (above[c1] - above[c0]) * cf;
-                    let bottom = below[c0] + (below[c1] - below[c0]) * cf;
-                    *y = top + (bottom - top) * rf;
+            for (y, rows) in y.chunks_mut(to.w).zip(&rows) {
+                for (y, columns) in y.iter_mut().zip(&columns) {
+                    let mut sum = 0.0;
+                    for &(row, weight) in &rows[..taps] {
+                        let x = &x[row * from.w..][..from.w];
+                        let line = columns[..taps].iter().map(|&(column, weight)| weight * x[column]);
+                        sum += weight * line.sum::<f32>();
+                    }
+                    *y = sum;
                 }
             }
         });
-    }
-}
-
-#[cfg(feature = "cpu")]
-impl Resize {
-    /// For each output place: the two input places and the weight of the second.
-    fn axis(&self, from: usize, to: usize) -> Vec<(usize, usize, f32)> {
-        let (step, offset) = self.interpolation.grid(from, to);
-        (0..to)
-            .map(|i| {
-                let at = (i as f32 * step + offset).clamp(0.0, (from - 1) as f32);
-                let low = at.floor();
-                match self.interpolation {
-                    Interpolation::Nearest => (low as usize, low as usize, 0.0),
-                    _ => (low as usize, (low as usize + 1).min(from - 1), at - low),
-                }
-            })
-            .collect()
     }
 }

@@ -1,6 +1,6 @@
-//! Softmax over channels. Shader: `softmax.wgsl`.
+//! Softmax and argmax. Shaders: `softmax.wgsl` over channels, `softmax_plane.wgsl` over rows or columns, `argmax.wgsl`.
 
-use super::{Operator, one};
+use super::{Axis, Operator, Reach, one};
 use crate::error::Result;
 use crate::tensor::Shape;
 #[cfg(feature = "cpu")]
@@ -8,9 +8,12 @@ use crate::tensor::Tensor;
 #[cfg(feature = "cpu")]
 use rayon::prelude::*;
 
-/// `exp(x[c] - max) / sum(exp(x - max))` at each pixel, over its channels.
+/// `exp(x - max) / sum(exp(x - max))` along an axis.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Softmax;
+pub struct Softmax {
+    /// What is summed over; the channels of each pixel by default.
+    pub axis: Axis,
+}
 
 impl Operator for Softmax {
     fn name(&self) -> &'static str {
@@ -25,24 +28,63 @@ impl Operator for Softmax {
         4 * inputs[0].elements() as u64
     }
 
+    fn reach(&self) -> Option<Reach> {
+        (self.axis == Axis::C).then_some(Reach::POINT)
+    }
+
     #[cfg(feature = "cpu")]
     fn cpu(&self, inputs: &[&Tensor], outputs: &mut [Tensor]) {
-        let s = inputs[0].shape();
-        let (pixels, volume) = (s.pixels(), s.c * s.pixels());
-        let pictures = outputs[0].data_mut().par_chunks_mut(volume);
-        pictures.zip(inputs[0].data().par_chunks(volume)).for_each(|(y, x)| {
-            let mut sums = vec![0.0; pixels];
-            let mut peaks = vec![f32::NEG_INFINITY; pixels];
-            for plane in x.chunks(pixels) {
-                peaks.iter_mut().zip(plane).for_each(|(p, &v)| *p = p.max(v));
+        let (len, inner) = self.axis.extents(inputs[0].shape());
+        let volume = len * inner;
+        let blocks = outputs[0].data_mut().par_chunks_mut(volume);
+        blocks.zip(inputs[0].data().par_chunks(volume)).for_each(|(y, x)| {
+            let mut sums = vec![0.0; inner];
+            let mut peaks = vec![f32::NEG_INFINITY; inner];
+            for x in x.chunks(inner) {
+                peaks.iter_mut().zip(x).for_each(|(p, &v)| *p = p.max(v));
             }
-            for (y, x) in y.chunks_mut(pixels).zip(x.chunks(pixels)) {
-                for i in 0..pixels {
+            for (y, x) in y.chunks_mut(inner).zip(x.chunks(inner)) {
+                for i in 0..inner {
                     y[i] = (x[i] - peaks[i]).exp();
                     sums[i] += y[i];
                 }
             }
-            y.chunks_mut(pixels).for_each(|y| y.iter_mut().zip(&sums).for_each(|(y, s)| *y /= s));
+            y.chunks_mut(inner).for_each(|y| y.iter_mut().zip(&sums).for_each(|(y, s)| *y /= s));
+        });
+    }
+}
+
+/// The number of the channel that holds the largest value of each pixel, the first of equal ones, as `(n,1,h,w)`.
+/// Stored as f16, numbers above 2048 are rounded.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ArgMax;
+
+impl Operator for ArgMax {
+    fn name(&self) -> &'static str {
+        "argmax"
+    }
+
+    fn infer(&self, inputs: &[Shape]) -> Result<Vec<Shape>> {
+        Ok(vec![Shape { c: 1, ..one(inputs)? }])
+    }
+
+    fn flops(&self, inputs: &[Shape], _: &[Shape]) -> u64 {
+        inputs[0].elements() as u64
+    }
+
+    #[cfg(feature = "cpu")]
+    fn cpu(&self, inputs: &[&Tensor], outputs: &mut [Tensor]) {
+        let channels = inputs[0].shape().c;
+        outputs[0].par_planes(|n, _, y| {
+            let mut peaks = inputs[0].plane(n, 0).to_vec();
+            y.fill(0.0);
+            for c in 1..channels {
+                for ((y, peak), &v) in y.iter_mut().zip(&mut peaks).zip(inputs[0].plane(n, c)) {
+                    if v > *peak {
+                        (*y, *peak) = (c as f32, v);
+                    }
+                }
+            }
         });
     }
 }

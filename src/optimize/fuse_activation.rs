@@ -8,7 +8,7 @@ pub(super) fn apply(graph: &mut Graph) {
     while i < graph.nodes.len() {
         match (&graph.nodes[i].op, sole_producer(graph, i)) {
             (&Op::Activation(activation), Some(producer)) => match epilogue(&mut graph.nodes[producer].op) {
-                Some(slot) if *slot == Activation::None => {
+                Some(slot) if *slot == Activation::None && activation.is_fusable() => {
                     *slot = activation;
                     absorb(graph, producer, i);
                 }
@@ -24,7 +24,8 @@ fn epilogue(op: &mut Op) -> Option<&mut Activation> {
         Op::Conv(conv) => Some(&mut conv.activation),
         Op::ConvTranspose(conv) => Some(&mut conv.activation),
         Op::BatchNorm(norm) => Some(&mut norm.activation),
-        Op::Add(add) => Some(&mut add.activation),
+        Op::Norm(norm) => Some(&mut norm.activation),
+        Op::Binary(binary) => Some(&mut binary.activation),
         _ => None,
     }
 }

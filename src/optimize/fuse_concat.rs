@@ -1,6 +1,6 @@
 //! A convolution over a concatenation reads the two parts itself; the joined tensor is never made.
 
-use crate::graph::{Graph, Op};
+use crate::graph::{Axis, Concat, Graph, Op};
 
 /// Tensors that a convolution kernel can read side by side.
 pub(crate) const SOURCES: usize = 2;
@@ -10,7 +10,7 @@ pub(super) fn apply(graph: &mut Graph) {
     while i < graph.nodes.len() {
         let joined = graph.nodes[i].outputs[0];
         let readable = graph.output != joined
-            && matches!(graph.nodes[i].op, Op::Concat(_))
+            && matches!(graph.nodes[i].op, Op::Concat(Concat { axis: Axis::C }))
             && graph.nodes[i].inputs.len() <= SOURCES
             && graph
                 .nodes

@@ -1,6 +1,6 @@
 //! A 2x2 max pool becomes the second output of the convolution that makes its input.
 
-use crate::graph::{Graph, Op, Pool, PoolKind};
+use crate::graph::{Graph, Op, PoolKind};
 
 pub(super) fn apply(graph: &mut Graph) {
     let mut i = 0;
@@ -10,9 +10,9 @@ pub(super) fn apply(graph: &mut Graph) {
             continue;
         };
         let plain = pool.kind == PoolKind::Max
-            && (pool.kernel, pool.stride, pool.padding, pool.ceil)
-                == (Pool::MAX_2X2.kernel, Pool::MAX_2X2.stride, Pool::MAX_2X2.padding, Pool::MAX_2X2.ceil);
-        let producer = graph.producer(graph.nodes[i].inputs[0]);
+            && (pool.kernel, pool.stride, pool.padding) == ([2, 2], [2, 2], [0; 4])
+            && (pool.dilation, pool.ceil) == ([1, 1], false);
+        let producer = graph.nodes[i].inputs.first().and_then(|&id| graph.producer(id));
         match producer.map(|p| &mut graph.nodes[p]) {
             Some(node) if plain && node.outputs.len() == 1 => match &mut node.op {
                 Op::Conv(conv) => {

@@ -8,10 +8,13 @@ pub(super) fn apply(graph: &mut Graph, shapes: &[Option<Shape>]) {
     let mut i = 0;
     while i < graph.nodes.len() {
         let node = &graph.nodes[i];
+        let &[before, ..] = &node.inputs[..] else {
+            i += 1;
+            continue;
+        };
         let to = node.outputs[0];
-        let between = node.inputs[0];
         let padded = padded(graph, i).filter(|from| shapes[from.index()] == shapes[to.index()]);
-        let from = padded.unwrap_or(between);
+        let from = padded.unwrap_or(before);
         let unchanged = match node.op {
             Op::Pad(_) | Op::Crop(_) => shapes[from.index()] == shapes[to.index()],
             Op::Activation(Activation::None) => true,
@@ -28,8 +31,8 @@ pub(super) fn apply(graph: &mut Graph, shapes: &[Option<Shape>]) {
             if graph.output == to {
                 graph.output = from;
             }
-            if padded.is_some() && graph.uses(between) == 0 {
-                graph.nodes.retain(|n| n.outputs[0] != between);
+            if padded.is_some() && graph.uses(before) == 0 {
+                graph.nodes.retain(|n| n.outputs[0] != before);
                 i -= 1;
             }
         } else {
@@ -41,7 +44,7 @@ pub(super) fn apply(graph: &mut Graph, shapes: &[Option<Shape>]) {
 /// What was padded below and right before this crop.
 fn padded(graph: &Graph, crop: usize) -> Option<ValueId> {
     let node = &graph.nodes[crop];
-    let before = &graph.nodes[graph.producer(node.inputs[0])?];
+    let before = &graph.nodes[graph.producer(*node.inputs.first()?)?];
     match (&node.op, &before.op) {
         (Op::Crop(_), Op::Pad(pad)) if pad.origin() == [0, 0] => Some(before.inputs[0]),
         _ => None,

@@ -29,8 +29,9 @@ macro_rules! shader_files {
 
 shader_files! {
     ACTIVATION = "activation",
-    ADD = "add",
+    ARGMAX = "argmax",
     BATCH_NORM = "batch_norm",
+    BINARY = "binary",
     CONCAT = "concat",
     CONV_COOPERATIVE = "conv_cooperative",
     CONV_DEPTHWISE = "conv_depthwise",
@@ -38,19 +39,31 @@ shader_files! {
     CONV_REDUCE = "conv_reduce",
     CONV_TILED = "conv_tiled",
     CONV_TRANSPOSE = "conv_transpose",
-    GLOBAL_AVERAGE_POOL = "global_average_pool",
+    MATMUL = "matmul",
+    NORM_APPLY = "norm_apply",
+    NORM_CHANNELS = "norm_channels",
+    NORM_MERGE = "norm_merge",
+    NORM_STATISTICS = "norm_statistics",
     PACK = "pack",
     PACK_BYTES = "pack_bytes",
     PAD = "pad",
+    PLACE = "place",
     POOL = "pool",
+    PRELU = "prelu",
+    REARRANGE = "rearrange",
+    REDUCE = "reduce",
     RESIZE = "resize",
     SOFTMAX = "softmax",
+    SOFTMAX_PLANE = "softmax_plane",
     UNPACK = "unpack",
     UNPACK_BYTES = "unpack_bytes",
     UNPACK_CLASSES = "unpack_classes",
     WINOGRAD_INPUT = "winograd_input",
     WINOGRAD_OUTPUT = "winograd_output",
 }
+
+/// The activation of a kernel that applies none.
+pub(crate) const IDENTITY: (&str, [u32; 2]) = ("identity", [0; 2]);
 
 const COMMON: &str = include_str!("../../shaders/common.wgsl");
 
@@ -65,8 +78,8 @@ pub struct Kernel {
     pub constants: Vec<(&'static str, u32)>,
     /// Flags: `bool` constants, also read by `//#if`.
     pub flags: Vec<(&'static str, bool)>,
-    /// What [`crate::graph::Activation`] the epilogue applies, and its slope's bits.
-    pub(crate) activation: (u32, u32),
+    /// Which [`crate::graph::Activation`] the epilogue applies, by name, and the bits of its numbers.
+    pub(crate) activation: (&'static str, [u32; 2]),
 }
 
 impl Kernel {
@@ -87,9 +100,10 @@ impl Kernel {
         } else {
             text.push_str("alias elem4 = vec4<f32>;\n");
         }
-        let (activation, slope) = self.activation;
-        let _ =
-            writeln!(text, "const ACTIVATION = {activation}u;\nconst SLOPE = {:?}f;", f32::from_bits(slope));
+        let (activation, numbers) = self.activation;
+        let [alpha, beta] = numbers.map(f32::from_bits);
+        let _ = writeln!(text, "const ALPHA = {alpha:?}f;\nconst BETA = {beta:?}f;");
+        let _ = writeln!(text, "fn activate(x: vec4<f32>) -> vec4<f32> {{ return f_{activation}(x); }}");
         for (name, value) in &self.constants {
             let _ = writeln!(text, "const {name} = {value}u;");
         }

@@ -1,13 +1,15 @@
 //! Constants in the layout that the kernels read: channels in vec4s, lanes past the last channel zero.
 
 use crate::graph::{Conv, ConvTranspose, transform_weights};
-use crate::plan::Precision;
+use crate::plan::{Precision, value_bytes};
 use crate::tensor::Tensor;
 use std::sync::Arc;
 
 /// A constant, kept as what it is made of until a session uploads it.
 #[derive(Debug, Clone)]
 pub(crate) enum Constant {
+    /// A value of the network, laid out as the device's own.
+    Tensor(Arc<Tensor>),
     /// One f32 a channel, padded to `len`.
     Vector { values: Option<Arc<[f32]>>, len: usize },
     /// A convolution's weights as `[tap][in vec4][in lane][out]`, `columns` outputs a row.
@@ -57,6 +59,7 @@ impl Constant {
     /// Bytes once packed.
     pub(crate) fn bytes(&self, precision: Precision) -> u64 {
         let (elements, size) = match self {
+            Constant::Tensor(tensor) => return value_bytes(tensor.shape(), precision),
             Constant::Vector { len, .. } => (*len, 4),
             Constant::Depthwise { weight, channels } => {
                 (weight.shape().pixels() * vec4s(*channels) * 4, precision.bytes())
@@ -77,6 +80,16 @@ impl Constant {
     /// The packed bytes.
     pub(crate) fn pack(&self, precision: Precision) -> Vec<u8> {
         match self {
+            Constant::Tensor(tensor) => {
+                let s = tensor.shape();
+                let (pixels, lanes) = (s.pixels(), vec4s(s.c) * 4);
+                let mut packed = vec![0.0; s.n * pixels * lanes];
+                for (i, &v) in tensor.data().iter().enumerate() {
+                    let (plane, pixel) = (i / pixels, i % pixels);
+                    packed[(plane / s.c * pixels + pixel) * lanes + plane % s.c] = v;
+                }
+                precision.encode(&packed)
+            }
             Constant::Vector { values, len } => {
                 let mut padded = vec![0.0f32; *len];
                 if let Some(values) = values {

@@ -239,7 +239,7 @@ def operators():
         c.pool(f"{kind}_3x3_s2_p1", (1, 3, 7, 8), kind, (3, 3), (2, 2), (1, 1))
         c.pool(f"{kind}_3x3_s2_p1_ceil", (1, 3, 6, 8), kind, (3, 3), (2, 2), (1, 1), ceil=True)
     x = c.random(2, 5, 7, 3)
-    c.add("global_average_pool", "global_average_pool", double(x).mean((2, 3), keepdim=True), [x])
+    c.add("global_average_pool", "reduce_mean", double(x).mean((2, 3), keepdim=True), [x])
 
     c.batch_norm("batch_norm", 6, 0.5, 1.5, 1e-5)
     c.batch_norm("batch_norm_var_near_0", 5, 0.0, 1e-5, 1e-5)

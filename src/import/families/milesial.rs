@@ -6,7 +6,7 @@
 use super::Net;
 use super::net::segment;
 use crate::error::Result;
-use crate::graph::{Graph, Interpolation, PadMode, Pool, Resize, ValueId};
+use crate::graph::{Graph, PadMode, Pool, Resize, ResizeTo, ValueId};
 use crate::import::tensors::StateDict;
 use crate::model::Model;
 use crate::recipe::Class;
@@ -43,8 +43,7 @@ pub(super) fn recognise(dict: &mut StateDict<'_>) -> Result<Option<Model>> {
         y = if net.has(&format!("{name}.weight")) {
             net.up(&name, y)?
         } else {
-            let double = Resize { interpolation: Interpolation::BilinearAlignCorners, scale: [2.0, 2.0] };
-            net.push(&name, double, &[y])?
+            net.push(&name, Resize::bilinear(ResizeTo::Scale([2.0; 2]), true), &[y])?
         };
         y = net.fit(&level, y, skip, PadMode::Zero)?;
         y = net.concat(&format!("{level}.concat"), [skip, y])?;

@@ -75,7 +75,7 @@ impl<'a, 'b> Net<'a, 'b> {
     }
 
     pub(super) fn concat(&mut self, name: &str, parts: [ValueId; 2]) -> Result<ValueId> {
-        self.push(name, Concat, &parts)
+        self.push(name, Concat::default(), &parts)
     }
 
     /// Brings a map that was halved and doubled again back to the size of `like`: a row and a column are missing where

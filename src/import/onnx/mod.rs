@@ -7,8 +7,8 @@ mod proto;
 
 use crate::error::{Error, Result};
 use crate::graph::{
-    Activation, Add, BatchNorm, Concat, Conv, ConvTranspose, Crop, GlobalAveragePool, Graph, Interpolation,
-    Op, Pad, PadAmount, PadMode, Pool, PoolKind, Resize, Softmax, ValueId,
+    Activation, BatchNorm, Binary, Concat, Conv, ConvTranspose, Crop, Graph, Op, Pad, PadAmount, PadMode,
+    Pool, PoolKind, Reduce, Resize, ResizeTo, Softmax, ValueId,
 };
 use crate::model::Model;
 use crate::recipe::Recipe;
@@ -155,7 +155,7 @@ impl<'a> Importer<'a> {
             "Softmax" => {
                 let default = if self.opset < 13 { 1 } else { -1 };
                 match reader.int("axis", default) {
-                    1 | -3 => Softmax.into(),
+                    1 | -3 => Softmax::default().into(),
                     axis => return Err(Error::shape("attribute axis", "1, the channels", axis)),
                 }
             }
@@ -164,7 +164,7 @@ impl<'a> Importer<'a> {
                 0 => reader.pool(PoolKind::Average)?.into(),
                 _ => reader.pool(PoolKind::AverageWithPadding)?.into(),
             },
-            "GlobalAveragePool" => GlobalAveragePool.into(),
+            "GlobalAveragePool" => Reduce::GLOBAL_AVERAGE.into(),
             // Behind a global average only channels are left, and flattening changes nothing.
             "Flatten" => match self.operand(reader, 0)? {
                 Value::Tensor(id) if self.is_averaged(id) => return Ok(Value::Tensor(id)),
@@ -174,7 +174,7 @@ impl<'a> Importer<'a> {
                 if ![1, -3].contains(&reader.int("axis", 1)) {
                     return Err(Error::shape("attribute axis", "1, the channels", reader.int("axis", 1)));
                 }
-                return self.push(reader, Concat.into(), reader.node.input.len());
+                return self.push(reader, Concat::default().into(), reader.node.input.len());
             }
             "Add" | "Sub" | "Mul" | "Div" => return self.arithmetic(reader),
             "Pad" => self.pad(reader)?.into(),
@@ -230,7 +230,7 @@ impl<'a> Importer<'a> {
 
     fn is_averaged(&self, id: ValueId) -> bool {
         let producer = self.graph.producer(id).map(|i| &self.graph.nodes()[i].op);
-        matches!(producer, Some(Op::GlobalAveragePool(_)))
+        matches!(producer, Some(Op::Reduce(Reduce::GLOBAL_AVERAGE)))
     }
 
     fn weight(&self, reader: &Reader<'a>) -> Result<Arc<Tensor>> {
@@ -295,7 +295,7 @@ impl<'a> Importer<'a> {
         let kind = reader.node.op_type.as_str();
         let (tensor, constant, swapped) = match (self.operand(reader, 0)?, self.operand(reader, 1)?) {
             (Value::Tensor(_), Value::Tensor(_)) if kind == "Add" => {
-                return self.push(reader, Add::default().into(), 2);
+                return self.push(reader, Binary::ADD.into(), 2);
             }
             (Value::Tensor(id), Value::Constant(c)) => (id, c, false),
             (Value::Constant(c), Value::Tensor(id)) => (id, c, true),
@@ -348,7 +348,7 @@ impl<'a> Importer<'a> {
             Op::Conv(conv) => Some(conv.out_channels()),
             Op::ConvTranspose(conv) => Some(conv.out_channels()),
             Op::Concat(_) => node.inputs.iter().map(|&part| self.channels(part)).sum(),
-            _ => self.channels(node.inputs[0]),
+            _ => self.channels(*node.inputs.first()?),
         }
     }
 
@@ -395,20 +395,20 @@ impl<'a> Importer<'a> {
         let nearest =
             reader.text("nearest_mode", if self.opset < 11 { "floor" } else { "round_prefer_floor" });
         let whole = [h, w].iter().all(|s| *s >= 1.0 && s.fract() == 0.0);
-        let interpolation = match (reader.text("mode", "nearest").as_str(), rule.as_str(), nearest.as_str()) {
-            ("nearest", "asymmetric", "floor") => Interpolation::Nearest,
+        let by = ResizeTo::Scale([h, w]);
+        Ok(match (reader.text("mode", "nearest").as_str(), rule.as_str(), nearest.as_str()) {
+            ("nearest", "asymmetric", "floor") => Resize::nearest(by),
             // Up by whole factors, half-pixel centres round to the same pixels.
             ("nearest", "half_pixel", "round_prefer_floor" | "round_prefer_ceil") if whole => {
-                Interpolation::Nearest
+                Resize::nearest(by)
             }
-            ("linear" | "bilinear", "half_pixel" | "pytorch_half_pixel", _) => Interpolation::Bilinear,
-            ("linear" | "bilinear", "align_corners", _) => Interpolation::BilinearAlignCorners,
+            ("linear" | "bilinear", "half_pixel" | "pytorch_half_pixel", _) => Resize::bilinear(by, false),
+            ("linear" | "bilinear", "align_corners", _) => Resize::bilinear(by, true),
             (mode, rule, nearest) => {
                 let expected = "nearest asymmetric floor, linear half_pixel or linear align_corners";
                 return Err(Error::shape("resizing", expected, format!("{mode} {rule} {nearest}")));
             }
-        };
-        Ok(Resize { interpolation, scale: [h, w] })
+        })
     }
 }
 
@@ -501,15 +501,17 @@ impl<'a> Reader<'a> {
     }
 
     fn pool(&self, kind: PoolKind) -> Result<Pool> {
-        if self.pair("dilations")? != [1, 1] || self.node.output.iter().skip(1).any(|o| !o.is_empty()) {
-            return Err(Error::Model("dilated pooling and pooling with indices are not supported".into()));
+        if self.node.output.iter().skip(1).any(|o| !o.is_empty()) {
+            return Err(Error::Model("pooling with indices is not supported".into()));
         }
-        let (kernel, stride) = (self.pair("kernel_shape")?, self.pair("strides")?);
+        let [kernel, stride, dilation] =
+            [self.pair("kernel_shape")?, self.pair("strides")?, self.pair("dilations")?];
         Ok(Pool {
             kind,
             kernel,
             stride,
-            padding: self.padding(kernel, stride, [1, 1])?,
+            dilation,
+            padding: self.padding(kernel, stride, dilation)?,
             ceil: self.int("ceil_mode", 0) != 0,
         })
     }

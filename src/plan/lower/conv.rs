@@ -93,7 +93,7 @@ impl Lowering {
                 let columns = dense.out_c().next_multiple_of(tile.c) as usize * 4;
                 let weights = self.constant(Constant::conv(conv, dense.parts.clone(), spread, columns));
                 let bias = self.constant(Constant::Vector { values: conv.bias.clone(), len: columns });
-                let slots = node.inputs.iter().zip(1..).map(|(&id, slot)| read(slot, What::Value(id)));
+                let slots = node.inputs.iter().zip(1..).map(|(&id, slot)| self.read(slot, id));
                 step.arguments = slots.chain([read(3, weights)]).collect();
                 match self.parts(&dense, &step, method) {
                     1 => {
@@ -137,7 +137,7 @@ impl Lowering {
         let sums = self.scratch(Shape { n: y.n * parts as usize, c: lanes, ..y });
         set(&mut step.kernel.constants, "PARTS", parts);
         set(&mut step.params, "part_c", part_c);
-        step.kernel.activation = (0, 0);
+        step.kernel.activation = kernel::IDENTITY;
         step.kernel.flags.extend([("TWO", dense.node.inputs.len() == 2), ("SPLIT", true)]);
         step.grid[2] *= parts;
         step.arguments.push(write(5, sums));
@@ -371,7 +371,7 @@ impl Lowering {
             step.params.extend(params(&place)?);
             step.params.extend([("src0_c", dense.sources()[0]), ("in_c", in_c as u32)]);
             step.params.extend([("pad_y", conv.padding[0] as u32), ("pad_x", conv.padding[1] as u32)]);
-            let slots = node.inputs.iter().zip(1..).map(|(&id, slot)| read(slot, What::Value(id)));
+            let slots = node.inputs.iter().zip(1..).map(|(&id, slot)| self.read(slot, id));
             step.arguments = slots.chain([write(3, transformed)]).collect();
             step.grid = self.fold((tiles * in_c) as u64, LANES)?;
             self.push(step)?;
@@ -428,7 +428,7 @@ impl Lowering {
         let mut step = self.windowed(node, kernel::CONV_DEPTHWISE, conv.activation, x, y)?;
         step.kernel.constants.extend(conv_constants(conv));
         step.params.extend([("pad_y", conv.padding[0] as u32), ("pad_x", conv.padding[1] as u32)]);
-        let src = read(1, What::Value(node.inputs[0]));
+        let src = self.read(1, node.inputs[0]);
         step.arguments = vec![src, read(2, weights), read(3, bias), write(4, node.outputs[0])];
         let [kh, kw] = conv.kernel();
         step.loops = (kh * (kw + 1)) as u64;
@@ -451,7 +451,7 @@ impl Lowering {
         let [out_h, out_w] = conv.stride.map(|s| s as u32);
         step.kernel.constants.extend([("OUT_H", out_h), ("OUT_W", out_w)]);
         step.kernel.flags.extend([("SCATTER", true), ("FULL", true)]);
-        let src = read(1, What::Value(dense.node.inputs[0]));
+        let src = self.read(1, dense.node.inputs[0]);
         step.arguments = vec![src, read(3, weights), read(4, bias), write(5, dense.node.outputs[0])];
         self.push(step)
     }
@@ -491,7 +491,7 @@ impl Lowering {
         ]);
         let weights = self.constant(Constant::conv_transpose(conv, spread, columns as usize * 4));
         let bias = self.constant(Constant::Vector { values: conv.bias.clone(), len: columns as usize * 4 });
-        let src = read(1, What::Value(node.inputs[0]));
+        let src = self.read(1, node.inputs[0]);
         step.arguments = vec![src, read(2, weights), read(3, bias), write(4, node.outputs[0])];
         let taps: usize = [0, 1].map(|a| conv.kernel()[a].div_ceil(conv.stride[a])).iter().product();
         step.loops = taps as u64 * u64::from(in_c / groups + 2);

@@ -1,9 +1,14 @@
 //! From layers to dispatches: the one place that chooses kernels. Convolutions have a file of their own.
 
 mod conv;
+mod norm;
+mod reduce;
 
 use crate::error::{Error, Result};
-use crate::graph::{Activation, Graph, Interpolation, Node, Op, PadMode, Pool, PoolKind, ValueId};
+use crate::graph::{
+    Activation, Axis, Binary, BinaryKind, Concat, Graph, Node, Op, Operator, PadMode, Pool, PoolKind,
+    Rearrange, ValueId,
+};
 use crate::plan::arena::Place;
 use crate::plan::kernel::{self, Kernel, ShaderFile};
 use crate::plan::pack::{Constant, vec4s};
@@ -62,6 +67,8 @@ pub(super) struct Lowering {
     output: OutputFormat,
     /// Of every value of the graph, then of the scratch values that kernels in several steps pass on.
     pub(super) shapes: Vec<Option<Shape>>,
+    /// Where each value of the graph is read.
+    sources: Vec<What>,
     /// How many nodes read each value.
     readers: Vec<usize>,
     pub(super) steps: Vec<Step>,
@@ -78,6 +85,7 @@ impl Lowering {
             keep_values: options.keep_values,
             input: options.input.clone(),
             output: options.output,
+            sources: (0..shapes.len()).map(|id| What::Value(ValueId(id))).collect(),
             shapes,
             readers: Vec::new(),
             steps: Vec::new(),
@@ -165,8 +173,13 @@ impl Lowering {
     }
 
     fn node(&mut self, node: &Node) -> Result<()> {
+        if let Op::Constant(constant) = &node.op {
+            let uploaded = self.constant(Constant::Tensor(constant.0.clone()));
+            self.sources[node.outputs[0].0] = uploaded;
+            return Ok(());
+        }
         let (x, y) = (self.shape(node.inputs[0]), self.shape(node.outputs[0]));
-        let src = read(1, What::Value(node.inputs[0]));
+        let src = self.read(1, node.inputs[0]);
         let flops = {
             let ins: Vec<Shape> = node.inputs.iter().map(|&id| self.shape(id)).collect();
             let outs: Vec<Shape> = node.outputs.iter().map(|&id| self.shape(id)).collect();
@@ -176,62 +189,65 @@ impl Lowering {
             Op::Conv(conv) => self.conv(node, conv, flops),
             Op::ConvTranspose(conv) => self.conv_transpose(node, conv, flops),
             Op::Pool(pool) => self.pool(&node.name, pool, node.inputs[0], node.outputs[0]),
-            Op::GlobalAveragePool(_) => {
-                let channels = vec4s(x.c);
-                let total = x.n * channels;
-                let mut step = self.step(node, kernel::GLOBAL_AVERAGE_POOL, Activation::None);
-                step.params = params(&[("pixels", x.pixels()), ("channels", channels), ("total", total)])?;
-                step.arguments = vec![src, write(2, node.outputs[0])];
-                step.grid = self.fold(total as u64, 1)?;
-                step.loops = (x.pixels() as u64).div_ceil(u64::from(LANES)) + 7;
-                step.workgroup_memory = LANES * 16;
-                step.flops = flops;
-                self.push(step)
-            }
+            Op::Reduce(reduce) => self.reduce(node, *reduce, flops),
+            Op::Norm(norm) => self.norm(node, norm, flops),
             Op::BatchNorm(norm) => {
                 let lanes = vec4s(x.c) * 4;
                 let scale = self.constant(Constant::Vector { values: Some(norm.scale.clone()), len: lanes });
                 let shift = self.constant(Constant::Vector { values: Some(norm.shift.clone()), len: lanes });
-                let arguments = vec![src, read(2, scale), read(3, shift), write(4, node.outputs[0])];
-                self.pointwise(node, kernel::BATCH_NORM, norm.activation, arguments, true, flops)
+                let mut step = self.pointwise(node, kernel::BATCH_NORM, norm.activation, flops)?;
+                step.params.insert(0, ("channels", vec4s(x.c) as u32));
+                step.arguments = vec![src, read(2, scale), read(3, shift), write(4, node.outputs[0])];
+                self.push(step)
             }
             Op::Activation(activation) => {
-                let arguments = vec![src, write(2, node.outputs[0])];
-                self.pointwise(node, kernel::ACTIVATION, *activation, arguments, false, flops)
-            }
-            Op::Add(add) => {
-                let arguments = vec![src, read(2, What::Value(node.inputs[1])), write(3, node.outputs[0])];
-                self.pointwise(node, kernel::ADD, add.activation, arguments, false, flops)
-            }
-            Op::Concat(_) => self.concat(node, y),
-            Op::Resize(resize) => {
-                let (step_y, offset_y) = resize.interpolation.grid(x.h, y.h);
-                let (step_x, offset_x) = resize.interpolation.grid(x.w, y.w);
-                let mut step = self.windowed(node, kernel::RESIZE, Activation::None, x, y)?;
-                step.params.extend([
-                    ("step_y", step_y.to_bits()),
-                    ("step_x", step_x.to_bits()),
-                    ("offset_y", offset_y.to_bits()),
-                    ("offset_x", offset_x.to_bits()),
-                ]);
-                step.kernel.flags = vec![("BILINEAR", resize.interpolation != Interpolation::Nearest)];
+                let mut step = self.pointwise(node, kernel::ACTIVATION, *activation, flops)?;
+                let mask = !activation.is_tame() && !y.c.is_multiple_of(4);
+                step.kernel.flags.push(("MASK", mask));
+                if mask {
+                    step.params.splice(0..0, mask_params(y.c)?);
+                }
                 step.arguments = vec![src, write(2, node.outputs[0])];
+                self.push(step)
+            }
+            Op::PRelu(prelu) => {
+                let lanes = vec4s(x.c) * 4;
+                let slope = self.constant(Constant::Vector { values: Some(prelu.slope.clone()), len: lanes });
+                let mut step = self.pointwise(node, kernel::PRELU, Activation::None, flops)?;
+                step.params.insert(0, ("channels", vec4s(x.c) as u32));
+                step.arguments = vec![src, read(2, slope), write(3, node.outputs[0])];
+                self.push(step)
+            }
+            Op::Binary(binary) => self.binary(node, binary, flops),
+            Op::Constant(_) => unreachable!("returned above"),
+            Op::MatMul(_) => self.matmul(node, flops),
+            Op::Concat(Concat { axis: Axis::C }) => self.concat(node, y),
+            Op::Concat(Concat { axis }) => self.concat_plane(node, *axis),
+            Op::Resize(resize) => {
+                let mut step = self.windowed(node, kernel::RESIZE, Activation::None, x, y)?;
+                step.kernel.constants.push(("TAPS", resize.taps() as u32));
+                let [rows, columns] = resize.axes(x, y).map(|axis| {
+                    let places = axis.iter().flat_map(|taps| {
+                        taps.map(|(place, _)| place as f32).into_iter().chain(taps.map(|tap| tap.1))
+                    });
+                    let values: Arc<[f32]> = places.collect();
+                    self.constant(Constant::Vector { len: values.len(), values: Some(values) })
+                });
+                step.arguments = vec![src, read(2, rows), read(3, columns), write(4, node.outputs[0])];
                 step.flops = flops;
                 self.push(step)
             }
             Op::Pad(pad) => self.pad(node, x, y, pad.origin(), pad.mode),
             Op::Crop(_) => self.pad(node, x, y, [0, 0], PadMode::Zero),
-            Op::Softmax(_) => {
-                let pixels = x.n * x.pixels();
-                let mut step = self.step(node, kernel::SOFTMAX, Activation::None);
-                step.params = params(&[("pixels", pixels), ("vectors", vec4s(x.c)), ("channels", x.c)])?;
-                step.arguments = vec![src, write(2, node.outputs[0])];
-                step.grid = self.fold(pixels as u64, LANES)?;
-                step.loops = 3 * vec4s(x.c) as u64;
-                step.flops = flops;
-                self.push(step)
-            }
+            Op::Softmax(softmax) => self.softmax(node, *softmax, flops),
+            Op::ArgMax(_) => self.argmax(node, flops),
+            Op::Rearrange(rearrange) => self.rearrange(node, rearrange),
         }
+    }
+
+    /// A kernel's argument that reads a value: out of the weights where it is a constant of the network.
+    fn read(&self, slot: u32, id: ValueId) -> Argument {
+        read(slot, self.sources[id.0])
     }
 
     /// A step with nothing but its kernel.
@@ -240,12 +256,7 @@ impl Lowering {
     }
 
     fn named(&self, label: &str, file: ShaderFile, activation: Activation) -> Step {
-        let activation = match activation {
-            Activation::None => (0, 0),
-            Activation::Relu => (1, 0),
-            Activation::LeakyRelu(slope) => (2, slope.to_bits()),
-            Activation::Sigmoid => (3, 0),
-        };
+        let activation = (activation.name(), activation.numbers().map(f32::to_bits));
         Step {
             label: label.into(),
             kernel: Kernel {
@@ -353,32 +364,20 @@ impl Lowering {
             step.params.extend(params(&[("total", items)])?);
         }
         let dst = Argument { slot: 2, what: What::Output(shape), written: true };
-        step.arguments = vec![read(1, What::Value(value)), dst];
+        step.arguments = vec![self.read(1, value), dst];
         step.grid = self.fold(items as u64, LANES)?;
         self.push(step)
     }
 
     /// Kernels whose lanes each make one vec4 from the vec4s at the same place.
-    fn pointwise(
-        &mut self,
-        node: &Node,
-        file: ShaderFile,
-        activation: Activation,
-        arguments: Vec<Argument>,
-        channels: bool,
-        flops: u64,
-    ) -> Result<()> {
+    fn pointwise(&self, node: &Node, file: ShaderFile, activation: Activation, flops: u64) -> Result<Step> {
         let y = self.shape(node.outputs[0]);
         let total = y.n * y.pixels() * vec4s(y.c);
         let mut step = self.step(node, file, activation);
-        if channels {
-            step.params = params(&[("channels", vec4s(y.c))])?;
-        }
-        step.params.extend(params(&[("total", total)])?);
-        step.arguments = arguments;
+        step.params = params(&[("total", total)])?;
         step.grid = self.fold(total as u64, LANES)?;
         step.flops = flops;
-        self.push(step)
+        Ok(step)
     }
 
     /// Kernels whose lanes each make one vec4 from a window: sizes and grid.
@@ -416,7 +415,7 @@ impl Lowering {
             PadMode::Reflect => 2,
         };
         step.kernel.constants.push(("MODE", mode));
-        step.arguments = vec![read(1, What::Value(node.inputs[0])), write(2, node.outputs[0])];
+        step.arguments = vec![self.read(1, node.inputs[0]), write(2, node.outputs[0])];
         self.push(step)
     }
 
@@ -443,11 +442,119 @@ impl Lowering {
             PoolKind::AverageWithPadding => 2,
         };
         step.kernel.constants.extend(window_constants(pool.kernel, pool.stride));
+        let [dilation_h, dilation_w] = pool.dilation.map(|d| d as u32);
+        step.kernel.constants.extend([("DILATION_H", dilation_h), ("DILATION_W", dilation_w)]);
         step.kernel.constants.push(("KIND", kind));
-        step.arguments = vec![read(1, What::Value(from)), write(2, to)];
+        step.arguments = vec![self.read(1, from), write(2, to)];
         step.grid = self.fold(total as u64, LANES)?;
         step.loops = (pool.kernel[0] * (pool.kernel[1] + 1)) as u64;
         step.flops = (y.elements() * pool.kernel[0] * pool.kernel[1]) as u64;
+        self.push(step)
+    }
+
+    fn binary(&mut self, node: &Node, binary: &Binary, flops: u64) -> Result<()> {
+        let [a, b] = [0, 1].map(|i| self.shape(node.inputs[i]));
+        let y = self.shape(node.outputs[0]);
+        let mut step = self.pointwise(node, kernel::BINARY, binary.activation, flops)?;
+        let kind = match binary.kind {
+            BinaryKind::Add => 0,
+            BinaryKind::Sub => 1,
+            BinaryKind::Mul => 2,
+            BinaryKind::Div => 3,
+            BinaryKind::Min => 4,
+            BinaryKind::Max => 5,
+            BinaryKind::Pow => 6,
+        };
+        step.kernel.constants.push(("KIND", kind));
+        let broadcast = a != b;
+        // Sums and extremes of what lies past the last channel stay numbers.
+        let wild = matches!(binary.kind, BinaryKind::Mul | BinaryKind::Div | BinaryKind::Pow);
+        let index = broadcast || wild && !y.c.is_multiple_of(4);
+        step.kernel.flags = vec![("BROADCAST", broadcast), ("INDEX", index)];
+        if index {
+            step.params.splice(0..0, mask_params(y.c)?);
+        }
+        if broadcast {
+            step.kernel.flags.extend([("SPLAT0", a.c < y.c), ("SPLAT1", b.c < y.c)]);
+            let steps = |x: Shape| {
+                let along = |extent: usize, vec4s: usize| if extent == 1 { 0 } else { vec4s };
+                let c = vec4s(x.c);
+                [along(x.n, x.pixels() * c), along(x.h, x.w * c), along(x.w, c), along(x.c, 1)]
+            };
+            let names = ["n0", "y0", "x0", "c0", "n1", "y1", "x1", "c1"];
+            let steps = [steps(a), steps(b)].concat();
+            let sizes: Vec<_> =
+                [("out_h", y.h), ("out_w", y.w)].into_iter().chain(names.into_iter().zip(steps)).collect();
+            step.params.splice(0..0, params(&sizes)?);
+        }
+        step.arguments =
+            vec![self.read(1, node.inputs[0]), self.read(2, node.inputs[1]), write(3, node.outputs[0])];
+        self.push(step)
+    }
+
+    fn matmul(&mut self, node: &Node, flops: u64) -> Result<()> {
+        const TILE: usize = 4;
+        let [a, b] = [0, 1].map(|i| self.shape(node.inputs[i]));
+        let y = self.shape(node.outputs[0]);
+        let [va, vb, vy] = [a, b, y].map(|x| vec4s(x.c));
+        let tiles = [y.h.div_ceil(TILE), y.w.div_ceil(TILE)];
+        let total = y.n * tiles[0] * tiles[1] * vy;
+        let mut step = self.step(node, kernel::MATMUL, Activation::None);
+        step.kernel.constants.push(("TILE", TILE as u32));
+        step.kernel.flags = vec![("SPLAT0", a.c < y.c), ("SPLAT1", b.c < y.c)];
+        step.params = params(&[
+            ("out_h", y.h),
+            ("out_w", y.w),
+            ("depth", a.w),
+            ("tiles_y", tiles[0]),
+            ("tiles_x", tiles[1]),
+            ("n0", if a.n == 1 { 0 } else { a.pixels() * va }),
+            ("n1", if b.n == 1 { 0 } else { b.pixels() * vb }),
+            ("vectors0", va),
+            ("vectors1", vb),
+            ("vectors", vy),
+            ("channels", y.c),
+            ("total", total),
+        ])?;
+        step.arguments =
+            vec![self.read(1, node.inputs[0]), self.read(2, node.inputs[1]), write(3, node.outputs[0])];
+        step.grid = self.fold(total as u64, LANES)?;
+        step.loops = a.w as u64;
+        step.flops = flops;
+        self.push(step)
+    }
+
+    fn rearrange(&mut self, node: &Node, rearrange: &Rearrange) -> Result<()> {
+        const NAMES: [[&str; 2]; 8] = [
+            ["size0", "stride0"],
+            ["size1", "stride1"],
+            ["size2", "stride2"],
+            ["size3", "stride3"],
+            ["size4", "stride4"],
+            ["size5", "stride5"],
+            ["size6", "stride6"],
+            ["size7", "stride7"],
+        ];
+        let (x, y) = (rearrange.input, rearrange.output);
+        // Places wrap around in 32 bits, and come back as long as the tensors themselves are smaller.
+        params(&[("elements", x.elements()), ("elements", y.elements())])?;
+        let mut step = self.pointwise(node, kernel::REARRANGE, Activation::None, 0)?;
+        step.kernel.constants.push(("DIGITS", rearrange.digits.len() as u32));
+        let mut sizes = params(&[
+            ("out_c", y.c),
+            ("out_pixels", y.pixels()),
+            ("out_vectors", vec4s(y.c)),
+            ("in_c", x.c),
+            ("in_pixels", x.pixels()),
+            ("in_vectors", vec4s(x.c)),
+            ("offset", rearrange.offset),
+        ])?;
+        let digits = rearrange.digits.iter().rev().copied().chain(std::iter::repeat((1, 0)));
+        for ([size, stride], digit) in NAMES.into_iter().zip(digits) {
+            sizes.extend([(size, digit.0 as u32), (stride, digit.1 as u32)]);
+        }
+        step.params.splice(0..0, sizes);
+        step.arguments = vec![self.read(1, node.inputs[0]), write(2, node.outputs[0])];
         self.push(step)
     }
 
@@ -467,7 +574,7 @@ impl Lowering {
                 ("touched", touched),
                 ("total", total),
             ])?;
-            step.arguments = vec![read(1, What::Value(part)), write(2, node.outputs[0])];
+            step.arguments = vec![self.read(1, part), write(2, node.outputs[0])];
             step.grid = self.fold(total as u64, LANES)?;
             self.push(step)?;
             offset += x.c;
@@ -480,6 +587,11 @@ impl Lowering {
         self.shapes.push(Some(shape));
         ValueId(self.shapes.len() - 1)
     }
+}
+
+/// What a kernel must know to clear the lanes past the last channel.
+fn mask_params(channels: usize) -> Result<Vec<(&'static str, u32)>> {
+    params(&[("vectors", vec4s(channels)), ("channels", channels)])
 }
 
 fn window_constants(kernel: [usize; 2], stride: [usize; 2]) -> [(&'static str, u32); 4] {

@@ -1,0 +1,76 @@
+// Second step of a group norm: the chunks and channels of a group become one mean and one deviation (Chan et al. 1979),
+// and these the mean and the factor of each of its channels. A workgroup owns a group.
+//
+// Grid: x, y = (picture, group) pairs.
+// Bindings: 0 params; 1 src: what norm_statistics made; 2 scale; 3 dst: for each picture, the channels' means, then their
+// factors scale / sqrt(variance + eps).
+// Constants: LANES (a power of two).
+// Workgroup memory: 3 * LANES f32.
+// Loop budget: chunks * size / LANES + log2(LANES) + size / LANES.
+
+struct Params {
+    groups: u32,  // of one picture
+    size: u32,    // channels of a group
+    vectors: u32, // vec4s a pixel
+    chunks: u32,
+    chunk: u32,   // pixels of a chunk
+    pixels: u32,  // of one plane
+    total: u32,   // groups of the batch
+    eps: u32,     // f32 bits
+}
+
+@group(0) @binding(0) var<uniform> p: Params;
+@group(0) @binding(1) var<storage, read> src: array<f32>;
+@group(0) @binding(2) var<storage, read> scale: array<f32>;
+@group(0) @binding(3) var<storage, read_write> dst: array<f32>;
+
+var<workgroup> means: array<f32, LANES>;
+var<workgroup> deviations: array<f32, LANES>;
+var<workgroup> counts: array<f32, LANES>;
+
+// Adds what is known of `count` more numbers to a lane's.
+fn merge(lane: u32, count: f32, mean: f32, squares: f32) {
+    let sum = max(counts[lane] + count, 1.0);
+    let off = mean - means[lane];
+    deviations[lane] += squares + off * off * (counts[lane] * count / sum);
+    means[lane] += off * (count / sum);
+    counts[lane] += count;
+}
+
+@compute @workgroup_size(LANES)
+fn main(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) grid: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let i = workgroup.y * grid.x + workgroup.x;
+    if i >= p.total {
+        return;
+    }
+    let n = i / p.groups;
+    let first = (i - n * p.groups) * p.size;
+    means[lane] = 0.0;
+    deviations[lane] = 0.0;
+    counts[lane] = 0.0;
+    for (var part = lane; part < p.chunks * p.size; part += LANES) {
+        let chunk = part / p.size;
+        let channel = first + part - chunk * p.size;
+        let at = ((n * p.chunks + chunk) * p.vectors + channel / 4u) * 8u + channel % 4u;
+        let count = min(p.chunk, p.pixels - chunk * p.chunk);
+        merge(lane, f32(count), src[at], src[at + 4u]);
+    }
+    for (var half_ = LANES / 2u; half_ > 0u; half_ /= 2u) {
+        workgroupBarrier();
+        if lane < half_ {
+            let other = lane + half_;
+            merge(lane, counts[other], means[other], deviations[other]);
+        }
+    }
+    workgroupBarrier();
+    let factor = 1.0 / sqrt(deviations[0] / counts[0] + bitcast<f32>(p.eps));
+    let start = n * p.vectors * 8u;
+    for (var channel = first + lane; channel < first + p.size; channel += LANES) {
+        dst[start + channel] = means[0];
+        dst[start + p.vectors * 4u + channel] = factor * scale[channel];
+    }
+}

@@ -1,0 +1,55 @@
+//! Products of matrices that are both computed, as in attention. Shader: `matmul.wgsl`.
+
+use super::{Operator, two};
+use crate::error::{Error, Result};
+use crate::tensor::Shape;
+#[cfg(feature = "cpu")]
+use crate::tensor::Tensor;
+
+/// `(n,c,h,k)` by `(n,c,k,w)` gives `(n,c,h,w)`: a matrix product of each pair of planes. A batch or channel extent
+/// of 1 stands for all of the other's.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct MatMul;
+
+impl Operator for MatMul {
+    fn name(&self) -> &'static str {
+        "matmul"
+    }
+
+    fn infer(&self, inputs: &[Shape]) -> Result<Vec<Shape>> {
+        let (a, b) = two(inputs)?;
+        let extent = |a: usize, b: usize| (a == b || a == 1 || b == 1).then_some(a.max(b));
+        match (extent(a.n, b.n), extent(a.c, b.c)) {
+            (Some(n), Some(c)) if a.w == b.h => Ok(vec![Shape { n, c, h: a.h, w: b.w }]),
+            _ => Err(Error::shape("matmul", format!("({},{},{},*)", a.n, a.c, a.w), b)),
+        }
+    }
+
+    fn flops(&self, inputs: &[Shape], outputs: &[Shape]) -> u64 {
+        2 * (outputs[0].elements() as u64).saturating_mul(inputs[0].w as u64)
+    }
+
+    fn reach(&self) -> Option<super::Reach> {
+        None
+    }
+
+    #[cfg(feature = "cpu")]
+    fn cpu(&self, inputs: &[&Tensor], outputs: &mut [Tensor]) {
+        let (a, b) = (inputs[0], inputs[1]);
+        let plane = |x: &Tensor, n: usize, c: usize| {
+            let s = x.shape();
+            let place = n.min(s.n - 1) * s.c + c.min(s.c - 1);
+            place * s.pixels()..(place + 1) * s.pixels()
+        };
+        let (depth, width) = (a.shape().w, b.shape().w);
+        outputs[0].par_planes(|n, c, y| {
+            let (a, b) = (&a.data()[plane(a, n, c)], &b.data()[plane(b, n, c)]);
+            for (y, a) in y.chunks_mut(width).zip(a.chunks(depth)) {
+                y.fill(0.0);
+                for (&a, b) in a.iter().zip(b.chunks(width)) {
+                    y.iter_mut().zip(b).for_each(|(y, b)| *y += a * b);
+                }
+            }
+        });
+    }
+}

@@ -1,0 +1,295 @@
+//! Moving elements without computing: reshape, transpose, slice, expand, depth to space. Shader: `rearrange.wgsl`.
+
+use super::{Operator, Reach, one};
+use crate::error::{Error, Result};
+use crate::tensor::Shape;
+#[cfg(feature = "cpu")]
+use crate::tensor::Tensor;
+#[cfg(feature = "cpu")]
+use rayon::prelude::*;
+
+/// Digits that a [`Rearrange`] may have.
+pub(crate) const MAX_DIGITS: usize = 8;
+
+/// A strided view of a tensor of one shape, in the host's order NCHW.
+///
+/// The flat index of an output element is written in mixed radix, the most significant digit first; it holds the
+/// input element at `offset` plus the sum of each digit times its stride.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rearrange {
+    /// The shape that the input must have.
+    pub input: Shape,
+    /// The shape of the result.
+    pub output: Shape,
+    /// Sizes and strides, at most 8; the sizes multiply to the output's elements.
+    pub digits: Vec<(usize, isize)>,
+    /// The input element that comes first.
+    pub offset: usize,
+}
+
+/// A part of an axis: `len` elements from `start`, `step` apart. Steps may be negative.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Slice {
+    /// First element.
+    pub start: usize,
+    /// How many.
+    pub len: usize,
+    /// From one to the next.
+    pub step: isize,
+}
+
+/// In which order depth to space takes the channels apart (ONNX).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum DepthOrder {
+    /// Row, column, channel: ONNX's default.
+    Dcr,
+    /// Channel, row, column: PyTorch's pixel shuffle.
+    Crd,
+}
+
+impl Rearrange {
+    /// The same elements in the same order under another shape.
+    ///
+    /// # Errors
+    /// When the shapes differ in their number of elements.
+    pub fn reshape(input: Shape, output: Shape) -> Result<Rearrange> {
+        Rearrange::permuted(input, &[input.elements()], &[0], output)
+    }
+
+    /// Views the elements under `extents` (any number of axes), puts axis `permutation[i]` into place `i`, and views
+    /// the result as `output`. `Reshape`, `Transpose`, `Reshape` of a model in one.
+    ///
+    /// # Errors
+    /// When the extents do not multiply to the elements of both shapes, the axes are not a permutation, or more than
+    /// 8 axes remain once those that stay together are merged.
+    pub fn permuted(
+        input: Shape,
+        extents: &[usize],
+        permutation: &[usize],
+        output: Shape,
+    ) -> Result<Rearrange> {
+        let mut sorted = permutation.to_vec();
+        sorted.sort_unstable();
+        if sorted.iter().copied().ne(0..extents.len()) {
+            let expected = format!("a permutation of 0..{}", extents.len());
+            return Err(Error::shape("transpose", expected, format!("{permutation:?}")));
+        }
+        let elements = extents.iter().fold(1, |product: usize, &e| product.saturating_mul(e));
+        if elements != input.elements() || elements != output.elements() {
+            return Err(Error::shape("reshape", input, format!("{extents:?} as {output}")));
+        }
+        let strides = strides(extents);
+        let digits = permutation.iter().map(|&axis| (extents[axis], strides[axis])).collect();
+        Rearrange { input, output, digits, offset: 0 }.checked()
+    }
+
+    /// Puts axis `permutation[i]` of `(n,c,h,w)` into place `i`.
+    ///
+    /// # Errors
+    /// When the axes are not a permutation.
+    pub fn transpose(input: Shape, permutation: [usize; 4]) -> Result<Rearrange> {
+        let extents = extents(input);
+        let [n, c, h, w] = permutation.map(|axis| extents.get(axis).copied().unwrap_or(0));
+        Rearrange::permuted(input, &extents, &permutation, Shape { n, c, h, w })
+    }
+
+    /// A part of each axis.
+    ///
+    /// # Errors
+    /// When a part is empty or reaches beyond its axis.
+    pub fn slice(input: Shape, parts: [Slice; 4]) -> Result<Rearrange> {
+        let (strides, mut offset) = (strides(&extents(input)), 0);
+        let mut digits = Vec::new();
+        for ((part, extent), stride) in parts.iter().zip(extents(input)).zip(strides) {
+            let last = (part.len as isize - 1)
+                .checked_mul(part.step)
+                .and_then(|d| d.checked_add_unsigned(part.start));
+            let inside = |place: isize| (0..extent as isize).contains(&place);
+            if part.len == 0 || part.start >= extent || !last.is_some_and(inside) {
+                return Err(Error::shape("slice", format!("a part of {extent}"), format!("{part:?}")));
+            }
+            offset += part.start * stride as usize;
+            digits.push((part.len, part.step * stride));
+        }
+        let [n, c, h, w] = parts.map(|part| part.len);
+        Rearrange { input, output: Shape { n, c, h, w }, digits, offset }.checked()
+    }
+
+    /// Repeats axes of extent 1.
+    ///
+    /// # Errors
+    /// When another axis would change.
+    pub fn expand(input: Shape, output: Shape) -> Result<Rearrange> {
+        let axes = extents(input).into_iter().zip(extents(output)).zip(strides(&extents(input)));
+        let digit = |((from, to), stride): ((usize, usize), isize)| match from {
+            1 => Ok((to, 0)),
+            _ if from == to => Ok((to, stride)),
+            _ => Err(Error::shape("expand", format!("{input}, or other extents in place of 1"), output)),
+        };
+        let digits = axes.map(digit).collect::<Result<Vec<_>>>()?;
+        Rearrange { input, output, digits, offset: 0 }.checked()
+    }
+
+    /// `block * block` channels become squares of `block` pixels a side.
+    ///
+    /// # Errors
+    /// When the channels are not a multiple of that many.
+    pub fn depth_to_space(input: Shape, block: usize, order: DepthOrder) -> Result<Rearrange> {
+        let Shape { n, c, h, w } = input;
+        let squared = block.saturating_mul(block);
+        if block == 0 || c % squared != 0 {
+            return Err(Error::shape("depth to space", format!("a multiple of {squared} channels"), c));
+        }
+        let output = Shape { n, c: c / squared, h: h.saturating_mul(block), w: w.saturating_mul(block) };
+        match order {
+            DepthOrder::Dcr => {
+                Rearrange::permuted(input, &[n, block, block, output.c, h, w], &[0, 3, 4, 1, 5, 2], output)
+            }
+            DepthOrder::Crd => {
+                Rearrange::permuted(input, &[n, output.c, block, block, h, w], &[0, 1, 4, 2, 5, 3], output)
+            }
+        }
+    }
+
+    /// Squares of `block` pixels a side become channels: row, column, channel, as in ONNX. PyTorch's pixel unshuffle
+    /// (channel, row, column) is [`DepthOrder::Crd`].
+    ///
+    /// # Errors
+    /// When a side is not a multiple of the block.
+    pub fn space_to_depth(input: Shape, block: usize, order: DepthOrder) -> Result<Rearrange> {
+        let Shape { n, c, h, w } = input;
+        if block == 0 || h % block != 0 || w % block != 0 {
+            return Err(Error::shape(
+                "space to depth",
+                format!("sides that are multiples of {block}"),
+                input,
+            ));
+        }
+        let output = Shape { n, c: c.saturating_mul(block * block), h: h / block, w: w / block };
+        let extents = [n, c, h / block, block, w / block, block];
+        let permutation = match order {
+            DepthOrder::Dcr => [0, 3, 5, 1, 2, 4],
+            DepthOrder::Crd => [0, 1, 3, 5, 2, 4],
+        };
+        Rearrange::permuted(input, &extents, &permutation, output)
+    }
+
+    /// Merges digits that count on into each other, and refuses what [`Operator::infer`] would.
+    fn checked(mut self) -> Result<Rearrange> {
+        let mut merged: Vec<(usize, isize)> = Vec::new();
+        for &(size, stride) in self.digits.iter().filter(|digit| digit.0 != 1) {
+            match merged.last_mut() {
+                Some(last) if stride.checked_mul(size as isize) == Some(last.1) => {
+                    *last = (last.0 * size, stride)
+                }
+                _ => merged.push((size, stride)),
+            }
+        }
+        if merged.is_empty() {
+            merged.push((1, 0));
+        }
+        self.digits = merged;
+        self.infer(&[self.input])?;
+        Ok(self)
+    }
+
+    /// Whether each pixel stays at its place, and only channels and pictures move.
+    fn keeps_planes(&self) -> bool {
+        let pixels = self.input.pixels().max(1);
+        let mut whole = 1;
+        let mut digits = self.digits.iter().rev();
+        // Digits within a plane count on one by one.
+        while whole < pixels {
+            match digits.next() {
+                Some(&(size, stride)) if stride == whole as isize && size % (pixels / whole) == 0 => {
+                    whole = pixels
+                }
+                Some(&(size, stride))
+                    if stride == whole as isize && pixels.is_multiple_of(whole.saturating_mul(size)) =>
+                {
+                    whole *= size
+                }
+                Some((1, _)) => {}
+                _ => return false,
+            }
+        }
+        (self.input.h, self.input.w) == (self.output.h, self.output.w)
+            && self.offset.is_multiple_of(pixels)
+            && digits.all(|digit| digit.1 % pixels as isize == 0)
+    }
+}
+
+fn extents(shape: Shape) -> [usize; 4] {
+    [shape.n, shape.c, shape.h, shape.w]
+}
+
+/// Elements from one to the next along each axis, the last axis densest.
+fn strides(extents: &[usize]) -> Vec<isize> {
+    let mut strides: Vec<isize> = extents
+        .iter()
+        .rev()
+        .scan(1isize, |stride, &extent| {
+            Some(std::mem::replace(stride, stride.saturating_mul(extent as isize)))
+        })
+        .collect();
+    strides.reverse();
+    strides
+}
+
+impl Operator for Rearrange {
+    fn name(&self) -> &'static str {
+        "rearrange"
+    }
+
+    fn infer(&self, inputs: &[Shape]) -> Result<Vec<Shape>> {
+        let x = one(inputs)?;
+        if x != self.input {
+            return Err(Error::shape("rearrange", self.input, x));
+        }
+        let Rearrange { output, digits, offset, .. } = self;
+        let (mut elements, mut low, mut high) = (1u128, *offset as i128, *offset as i128);
+        for &(size, stride) in digits {
+            elements = elements.saturating_mul(size as u128);
+            let end = (size as i128 - 1).saturating_mul(stride as i128);
+            low = low.saturating_add(end.min(0));
+            high = high.saturating_add(end.max(0));
+        }
+        if digits.len() > MAX_DIGITS || elements != output.elements() as u128 || elements == 0 {
+            let expected = format!("at most {MAX_DIGITS} digits for {} elements", output.elements());
+            return Err(Error::shape("rearrange", expected, format!("{digits:?}")));
+        }
+        if low < 0 || high >= x.elements() as i128 {
+            let expected = format!("elements within 0..{}", x.elements());
+            return Err(Error::shape("rearrange", expected, format!("{low}..={high}")));
+        }
+        Ok(vec![*output])
+    }
+
+    fn flops(&self, _: &[Shape], _: &[Shape]) -> u64 {
+        0
+    }
+
+    fn reach(&self) -> Option<Reach> {
+        self.keeps_planes().then_some(Reach::POINT)
+    }
+
+    #[cfg(feature = "cpu")]
+    fn cpu(&self, inputs: &[&Tensor], outputs: &mut [Tensor]) {
+        let x = inputs[0].data();
+        let Some((&(run, step), outer)) = self.digits.split_last() else { return };
+        let runs = outputs[0].data_mut().par_chunks_mut(run).with_min_len((4096 / run).max(1));
+        runs.enumerate().for_each(|(i, y)| {
+            let mut rest = i;
+            let mut at = self.offset as isize;
+            for &(size, stride) in outer.iter().rev() {
+                at += (rest % size) as isize * stride;
+                rest /= size;
+            }
+            if step == 1 {
+                y.copy_from_slice(&x[at as usize..][..run]);
+            } else {
+                y.iter_mut().enumerate().for_each(|(i, y)| *y = x[(at + i as isize * step) as usize]);
+            }
+        });
+    }
+}
