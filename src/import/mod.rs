@@ -37,28 +37,29 @@ pub(crate) fn open(path: &Path) -> Result<Model> {
         return onnx::open(path);
     }
     file.rewind().map_err(Error::io(path))?;
-    read(Box::new(file), &first, metadata.len()).map_err(|e| one_line(e).at(&path.display().to_string()))
+    read(Box::new(file), &first, metadata.len(), path.parent())
+        .map_err(|e| one_line(e).at(&path.display().to_string()))
 }
 
-/// Reads a file of `len` bytes that begins with `first`.
-fn read(source: Box<dyn Source>, first: &[u8], len: u64) -> Result<Model> {
+/// Reads a file of `len` bytes that begins with `first` and lies in `folder`.
+fn read(source: Box<dyn Source>, first: &[u8], len: u64, folder: Option<&Path>) -> Result<Model> {
     #[cfg(feature = "pickle")]
     if pickle::is_pytorch(first) {
-        return pickle::read(source, len);
+        return pickle::read(source, len, folder);
     }
     let _ = first;
-    safetensors::read(source, len)
+    safetensors::read(source, len, folder)
 }
 
 /// Reads the bytes of a safetensors file.
 pub(crate) fn from_safetensors(bytes: &[u8]) -> Result<Model> {
-    safetensors::read(Box::new(Cursor::new(bytes)), bytes.len() as u64).map_err(one_line)
+    safetensors::read(Box::new(Cursor::new(bytes)), bytes.len() as u64, None).map_err(one_line)
 }
 
 /// Reads the bytes of a PyTorch file.
 #[cfg(feature = "pickle")]
 pub(crate) fn from_pytorch(bytes: &[u8]) -> Result<Model> {
-    pickle::read(Box::new(Cursor::new(bytes)), bytes.len() as u64).map_err(one_line)
+    pickle::read(Box::new(Cursor::new(bytes)), bytes.len() as u64, None).map_err(one_line)
 }
 
 /// The error as a line of bounded length, whatever names the file holds.

@@ -11,13 +11,14 @@ use ::safetensors::tensor::{Metadata, TensorInfo};
 use serde::de::{DeserializeOwned, Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
 use std::collections::{HashMap, HashSet};
 use std::io::Read;
+use std::path::Path;
 
 /// Longest header that is read, bytes. The format allows 100 MB; a U-Net's takes kilobytes, and parsing takes many
 /// times the header's size.
 const MAX_HEADER: u64 = 16 << 20;
 
 /// Reads a model from a file of `len` bytes. One that is no model, or not whole, is refused before its tensors are read.
-pub(super) fn read(mut source: Box<dyn Source + '_>, len: u64) -> Result<Model> {
+pub(super) fn read(mut source: Box<dyn Source + '_>, len: u64, folder: Option<&Path>) -> Result<Model> {
     let mut more = |count: u64| {
         let mut bytes = Vec::new();
         (&mut source).take(count).read_to_end(&mut bytes).map(|_| bytes).map_err(broken)
@@ -29,6 +30,8 @@ pub(super) fn read(mut source: Box<dyn Source + '_>, len: u64) -> Result<Model> 
         (name, Stored::contiguous(info.dtype, &info.shape, data + info.data_offsets.0 as u64))
     };
     let mut tensors = StateDict::new(source, len, header.tensors().into_iter().map(stored));
+
+    tensors.folder = folder.map(Path::to_owned);
 
     let metadata = header.metadata().clone().unwrap_or_default();
     let recipe = json::<Recipe>(&metadata, "unet.recipe")?;

@@ -6,7 +6,11 @@ use ::safetensors::Dtype;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::io::{Read, Seek, SeekFrom};
+use std::path::PathBuf;
 use std::sync::Arc;
+
+/// Longest file beside a model that is read, bytes.
+const MAX_SIDECAR: u64 = 16 << 20;
 
 /// Prefixes that wrappers put in front of every name.
 const WRAPPERS: [&str; 8] =
@@ -56,6 +60,8 @@ pub(crate) struct StateDict<'a> {
     budget: u64,
     /// Plain values by name: epochs, class values, hyper-parameters.
     pub(crate) values: Map<String, Value>,
+    /// The folder that the file lies in, when it is a file.
+    pub(crate) folder: Option<PathBuf>,
 }
 
 impl<'a> StateDict<'a> {
@@ -69,7 +75,7 @@ impl<'a> StateDict<'a> {
         let tensors = tensors.into_iter().filter(|(name, _)| !name.ends_with("num_batches_tracked"));
         // 16-bit numbers become 32-bit ones: twice the file.
         let budget = len.saturating_mul(2).saturating_add(16 << 20) / 4;
-        StateDict { source, tensors: tensors.collect(), budget, values: Map::new() }
+        StateDict { source, tensors: tensors.collect(), budget, values: Map::new(), folder: None }
     }
 
     /// Removes what wrappers put in front of all names.
@@ -95,6 +101,11 @@ impl<'a> StateDict<'a> {
 
     pub(crate) fn has(&self, name: &str) -> bool {
         self.tensors.contains_key(name)
+    }
+
+    /// Forgets tensors that the network does not need.
+    pub(crate) fn discard(&mut self, is_unneeded: impl Fn(&str) -> bool) {
+        self.tensors.retain(|name, _| !is_unneeded(name));
     }
 
     /// Takes out the tensor of that name and shape. Trailing extents of 1 may be left out in the file: a vector is
@@ -139,6 +150,17 @@ impl<'a> StateDict<'a> {
                 self.tensors.len()
             ))),
         }
+    }
+
+    /// A JSON file near the model, by its path from the model's folder; `None` where there is none.
+    pub(crate) fn sidecar(&self, path: &str) -> Result<Option<Value>> {
+        let Some(path) = self.folder.as_ref().map(|folder| folder.join(path)) else { return Ok(None) };
+        if !std::fs::metadata(&path).is_ok_and(|m| m.is_file() && m.len() <= MAX_SIDECAR) {
+            return Ok(None);
+        }
+        let text = std::fs::read(&path).map_err(Error::io(&path))?;
+        let broken = |e| Error::Model(format!("{} beside the model is not valid: {e}", path.display()));
+        serde_json::from_slice(&text).map(Some).map_err(broken)
     }
 
     fn read(&mut self, name: &str, shape: Shape, stored: &Stored) -> Result<Arc<Tensor>> {

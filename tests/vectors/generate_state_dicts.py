@@ -3,16 +3,16 @@
 Python 3.11, torch 2.9.1, numpy 2.4, safetensors 0.8, segmentation_models_pytorch 0.6.0, monai 1.6.1 and
 dynamic_network_architectures 0.4.4. Run in this folder: python generate_state_dicts.py
 
+The legacy files hold memory addresses, so that a second run gives the same numbers but not the same bytes.
 Networks whose code is not a package are written here anew from the shapes and names of their state dicts.
 """
 
 import argparse
 import json
-import os
 import pathlib
-import zipfile
 
 import numpy as np
+import segmentation_models_pytorch as smp
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
@@ -151,6 +151,73 @@ class Noise2Noise(nn.Module):
         return self._block6(torch.cat([y, pools.pop()], 1))
 
 
+# ---- cszn/KAIR: DRUNet ----
+
+class ResBlock(nn.Module):
+    def __init__(self, width):
+        super().__init__()
+        self.res = nn.Sequential(nn.Conv2d(width, width, 3, padding=1, bias=False), nn.ReLU(),
+                                 nn.Conv2d(width, width, 3, padding=1, bias=False))
+
+    def forward(self, x):
+        return x + self.res(x)
+
+
+class Drunet(nn.Module):
+    def __init__(self, ins, outs, widths, blocks):
+        super().__init__()
+        def several(width):
+            return [ResBlock(width) for _ in range(blocks)]
+        self.m_head = nn.Conv2d(ins, widths[0], 3, padding=1, bias=False)
+        for i in range(1, 4):
+            a, b = widths[i - 1], widths[i]
+            setattr(self, f"m_down{i}", nn.Sequential(*several(a), nn.Conv2d(a, b, 2, stride=2, bias=False)))
+            setattr(self, f"m_up{i}", nn.Sequential(nn.ConvTranspose2d(b, a, 2, stride=2, bias=False), *several(a)))
+        self.m_body = nn.Sequential(*several(widths[3]))
+        self.m_tail = nn.Conv2d(widths[0], outs, 3, padding=1, bias=False)
+
+    def forward(self, x):
+        h, w = x.shape[2:]
+        x = F.pad(x, (0, -w % 8, 0, -h % 8), mode="replicate")
+        a = self.m_head(x)
+        b = self.m_down1(a)
+        c = self.m_down2(b)
+        d = self.m_down3(c)
+        y = self.m_up2(self.m_up3(self.m_body(d) + d) + c)
+        return self.m_tail(self.m_up1(y + b) + a)[..., :h, :w]
+
+
+# ---- segmentation_models.pytorch, narrower ----
+
+def narrow(net, by, keep):
+    """The same network with channels divided, but for those of the picture and of the result."""
+    for name, module in list(net.named_modules()):
+        def less(channels, last):
+            return channels if name == keep[last] else channels // by
+        parent = net.get_submodule(name.rpartition(".")[0])
+        if isinstance(module, nn.Conv2d):
+            groups = max(module.groups // by * 2, 1)
+            new = nn.Conv2d(less(module.in_channels, 0), less(module.out_channels, 1), module.kernel_size, module.stride,
+                            module.padding, groups=groups, bias=module.bias is not None)
+        elif isinstance(module, nn.BatchNorm2d):
+            new = nn.BatchNorm2d(module.num_features // by)
+        else:
+            continue
+        setattr(parent, name.rpartition(".")[2], new)
+    return net
+
+
+def smp_unet(encoder, channels, classes, activation=None):
+    net = smp.Unet(encoder, encoder_weights=None, in_channels=channels, classes=classes, activation=activation,
+                   decoder_channels=(256, 160, 128, 96, 96))
+    net = randomise(narrow(net, 32, ("encoder.conv1", "segmentation_head.0")))
+    # Residual sums grow; a sigmoid of large logits would show the rounding of their differences.
+    head = net.segmentation_head[0]
+    with torch.no_grad():
+        head.weight /= net.decoder(net.encoder(torch.rand(1, channels, 64, 64))).std() + 1e-3
+    return net
+
+
 # ---- this project's own names, one level ----
 
 class Small(nn.Module):
@@ -205,9 +272,8 @@ def main():
     result("milesial", net, (1, 3, 45, 62))
     save("milesial.pth", net.state_dict() | {"mask_values": [0, [255, 0, 7]]})
 
-    # The same, before 1.6, and in TorchScript.
+    # The same, before 1.6.
     save("milesial_legacy.pth", net.state_dict() | {"mask_values": [0, 255]}, _use_new_zipfile_serialization=False)
-    torch.jit.script(net).save(OUT / "milesial_script.pt")
 
     # A training checkpoint around a wrapped network, with what such dicts hold beside it.
     net = randomise(Milesial(1, 1, 2, True))
@@ -236,6 +302,27 @@ def main():
     save("small.pth", net.state_dict())
     save("small_legacy.pth", net.state_dict(), _use_new_zipfile_serialization=False)
     save("small_module.pt", net)
+    torch.jit.trace(net, torch.rand(1, 1, 6, 8)).save(OUT / "small_script.pt")
+
+    net = randomise(Drunet(4, 3, [4, 5, 6, 7], 2))
+    with torch.no_grad():
+        for tensor in net.parameters():
+            tensor *= 0.6
+    result("drunet", net, (1, 4, 19, 30))
+    save("drunet.pth", net.state_dict())
+
+    # As save_pretrained writes it, and two plain files.
+    net = smp_unet("resnet34", 3, 1, "sigmoid")
+    result("smp", net, (1, 3, 45, 61))
+    (OUT / "smp").mkdir(exist_ok=True)
+    save_file(net.state_dict(), OUT / "smp" / "model.safetensors")
+    config = {"_model_class": "Unet", "encoder_name": "resnet34", "encoder_depth": 5, "encoder_weights": "imagenet",
+              "decoder_interpolation": "nearest", "in_channels": 3, "classes": 1, "activation": "sigmoid"}
+    (OUT / "smp" / "config.json").write_text(json.dumps(config) + "\n")
+    for encoder in ("resnet50", "resnext50_32x4d"):
+        net = smp_unet(encoder, 3, 4).half().float()
+        result(f"smp_{encoder}", net, (1, 3, 32, 35))
+        save_file(net.half().state_dict(), OUT / f"smp_{encoder}.safetensors")
 
     # Views: one storage for all, an offset each, some transposed, some repeated without storage; one in f64, one a
     # parameter.

@@ -4,11 +4,13 @@
 //! the network as that code base runs it, at every picture size that runs there, and an error names the tensor that
 //! does not fit.
 
+mod drunet;
 mod mateuszbuda;
 mod milesial;
 mod net;
 mod noise2noise;
 mod own;
+mod smp;
 
 pub(super) use own::Renamed;
 
@@ -21,7 +23,8 @@ use net::Net;
 type Recognise = fn(&mut StateDict<'_>) -> Result<Option<Model>>;
 
 /// In the order in which they are asked; [`own`] takes what is left.
-const FAMILIES: [Recognise; 3] = [milesial::recognise, mateuszbuda::recognise, noise2noise::recognise];
+const FAMILIES: [Recognise; 5] =
+    [milesial::recognise, mateuszbuda::recognise, noise2noise::recognise, smp::recognise, drunet::recognise];
 
 /// The network that the tensors belong to.
 pub(super) fn recognise(dict: &mut StateDict<'_>) -> Result<Model> {

@@ -14,6 +14,7 @@ use super::families;
 use super::tensors::{Source, StateDict};
 use crate::error::{Error, Result};
 use crate::model::Model;
+use std::path::Path;
 
 /// Longest pickle that is read, bytes. Tensors lie outside of it; what is left takes kilobytes.
 const MAX_PICKLE: u64 = 16 << 20;
@@ -24,10 +25,10 @@ pub(super) fn is_pytorch(first: &[u8]) -> bool {
 }
 
 /// Reads a file of `len` bytes.
-pub(super) fn read(mut source: Box<dyn Source + '_>, len: u64) -> Result<Model> {
+pub(super) fn read(mut source: Box<dyn Source + '_>, len: u64, folder: Option<&Path>) -> Result<Model> {
     let (tensors, values) = container::open(&mut *source, len)?;
     let mut dict = StateDict::new(source, len, tensors);
-    dict.values = values;
+    (dict.values, dict.folder) = (values, folder.map(Path::to_owned));
     families::recognise(&mut dict)
 }
 
