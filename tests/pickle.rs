@@ -22,7 +22,7 @@ fn message(file: &[u8]) -> String {
 }
 
 /// Files, the results they must give, and the family that they must be taken for.
-const FILES: [(&str, &str, &str); 14] = [
+const FILES: [(&str, &str, &str); 19] = [
     ("milesial.pth", "milesial", "milesial Pytorch-UNet"),
     ("milesial_legacy.pth", "milesial", "milesial Pytorch-UNet"),
     ("milesial_bilinear.ckpt", "milesial_bilinear", "milesial Pytorch-UNet"),
@@ -32,6 +32,11 @@ const FILES: [(&str, &str, &str); 14] = [
     ("smp/model.safetensors", "smp", "segmentation_models.pytorch Unet"),
     ("smp_resnet50.safetensors", "smp_resnet50", "segmentation_models.pytorch Unet"),
     ("smp_resnext50_32x4d.safetensors", "smp_resnext50_32x4d", "segmentation_models.pytorch Unet"),
+    ("monai_basic.pt", "monai_basic", "MONAI BasicUNet"),
+    ("monai_unet.pth", "monai_unet", "MONAI UNet"),
+    ("monai_unet_residual.pth", "monai_unet_residual", "MONAI UNet"),
+    ("nnunet.pth", "nnunet", "nnU-Net"),
+    ("nnunet/fold_0/checkpoint_final.pth", "nnunet_residual", "nnU-Net"),
     ("views.pth", "views", "milesial Pytorch-UNet"),
     ("small.pth", "small", "U-Net by names and shapes"),
     ("small_legacy.pth", "small", "U-Net by names and shapes"),
@@ -74,6 +79,14 @@ fn recipes_come_along() {
     assert_eq!(open("mateuszbuda_f16.pt").threshold, 0.5);
     let smp = Model::open(path("smp/model.safetensors")).expect("it is read").recipe;
     assert_eq!((smp.input.mean[0], smp.input.std[2], smp.output.threshold), (0.485, 0.225, 0.5));
+    for (file, scale, standardize) in
+        [("nnunet.pth", 1.0, true), ("nnunet/fold_0/checkpoint_final.pth", 1.0 / 255.0, false)]
+    {
+        let recipe = Model::open(path(file)).expect("it is read").recipe;
+        assert_eq!((recipe.input.scale, recipe.input.standardize), (scale, standardize), "{file}");
+        let classes: Vec<&str> = recipe.output.classes.iter().map(|class| class.name.as_str()).collect();
+        assert_eq!(classes, ["background", "nucleus", "edge"], "{file}");
+    }
     assert_eq!(open("noise2noise_bf16.pt").decode, Some(Decode::Image));
 }
 

@@ -90,6 +90,11 @@ impl<'a> StateDict<'a> {
         }
     }
 
+    /// Names of the tensors that were not taken yet.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.tensors.keys().map(String::as_str)
+    }
+
     /// The shapes of the tensors that were not taken yet.
     pub(crate) fn shapes(&self) -> BTreeMap<&str, &[usize]> {
         self.tensors.iter().map(|(name, stored)| (name.as_str(), stored.shape.as_slice())).collect()

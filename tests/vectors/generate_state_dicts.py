@@ -16,6 +16,8 @@ import segmentation_models_pytorch as smp
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
+from dynamic_network_architectures.architectures.unet import PlainConvUNet, ResidualEncoderUNet
+from monai.networks.nets import BasicUNet, UNet
 from safetensors.torch import save_file
 
 OUT = pathlib.Path(__file__).parent / "state_dicts"
@@ -218,6 +220,14 @@ def smp_unet(encoder, channels, classes, activation=None):
     return net
 
 
+# ---- nnU-Net v2 ----
+
+def nnunet(kind, channels, classes, features, strides, **options):
+    return kind(channels, len(features), features, nn.Conv2d, 3, strides, 2, classes, 1, conv_bias=True,
+                norm_op=nn.InstanceNorm2d, norm_op_kwargs={"eps": 1e-5, "affine": True}, nonlin=nn.LeakyReLU,
+                nonlin_kwargs={"inplace": True}, **options)
+
+
 # ---- this project's own names, one level ----
 
 class Small(nn.Module):
@@ -323,6 +333,38 @@ def main():
         net = smp_unet(encoder, 3, 4).half().float()
         result(f"smp_{encoder}", net, (1, 3, 32, 35))
         save_file(net.half().state_dict(), OUT / f"smp_{encoder}.safetensors")
+
+    # Norms of the picture's own, and trained slopes.
+    net = randomise(BasicUNet(2, 2, 3, features=(2, 4, 4, 6, 8, 4)))
+    result("monai_basic", net, (1, 2, 37, 50))
+    save("monai_basic.pt", {"net": net.state_dict()})
+    net = randomise(UNet(2, 1, 2, channels=(3, 4, 6), strides=(2, 2)))
+    result("monai_unet", net, (1, 1, 24, 20))
+    save("monai_unet.pth", net.state_dict())
+    net = randomise(UNet(2, 1, 2, channels=(3, 4, 6, 8), strides=(2, 2, 2), num_res_units=2, norm="batch"))
+    result("monai_unet_residual", net, (1, 1, 32, 24))
+    save("monai_unet_residual.pth", net.state_dict())
+
+    # A checkpoint as nnU-Net's trainer writes it, and weights with the plans beside them.
+    labels = {"labels": {"background": 0, "nucleus": 1, "edge": 2}, "channel_names": {"0": "fluorescence"}}
+    plans = {"configurations": {"2d": {"normalization_schemes": ["ZScoreNormalization"], "patch_size": [32, 64]}}}
+    net = randomise(nnunet(PlainConvUNet, 1, 3, [3, 4, 5, 6], [1, 2, 2, (1, 2)]))
+    result("nnunet", net, (1, 1, 24, 32))
+    save("nnunet.pth", {
+        "network_weights": {f"_orig_mod.{k}": v for k, v in net.state_dict().items()}, "current_epoch": 1000,
+        "optimizer_state": {"state": {0: {"momentum_buffer": torch.ones(3)}}}, "grad_scaler_state": None,
+        "logging": {"mean_fg_dice": [np.float64(0.5), np.float64(0.75)]}, "_best_ema": np.float64(0.7),
+        "init_args": {"plans": plans, "configuration": "2d", "fold": 0, "dataset_json": labels,
+                      "device": torch.device("cuda")},
+        "trainer_name": "nnUNetTrainer", "inference_allowed_mirroring_axes": (0, 1),
+    })
+    net = randomise(nnunet(ResidualEncoderUNet, 3, 3, [3, 4, 5], [1, 2, 2]))
+    result("nnunet_residual", net, (1, 3, 24, 32))
+    (OUT / "nnunet" / "fold_0").mkdir(parents=True, exist_ok=True)
+    save("nnunet/fold_0/checkpoint_final.pth", {"network_weights": net.state_dict()})
+    plans["configurations"]["2d"]["normalization_schemes"] = ["RGBTo01Normalization"] * 3
+    (OUT / "nnunet" / "plans.json").write_text(json.dumps(plans) + "\n")
+    (OUT / "nnunet" / "dataset.json").write_text(json.dumps(labels) + "\n")
 
     # Views: one storage for all, an offset each, some transposed, some repeated without storage; one in f64, one a
     # parameter.

@@ -7,7 +7,10 @@
 mod drunet;
 mod mateuszbuda;
 mod milesial;
+mod monai_basic;
+mod monai_unet;
 mod net;
+mod nnunet;
 mod noise2noise;
 mod own;
 mod smp;
@@ -23,8 +26,16 @@ use net::Net;
 type Recognise = fn(&mut StateDict<'_>) -> Result<Option<Model>>;
 
 /// In the order in which they are asked; [`own`] takes what is left.
-const FAMILIES: [Recognise; 5] =
-    [milesial::recognise, mateuszbuda::recognise, noise2noise::recognise, smp::recognise, drunet::recognise];
+const FAMILIES: [Recognise; 8] = [
+    milesial::recognise,
+    mateuszbuda::recognise,
+    noise2noise::recognise,
+    smp::recognise,
+    drunet::recognise,
+    monai_basic::recognise,
+    monai_unet::recognise,
+    nnunet::recognise,
+];
 
 /// The network that the tensors belong to.
 pub(super) fn recognise(dict: &mut StateDict<'_>) -> Result<Model> {

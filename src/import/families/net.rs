@@ -3,7 +3,8 @@
 use super::super::tensors::StateDict;
 use crate::error::{Error, Result};
 use crate::graph::{
-    Activation, BatchNorm, Concat, Conv, ConvTranspose, Crop, Graph, Op, Pad, PadAmount, PadMode, ValueId,
+    Activation, BatchNorm, Concat, Conv, ConvTranspose, Crop, Graph, Norm, NormOver, Op, PRelu, Pad,
+    PadAmount, PadMode, ValueId,
 };
 use crate::model::Model;
 use crate::recipe::{Decode, OutputRecipe, Recipe};
@@ -68,6 +69,29 @@ impl<'a, 'b> Net<'a, 'b> {
         let (gamma, beta) = (part("weight")?, part("bias")?);
         let (mean, var) = (part("running_mean")?, part("running_var")?);
         self.push(name, BatchNorm::new(&gamma, &beta, &mean, &var, EPS)?, &[x])
+    }
+
+    /// The norm of that name: batch norm where there are statistics, else instance norm over `channels`, with scale and
+    /// shift where there are any.
+    pub(super) fn norm(&mut self, name: &str, x: ValueId, channels: usize) -> Result<ValueId> {
+        if self.has(&format!("{name}.running_mean")) {
+            return self.batch_norm(name, x);
+        }
+        let mut norm = Norm::new(NormOver::Groups(channels), EPS as f32);
+        if self.has(&format!("{name}.weight")) {
+            norm.scale = Some(self.dict.take_vector(&format!("{name}.weight"))?);
+            norm.shift = Some(self.dict.take_vector(&format!("{name}.bias"))?);
+        }
+        self.push(name, norm, &[x])
+    }
+
+    /// A leaky ReLU with trained slopes: one, or one a channel.
+    pub(super) fn prelu(&mut self, name: &str, x: ValueId, channels: usize) -> Result<ValueId> {
+        let mut slope = self.dict.take_vector(&format!("{name}.weight"))?;
+        if let [one] = slope[..] {
+            slope = vec![one; channels].into();
+        }
+        self.push(name, PRelu { slope }, &[x])
     }
 
     pub(super) fn relu(&mut self, name: &str, x: ValueId) -> Result<ValueId> {
