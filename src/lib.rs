@@ -31,7 +31,7 @@
 //!
 //! # Features
 //! `cli` (default): the `unet` binary; brings `cpu` and `image`. `cpu`: the CPU executor, which is the reference and the
-//! path without a GPU. `image`: pictures. With none of them the library is the GPU path alone.
+//! path without a GPU. `image`: pictures. `onnx`, `pickle`: model files of these kinds. With none of them the library is the GPU path alone.
 
 pub mod cache;
 pub mod gpu;

@@ -2,9 +2,9 @@
 
 use crate::error::Result;
 use crate::graph::Graph;
+use crate::import;
 #[cfg(feature = "onnx")]
 use crate::import::onnx::{self, Bound};
-use crate::import::safetensors;
 use crate::recipe::Recipe;
 use crate::tensor::Shape;
 use crate::unet::{UnetConfig, Weights};
@@ -21,6 +21,8 @@ pub struct Model {
     pub config: Option<UnetConfig>,
     /// How pictures go in and come out.
     pub recipe: Recipe,
+    /// The code base whose network it is, where the tensors' names and shapes told.
+    pub family: Option<&'static str>,
 }
 
 #[derive(Debug, Clone)]
@@ -35,7 +37,7 @@ enum Network {
 impl Model {
     /// A model of one graph.
     pub fn new(graph: Graph, recipe: Recipe) -> Model {
-        Model { network: Network::Graph(graph), config: None, recipe }
+        Model { network: Network::Graph(graph), config: None, recipe, family: None }
     }
 
     /// The same model, known as a member of the U-Net family.
@@ -43,18 +45,30 @@ impl Model {
         Model { config: Some(config), ..self }
     }
 
-    /// Reads a model file: safetensors or, with the feature `onnx`, ONNX.
+    /// The same model, known as a network of a code base.
+    pub(crate) fn of_family(self, family: &'static str) -> Model {
+        Model { family: Some(family), ..self }
+    }
+
+    /// Reads a model file: safetensors; with the feature `onnx`, ONNX; with the feature `pickle`, what PyTorch saves
+    /// (`.pth`, `.pt`, `.ckpt`: zip archives, the format before them, TorchScript's tensors), without running any of it.
     ///
     /// # Errors
     /// [`Error::Io`](crate::Error::Io) when the file cannot be read, [`Error::Model`](crate::Error::Model) naming what
     /// in it is wrong. A file that is no model, or not whole, is refused before all of it is read.
     pub fn open(path: impl AsRef<Path>) -> Result<Model> {
-        crate::import::open(path.as_ref())
+        import::open(path.as_ref())
     }
 
     /// Reads the bytes of a safetensors file.
     pub fn from_safetensors(bytes: &[u8]) -> Result<Model> {
-        safetensors::read(bytes)
+        import::from_safetensors(bytes)
+    }
+
+    /// Reads the bytes of a file that `torch.save` wrote, or of a TorchScript archive.
+    #[cfg(feature = "pickle")]
+    pub fn from_pytorch(bytes: &[u8]) -> Result<Model> {
+        import::from_pytorch(bytes)
     }
 
     /// Reads the bytes of an ONNX file that has its tensors inside.
@@ -82,7 +96,7 @@ impl Model {
 
     #[cfg(feature = "onnx")]
     pub(crate) fn from_file(file: Arc<onnx::File>, recipe: Recipe) -> Model {
-        Model { network: Network::Onnx(file), config: None, recipe }
+        Model { network: Network::Onnx(file), config: None, recipe, family: None }
     }
 
     /// The network for an input of this shape.

@@ -22,7 +22,8 @@ pub struct Recipe {
     pub output: OutputRecipe,
 }
 
-/// From picture to tensor: `(value * scale - mean) / std`, a mean and a std a channel.
+/// From picture to tensor: `(value * scale - mean) / std`, a mean and a std a channel; then, where asked for, by the
+/// picture's own.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct InputRecipe {
@@ -34,11 +35,20 @@ pub struct InputRecipe {
     pub mean: Vec<f64>,
     /// Divided by last; empty for one.
     pub std: Vec<f64>,
+    /// Whether each channel of each picture is then brought to mean 0 and standard deviation 1.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub standardize: bool,
 }
 
 impl Default for InputRecipe {
     fn default() -> InputRecipe {
-        InputRecipe { channels: None, scale: 1.0 / 255.0, mean: Vec::new(), std: Vec::new() }
+        InputRecipe {
+            channels: None,
+            scale: 1.0 / 255.0,
+            mean: Vec::new(),
+            std: Vec::new(),
+            standardize: false,
+        }
     }
 }
 

@@ -426,7 +426,7 @@ fn errors_name_the_tensor_what_was_expected_and_what_came() {
     );
     assert_eq!(
         refused(&|file| file.find("enc1.conv1.bias").1 = "I32"),
-        "tensor enc1.conv1.bias has dtype I32; expected F32, F16 or BF16"
+        "tensor enc1.conv1.bias has dtype I32; expected F64, F32, F16 or BF16"
     );
     assert_eq!(
         refused(&|file| file.find("enc1.conv1.weight").2 = vec![2, 2, 9]),
@@ -452,7 +452,7 @@ fn folders_pipes_and_huge_files_are_refused_without_reading_them() {
         other => panic!("{}: {:?}", path.display(), other.err()),
     };
     let text = refused(folder.path());
-    assert!(text.ends_with("is a folder; expected a safetensors file"), "{text}");
+    assert!(text.ends_with("is a folder; expected a model file"), "{text}");
     let missing = folder.path().join("missing.safetensors");
     assert!(matches!(Model::open(&missing), Err(Error::Io { .. })));
 
@@ -470,10 +470,10 @@ fn folders_pipes_and_huge_files_are_refused_without_reading_them() {
     #[cfg(unix)]
     {
         let text = refused(Path::new("/dev/zero"));
-        assert_eq!(text, "/dev/zero: is not a regular file; expected a safetensors file");
+        assert_eq!(text, "/dev/zero: is not a regular file; expected a model file");
         let pipe = folder.path().join("pipe");
         if std::process::Command::new("mkfifo").arg(&pipe).status().is_ok_and(|status| status.success()) {
-            assert!(refused(&pipe).ends_with("is not a regular file; expected a safetensors file"));
+            assert!(refused(&pipe).ends_with("is not a regular file; expected a model file"));
         }
     }
     let good = folder.path().join("good.safetensors");

@@ -8,6 +8,7 @@ mod import; // model files: state dicts of other code bases, and hostile bytes
 mod onnx; // ONNX files: results, and what is refused
 mod ops; // operators one at a time, against the oracle, worked examples and PyTorch
 mod oracle; // each operator in plain f64 loops, written from its definition: what `ops` compares with
+mod pickle; // what PyTorch saves, and other code bases' networks: results, and what is refused
 mod pictures; // reading, decoding and writing of pictures, masks and arrays
 mod plan; // plans without a GPU: memory, limits, budgets
 mod quality; // the shipped models against what models/README.md promises

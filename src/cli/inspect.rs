@@ -157,6 +157,7 @@ fn json(model: &Model, graph: &Graph, layers: &[Layer], plan: &Plan) -> serde_js
         "memory_bytes": plan.memory_bytes(),
         "dispatches": plan.dispatches.len(),
         "layers": layers,
+        "family": model.family,
         "config": model.config,
         "recipe": model.recipe,
     })
@@ -176,7 +177,7 @@ fn describe(model: &Model, graph: &Graph, layers: &[Layer], plan: &Plan, excess:
         text::row([&layer.name, &layer.op, &Shape::new(n, c, h, w), &parameters, &mflop])
     }));
     sections.push(text::table(&rows, 3));
-    sections.push(totals(graph, layers, plan, excess));
+    sections.push(totals(model, graph, layers, plan, excess));
     let recipe = recipe(model);
     if !recipe.is_empty() {
         sections.push(recipe);
@@ -184,12 +185,14 @@ fn describe(model: &Model, graph: &Graph, layers: &[Layer], plan: &Plan, excess:
     Ok(sections.join("\n"))
 }
 
-fn totals(graph: &Graph, layers: &[Layer], plan: &Plan, excess: Option<Error>) -> String {
+fn totals(model: &Model, graph: &Graph, layers: &[Layer], plan: &Plan, excess: Option<Error>) -> String {
     let gflop = layers.iter().map(|layer| layer.flops).sum::<u64>() as f64 / 1e9;
     let field =
         graph.receptive_field().map_or("the whole picture".into(), |f| format!("{f}x{f} pixels"));
     let buffers = plan.activations.len() + plan.weights.len();
-    let mut lines = vec![
+    let family = model.family.map(|family| format!("family           {family}"));
+    let mut lines: Vec<String> = family.into_iter().collect();
+    lines.extend([
         format!("parameters       {}", text::thousands(graph.parameters() as u64)),
         format!("work             {gflop:.3} GFLOP (two for a multiply-add)"),
         format!("receptive field  {field}"),
@@ -204,7 +207,7 @@ fn totals(graph: &Graph, layers: &[Layer], plan: &Plan, excess: Option<Error>) -
             text::mib(plan.memory_bytes()),
             plan.dispatches.len()
         ),
-    ];
+    ]);
     lines
         .extend(excess.map(|e| {
             format!("limits           more than WebGPU guarantees, so only on larger devices: {e}")

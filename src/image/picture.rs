@@ -115,7 +115,8 @@ impl Picture {
     }
 }
 
-/// Turns picture values into network values: `(value * scale - mean) / std` in each channel.
+/// Turns picture values into network values: `(value * scale - mean) / std` in each channel, then each plane to mean 0
+/// and standard deviation 1 where the recipe says so.
 ///
 /// # Errors
 /// When mean or std are neither absent, nor one, nor one a channel, or a std is zero.
@@ -135,8 +136,20 @@ pub fn normalize(tensor: &mut Tensor, recipe: &InputRecipe) -> Result<()> {
         let c = i % shape.c;
         let (mean, std) = (pick(&recipe.mean, c).unwrap_or(0.0), pick(&recipe.std, c).unwrap_or(1.0));
         plane.iter_mut().for_each(|v| *v = ((f64::from(*v) * recipe.scale - mean) / std) as f32);
+        if recipe.standardize {
+            standardize(plane);
+        }
     }
     Ok(())
+}
+
+/// `(value - mean) / std` with the plane's own; a plane of one value becomes zero. The least std is nnU-Net's.
+fn standardize(plane: &mut [f32]) {
+    let count = plane.len() as f64;
+    let mean = plane.iter().map(|&v| f64::from(v)).sum::<f64>() / count;
+    let variance = plane.iter().map(|&v| (f64::from(v) - mean).powi(2)).sum::<f64>() / count;
+    let std = variance.sqrt().max(1e-8);
+    plane.iter_mut().for_each(|v| *v = ((f64::from(*v) - mean) / std) as f32);
 }
 
 /// One RGB picture of all the given ones, left to right, tops aligned, white between and below them.

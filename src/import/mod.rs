@@ -1,19 +1,82 @@
 //! Reading model files, one file a format. Every reader takes hostile bytes: a typed error, never a panic.
+//!
+//! Formats that hold tensors alone give a [`StateDict`](tensors::StateDict), and [`families`] tells from names and
+//! shapes what network they belong to.
 
+mod families;
 #[cfg(feature = "onnx")]
 pub(crate) mod onnx;
-pub(crate) mod safetensors;
-mod state_dict;
+#[cfg(feature = "pickle")]
+mod pickle;
+mod safetensors;
+mod tensors;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::model::Model;
+use std::fs::File;
+use std::io::{Cursor, Read, Seek};
 use std::path::Path;
+use tensors::Source;
+
+/// Most characters of an error that tells of a file's contents.
+const MAX_MESSAGE: usize = 400;
 
 /// Reads a model file of any known format, told apart by its first bytes.
 pub(crate) fn open(path: &Path) -> Result<Model> {
+    // Asked before opening: opening a pipe would wait for its writer.
+    let metadata = std::fs::metadata(path).map_err(Error::io(path))?;
+    if !metadata.is_file() {
+        let kind = if metadata.is_dir() { "is a folder" } else { "is not a regular file" };
+        return Err(Error::Model(format!("{}: {kind}; expected a model file", path.display())));
+    }
+    let mut file = File::open(path).map_err(Error::io(path))?;
+    let mut first = Vec::new();
+    (&mut file).take(16).read_to_end(&mut first).map_err(Error::io(path))?;
     #[cfg(feature = "onnx")]
-    if onnx::is_onnx_file(path) {
+    if onnx::is_onnx(&first) {
         return onnx::open(path, &[]);
     }
-    safetensors::open(path)
+    file.rewind().map_err(Error::io(path))?;
+    read(Box::new(file), &first, metadata.len(), path.parent())
+        .map_err(|e| one_line(e).at(&path.display().to_string()))
+}
+
+/// Reads a file of `len` bytes that begins with `first` and lies in `folder`.
+fn read(source: Box<dyn Source>, first: &[u8], len: u64, folder: Option<&Path>) -> Result<Model> {
+    #[cfg(feature = "pickle")]
+    if pickle::is_pytorch(first) {
+        return pickle::read(source, len, folder);
+    }
+    let _ = first;
+    safetensors::read(source, len, folder)
+}
+
+/// Reads the bytes of a safetensors file.
+pub(crate) fn from_safetensors(bytes: &[u8]) -> Result<Model> {
+    safetensors::read(Box::new(Cursor::new(bytes)), bytes.len() as u64, None).map_err(one_line)
+}
+
+/// Reads the bytes of a PyTorch file.
+#[cfg(feature = "pickle")]
+pub(crate) fn from_pytorch(bytes: &[u8]) -> Result<Model> {
+    pickle::read(Box::new(Cursor::new(bytes)), bytes.len() as u64, None).map_err(one_line)
+}
+
+/// The error as a line of bounded length, whatever names the file holds.
+fn one_line(error: Error) -> Error {
+    let line = |text: String| {
+        let mut characters = text.chars().map(|c| if c.is_control() { ' ' } else { c });
+        let mut line: String = characters.by_ref().take(MAX_MESSAGE).collect();
+        if characters.next().is_some() {
+            line.push('…');
+        }
+        line
+    };
+    match error {
+        Error::Model(message) => Error::Model(line(message)),
+        Error::Shape { what, expected, got } => {
+            Error::Shape { what: line(what), expected: line(expected), got: line(got) }
+        }
+        other => other,
+    }
 }

@@ -1,17 +1,20 @@
-//! Pads and crops that keep every extent at this input size, and activations that do nothing, go away.
+//! Pads and crops that keep every extent at this input size, alone or one behind the other, and activations that do
+//! nothing, go away.
 
-use crate::graph::{Activation, Graph, Op};
+use crate::graph::{Activation, Graph, Op, ValueId};
 use crate::tensor::Shape;
 
 pub(super) fn apply(graph: &mut Graph, shapes: &[Option<Shape>]) {
     let mut i = 0;
     while i < graph.nodes.len() {
         let node = &graph.nodes[i];
-        let &[from, ..] = &node.inputs[..] else {
+        let &[before, ..] = &node.inputs[..] else {
             i += 1;
             continue;
         };
         let to = node.outputs[0];
+        let padded = padded(graph, i).filter(|from| shapes[from.index()] == shapes[to.index()]);
+        let from = padded.unwrap_or(before);
         let unchanged = match node.op {
             Op::Pad(_) | Op::Crop(_) => shapes[from.index()] == shapes[to.index()],
             Op::Activation(Activation::None) => true,
@@ -28,8 +31,22 @@ pub(super) fn apply(graph: &mut Graph, shapes: &[Option<Shape>]) {
             if graph.output == to {
                 graph.output = from;
             }
+            if padded.is_some() && graph.uses(before) == 0 {
+                graph.nodes.retain(|n| n.outputs[0] != before);
+                i -= 1;
+            }
         } else {
             i += 1;
         }
+    }
+}
+
+/// What was padded below and right before this crop.
+fn padded(graph: &Graph, crop: usize) -> Option<ValueId> {
+    let node = &graph.nodes[crop];
+    let before = &graph.nodes[graph.producer(*node.inputs.first()?)?];
+    match (&node.op, &before.op) {
+        (Op::Crop(_), Op::Pad(pad)) if pad.origin() == [0, 0] => Some(before.inputs[0]),
+        _ => None,
     }
 }

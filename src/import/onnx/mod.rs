@@ -23,7 +23,6 @@ use node::extent;
 use prost::Message;
 use prost::bytes::Bytes;
 use std::fs;
-use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -88,15 +87,10 @@ enum Layout {
     Flat,
 }
 
-/// Whether a regular file begins as ONNX does, with the field `ir_version`. A safetensors header of a length with the
-/// same low byte has its brace in the ninth place.
-pub(super) fn is_onnx_file(path: &Path) -> bool {
-    let regular = fs::metadata(path).is_ok_and(|m| m.is_file());
-    let mut first = [0; 9];
-    regular
-        && fs::File::open(path).and_then(|mut f| f.read_exact(&mut first)).is_ok()
-        && first[0] == 8
-        && first[8] != b'{'
+/// Whether a file begins as ONNX does, with the field `ir_version`. A safetensors header of a length with the same low
+/// byte has its brace in the ninth place.
+pub(super) fn is_onnx(first: &[u8]) -> bool {
+    first.len() > 8 && first[0] == 8 && first[8] != b'{'
 }
 
 /// Reads an ONNX file, and the files beside it that hold its tensors.
@@ -111,7 +105,7 @@ pub(crate) fn read(bytes: &[u8], bound: &[Bound]) -> Result<Model> {
 }
 
 fn model(bytes: Bytes, mut external: External, bound: &[Bound]) -> Result<Model> {
-    let file = File::parse(bytes, &mut external, bound).map_err(super::safetensors::one_line)?;
+    let file = File::parse(bytes, &mut external, bound).map_err(super::one_line)?;
     Ok(Model::from_file(Arc::new(file), Recipe::default()))
 }
 

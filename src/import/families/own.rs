@@ -1,4 +1,4 @@
-//! The architecture of a plain state dict of this family, from its names and shapes.
+//! This project's own family: the architecture of a plain state dict, from its names and shapes.
 //!
 //! Names differ between code bases: a level may be `enc1`, `encoder1`, `down1` or `downs.0`, its convolutions `conv1`
 //! or `block.0`. So tensors are grouped by level, and within a level convolutions and norms are taken in the natural
@@ -6,8 +6,13 @@
 //! residual) is left at the family's default; what they contradict is refused.
 
 use crate::error::{Error, Result};
-use crate::unet::{Norm, UnetConfig, Upsample};
+use crate::import::tensors::StateDict;
+use crate::model::Model;
+use crate::recipe::Recipe;
+use crate::tensor::{Shape, Tensor};
+use crate::unet::{Norm, UnetConfig, Upsample, Weights};
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 /// Tensor shapes by name.
 type Shapes<'a> = BTreeMap<&'a str, &'a [usize]>;
@@ -49,8 +54,43 @@ impl Level<'_> {
     }
 }
 
+/// This project's tensor names and the file's.
+pub(super) type Names = HashMap<String, String>;
+
+/// The network of a state dict that no other family claims.
+pub(super) fn build(dict: &mut StateDict<'_>) -> Result<Model> {
+    let (config, names) = infer(&dict.shapes())?;
+    model(dict, config, names)
+}
+
+/// A member of the family with the file's tensors.
+pub(super) fn model(dict: &mut StateDict<'_>, config: UnetConfig, names: Names) -> Result<Model> {
+    let graph = config.build(&mut Renamed { dict, names })?;
+    Ok(Model::new(graph, Recipe::default()).with_config(config).of_family("U-Net by names and shapes"))
+}
+
+/// A file's tensors by this project's names.
+pub(in crate::import) struct Renamed<'a, 'b> {
+    dict: &'a mut StateDict<'b>,
+    /// Only those that differ.
+    names: Names,
+}
+
+impl<'a, 'b> Renamed<'a, 'b> {
+    /// The tensors of a file that has this project's names.
+    pub(in crate::import) fn unchanged(dict: &'a mut StateDict<'b>) -> Renamed<'a, 'b> {
+        Renamed { dict, names: Names::new() }
+    }
+}
+
+impl Weights for Renamed<'_, '_> {
+    fn tensor(&mut self, name: &str, shape: Shape) -> Result<Arc<Tensor>> {
+        self.dict.take(self.names.get(name).map_or(name, String::as_str), shape)
+    }
+}
+
 /// The configuration, and this project's tensor names mapped to the file's.
-pub(super) fn infer(shapes: &Shapes<'_>) -> Result<(UnetConfig, HashMap<String, String>)> {
+pub(super) fn infer(shapes: &Shapes<'_>) -> Result<(UnetConfig, Names)> {
     let levels = group(shapes)?;
     let numbers = |pick: fn(&Stage) -> Option<usize>| levels.keys().filter_map(pick).collect::<Vec<_>>();
     let encoder = numbers(|s| if let Stage::Encoder(i) = s { Some(*i) } else { None });
@@ -73,7 +113,7 @@ pub(super) fn infer(shapes: &Shapes<'_>) -> Result<(UnetConfig, HashMap<String, 
     config.norm = if bottleneck.norms.is_empty() { Norm::None } else { Norm::Batch };
     config.bias = shapes.contains_key(format!("{}.bias", first.0).as_str());
 
-    let mut names = HashMap::new();
+    let mut names = Names::new();
     let mut rename = |ours: String, module: &str| {
         for part in ["weight", "bias", "running_mean", "running_var"] {
             names.insert(format!("{ours}.{part}"), format!("{module}.{part}"));

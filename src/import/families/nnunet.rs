@@ -1,0 +1,182 @@
+//! nnU-Net v2 in two dimensions (github.com/MIC-DKFZ/nnUNet, dynamic-network-architectures; Isensee et al. 2021):
+//! `PlainConvUNet` and `ResidualEncoderUNet` from `checkpoint_final.pth`.
+//!
+//! Shapes tell the architecture: a transposed convolution is as large as the stride of the stage that it undoes. The
+//! plans and the labels lie in the checkpoint, or in `plans.json` and `dataset.json` beside it or a folder up.
+
+use super::Net;
+use super::net::segment;
+use crate::error::{Error, Result};
+use crate::graph::{Activation, Binary, Conv, PadMode, Pool, PoolKind, ValueId};
+use crate::import::tensors::StateDict;
+use crate::model::Model;
+use crate::recipe::{Class, Recipe};
+use serde_json::Value;
+
+const LEAKY: Activation = Activation::LeakyRelu(0.01);
+
+pub(super) fn recognise(dict: &mut StateDict<'_>) -> Result<Option<Model>> {
+    let is_residual = dict.has("encoder.stem.convs.0.conv.weight");
+    let first = if is_residual { "encoder.stem.convs.0.conv" } else { "encoder.stages.0.0.convs.0.conv" };
+    if ![first, "decoder.transpconvs.0", "decoder.seg_layers.0"]
+        .iter()
+        .all(|n| dict.has(&format!("{n}.weight")))
+    {
+        return Ok(None);
+    }
+    let stages = (0..).take_while(|i| dict.has(&format!("decoder.transpconvs.{i}.weight"))).count();
+    // Modules are registered twice, and every stage has a head of which the last is used.
+    let last = format!("decoder.seg_layers.{}.", stages - 1);
+    dict.discard(|name| {
+        let is_twice = name.contains(".all_modules.") || name.starts_with("decoder.encoder.");
+        is_twice || name.starts_with("decoder.seg_layers.") && !name.starts_with(&last)
+    });
+    let mut net = Net::new(dict, first)?;
+    // From full resolution down; the first stage keeps it.
+    let mut strides = vec![[1, 1]];
+    for i in (0..stages).rev() {
+        let name = format!("decoder.transpconvs.{i}.weight");
+        match net.dict.shape(&name) {
+            Some(&[_, _, h, w]) if (1..=8).contains(&h) && (1..=8).contains(&w) => strides.push([h, w]),
+            other => {
+                return Err(Error::shape(
+                    format!("tensor {name}"),
+                    "4 extents, kernel 1 to 8",
+                    format!("{other:?}"),
+                ));
+            }
+        }
+    }
+    let total =
+        |axis: usize| strides.iter().fold(1usize, |product, stride| product.saturating_mul(stride[axis]));
+    let multiple = total(0).max(total(1));
+    if multiple > 1 << 12 || multiple % total(0).min(total(1)) != 0 {
+        return Err(Error::shape("strides", "powers of 2, at most 4096 together", format!("{strides:?}")));
+    }
+
+    let mut y = net.padded_input(multiple, PadMode::Zero)?;
+    if is_residual {
+        y = stack(&mut net, "encoder.stem", y, [1, 1])?;
+    }
+    let mut skips = Vec::new();
+    for (i, &stride) in strides.iter().enumerate() {
+        let stage = format!("encoder.stages.{i}");
+        y = if is_residual {
+            residual_stack(&mut net, &stage, y, stride)?
+        } else {
+            stack(&mut net, &format!("{stage}.0"), y, stride)?
+        };
+        skips.push(y);
+    }
+    skips.pop();
+    for (i, skip) in skips.into_iter().rev().enumerate() {
+        y = net.up(&format!("decoder.transpconvs.{i}"), y)?;
+        y = net.concat(&format!("decoder.concat{i}"), [y, skip])?;
+        y = stack(&mut net, &format!("decoder.stages.{i}"), y, [1, 1])?;
+    }
+    y = net.conv(last.trim_end_matches('.'), y)?;
+    net.crop_to_input(y)?;
+
+    let recipe = recipe(net.dict)?;
+    Ok(net.finish("nnU-Net", recipe))
+}
+
+/// Convolutions with norm and leaky ReLU, the first with the stride.
+fn stack(net: &mut Net<'_, '_>, name: &str, mut x: ValueId, stride: [usize; 2]) -> Result<ValueId> {
+    for i in 0.. {
+        let conv = format!("{name}.convs.{i}");
+        if i > 0 && !net.has(&format!("{conv}.conv.weight")) {
+            break;
+        }
+        x = conv_norm(net, &conv, x, if i == 0 { stride } else { [1, 1] })?;
+        x = net.push(&format!("{conv}.nonlin"), LEAKY, &[x])?;
+    }
+    Ok(x)
+}
+
+fn conv_norm(net: &mut Net<'_, '_>, name: &str, x: ValueId, stride: [usize; 2]) -> Result<ValueId> {
+    let conv = Conv { stride, ..net.take_conv(&format!("{name}.conv"))?.same() };
+    let channels = conv.out_channels();
+    let y = net.push(&format!("{name}.conv"), conv, &[x])?;
+    net.norm(&format!("{name}.norm"), y, channels)
+}
+
+/// Residual blocks with the shortcut of ResNet-D (He et al. 2019): an average pool, then a 1x1 convolution.
+fn residual_stack(net: &mut Net<'_, '_>, name: &str, mut x: ValueId, stride: [usize; 2]) -> Result<ValueId> {
+    for i in 0.. {
+        let block = format!("{name}.blocks.{i}");
+        if i > 0 && !net.has(&format!("{block}.conv1.conv.weight")) {
+            break;
+        }
+        let stride = if i == 0 { stride } else { [1, 1] };
+        let mut shortcut = x;
+        if stride != [1, 1] {
+            let pool = Pool { kind: PoolKind::Average, kernel: stride, stride, ..Pool::MAX_2X2 };
+            shortcut = net.push(&format!("{block}.skip.pool"), pool, &[x])?;
+        }
+        for place in 0..2 {
+            let projection = format!("{block}.skip.{place}");
+            if net.has(&format!("{projection}.conv.weight")) {
+                shortcut = conv_norm(net, &projection, shortcut, [1, 1])?;
+            }
+        }
+        // Of three convolutions, the middle one has the stride.
+        let (last, strided) = if net.has(&format!("{block}.conv3.conv.weight")) { (3, 2) } else { (2, 1) };
+        let mut y = x;
+        for conv in 1..=last {
+            y = conv_norm(
+                net,
+                &format!("{block}.conv{conv}"),
+                y,
+                if conv == strided { stride } else { [1, 1] },
+            )?;
+            if conv < last {
+                y = net.push(&format!("{block}.conv{conv}.nonlin"), LEAKY, &[y])?;
+            }
+        }
+        y = net.push(&format!("{block}.add"), Binary::ADD, &[y, shortcut])?;
+        x = net.push(&format!("{block}.nonlin"), LEAKY, &[y])?;
+    }
+    Ok(x)
+}
+
+/// Normalisation and classes, as far as the plans and the labels are at hand.
+fn recipe(dict: &StateDict<'_>) -> Result<Recipe> {
+    let init = dict.values.get("init_args").cloned().unwrap_or_default();
+    let beside = |name: &str| -> Result<Value> {
+        Ok(dict.sidecar(name)?.or(dict.sidecar(&format!("../{name}"))?).unwrap_or_default())
+    };
+    let plans = if init["plans"].is_object() { init["plans"].clone() } else { beside("plans.json")? };
+    let labels =
+        if init["dataset_json"].is_object() { init["dataset_json"].clone() } else { beside("dataset.json")? };
+
+    let mut recipe = segment(0.0);
+    let input = &mut recipe.input;
+    let configuration = init["configuration"].as_str().unwrap_or("2d");
+    let schemes = plans["configurations"][configuration]["normalization_schemes"].as_array();
+    let names: Vec<&str> = schemes.into_iter().flatten().filter_map(Value::as_str).collect();
+    match names[..] {
+        ["RGBTo01Normalization", ..] => {}
+        ["NoNormalization", ..] => input.scale = 1.0,
+        ["ZScoreNormalization", ..] | [] => (input.scale, input.standardize) = (1.0, true),
+        [other, ..] => {
+            recipe.description = format!("normalise the input as nnU-Net's {other}; this is not done here")
+        }
+    }
+    if names.iter().any(|name| *name != names[0]) {
+        recipe.description =
+            format!("channels are normalised differently ({}); the first's is done here", names.join(", "));
+    }
+    let mut classes: Vec<(u64, Class)> = labels["labels"]
+        .as_object()
+        .into_iter()
+        .flatten()
+        .filter_map(|(name, value)| Some((value.as_u64()?, Class { name: name.clone(), color: None })))
+        .collect();
+    classes.sort_by_key(|class| class.0);
+    // Labels that are regions have no number of their own.
+    if classes.iter().enumerate().all(|(i, class)| class.0 == i as u64) {
+        recipe.output.classes = classes.into_iter().map(|class| class.1).collect();
+    }
+    Ok(recipe)
+}

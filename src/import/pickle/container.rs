@@ -1,0 +1,136 @@
+//! Where a PyTorch file keeps its pickle and its tensors' bytes: in a zip archive (since 1.6, and TorchScript's), or
+//! one behind the other (before).
+//!
+//! Archive: `<name>/data.pkl`, `<name>/data/<key>` for every storage, `<name>/byteorder`.
+//! Before: five pickles (magic number, version, machine, values, keys of the storages), then for each key the
+//! number of elements as 64 bits and the elements.
+
+use super::checkpoint::Views;
+use super::machine::{Pickle, Value, View};
+use super::zip::{self, Directory};
+use super::{MAX_PICKLE, broken, checkpoint};
+use crate::error::Result;
+use crate::import::tensors::{Source, Stored};
+use serde_json::{Map, Value as Json};
+use std::collections::HashMap;
+
+/// `0x1950a86a20f9469cfc6c`, little end first.
+const MAGIC: [u8; 10] = [0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19];
+
+/// Tensors by name, and the plain values around them.
+type Contents = (Vec<(String, Stored)>, Map<String, Json>);
+
+/// Where a storage's bytes lie, and how many they are.
+type Room = (u64, u64);
+
+/// Whether a file begins with a pickle. A safetensors header of a length with the same low bytes has its brace in the
+/// ninth place.
+pub(super) fn is_legacy(first: &[u8]) -> bool {
+    first.len() > 8 && first[0] == 0x80 && (2..=5).contains(&first[1]) && first[8] != b'{'
+}
+
+/// Reads all but the tensors' numbers of a file of `len` bytes.
+pub(super) fn open(source: &mut dyn Source, len: u64) -> Result<Contents> {
+    let first = zip::read(source, 0, len.min(2), len)?;
+    if first == b"PK" { archive(source, len) } else { legacy(source, len) }
+}
+
+fn archive(source: &mut dyn Source, len: u64) -> Result<Contents> {
+    let directory = zip::directory(source, len)?;
+    let root = directory
+        .keys()
+        .find_map(|name| name.strip_suffix("data.pkl").filter(|root| root.matches('/').count() < 2));
+    let Some(root) = root else {
+        return Err(broken("the archive holds no data.pkl; it is none of PyTorch's"));
+    };
+    let mut file = |name: &str, most: u64| entry(source, len, &directory, &format!("{root}{name}"), most);
+    if directory.contains_key(&format!("{root}byteorder")) && file("byteorder", 16)? != b"little" {
+        return Err(broken("it was written on a big-endian machine; save it again on another"));
+    }
+    let bytes = file("data.pkl", MAX_PICKLE)?;
+    let pickle = Pickle::load(&bytes)?;
+
+    let mut rooms: HashMap<&str, Room> = HashMap::new();
+    let (views, values) = checkpoint::read(&pickle)?;
+    for (_, view) in &views {
+        let key = view.storage.key;
+        if !rooms.contains_key(key) {
+            let name = format!("{root}data/{key}");
+            let entry = directory.get(&name).ok_or_else(|| broken(format!("the archive lacks {name}")))?;
+            rooms.insert(key, (entry.place(&name, source, len)?, entry.len));
+        }
+    }
+    Ok((resolve(views, &rooms)?, values))
+}
+
+/// The bytes of an entry.
+fn entry(source: &mut dyn Source, len: u64, directory: &Directory, name: &str, most: u64) -> Result<Vec<u8>> {
+    let entry = directory.get(name).ok_or_else(|| broken(format!("the archive lacks {name}")))?;
+    if entry.len > most {
+        return Err(broken(format!("{name} has {} bytes, expected at most {most}", entry.len)));
+    }
+    let place = entry.place(name, source, len)?;
+    zip::read(source, place, entry.len, len)
+}
+
+fn legacy(source: &mut dyn Source, len: u64) -> Result<Contents> {
+    let bytes = zip::read(source, 0, len.min(MAX_PICKLE), len)?;
+    let mut at = 0;
+    let mut next = || {
+        let pickle = Pickle::load(&bytes[at..])?;
+        at += pickle.len;
+        Ok(pickle)
+    };
+    let magic = next()?;
+    if !matches!(magic.get(magic.root), Value::Long(number) if **number == MAGIC) {
+        return Err(broken("it is a pickle, but none that torch.save wrote"));
+    }
+    let (_version, machine, main, keys) = (next()?, next()?, next()?, next()?);
+    if checkpoint::plain(&machine).get("little_endian") == Some(&Json::Bool(false)) {
+        return Err(broken("it was written on a big-endian machine; save it again on another"));
+    }
+
+    // The elements follow the keys, storage by storage.
+    let sizes: HashMap<&str, u64> =
+        main.storages().map(|s| (s.key, (s.dtype.bitsize() / 8) as u64)).collect();
+    let (mut place, mut rooms) = (at as u64, HashMap::new());
+    let Value::List(list) = keys.get(keys.root) else {
+        return Err(broken("the list of storages is missing"));
+    };
+    for &key in list {
+        let &Value::Text(key) = keys.get(key) else { return Err(broken("a storage without a key")) };
+        let size = sizes.get(key).ok_or_else(|| broken(format!("nothing names storage {key}")))?;
+        let count = zip::read(source, place, 8, len)?;
+        let count = u64::from_le_bytes(count.first_chunk().copied().unwrap_or_default());
+        place += 8;
+        let end =
+            count.checked_mul(*size).and_then(|bytes| place.checked_add(bytes)).filter(|&end| end <= len);
+        let end = end.ok_or_else(|| broken(format!("storage {key} is cut off (is it complete?)")))?;
+        rooms.insert(key, (place, end - place));
+        place = end;
+    }
+    let (views, values) = checkpoint::read(&main)?;
+    Ok((resolve(views, &rooms)?, values))
+}
+
+/// Finds each tensor's place in the file.
+fn resolve(views: Views<'_, '_>, rooms: &HashMap<&str, Room>) -> Result<Vec<(String, Stored)>> {
+    let stored = |(name, view): (String, &View<'_>)| {
+        let &(start, room) = rooms
+            .get(view.storage.key)
+            .ok_or_else(|| broken(format!("storage {} of tensor {name} is missing", view.storage.key)))?;
+        let stored =
+            Stored { dtype: view.dtype, shape: view.shape.clone(), strides: view.strides.clone(), place: 0 };
+        let size = (view.dtype.bitsize() / 8) as u64;
+        let part = view.storage.offset.checked_mul((view.storage.dtype.bitsize() / 8) as u64);
+        let begin = (view.offset as u64).checked_mul(size).and_then(|offset| offset.checked_add(part?));
+        let span = stored.extent().and_then(|(_, span)| (span as u64).checked_mul(size));
+        match begin.zip(span) {
+            Some((begin, span)) if begin.checked_add(span).is_some_and(|end| end <= room) => {
+                Ok((name, Stored { place: start + begin, ..stored }))
+            }
+            _ => Err(broken(format!("tensor {name} reaches beyond its storage"))),
+        }
+    };
+    views.into_iter().map(stored).collect()
+}

@@ -1,0 +1,37 @@
+//! What `torch.save` and TorchScript write, read without Python and without running any of it.
+//!
+//! A pickle is a program for a stack machine. [`machine`] runs its instructions on plain values; what the program asks
+//! to call is looked up in a short list of data constructors in [`calls`] and refused by name when it is not there.
+//! [`container`] finds the pickle and the tensors' bytes in a file, [`checkpoint`] the state dict among the values.
+
+mod calls;
+mod checkpoint;
+mod container;
+mod machine;
+mod zip;
+
+use super::families;
+use super::tensors::{Source, StateDict};
+use crate::error::{Error, Result};
+use crate::model::Model;
+use std::path::Path;
+
+/// Longest pickle that is read, bytes. Tensors lie outside of it; what is left takes kilobytes.
+const MAX_PICKLE: u64 = 16 << 20;
+
+/// Whether a file begins as PyTorch's do: a zip archive, or a pickle of a whole number.
+pub(super) fn is_pytorch(first: &[u8]) -> bool {
+    first.starts_with(b"PK\x03\x04") || container::is_legacy(first)
+}
+
+/// Reads a file of `len` bytes.
+pub(super) fn read(mut source: Box<dyn Source + '_>, len: u64, folder: Option<&Path>) -> Result<Model> {
+    let (tensors, values) = container::open(&mut *source, len)?;
+    let mut dict = StateDict::new(source, len, tensors);
+    (dict.values, dict.folder) = (values, folder.map(Path::to_owned));
+    families::recognise(&mut dict)
+}
+
+fn broken(what: impl std::fmt::Display) -> Error {
+    Error::Model(format!("not a readable PyTorch file: {what}"))
+}

@@ -1,0 +1,250 @@
+//! The tensors of a file by name, whatever its format. Numbers are read when a network asks for them.
+
+use crate::error::{Error, Result};
+use crate::tensor::{Shape, Tensor};
+use ::safetensors::Dtype;
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Longest file beside a model that is read, bytes.
+const MAX_SIDECAR: u64 = 16 << 20;
+
+/// Prefixes that wrappers put in front of every name.
+const WRAPPERS: [&str; 8] =
+    ["module.", "_orig_mod.", "model.", "net.", "network.", "unet.", "generator.", "state_dict."];
+
+/// The bytes of a file, wherever they are.
+pub(crate) trait Source: Read + Seek {}
+
+impl<T: Read + Seek> Source for T {}
+
+/// Where a tensor's numbers lie.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Stored {
+    pub(crate) dtype: Dtype,
+    pub(crate) shape: Vec<usize>,
+    /// Elements from one index to the next, an axis each.
+    pub(crate) strides: Vec<usize>,
+    /// Byte of the file at which the first element lies.
+    pub(crate) place: u64,
+}
+
+impl Stored {
+    /// A tensor whose elements follow each other, the last axis fastest.
+    pub(crate) fn contiguous(dtype: Dtype, shape: &[usize], place: u64) -> Stored {
+        let mut strides = vec![1; shape.len()];
+        for axis in (1..shape.len()).rev() {
+            strides[axis - 1] = shape[axis].saturating_mul(strides[axis]);
+        }
+        Stored { dtype, shape: shape.into(), strides, place }
+    }
+
+    /// Elements, and the number of places from the first to the last of them; `None` where either passes an address.
+    pub(crate) fn extent(&self) -> Option<(usize, usize)> {
+        let count = self.shape.iter().try_fold(1usize, |count, &size| count.checked_mul(size))?;
+        let span = self.shape.iter().zip(&self.strides).try_fold(1usize, |span, (&size, &stride)| {
+            size.saturating_sub(1).checked_mul(stride)?.checked_add(span)
+        })?;
+        Some((count, if count == 0 { 0 } else { span }))
+    }
+}
+
+/// Tensors by name, and what the file tells beside them.
+pub(crate) struct StateDict<'a> {
+    source: Box<dyn Source + 'a>,
+    tensors: BTreeMap<String, Stored>,
+    /// Elements that may still be read: views let a small file describe tensors without end.
+    budget: u64,
+    /// Plain values by name: epochs, class values, hyper-parameters.
+    pub(crate) values: Map<String, Value>,
+    /// The folder that the file lies in, when it is a file.
+    pub(crate) folder: Option<PathBuf>,
+}
+
+impl<'a> StateDict<'a> {
+    /// Tensors in a file of `len` bytes.
+    pub(crate) fn new(
+        source: Box<dyn Source + 'a>,
+        len: u64,
+        tensors: impl IntoIterator<Item = (String, Stored)>,
+    ) -> StateDict<'a> {
+        // PyTorch counts batches in every norm; nothing reads that at inference.
+        let tensors = tensors.into_iter().filter(|(name, _)| !name.ends_with("num_batches_tracked"));
+        // 16-bit numbers become 32-bit ones: twice the file.
+        let budget = len.saturating_mul(2).saturating_add(16 << 20) / 4;
+        StateDict { source, tensors: tensors.collect(), budget, values: Map::new(), folder: None }
+    }
+
+    /// Removes what wrappers put in front of all names.
+    pub(crate) fn unwrap_names(&mut self) {
+        let common = |tensors: &BTreeMap<String, Stored>, prefix: &&&str| {
+            !tensors.is_empty()
+                && tensors.keys().all(|name| name.len() > prefix.len() && name.starts_with(**prefix))
+        };
+        while let Some(prefix) = WRAPPERS.iter().find(|prefix| common(&self.tensors, prefix)) {
+            let tensors = std::mem::take(&mut self.tensors);
+            self.tensors = tensors.into_iter().map(|(name, t)| (name[prefix.len()..].into(), t)).collect();
+        }
+    }
+
+    /// Names of the tensors that were not taken yet.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.tensors.keys().map(String::as_str)
+    }
+
+    /// The shapes of the tensors that were not taken yet.
+    pub(crate) fn shapes(&self) -> BTreeMap<&str, &[usize]> {
+        self.tensors.iter().map(|(name, stored)| (name.as_str(), stored.shape.as_slice())).collect()
+    }
+
+    pub(crate) fn shape(&self, name: &str) -> Option<&[usize]> {
+        self.tensors.get(name).map(|stored| stored.shape.as_slice())
+    }
+
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.tensors.contains_key(name)
+    }
+
+    /// Forgets tensors that the network does not need.
+    pub(crate) fn discard(&mut self, is_unneeded: impl Fn(&str) -> bool) {
+        self.tensors.retain(|name, _| !is_unneeded(name));
+    }
+
+    /// Takes out the tensor of that name and shape. Trailing extents of 1 may be left out in the file: a vector is
+    /// (n), a linear layer (out, in).
+    pub(crate) fn take(&mut self, name: &str, shape: Shape) -> Result<Arc<Tensor>> {
+        let missing = || Error::Model(format!("missing tensor {name}, expected with shape {}", dims(shape)));
+        let stored = self.tensors.remove(name).ok_or_else(missing)?;
+        let (full, rank) = ([shape.n, shape.c, shape.h, shape.w], stored.shape.len());
+        if rank > 4 || stored.shape != full[..rank] || full[rank..].iter().any(|&e| e != 1) {
+            return Err(Error::shape(format!("tensor {name}"), dims(shape), list(&stored.shape)));
+        }
+        self.read(name, shape, &stored)
+    }
+
+    /// Takes out a convolution's weights, 4 extents as the file has them.
+    pub(crate) fn take_kernel(&mut self, name: &str) -> Result<Arc<Tensor>> {
+        match self.shape(name) {
+            None => Err(Error::Model(format!("missing tensor {name}"))),
+            Some(&[n, c, h, w]) => self.take(name, Shape::new(n, c, h, w)),
+            Some(&[_, _, _, _, _]) => {
+                Err(Error::Model(format!("tensor {name} has 5 extents: 3-D networks are not supported")))
+            }
+            Some(other) => Err(Error::shape(format!("tensor {name}"), "4 extents", list(other))),
+        }
+    }
+
+    /// Takes out a vector, as long as the file has it.
+    pub(crate) fn take_vector(&mut self, name: &str) -> Result<Arc<[f32]>> {
+        match self.shape(name) {
+            None => Err(Error::Model(format!("missing tensor {name}"))),
+            Some(&[len]) => Ok(self.take(name, Shape::new(len, 1, 1, 1))?.data().into()),
+            Some(other) => Err(Error::shape(format!("tensor {name}"), "1 extent", list(other))),
+        }
+    }
+
+    /// Errors with the first tensor that the architecture has no place for.
+    pub(crate) fn check_all_taken(&self) -> Result<()> {
+        match self.tensors.keys().next() {
+            None => Ok(()),
+            Some(extra) => Err(Error::Model(format!(
+                "extra tensor {extra} ({} in all) has no place in the architecture",
+                self.tensors.len()
+            ))),
+        }
+    }
+
+    /// A JSON file near the model, by its path from the model's folder; `None` where there is none.
+    pub(crate) fn sidecar(&self, path: &str) -> Result<Option<Value>> {
+        let Some(path) = self.folder.as_ref().map(|folder| folder.join(path)) else { return Ok(None) };
+        if !std::fs::metadata(&path).is_ok_and(|m| m.is_file() && m.len() <= MAX_SIDECAR) {
+            return Ok(None);
+        }
+        let text = std::fs::read(&path).map_err(Error::io(&path))?;
+        let broken = |e| Error::Model(format!("{} beside the model is not valid: {e}", path.display()));
+        serde_json::from_slice(&text).map(Some).map_err(broken)
+    }
+
+    fn read(&mut self, name: &str, shape: Shape, stored: &Stored) -> Result<Arc<Tensor>> {
+        shape.check(&format!("tensor {name}"))?;
+        let broken = |what: &str| Error::Model(format!("tensor {name} {what} (is the file complete?)"));
+        let (count, span) = stored.extent().ok_or_else(|| broken("is too large"))?;
+        self.budget = self
+            .budget
+            .checked_sub(count as u64)
+            .ok_or_else(|| broken("repeats the file's numbers too often"))?;
+        let bytes = span.checked_mul(stored.dtype.bitsize() / 8).ok_or_else(|| broken("is too large"))?;
+        let mut raw = Vec::new();
+        let read = self.source.seek(SeekFrom::Start(stored.place));
+        read.and_then(|_| (&mut self.source).take(bytes as u64).read_to_end(&mut raw))
+            .map_err(|e| broken(&format!("cannot be read: {e}")))?;
+        if raw.len() != bytes {
+            return Err(broken("is cut off"));
+        }
+        let dense = numbers(name, stored.dtype, &raw)?;
+        drop(raw);
+        let is_contiguous = *stored == Stored::contiguous(stored.dtype, &stored.shape, stored.place);
+        let data = if is_contiguous { dense } else { gather(&dense, stored, count) };
+        let tensor = Tensor::new(shape, data)?;
+        if let Some(v) = tensor.data().iter().find(|v| !v.is_finite()) {
+            return Err(Error::Model(format!("tensor {name} holds {v}; weights must be finite")));
+        }
+        if name.ends_with("running_var")
+            && let Some(v) = tensor.data().iter().find(|v| **v < 0.0)
+        {
+            return Err(Error::Model(format!("tensor {name} holds {v}; a variance is not negative")));
+        }
+        Ok(Arc::new(tensor))
+    }
+}
+
+/// The elements of a strided view in the order of its indices.
+fn gather(dense: &[f32], stored: &Stored, count: usize) -> Vec<f32> {
+    let mut index = vec![0; stored.shape.len()];
+    let mut place = 0;
+    let mut data = Vec::with_capacity(count);
+    for _ in 0..count {
+        data.push(dense[place]);
+        for axis in (0..index.len()).rev() {
+            index[axis] += 1;
+            place += stored.strides[axis];
+            if index[axis] < stored.shape[axis] {
+                break;
+            }
+            place -= index[axis] * stored.strides[axis];
+            index[axis] = 0;
+        }
+    }
+    data
+}
+
+/// A shape without its trailing ones.
+fn dims(shape: Shape) -> String {
+    let mut extents = vec![shape.n, shape.c, shape.h, shape.w];
+    while extents.len() > 1 && extents.last() == Some(&1) {
+        extents.pop();
+    }
+    list(&extents)
+}
+
+fn list(extents: &[usize]) -> String {
+    format!("({})", extents.iter().map(ToString::to_string).collect::<Vec<_>>().join(","))
+}
+
+fn numbers(name: &str, dtype: Dtype, bytes: &[u8]) -> Result<Vec<f32>> {
+    let (pairs, quads) = (bytes.as_chunks::<2>().0.iter(), bytes.as_chunks::<4>().0.iter());
+    Ok(match dtype {
+        Dtype::F64 => bytes.as_chunks::<8>().0.iter().map(|&b| f64::from_le_bytes(b) as f32).collect(),
+        Dtype::F32 => quads.map(|&b| f32::from_le_bytes(b)).collect(),
+        Dtype::F16 => pairs.map(|&b| half::f16::from_le_bytes(b).to_f32()).collect(),
+        Dtype::BF16 => pairs.map(|&b| half::bf16::from_le_bytes(b).to_f32()).collect(),
+        other => {
+            return Err(Error::Model(format!(
+                "tensor {name} has dtype {other:?}; expected F64, F32, F16 or BF16"
+            )));
+        }
+    })
+}
