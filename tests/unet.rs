@@ -259,6 +259,7 @@ fn each_switched_off() -> Vec<(&'static str, Optimizations)> {
         ("all", all),
         ("none", Optimizations::none()),
         ("all but remove_identity", Optimizations { remove_identity: false, ..all }),
+        ("all but fuse_composites", Optimizations { fuse_composites: false, ..all }),
         ("all but fold_batch_norm", Optimizations { fold_batch_norm: false, ..all }),
         ("all but fuse_activation", Optimizations { fuse_activation: false, ..all }),
         ("all but fuse_concat", Optimizations { fuse_concat: false, ..all }),

@@ -1,11 +1,13 @@
 //! Networks of many families as their exporters write them, and ONNX's own operator cases.
 
 use crate::device::gpu;
-use crate::support::Vectors;
+use crate::support::{Tolerance, Vectors, check};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use unet_wgpu::{Bound, Device, Model, Session, Shape, Tensor};
+use unet_wgpu::graph::{Activation, BatchNorm, Binary, BinaryKind, Graph, ValueId};
+use unet_wgpu::optimize::{Optimizations, optimize};
+use unet_wgpu::{Bound, Device, Model, Session, Shape, Tensor, cpu};
 
 #[derive(Deserialize)]
 struct Sidecar {
@@ -234,4 +236,81 @@ fn operator_cases_of_onnx_pass() {
     eprintln!("{passed} of {all} operator cases of ONNX pass, {no} are refused by name, {} are wrong", wrong.len());
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     assert!(!only.is_empty() || passed >= 350, "fewer pass than once did");
+}
+
+#[test]
+fn what_exporters_spell_out_is_one_operator_again() {
+    let goldens = BTreeMap::from(["dynamo", "ts"].map(|exporter| (exporter, Vectors::read(&format!("zoo/{exporter}")))));
+    let operators = |name: &str| {
+        let animal = Animal::read(name, &goldens).expect("it is read");
+        let graph = animal.model.graph(animal.input.shape()).expect("it takes its size");
+        let graph = optimize(&graph, animal.input.shape(), &Optimizations::default()).expect("it optimises");
+        graph.nodes().iter().map(|node| node.op.rules().name()).collect::<Vec<_>>()
+    };
+    for (name, gone) in [
+        ("nafnet.ts", &["div", "square", "sqrt", "sub"][..]),
+        ("nafnet.dynamo", &["div", "square", "sqrt", "sub"]),
+        ("nafnet.dynamoraw", &["div", "square", "sqrt", "sub"]),
+        ("ddpm.ts", &["sigmoid", "mul", "silu"]),
+        ("ddpm.dynamo", &["sigmoid", "mul", "silu"]),
+        ("smp_fpn_resnet18.ts", &["batch_norm", "relu"]),
+        ("monai_segresnet.dynamo", &["batch_norm", "relu"]),
+    ] {
+        let operators = operators(name);
+        assert!(!operators.iter().any(|op| gone.contains(op)), "{name}: {}", operators.join(" "));
+    }
+}
+
+#[test]
+fn spelled_out_functions_are_found() {
+    let affine = |scale: f32, shift: f32| BatchNorm {
+        scale: vec![scale; 3].into(),
+        shift: vec![shift; 3].into(),
+        activation: Activation::None,
+    };
+    type Build = fn(&mut Graph, &dyn Fn(f32, f32) -> BatchNorm) -> unet_wgpu::Result<ValueId>;
+    let cases: [(&str, Build); 6] = [
+        ("silu", |g, _| {
+            let gate = g.push("gate", Activation::Sigmoid, &[Graph::INPUT])?;
+            g.push("y", Binary::new(BinaryKind::Mul), &[gate, Graph::INPUT])
+        }),
+        ("hard_swish", |g, affine| {
+            let sum = g.push("sum", affine(1.0, 3.0), &[Graph::INPUT])?;
+            let six = g.push("six", Activation::Clip { min: 0.0, max: 6.0 }, &[sum])?;
+            let product = g.push("product", Binary::new(BinaryKind::Mul), &[Graph::INPUT, six])?;
+            g.push("y", affine(1.0 / 6.0, 0.0), &[product])
+        }),
+        ("hard_swish", |g, _| {
+            let gate = g.push("gate", Activation::HARD_SIGMOID, &[Graph::INPUT])?;
+            g.push("y", Binary::new(BinaryKind::Mul), &[Graph::INPUT, gate])
+        }),
+        ("mish", |g, _| {
+            let soft = g.push("soft", Activation::Softplus, &[Graph::INPUT])?;
+            let gate = g.push("gate", Activation::Tanh, &[soft])?;
+            g.push("y", Binary::new(BinaryKind::Mul), &[Graph::INPUT, gate])
+        }),
+        ("gelu", |g, affine| {
+            let part = g.push("part", affine(std::f32::consts::FRAC_1_SQRT_2, 0.0), &[Graph::INPUT])?;
+            let erf = g.push("erf", Activation::Erf, &[part])?;
+            let sum = g.push("sum", affine(1.0, 1.0), &[erf])?;
+            let product = g.push("product", Binary::new(BinaryKind::Mul), &[Graph::INPUT, sum])?;
+            g.push("y", affine(0.5, 0.0), &[product])
+        }),
+        ("gelu", |g, affine| {
+            let half = g.push("half", affine(0.5, 0.0), &[Graph::INPUT])?;
+            let part = g.push("part", affine(std::f32::consts::FRAC_1_SQRT_2, 0.0), &[Graph::INPUT])?;
+            let erf = g.push("erf", Activation::Erf, &[part])?;
+            let sum = g.push("sum", affine(1.0, 1.0), &[erf])?;
+            g.push("y", Binary::new(BinaryKind::Mul), &[half, sum])
+        }),
+    ];
+    for (want, build) in cases {
+        let mut graph = Graph::new(3);
+        build(&mut graph, &affine).expect("it builds");
+        let input = Tensor::random(Shape::new(1, 3, 5, 7), 1);
+        let optimized = optimize(&graph, input.shape(), &Optimizations::default()).expect("it optimises");
+        let names: Vec<&str> = optimized.nodes().iter().map(|n| n.op.rules().name()).collect();
+        assert_eq!(names, [want]);
+        check(want, &graph, &input, &cpu::run(&graph, &input).expect("it runs"), Tolerance::Operator);
+    }
 }

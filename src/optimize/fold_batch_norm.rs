@@ -1,4 +1,5 @@
-//! Conv or ConvTranspose, then BatchNorm: scale the weights, shift the bias, drop the norm.
+//! BatchNorm behind a convolution: scale the weights, shift the bias, drop the norm. Behind a norm or another BatchNorm,
+//! two scales and shifts become one.
 
 use super::{absorb, sole_producer};
 use crate::graph::{Activation, BatchNorm, Graph, Op};
@@ -21,7 +22,7 @@ fn fold(graph: &mut Graph, producer: usize, norm: usize) -> bool {
         Op::Conv(conv) if conv.activation == Activation::None => {
             let per_channel = conv.weight.data().len() / conv.out_channels();
             conv.weight = scaled(&conv.weight, &norm, |i| i / per_channel);
-            conv.bias = Some(shifted(conv.bias.as_deref(), &norm));
+            conv.bias = Some(biased(conv.bias.as_deref(), &norm));
             conv.activation = norm.activation;
         }
         Op::ConvTranspose(conv) if conv.activation == Activation::None => {
@@ -29,8 +30,24 @@ fn fold(graph: &mut Graph, producer: usize, norm: usize) -> bool {
             let (taps, ins) = (shape.h * shape.w, shape.n / conv.groups);
             let channel = |i: usize| i / (ins * shape.c * taps) * shape.c + i / taps % shape.c;
             conv.weight = scaled(&conv.weight, &norm, channel);
-            conv.bias = Some(shifted(conv.bias.as_deref(), &norm));
+            conv.bias = Some(biased(conv.bias.as_deref(), &norm));
             conv.activation = norm.activation;
+        }
+        Op::BatchNorm(first) if first.activation == Activation::None => {
+            first.shift = shifted(&first.shift, &norm);
+            first.scale = first.scale.iter().zip(&*norm.scale).map(|(a, b)| a * b).collect();
+            first.activation = norm.activation;
+        }
+        Op::Norm(first) if first.activation == Activation::None => {
+            let shift: Arc<[f32]> = match &first.shift {
+                Some(shift) => shifted(shift, &norm),
+                None => norm.shift.clone(),
+            };
+            let scale = match &first.scale {
+                Some(scale) => scale.iter().zip(&*norm.scale).map(|(a, b)| a * b).collect(),
+                None => norm.scale.clone(),
+            };
+            (first.scale, first.shift, first.activation) = (Some(scale), Some(shift), norm.activation);
         }
         _ => return false,
     }
@@ -41,9 +58,13 @@ fn scaled(weight: &Tensor, norm: &BatchNorm, channel: impl Fn(usize) -> usize) -
     Arc::new(Tensor::from_fn(weight.shape(), |i| weight.data()[i] * norm.scale[channel(i)]))
 }
 
-fn shifted(bias: Option<&[f32]>, norm: &BatchNorm) -> Arc<[f32]> {
-    let bias = |c: usize| bias.map_or(0.0, |b| f64::from(b[c]));
-    (0..norm.scale.len())
-        .map(|c| (bias(c) * f64::from(norm.scale[c]) + f64::from(norm.shift[c])) as f32)
-        .collect()
+fn biased(bias: Option<&[f32]>, norm: &BatchNorm) -> Arc<[f32]> {
+    bias.map_or_else(|| norm.shift.clone(), |bias| shifted(bias, norm))
+}
+
+fn shifted(bias: &[f32], norm: &BatchNorm) -> Arc<[f32]> {
+    let one = |(bias, (scale, shift)): (&f32, (&f32, &f32))| {
+        (f64::from(*bias) * f64::from(*scale) + f64::from(*shift)) as f32
+    };
+    bias.iter().zip(norm.scale.iter().zip(&*norm.shift)).map(one).collect()
 }

@@ -3,6 +3,7 @@
 
 mod fold_batch_norm;
 mod fuse_activation;
+mod fuse_composites;
 mod fuse_concat;
 mod fuse_head;
 mod fuse_pool;
@@ -17,7 +18,9 @@ use crate::tensor::Shape;
 pub struct Optimizations {
     /// Drop pads and crops that change nothing at this size.
     pub remove_identity: bool,
-    /// Fold batch normalisation into the convolution before it.
+    /// Make one operator of functions and norms that were spelled out.
+    pub fuse_composites: bool,
+    /// Fold per-channel scale and shift into the convolution, norm or scale and shift before it.
     pub fold_batch_norm: bool,
     /// Apply activations in the kernel that makes their input.
     pub fuse_activation: bool,
@@ -33,6 +36,7 @@ impl Default for Optimizations {
     fn default() -> Optimizations {
         Optimizations {
             remove_identity: true,
+            fuse_composites: true,
             fold_batch_norm: true,
             fuse_activation: true,
             fuse_concat: true,
@@ -47,6 +51,7 @@ impl Optimizations {
     pub const fn none() -> Optimizations {
         Optimizations {
             remove_identity: false,
+            fuse_composites: false,
             fold_batch_norm: false,
             fuse_activation: false,
             fuse_concat: false,
@@ -62,6 +67,10 @@ pub fn optimize(graph: &Graph, input: Shape, which: &Optimizations) -> Result<Gr
     if which.remove_identity {
         let shapes = graph.shapes(input)?;
         remove_identity::apply(&mut graph, &shapes);
+    }
+    if which.fuse_composites {
+        let shapes = graph.shapes(input)?;
+        fuse_composites::apply(&mut graph, &shapes);
     }
     if which.fold_batch_norm {
         fold_batch_norm::apply(&mut graph);

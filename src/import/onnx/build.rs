@@ -57,6 +57,8 @@ pub(super) struct Builder<'a> {
     pub(super) graph: Graph,
     shapes: Vec<Shape>,
     taken: HashSet<String>,
+    /// Nodes without weights by what they compute, because exporters write the same thing more than once.
+    computed: HashMap<(String, Vec<ValueId>), ValueId>,
     /// What became of each node, where someone asked.
     pub(super) fates: Vec<Fate>,
     depth: usize,
@@ -73,6 +75,7 @@ impl<'a> Builder<'a> {
             graph: Graph::new(input.c),
             shapes: vec![input],
             taken: HashSet::from(["input".into()]),
+            computed: HashMap::new(),
             fates: Vec::new(),
             depth: 0,
         }
@@ -544,9 +547,13 @@ impl<'a> Builder<'a> {
         self.shapes[id.index()]
     }
 
-    /// Appends a node of that name, or the next free one.
+    /// Appends a node of that name, or the next free one, unless an earlier one computes the same.
     pub(super) fn push(&mut self, wanted: &str, op: impl Into<Op>, inputs: &[ValueId]) -> Result<ValueId> {
         let op = op.into();
+        let key = (op.rules().parameters() == 0).then(|| (format!("{op:?}"), inputs.to_vec()));
+        if let Some(&known) = key.as_ref().and_then(|key| self.computed.get(key)) {
+            return Ok(known);
+        }
         let shapes: Vec<Shape> = inputs.iter().map(|&id| self.shape(id)).collect();
         let made = op.rules().infer(&shapes)?;
         let mut name = wanted.to_string();
@@ -558,6 +565,7 @@ impl<'a> Builder<'a> {
         self.taken.insert(name.clone());
         let id = self.graph.push(&name, op, inputs)?;
         self.shapes.push(made[0].check(wanted)?);
+        self.computed.extend(key.map(|key| (key, id)));
         Ok(id)
     }
 }
