@@ -1,4 +1,4 @@
-//! Pads and crops that keep every extent at this input size, and activations that do nothing, go away.
+//! Pads and crops that keep every extent at this input size, and what else does nothing, goes away.
 
 use crate::graph::{Activation, Graph, Op};
 use crate::tensor::Shape;
@@ -14,6 +14,7 @@ pub(super) fn apply(graph: &mut Graph, shapes: &[Option<Shape>]) {
         let to = node.outputs[0];
         let unchanged = match node.op {
             Op::Pad(_) | Op::Crop(_) => shapes[from.index()] == shapes[to.index()],
+            Op::Rearrange(ref rearrange) => rearrange.is_identity(),
             Op::Activation(Activation::None) => true,
             _ => false,
         };
