@@ -307,6 +307,17 @@ fn nothing_leaks_out_of_the_lanes_past_the_last_channel() {
         let one = graph.push("half", Constant(one.into()), &[]).unwrap();
         graph.push("positive", Binary::ADD, &[square, one]).unwrap()
     };
+    // Minus one half past the last channel, and a root of it in the kernel of the sum.
+    let mut graph = Graph::new(5);
+    let sigmoid = graph.push("sigmoid", Activation::Sigmoid, &[Graph::INPUT]).unwrap();
+    let minus = graph.push("minus", Activation::Neg, &[sigmoid]).unwrap();
+    let ones = Tensor::from_fn(Shape::new(1, 5, 3, 4), |_| 1.5);
+    let ones = graph.push("ones", Constant(ones.into()), &[]).unwrap();
+    let sum = graph.push("sum", Binary::ADD, &[minus, ones]).unwrap();
+    let root = graph.push("root", Activation::Sqrt, &[sum]).unwrap();
+    graph.push("after", conv(3, 5, [1, 1]), &[root]).unwrap();
+    check_oracle("a root behind a sum", &graph, shape, Tolerance::Operator);
+
     let mut wild: Vec<Op> = ACTIVATIONS.map(Op::Activation).to_vec();
     wild.extend(BINARY_KINDS.map(|kind| Binary::new(kind).into()));
     wild.push(Norm::new(NormOver::Groups(1), 1e-5).into());
@@ -744,6 +755,9 @@ fn rearrangements() {
         ("channel shuffle", Rearrange::permuted(x, &[n, 3, 4, h, w], &[0, 2, 1, 3, 4], x)),
         ("eight digits", Rearrange::permuted(x, &[2, 3, 2, 2, 2, 2, 3, 2], &[7, 6, 5, 4, 3, 2, 1, 0], x)),
         ("some channels", Rearrange::slice(x, [all(n), Slice { start: 4, len: 8, step: 1 }, all(h), all(w)])),
+        ("all but four", Rearrange::slice(x, [all(n), Slice { start: 4, len: 7, step: 1 }, all(h), all(w)])),
+        ("turned", Rearrange::transpose(x, [0, 1, 3, 2])),
+        ("pictures as rows", Rearrange::permuted(x, &[n, c, h * w], &[1, 0, 2], Shape::new(1, c, n, h * w))),
         ("every other", Rearrange::slice(x, [all(n), all(c), Slice { start: 1, len: 2, step: 2 }, all(w)])),
         ("backwards", Rearrange::slice(x, [all(n), all(c), all(h), Slice { start: 5, len: 3, step: -2 }])),
         (
@@ -817,8 +831,27 @@ fn rearrangements_know_how_far_they_reach() {
     assert_eq!(field(Rearrange::reshape(x, x).unwrap()), Some(1));
     assert_eq!(field(Rearrange::transpose(x, [1, 0, 2, 3]).unwrap()), Some(1));
     assert_eq!(field(Rearrange::permuted(x, &[3, 4, 24], &[1, 0, 2], x).unwrap()), Some(1));
+    let all = |extent: usize| Slice { start: 0, len: extent, step: 1 };
+    let half = Slice { start: 6, len: 6, step: 1 };
+    assert_eq!(field(Rearrange::slice(x, [all(1), half, all(4), all(6)]).unwrap()), Some(1));
+    let inner = Slice { start: 1, len: 2, step: 1 };
+    assert_eq!(field(Rearrange::slice(x, [all(1), all(12), inner, all(6)]).unwrap()), Some(1));
+    assert_eq!(field(Rearrange::depth_to_space(x, 2, DepthOrder::Crd).unwrap()), Some(1));
+    assert_eq!(field(Rearrange::space_to_depth(x, 2, DepthOrder::Dcr).unwrap()), Some(2));
     assert_eq!(field(Rearrange::transpose(x, [0, 1, 3, 2]).unwrap()), None);
+    assert_eq!(field(Rearrange::transpose(x, [0, 2, 1, 3]).unwrap()), None);
     assert_eq!(field(Rearrange::reshape(x, Shape::new(1, 12, 6, 4)).unwrap()), None);
+    assert_eq!(field(Rearrange::reshape(x, Shape::new(1, 1, 12, 24)).unwrap()), None);
+    assert_eq!(field(Rearrange::reshape(x, Shape::new(1, 3, 16, 6)).unwrap()), None);
+
+    // Apart, a 3x3 convolution on squares of 2x2, and together again.
+    let mut graph = Graph::new(3);
+    let apart = Rearrange::space_to_depth(Shape::new(1, 3, 8, 6), 2, DepthOrder::Crd).unwrap();
+    let back = Rearrange::depth_to_space(apart.output, 2, DepthOrder::Crd).unwrap();
+    graph.push("apart", apart, &[Graph::INPUT]).unwrap();
+    graph.push("conv", conv(12, 12, [3, 3]).same(), &[graph.output()]).unwrap();
+    graph.push("back", back, &[graph.output()]).unwrap();
+    assert_eq!((graph.receptive_field(), graph.stride()), (Some(6), Some((2, 1.0))));
 }
 
 #[test]

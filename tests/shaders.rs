@@ -96,6 +96,7 @@ fn operators() -> Vec<(Graph, Shape)> {
         Rearrange::reshape(shape, Shape::new(1, 1, 12, 33 * 18)),
         Rearrange::transpose(shape, [0, 2, 3, 1]),
         Rearrange::transpose(shape, [0, 3, 2, 1]),
+        Rearrange::transpose(shape, [0, 1, 3, 2]),
         Rearrange::depth_to_space(shape, 2, DepthOrder::Dcr),
         Rearrange::space_to_depth(shape, 3, DepthOrder::Dcr),
         Rearrange::permuted(shape, &[3, 2, 2, 3, 11, 3, 3, 2], &[7, 6, 5, 4, 3, 2, 1, 0], shape),
