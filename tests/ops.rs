@@ -5,14 +5,16 @@
 //! vectors use the same kernels where they can (about 90 in this file).
 
 use crate::oracle;
-use crate::support::{Tolerance, Vectors, check};
+use crate::support::{ACTIVATIONS, BINARY_KINDS, Tolerance, Vectors, check};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use unet_wgpu::graph::{
-    Activation, BatchNorm, Binary, Concat, Conv, ConvTranspose, Crop, Graph, Op, Pad, PadAmount, PadMode,
-    Pool, PoolKind, Reduce, Resize, ResizeTo, Softmax, ValueId,
+    Activation, ArgMax, Axis, BatchNorm, Binary, BinaryKind, Concat, Constant, Conv, ConvTranspose,
+    Coordinates, Crop, DepthOrder, Graph, Interpolation, MatMul, Norm, NormOver, Op, Operator, PRelu, Pad,
+    PadAmount, PadMode, Pool, PoolKind, Rearrange, Reduce, ReduceKind, Resize, ResizeTo, Rounding, Slice,
+    Softmax, ValueId,
 };
 use unet_wgpu::{Random, Shape, Tensor};
 
@@ -220,24 +222,125 @@ fn conv_and_its_pool() {
     check_oracle("depthwise conv and its pool", &graph, Shape::new(2, 17, 7, 5), Tolerance::Operator);
 }
 
-const ACTIVATIONS: [Activation; 4] =
-    [Activation::None, Activation::Relu, Activation::LeakyRelu(0.1), Activation::Sigmoid];
+/// Where the numbers are that a function is made for, and where its value is worth comparing.
+fn domain(activation: Activation) -> (f32, f32) {
+    match activation {
+        Activation::Log | Activation::Reciprocal | Activation::Pow(_) => (0.1, 3.0),
+        Activation::Sqrt => (0.0, 3.0),
+        _ => (-6.0, 6.0),
+    }
+}
+
+#[test]
+fn activations_on_their_own() {
+    for activation in ACTIVATIONS {
+        let (low, high) = domain(activation);
+        for shape in [Shape::new(2, 3, 1, 33), Shape::new(1, 16, 3, 2)] {
+            let mut input = Tensor::new(shape, vector(shape.elements(), low, high)).unwrap();
+            if let Activation::Floor | Activation::Ceil | Activation::Round | Activation::Sign = activation {
+                // In f16 as in f32, on both sides of every step and on it.
+                input.data_mut().iter_mut().for_each(|v| *v = (*v * 4.0).round() / 4.0);
+            }
+            let graph = single(shape.c, activation);
+            let want = oracle::run(&graph, &input);
+            check(&format!("{activation:?}"), &graph, &input, &want, Tolerance::Operator);
+        }
+    }
+}
+
+/// Far from 0 nothing overflows on the way; and a number that is none stays so.
+#[test]
+fn activations_far_out() {
+    let far = [-1e4, -300.0, -89.0, -20.0, -0.0, 20.0, 89.0, 300.0, 1e4];
+    let input = Tensor::new(Shape::new(1, 1, 1, far.len()), far.to_vec()).unwrap();
+    for activation in ACTIVATIONS {
+        if domain(activation).0 >= 0.0 || matches!(activation, Activation::Exp) {
+            continue;
+        }
+        let graph = single(1, activation);
+        let want = oracle::run(&graph, &input);
+        for backend in crate::support::backends() {
+            let got = backend.run(&graph, &input);
+            for ((&x, &got), &want) in far.iter().zip(got.data()).zip(want.data()) {
+                let near = (got - want).abs() <= 1e-2 * want.abs().max(1e-2);
+                // What f16 cannot hold.
+                assert!(near || want.abs() > 6e4, "{activation:?} of {x} on {backend}: {got}, want {want}");
+            }
+        }
+    }
+}
 
 #[test]
 fn fused_activations() {
     for activation in ACTIVATIONS {
         let what = |layer: &str| format!("{layer} with {activation:?}");
         let shape = Shape::new(2, 7, 7, 3);
-        let layer = Conv { activation, ..conv(17, 7, [3, 3]).same() };
-        check_op(&what("conv"), layer, shape, Tolerance::Operator);
+        // Powers, roots and logarithms of negative sums are no numbers to compare.
+        if domain(activation).0 < 0.0 {
+            let layer = Conv { activation, ..conv(17, 7, [3, 3]).same() };
+            check_op(&what("conv"), layer, shape, Tolerance::Operator);
+            let mut graph = single(7, batch_norm(7));
+            graph.push("activation", activation, &[graph.output()]).unwrap();
+            check_oracle(&what("batch_norm"), &graph, shape, Tolerance::Operator);
+        }
+    }
+    for activation in [Activation::Relu, Activation::LeakyRelu(0.1), Activation::Sigmoid, Activation::Silu] {
+        let what = |layer: &str| format!("{layer} with {activation:?}");
         let layer = ConvTranspose { activation, ..conv_transpose(7, 17, [2, 2], [2, 2]) };
-        check_op(&what("conv_transpose"), layer, shape, Tolerance::Operator);
-        let layer = BatchNorm { activation, ..batch_norm(7) };
-        check_op(&what("batch_norm"), layer, shape, Tolerance::Operator);
+        check_op(&what("conv_transpose"), layer, Shape::new(2, 7, 7, 3), Tolerance::Operator);
         let mut graph = Graph::new(8);
         let parts = split(&mut graph, &[4, 4]);
         graph.push("add", Binary { activation, ..Binary::ADD }, &parts).unwrap();
         check_oracle(&what("add"), &graph, Shape::new(2, 8, 7, 3), Tolerance::Operator);
+        let norm = Norm { activation, ..Norm::new(NormOver::Groups(1), 1e-5) };
+        check_op(&what("group_norm"), norm, Shape::new(2, 7, 7, 3), Tolerance::Operator);
+    }
+}
+
+/// Lanes past the last channel must not become infinite or worse where a later convolution meets them with zeros.
+#[test]
+fn nothing_leaks_out_of_the_lanes_past_the_last_channel() {
+    let shape = Shape::new(1, 5, 3, 4);
+    let positive = |graph: &mut Graph| {
+        let square = graph.push("square", Activation::Square, &[Graph::INPUT]).unwrap();
+        let one = Tensor::from_fn(Shape::new(1, 1, 1, 1), |_| 0.5);
+        let one = graph.push("half", Constant(one.into()), &[]).unwrap();
+        graph.push("positive", Binary::ADD, &[square, one]).unwrap()
+    };
+    // Minus one half past the last channel, and a root of it in the kernel of the sum.
+    let mut graph = Graph::new(5);
+    let sigmoid = graph.push("sigmoid", Activation::Sigmoid, &[Graph::INPUT]).unwrap();
+    let minus = graph.push("minus", Activation::Neg, &[sigmoid]).unwrap();
+    let ones = Tensor::from_fn(Shape::new(1, 5, 3, 4), |_| 1.5);
+    let ones = graph.push("ones", Constant(ones.into()), &[]).unwrap();
+    let sum = graph.push("sum", Binary::ADD, &[minus, ones]).unwrap();
+    let root = graph.push("root", Activation::Sqrt, &[sum]).unwrap();
+    graph.push("after", conv(3, 5, [1, 1]), &[root]).unwrap();
+    check_oracle("a root behind a sum", &graph, shape, Tolerance::Operator);
+
+    let mut wild: Vec<Op> = ACTIVATIONS.map(Op::Activation).to_vec();
+    wild.extend(BINARY_KINDS.map(|kind| Binary::new(kind).into()));
+    wild.push(Norm::new(NormOver::Groups(1), 1e-5).into());
+    wild.push(Norm::new(NormOver::Channels, 1e-5).into());
+    for op in wild {
+        let mut graph = Graph::new(5);
+        // The same through a convolution before, into whose kernel the function may move.
+        let before = graph.push("before", conv(5, 5, [1, 1]), &[Graph::INPUT]).unwrap();
+        let square = positive(&mut graph);
+        for (i, x) in [before, square].into_iter().enumerate() {
+            // Steps, and what has no value or too steep a one around 0, would not compare.
+            let steps = matches!(&op, Op::Activation(a) if a.of(0.3) == a.of(0.2));
+            let steep = matches!(&op, Op::Activation(a) if domain(*a).0 >= 0.0);
+            if steps || steep && i == 0 {
+                continue;
+            }
+            let inputs = if let Op::Binary(_) = op { vec![square, square] } else { vec![x] };
+            let name = op.rules().name();
+            let made = graph.push(&format!("{name} {i}"), op.clone(), &inputs).unwrap();
+            graph.push(&format!("after {i}"), conv(3, 5, [1, 1]), &[made]).unwrap();
+            let what = format!("{name} between convolutions, {i}");
+            check_oracle(&what, &graph, shape, Tolerance::Operator);
+        }
     }
 }
 
@@ -324,6 +427,23 @@ fn a_maximum_below_zero_is_not_zero() {
 }
 
 #[test]
+fn dilated_pools() {
+    for kind in [PoolKind::Max, PoolKind::Average, PoolKind::AverageWithPadding] {
+        let tolerance = if kind == PoolKind::Max { Tolerance::Exact } else { Tolerance::Operator };
+        for (kernel, stride, dilation, padding, ceil) in [
+            ([3, 3], [1, 1], [2, 2], [2; 4], false),
+            ([2, 3], [2, 2], [3, 1], [0, 1, 1, 0], false),
+            ([2, 2], [2, 2], [2, 2], [1; 4], true),
+        ] {
+            let op = Pool { dilation, ..pool(kind, kernel, stride, padding, ceil) };
+            for shape in [Shape::new(1, 3, 7, 16), Shape::new(2, 17, 16, 7)] {
+                check_op(&format!("{op:?}"), op, shape, tolerance);
+            }
+        }
+    }
+}
+
+#[test]
 fn global_average_pools() {
     for shape in SHAPES {
         check_op("global_average_pool", Reduce::GLOBAL_AVERAGE, shape, Tolerance::Operator);
@@ -342,13 +462,208 @@ fn pointwise_operators_meet_many_shapes() {
     for shape in SHAPES {
         check_op("batch_norm", batch_norm(shape.c), shape, Tolerance::Operator);
         check_op("softmax", Softmax::default(), shape, Tolerance::Operator);
-        for activation in ACTIVATIONS {
+        for activation in [Activation::Relu, Activation::Sigmoid] {
             check_op(&format!("{activation:?}"), activation, shape, Tolerance::Operator);
         }
+        check_op("prelu", PRelu { slope: vector(shape.c, -0.5, 0.5).into() }, shape, Tolerance::Operator);
+        check_op("argmax", ArgMax, shape, Tolerance::Exact);
         let mut graph = Graph::new(shape.c);
         let other = graph.push("relu", Activation::Relu, &[Graph::INPUT]).unwrap();
         graph.push("add", Binary::ADD, &[Graph::INPUT, other]).unwrap();
         check_oracle("add", &graph, shape, Tolerance::Operator);
+    }
+}
+
+#[test]
+fn argmax_takes_the_first_of_equal_ones() {
+    let input =
+        Tensor::from_fn(Shape::new(1, 7, 1, 3), |i| [-2.0, -1.0, -1.0, -3.0, -1.0, -2.0, -1.0][i / 3]);
+    let want = Tensor::from_fn(Shape::new(1, 1, 1, 3), |_| 1.0);
+    check("argmax", &single(7, ArgMax), &input, &want, Tolerance::Exact);
+}
+
+/// A constant of a shape, its elements in `low..high`.
+fn constant(shape: Shape, low: f32, high: f32) -> Constant {
+    Constant(Tensor::new(shape, vector(shape.elements(), low, high)).expect("as many").into())
+}
+
+#[test]
+fn binaries_broadcast() {
+    let [n, c, h, w] = [2, 7, 3, 5];
+    for kind in BINARY_KINDS {
+        // Bases of powers and divisors are kept away from 0.
+        let (low, high) =
+            if kind == BinaryKind::Pow || kind == BinaryKind::Div { (0.5, 2.0) } else { (-1.0, 1.0) };
+        for extents in [
+            [n, c, h, w],
+            [1, c, 1, 1],
+            [1, 1, h, w],
+            [n, 1, h, 1],
+            [1, c, 1, w],
+            [n, c, 1, 1],
+            [1, 1, 1, 1],
+            [1, c, h, w],
+        ] {
+            let small = Shape::new(extents[0], extents[1], extents[2], extents[3]);
+            let mut graph = Graph::new(c);
+            let positive = constant(Shape::new(1, 1, 1, 1), 1.5, 1.6);
+            let positive = graph.push("positive", positive, &[]).unwrap();
+            let x = graph.push("raised", Binary::ADD, &[Graph::INPUT, positive]).unwrap();
+            let other = graph.push("constant", constant(small, low, high), &[]).unwrap();
+            graph.push("op", Binary::new(kind), &[x, other]).unwrap();
+            check_oracle(
+                &format!("{kind:?} with {small}"),
+                &graph,
+                Shape::new(n, c, h, w),
+                Tolerance::Operator,
+            );
+            graph.push("swapped", Binary::new(kind), &[other, x]).unwrap();
+            check_oracle(
+                &format!("{kind:?} of {small}"),
+                &graph,
+                Shape::new(n, c, h, w),
+                Tolerance::Operator,
+            );
+        }
+    }
+    // Each operand is spread along what the other has.
+    let mut graph = Graph::new(1);
+    let column = graph.push("column", constant(Shape::new(1, 6, 4, 1), -1.0, 1.0), &[]).unwrap();
+    graph.push("outer", Binary::new(BinaryKind::Mul), &[Graph::INPUT, column]).unwrap();
+    check_oracle("outer product", &graph, Shape::new(2, 1, 1, 3), Tolerance::Operator);
+}
+
+#[test]
+fn powers_of_negative_numbers() {
+    let input = Tensor::new(Shape::new(1, 1, 1, 6), vec![-2.0, -1.5, -1.0, 0.0, 1.5, 3.0]).unwrap();
+    for exponent in [3.0, 4.0, 0.0, 1.0] {
+        let pow = Activation::Pow(exponent);
+        let want = Tensor::from_fn(input.shape(), |i| input.data()[i].powf(exponent));
+        check(&format!("{pow:?}"), &single(1, pow), &input, &want, Tolerance::Operator);
+        assert_eq!(Activation::power(exponent).of(-1.5), (-1.5_f32).powf(exponent));
+    }
+    assert_eq!(Activation::power(2.0), Activation::Square);
+}
+
+#[test]
+fn a_constant_is_read_by_any_operator_and_may_be_the_result() {
+    let shape = Shape::new(2, 6, 5, 4);
+    let mut graph = Graph::new(6);
+    let part = graph.push("constant", constant(Shape::new(2, 3, 5, 4), -1.0, 1.0), &[]).unwrap();
+    let convolved = graph.push("conv", conv(6, 3, [3, 3]).same(), &[part]).unwrap();
+    let pooled = graph.push("pool", Pool::MAX_2X2, &[part]).unwrap();
+    graph.push("again", Resize::nearest(ResizeTo::Size([5, 4])), &[pooled]).unwrap();
+    let joined = graph.push("joined", Concat::default(), &[graph.output(), part]).unwrap();
+    graph.push("sum", Binary::ADD, &[joined, convolved]).unwrap();
+    graph.push("with input", Binary::ADD, &[graph.output(), Graph::INPUT]).unwrap();
+    check_oracle("constant read", &graph, shape, Tolerance::Operator);
+    graph.push("two sources", conv(4, 9, [3, 3]).same(), &[Graph::INPUT, part]).unwrap();
+    check_oracle("constant beside a source", &graph, shape, Tolerance::Operator);
+    graph.set_output(part);
+    check_oracle("constant as the result", &graph, shape, Tolerance::Exact);
+}
+
+// ---- statistics ----
+
+fn norm(over: NormOver, channels: usize) -> Norm {
+    let [scale, shift] = [0.5, -1.0].map(|low| Some(vector(channels, low, 1.5).into()));
+    Norm { scale, shift, ..Norm::new(over, 1e-5) }
+}
+
+#[test]
+fn norms() {
+    for shape in SHAPES {
+        // One element has no deviation: what is left is rounding.
+        if shape.pixels() > 1 {
+            check_op("instance norm", norm(NormOver::Groups(shape.c), shape.c), shape, Tolerance::Operator);
+            check_op("group norm, 1", Norm::new(NormOver::Groups(1), 1e-5), shape, Tolerance::Operator);
+        }
+        if shape.c > 1 {
+            check_op("layer norm", norm(NormOver::Channels, shape.c), shape, Tolerance::Operator);
+        }
+    }
+    for (groups, shape) in [
+        (3, Shape::new(2, 6, 7, 5)),
+        (32, Shape::new(1, 64, 9, 4)),
+        (2, Shape::new(1, 10, 3, 3)),
+        (8, Shape::new(1, 160, 33, 20)),
+        // Several chunks, the last one short.
+        (2, Shape::new(1, 4, 130, 129)),
+        (1, Shape::new(2, 3, 100, 93)),
+    ] {
+        check_op(
+            &format!("group norm, {groups}"),
+            norm(NormOver::Groups(groups), shape.c),
+            shape,
+            Tolerance::Operator,
+        );
+    }
+    for (channels, extents) in [(160, [5, 7]), (129, [1, 3])] {
+        let shape = Shape::new(2, channels, extents[0], extents[1]);
+        check_op("layer norm", norm(NormOver::Channels, channels), shape, Tolerance::Operator);
+    }
+}
+
+/// Sums of squares less the square of the sum would have no digit left.
+#[test]
+fn a_norm_far_from_zero_keeps_its_digits() {
+    let shape = Shape::new(1, 6, 40, 50);
+    let input = Tensor::new(shape, vector(shape.elements(), 200.0, 202.0)).unwrap();
+    for over in [NormOver::Groups(6), NormOver::Groups(2), NormOver::Channels] {
+        let graph = single(6, Norm::new(over, 1e-5));
+        let want = oracle::run(&graph, &input);
+        for backend in crate::support::backends().into_iter().filter(|b| !b.is_half()) {
+            let got = backend.run(&graph, &input);
+            let far = got.data().iter().zip(want.data()).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            // 200 has 1.5e-5 between neighbours, and a deviation of about 0.6.
+            assert!(far < 2e-4, "{over:?} on {backend}: {far}");
+        }
+    }
+}
+
+const REDUCE_KINDS: [ReduceKind; 5] =
+    [ReduceKind::Mean, ReduceKind::Sum, ReduceKind::Max, ReduceKind::Min, ReduceKind::L2];
+
+#[test]
+fn reductions() {
+    for kind in REDUCE_KINDS {
+        for bits in 1..8 {
+            let axes = [bits & 1 != 0, bits & 2 != 0, bits & 4 != 0];
+            for shape in [Shape::new(2, 7, 5, 6), Shape::new(1, 16, 3, 33)] {
+                check_op(&format!("{kind:?} {axes:?}"), Reduce { kind, axes }, shape, Tolerance::Operator);
+            }
+        }
+        // Several steps.
+        for axes in [[false, true, true], [true; 3]] {
+            let shape = Shape::new(1, 5, 150, 131);
+            check_op(&format!("{kind:?} {axes:?}"), Reduce { kind, axes }, shape, Tolerance::Operator);
+        }
+    }
+}
+
+#[test]
+fn softmaxes() {
+    for axis in [Axis::C, Axis::H, Axis::W] {
+        for shape in SHAPES {
+            check_op(&format!("softmax over {axis}"), Softmax { axis }, shape, Tolerance::Operator);
+        }
+    }
+}
+
+#[test]
+fn matmuls() {
+    for (a, b) in [
+        (Shape::new(2, 7, 5, 6), Shape::new(2, 7, 6, 9)),
+        (Shape::new(2, 8, 4, 3), Shape::new(1, 8, 3, 4)),
+        (Shape::new(1, 1, 17, 33), Shape::new(1, 1, 33, 7)),
+        (Shape::new(2, 5, 3, 4), Shape::new(1, 1, 4, 2)),
+        (Shape::new(2, 1, 3, 4), Shape::new(1, 6, 4, 5)),
+        (Shape::new(1, 3, 1, 64), Shape::new(1, 3, 64, 1)),
+    ] {
+        let mut graph = Graph::new(a.c);
+        let other = graph.push("constant", constant(b, -1.0, 1.0), &[]).unwrap();
+        graph.push("op", MatMul, &[Graph::INPUT, other]).unwrap();
+        check_oracle(&format!("matmul with {b}"), &graph, a, Tolerance::Operator);
     }
 }
 
@@ -394,6 +709,162 @@ fn concat_joins_any_channel_counts() {
         parts.reverse();
         graph.push("concat", Concat::default(), &parts).unwrap();
         check_oracle(&format!("concat {counts:?}"), &graph, Shape::new(2, channels, h, w), Tolerance::Exact);
+    }
+}
+
+#[test]
+fn concat_joins_rows_and_columns() {
+    for axis in [Axis::H, Axis::W] {
+        for shape in [Shape::new(2, 7, 3, 5), Shape::new(1, 16, 1, 4)] {
+            let mut graph = Graph::new(shape.c);
+            let relu = graph.push("relu", Activation::Relu, &[Graph::INPUT]).unwrap();
+            let grown = graph.push("grown", Resize::nearest(ResizeTo::Scale([2.0, 1.0])), &[relu]);
+            let tall = if axis == Axis::H { grown.unwrap() } else { relu };
+            graph.push("concat", Concat { axis }, &[Graph::INPUT, tall, Graph::INPUT]).unwrap();
+            check_oracle(&format!("concat along {axis}"), &graph, shape, Tolerance::Exact);
+        }
+    }
+}
+
+#[test]
+fn rearrangements() {
+    let all = |extent: usize| Slice { start: 0, len: extent, step: 1 };
+    let [n, c, h, w] = [2, 12, 4, 6];
+    let x = Shape::new(n, c, h, w);
+    let cases = [
+        ("reshape", Rearrange::reshape(x, Shape::new(1, 3, 16, 12))),
+        ("flatten", Rearrange::reshape(x, Shape::new(n, 1, c, h * w))),
+        ("channels last", Rearrange::transpose(x, [0, 2, 3, 1])),
+        ("mirrored", Rearrange::transpose(x, [3, 1, 2, 0])),
+        ("tokens", Rearrange::permuted(x, &[n, c, h * w], &[0, 2, 1], Shape::new(n, 1, h * w, c))),
+        ("channel shuffle", Rearrange::permuted(x, &[n, 3, 4, h, w], &[0, 2, 1, 3, 4], x)),
+        ("eight digits", Rearrange::permuted(x, &[2, 3, 2, 2, 2, 2, 3, 2], &[7, 6, 5, 4, 3, 2, 1, 0], x)),
+        ("some channels", Rearrange::slice(x, [all(n), Slice { start: 4, len: 8, step: 1 }, all(h), all(w)])),
+        ("all but four", Rearrange::slice(x, [all(n), Slice { start: 4, len: 7, step: 1 }, all(h), all(w)])),
+        ("turned", Rearrange::transpose(x, [0, 1, 3, 2])),
+        ("pictures as rows", Rearrange::permuted(x, &[n, c, h * w], &[1, 0, 2], Shape::new(1, c, n, h * w))),
+        ("every other", Rearrange::slice(x, [all(n), all(c), Slice { start: 1, len: 2, step: 2 }, all(w)])),
+        ("backwards", Rearrange::slice(x, [all(n), all(c), all(h), Slice { start: 5, len: 3, step: -2 }])),
+        (
+            "channels backwards",
+            Rearrange::slice(x, [all(n), Slice { start: 11, len: 5, step: -2 }, all(h), all(w)]),
+        ),
+        ("one picture", Rearrange::slice(x, [Slice { start: 1, len: 1, step: 1 }, all(c), all(h), all(w)])),
+        ("depth to space", Rearrange::depth_to_space(x, 2, DepthOrder::Dcr)),
+        ("pixel shuffle", Rearrange::depth_to_space(x, 2, DepthOrder::Crd)),
+        ("space to depth", Rearrange::space_to_depth(x, 2, DepthOrder::Dcr)),
+        ("pixel unshuffle", Rearrange::space_to_depth(x, 2, DepthOrder::Crd)),
+    ];
+    for (what, rearrange) in cases {
+        check_op(what, rearrange.unwrap(), x, Tolerance::Exact);
+    }
+    let small = Shape::new(1, 5, 1, 3);
+    check_op("expand", Rearrange::expand(small, Shape::new(2, 5, 4, 3)).unwrap(), small, Tolerance::Exact);
+
+    // There and back.
+    let mut graph = Graph::new(c);
+    let apart = Rearrange::space_to_depth(x, 2, DepthOrder::Crd).unwrap();
+    let back = Rearrange::depth_to_space(apart.output, 2, DepthOrder::Crd).unwrap();
+    graph.push("apart", apart, &[Graph::INPUT]).unwrap();
+    graph.push("back", back, &[graph.output()]).unwrap();
+    let input = Tensor::random(x, 3);
+    check("pixel unshuffle and shuffle", &graph, &input, &input, Tolerance::Exact);
+}
+
+#[test]
+fn rearrangements_refuse_what_is_not_there() {
+    let x = Shape::new(1, 4, 4, 6);
+    let all = |extent: usize| Slice { start: 0, len: extent, step: 1 };
+    assert!(Rearrange::reshape(x, Shape::new(1, 4, 4, 5)).is_err());
+    assert!(Rearrange::transpose(x, [0, 1, 1, 3]).is_err());
+    assert!(Rearrange::transpose(x, [0, 1, 2, 4]).is_err());
+    assert!(Rearrange::depth_to_space(x, 3, DepthOrder::Dcr).is_err());
+    assert!(Rearrange::depth_to_space(x, 0, DepthOrder::Dcr).is_err());
+    assert!(Rearrange::space_to_depth(x, 4, DepthOrder::Dcr).is_err());
+    assert!(Rearrange::expand(x, Shape::new(1, 8, 4, 6)).is_err());
+    for part in [
+        Slice { start: 4, len: 1, step: 1 },
+        Slice { start: 0, len: 0, step: 1 },
+        Slice { start: 2, len: 2, step: 2 },
+        Slice { start: 0, len: 2, step: -1 },
+        Slice { start: 1, len: usize::MAX, step: isize::MIN },
+    ] {
+        assert!(Rearrange::slice(x, [all(1), part, all(4), all(6)]).is_err(), "{part:?}");
+    }
+    // By hand: an index out of range on either side, and sizes that do not fit.
+    let literal = |digits: Vec<(usize, isize)>, offset| Rearrange { input: x, output: x, digits, offset };
+    for (digits, offset) in [
+        (vec![(96, 1)], 1),
+        (vec![(96, -1)], 94),
+        (vec![(95, 1)], 0),
+        (vec![(2, 0); 9], 0),
+        (vec![(usize::MAX, isize::MAX); 3], 0),
+        (vec![], 0),
+    ] {
+        assert!(single(4, literal(digits.clone(), offset)).output_shape(x).is_err(), "{digits:?}");
+    }
+    // Made for one shape.
+    let graph = single(4, Rearrange::reshape(x, x).unwrap());
+    assert!(graph.output_shape(x).is_ok() && graph.output_shape(Shape::new(1, 4, 6, 4)).is_err());
+}
+
+/// Where only channels move, a pixel of the result sees as much as before.
+#[test]
+fn rearrangements_know_how_far_they_reach() {
+    let x = Shape::new(1, 12, 4, 6);
+    let field = |op: Rearrange| single(12, op).receptive_field();
+    assert_eq!(field(Rearrange::reshape(x, x).unwrap()), Some(1));
+    assert_eq!(field(Rearrange::transpose(x, [1, 0, 2, 3]).unwrap()), Some(1));
+    assert_eq!(field(Rearrange::permuted(x, &[3, 4, 24], &[1, 0, 2], x).unwrap()), Some(1));
+    let all = |extent: usize| Slice { start: 0, len: extent, step: 1 };
+    let half = Slice { start: 6, len: 6, step: 1 };
+    assert_eq!(field(Rearrange::slice(x, [all(1), half, all(4), all(6)]).unwrap()), Some(1));
+    let inner = Slice { start: 1, len: 2, step: 1 };
+    assert_eq!(field(Rearrange::slice(x, [all(1), all(12), inner, all(6)]).unwrap()), Some(1));
+    assert_eq!(field(Rearrange::depth_to_space(x, 2, DepthOrder::Crd).unwrap()), Some(1));
+    assert_eq!(field(Rearrange::space_to_depth(x, 2, DepthOrder::Dcr).unwrap()), Some(2));
+    assert_eq!(field(Rearrange::transpose(x, [0, 1, 3, 2]).unwrap()), None);
+    assert_eq!(field(Rearrange::transpose(x, [0, 2, 1, 3]).unwrap()), None);
+    assert_eq!(field(Rearrange::reshape(x, Shape::new(1, 12, 6, 4)).unwrap()), None);
+    assert_eq!(field(Rearrange::reshape(x, Shape::new(1, 1, 12, 24)).unwrap()), None);
+    assert_eq!(field(Rearrange::reshape(x, Shape::new(1, 3, 16, 6)).unwrap()), None);
+
+    // Apart, a 3x3 convolution on squares of 2x2, and together again.
+    let mut graph = Graph::new(3);
+    let apart = Rearrange::space_to_depth(Shape::new(1, 3, 8, 6), 2, DepthOrder::Crd).unwrap();
+    let back = Rearrange::depth_to_space(apart.output, 2, DepthOrder::Crd).unwrap();
+    graph.push("apart", apart, &[Graph::INPUT]).unwrap();
+    graph.push("conv", conv(12, 12, [3, 3]).same(), &[graph.output()]).unwrap();
+    graph.push("back", back, &[graph.output()]).unwrap();
+    assert_eq!((graph.receptive_field(), graph.stride()), (Some(6), Some((2, 1.0))));
+}
+
+#[test]
+fn resizes_by_every_rule() {
+    let shape = Shape::new(1, 3, 5, 7);
+    let roundings = [Rounding::Floor, Rounding::Ceil, Rounding::PreferFloor, Rounding::PreferCeil];
+    let coordinates = [
+        Coordinates::Asymmetric,
+        Coordinates::HalfPixel,
+        Coordinates::PytorchHalfPixel,
+        Coordinates::AlignCorners,
+    ];
+    let mut interpolations: Vec<_> = roundings.map(Interpolation::Nearest).to_vec();
+    interpolations.extend([Interpolation::Linear, Interpolation::Cubic(-0.75), Interpolation::Cubic(-0.5)]);
+    for coordinates in coordinates {
+        for &interpolation in &interpolations {
+            let exact = matches!(interpolation, Interpolation::Nearest(_));
+            let tolerance = if exact { Tolerance::Exact } else { Tolerance::Operator };
+            for to in [
+                ResizeTo::Scale([2.0, 3.0]),
+                ResizeTo::Scale([0.6, 1.0 / 3.0]),
+                ResizeTo::Size([1, 10]),
+                ResizeTo::Size([8, 4]),
+            ] {
+                let resize = Resize { to, interpolation, coordinates };
+                check_op(&format!("{resize:?}"), resize, shape, tolerance);
+            }
+        }
     }
 }
 
@@ -557,7 +1028,17 @@ fn operators_agree_with_pytorch() {
     let vectors = Vectors::read("ops");
     for (name, case) in &vectors.cases {
         let (graph, input) = case_graph(name, case, &vectors);
-        let moves_only = ["max_pool", "concat", "resize_nearest", "pad", "crop"];
+        let moves_only = [
+            "max_pool",
+            "concat",
+            "resize_nearest",
+            "pad",
+            "crop",
+            "rearrange",
+            "argmax",
+            "reduce_max",
+            "reduce_min",
+        ];
         let exact = moves_only.contains(&attribute::<String>(case, "op").as_str());
         let tolerance = if exact { Tolerance::Exact } else { Tolerance::Operator };
         let want = vectors.get(&format!("{name}/output"));
@@ -575,26 +1056,33 @@ fn operators_agree_with_pytorch() {
 /// One graph of each operator, under each of its names.
 #[test]
 fn every_operator_has_a_vector() {
-    let one = |channels| Tensor::zeros(Shape::new(channels, channels, 1, 1)).into();
+    let one = |channels| Arc::new(Tensor::zeros(Shape::new(channels, channels, 1, 1)));
     let twice = ResizeTo::Scale([2.0, 2.0]);
-    let all: Vec<Op> = vec![
+    let mut all: Vec<Op> = vec![
         Conv::new(one(1), None).into(),
         ConvTranspose::new(one(1), None, 1).into(),
         Pool::MAX_2X2.into(),
         Pool { kind: PoolKind::Average, ..Pool::MAX_2X2 }.into(),
-        Reduce::GLOBAL_AVERAGE.into(),
         batch_norm(1).into(),
-        Activation::Relu.into(),
-        Activation::LeakyRelu(0.1).into(),
-        Activation::Sigmoid.into(),
-        Binary::ADD.into(),
+        norm(NormOver::Groups(1), 1).into(),
+        norm(NormOver::Channels, 1).into(),
+        PRelu { slope: vec![0.1].into() }.into(),
+        Constant(one(1)).into(),
+        MatMul.into(),
         Concat::default().into(),
         Resize::nearest(twice).into(),
         Resize::bilinear(twice, false).into(),
+        Resize { interpolation: Interpolation::Cubic(-0.75), ..Resize::bilinear(twice, false) }.into(),
+        Rearrange::reshape(Shape::new(1, 1, 1, 1), Shape::new(1, 1, 1, 1)).unwrap().into(),
         Pad { amount: PadAmount::Multiple(1), mode: PadMode::Zero }.into(),
         Crop.into(),
         Softmax::default().into(),
+        ArgMax.into(),
     ];
+    all.extend(ACTIVATIONS.into_iter().filter(|a| *a != Activation::None).map(Op::Activation));
+    all.extend(BINARY_KINDS.map(|kind| Op::Binary(Binary::new(kind))));
+    let axes = [false, true, true];
+    all.extend(REDUCE_KINDS.map(|kind| Op::Reduce(Reduce { kind, axes })));
     let seen: BTreeSet<usize> = all.iter().map(place).collect();
     assert_eq!(seen, (0..=seen.len() - 1).collect(), "an operator is missing in the list above");
     assert_eq!(seen.len(), OPERATORS, "an operator is missing in the list above");
@@ -642,22 +1130,33 @@ fn attribute<T: DeserializeOwned>(case: &Value, name: &str) -> T {
 fn activation(case: &Value) -> Activation {
     match &case["activation"] {
         Value::String(name) if name == "none" => Activation::None,
-        Value::String(name) if name == "relu" => Activation::Relu,
-        Value::String(name) if name == "sigmoid" => Activation::Sigmoid,
+        Value::String(name) => function(name).unwrap_or_else(|| panic!("no activation {name}")),
         other => Activation::LeakyRelu(attribute(other, "leaky_relu")),
     }
+}
+
+fn function(name: &str) -> Option<Activation> {
+    ACTIVATIONS.into_iter().find(|a| Op::Activation(*a).rules().name() == name)
 }
 
 /// The graph and input of a case. A graph has one input: several are joined along channels and split again.
 fn case_graph(name: &str, case: &Value, vectors: &Vectors) -> (Graph, Tensor) {
     let inputs: Vec<&Tensor> = (0..).map_while(|i| vectors.find(&format!("{name}/input{i}"))).collect();
-    let op = case_op(name, case, vectors);
+    let op = case_op(name, case, vectors, inputs[0].shape());
     assert_eq!(op.rules().name(), attribute::<String>(case, "op"), "{name}");
     let channels: Vec<usize> = inputs.iter().map(|x| x.shape().c).collect();
     let mut graph = Graph::new(channels.iter().sum());
+    if let Op::Constant(_) = op {
+        let constant = graph.push("op", op, &[]).expect("the first");
+        graph.push("sum", Binary::ADD, &[Graph::INPUT, constant]).expect("its sources exist");
+        return (graph, inputs[0].clone());
+    }
     let mut sources = if let [_] = inputs[..] { vec![Graph::INPUT] } else { split(&mut graph, &channels) };
     if let Op::Crop(_) = op {
         sources.push(graph.push("like", Pool::MAX_2X2, &[Graph::INPUT]).expect("the input exists"));
+    }
+    if let Some(operand) = vectors.find(&format!("{name}/operand")) {
+        sources.push(graph.push("operand", Constant(operand.clone().into()), &[]).expect("a new name"));
     }
     graph.push("op", op, &sources).expect("its sources exist");
     (graph, joined(&inputs))
@@ -671,7 +1170,7 @@ fn joined(parts: &[&Tensor]) -> Tensor {
     Tensor::new(shape, pictures.flatten().copied().collect()).expect("all planes")
 }
 
-fn case_op(name: &str, case: &Value, vectors: &Vectors) -> Op {
+fn case_op(name: &str, case: &Value, vectors: &Vectors, input: Shape) -> Op {
     let tensor = |part: &str| vectors.find(&format!("{name}/{part}"));
     let vector = |part: &str| tensor(part).map(|v| v.data().into());
     let weight = || Arc::new(tensor("weight").expect("a convolution has weights").clone());
@@ -703,20 +1202,54 @@ fn case_op(name: &str, case: &Value, vectors: &Vectors) -> Op {
             stride: attribute(case, "stride"),
             padding: attribute(case, "padding"),
             ceil: attribute(case, "ceil"),
-            ..Pool::MAX_2X2
+            dilation: case.get("dilation").map_or([1, 1], |_| attribute(case, "dilation")),
         }),
-        "reduce_mean" => Reduce::GLOBAL_AVERAGE.into(),
         "batch_norm" => {
             let [gamma, beta, mean, var] =
                 ["gamma", "beta", "mean", "var"].map(|p| tensor(p).expect("four vectors").data());
             BatchNorm::new(gamma, beta, mean, var, attribute(case, "eps")).expect("equal lengths").into()
         }
-        "relu" => Activation::Relu.into(),
+        "group_norm" | "layer_norm" => Op::Norm(Norm {
+            over: case
+                .get("groups")
+                .map_or(NormOver::Channels, |_| NormOver::Groups(attribute(case, "groups"))),
+            scale: vector("gamma"),
+            shift: vector("beta"),
+            eps: attribute(case, "eps"),
+            activation: activation(case),
+        }),
         "leaky_relu" => Activation::LeakyRelu(attribute(case, "slope")).into(),
-        "sigmoid" => Activation::Sigmoid.into(),
-        "softmax" => Softmax::default().into(),
-        "add" => Binary { activation: activation(case), ..Binary::ADD }.into(),
-        "concat" => Concat::default().into(),
+        "prelu" => PRelu { slope: vector("slope").expect("a slope a channel") }.into(),
+        "constant" => Constant(tensor("operand").expect("its elements").clone().into()).into(),
+        "matmul" => MatMul.into(),
+        "softmax" => Softmax { axis: axis(case) }.into(),
+        "argmax" => ArgMax.into(),
+        "concat" => Concat { axis: axis(case) }.into(),
+        "rearrange" => rearrange(case, input).expect("it fits").into(),
+        "resize_nearest" | "resize_bilinear" | "resize_bicubic" if case.get("to").is_some() => {
+            Op::Resize(Resize {
+                to: match case["to"].get("scale") {
+                    Some(_) => ResizeTo::Scale(attribute(&case["to"], "scale")),
+                    None => ResizeTo::Size(attribute(&case["to"], "size")),
+                },
+                interpolation: match attribute::<String>(case, "interpolation").as_str() {
+                    "floor" => Interpolation::Nearest(Rounding::Floor),
+                    "ceil" => Interpolation::Nearest(Rounding::Ceil),
+                    "prefer_floor" => Interpolation::Nearest(Rounding::PreferFloor),
+                    "prefer_ceil" => Interpolation::Nearest(Rounding::PreferCeil),
+                    "linear" => Interpolation::Linear,
+                    "cubic" => Interpolation::Cubic(-0.75),
+                    other => panic!("{name}: interpolation {other}"),
+                },
+                coordinates: match attribute::<String>(case, "coordinates").as_str() {
+                    "asymmetric" => Coordinates::Asymmetric,
+                    "half_pixel" => Coordinates::HalfPixel,
+                    "pytorch_half_pixel" => Coordinates::PytorchHalfPixel,
+                    "align_corners" => Coordinates::AlignCorners,
+                    other => panic!("{name}: coordinates {other}"),
+                },
+            })
+        }
         "resize_nearest" | "resize_bilinear" => {
             let to = ResizeTo::Scale(attribute(case, "scale"));
             Op::Resize(match attribute::<String>(case, "interpolation").as_str() {
@@ -732,6 +1265,60 @@ fn case_op(name: &str, case: &Value, vectors: &Vectors) -> Op {
             Pad { amount, mode: attribute(case, "mode") }.into()
         }
         "crop" => Crop.into(),
-        other => panic!("{name}: unknown operator {other}"),
+        other => {
+            if let Some(activation) = function(other) {
+                return activation.into();
+            }
+            if let Some(kind) = BINARY_KINDS.into_iter().find(|kind| Binary::new(*kind).name() == other) {
+                return Binary { kind, activation: activation(case) }.into();
+            }
+            let reduce = |kind| Reduce { kind, axes: [false, true, true] };
+            match REDUCE_KINDS.into_iter().find(|kind| reduce(*kind).name() == other) {
+                Some(kind) if case.get("axes").is_some() => {
+                    Reduce { kind, axes: attribute(case, "axes") }.into()
+                }
+                Some(kind) => reduce(kind).into(),
+                None => panic!("{name}: unknown operator {other}"),
+            }
+        }
+    }
+}
+
+fn axis(case: &Value) -> Axis {
+    match case["axis"].as_str() {
+        None => Axis::C,
+        Some("rows") => Axis::H,
+        Some("columns") => Axis::W,
+        Some(other) => panic!("axis {other}"),
+    }
+}
+
+fn rearrange(case: &Value, input: Shape) -> unet_wgpu::Result<Rearrange> {
+    let shape = |part: &str| {
+        let [n, c, h, w] = attribute(case, part);
+        Shape { n, c, h, w }
+    };
+    let order = || match case["order"].as_str() {
+        Some("crd") => DepthOrder::Crd,
+        _ => DepthOrder::Dcr,
+    };
+    let has = |part: &str| case.get(part).is_some();
+    if has("transpose") {
+        Rearrange::transpose(input, attribute(case, "transpose"))
+    } else if has("slice") {
+        let parts: [(usize, usize, isize); 4] = attribute(case, "slice");
+        Rearrange::slice(input, parts.map(|(start, len, step)| Slice { start, len, step }))
+    } else if has("expand") {
+        Rearrange::expand(input, shape("expand"))
+    } else if has("depth_to_space") {
+        Rearrange::depth_to_space(input, attribute(case, "depth_to_space"), order())
+    } else if has("space_to_depth") {
+        Rearrange::space_to_depth(input, attribute(case, "space_to_depth"), order())
+    } else if has("permutation") {
+        let (extents, order): (Vec<usize>, Vec<usize>) =
+            (attribute(case, "extents"), attribute(case, "permutation"));
+        Rearrange::permuted(input, &extents, &order, input)
+    } else {
+        Rearrange::reshape(input, shape("to"))
     }
 }

@@ -1,6 +1,6 @@
 //! Plans without a GPU: memory, limits, budgets.
 
-use unet_wgpu::graph::Graph;
+use unet_wgpu::graph::*;
 use unet_wgpu::optimize::{Optimizations, optimize};
 use unet_wgpu::plan::{DeviceProfile, LOOP_BUDGET, Plan, PlanOptions, Precision, Store};
 use unet_wgpu::unet::{RandomWeights, UnetConfig};
@@ -27,6 +27,41 @@ fn the_seed_network_at_512_fits_215_mib() {
     let half = plan(&graph, 512, &Optimizations::default(), &half).expect("it plans");
     assert_eq!(2 * half.activation_bytes(), optimized.activation_bytes());
     assert_eq!(optimized.weight_bytes() / 1_000_000, 59);
+}
+
+/// No kernel loops too long on a large map, whatever is summed.
+#[test]
+fn statistics_of_large_maps_keep_to_the_loop_budget() {
+    let device = DeviceProfile { max_binding: 1 << 30, max_buffer: 1 << 30, ..Default::default() };
+    for (channels, size) in [(1, 2048), (3, 2048), (64, 1024)] {
+        let mut ops: Vec<Op> = vec![
+            Norm::new(NormOver::Groups(1), 1e-5).into(),
+            Norm::new(NormOver::Groups(channels), 1e-5).into(),
+            Norm::new(NormOver::Channels, 1e-5).into(),
+            ArgMax.into(),
+        ];
+        ops.extend([Axis::C, Axis::H, Axis::W].map(|axis| Op::Softmax(Softmax { axis })));
+        for bits in 1..8 {
+            let axes = [bits & 1 != 0, bits & 2 != 0, bits & 4 != 0];
+            ops.push(Reduce { kind: ReduceKind::Mean, axes }.into());
+        }
+        for op in ops {
+            for precision in [Precision::F32, Precision::F16] {
+                let mut graph = Graph::new(channels);
+                graph.push("op", op.clone(), &[Graph::INPUT]).expect("one node");
+                let options = PlanOptions { precision, ..Default::default() };
+                let plan = Plan::new(&graph, Shape::new(1, channels, size, size), &device, &options);
+                let plan = plan.unwrap_or_else(|error| panic!("{op:?}: {error}"));
+                for d in &plan.dispatches {
+                    assert!(d.loops <= LOOP_BUDGET, "{op:?}: {} iterations", d.loops);
+                    // Enough lanes at work wherever much is read.
+                    let lanes = d.grid.iter().map(|&g| u64::from(g)).product::<u64>() * 64;
+                    let busy = d.loops <= 1024 || lanes >= 4096 || matches!(op, Op::Softmax(_));
+                    assert!(busy, "{op:?}: {lanes} lanes of {} iterations", d.loops);
+                }
+            }
+        }
+    }
 }
 
 #[test]

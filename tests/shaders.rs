@@ -1,5 +1,6 @@
 //! Every WGSL permutation that a plan can ask for, parsed and validated by naga without a GPU.
 
+use crate::support::{ACTIVATIONS, BINARY_KINDS};
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use unet_wgpu::graph::*;
@@ -10,51 +11,6 @@ use unet_wgpu::plan::{
 };
 use unet_wgpu::{Shape, Tensor};
 use wgpu::naga;
-
-/// Every activation.
-const ACTIVATIONS: [Activation; 31] = [
-    Activation::None,
-    Activation::Relu,
-    Activation::LeakyRelu(0.1),
-    Activation::Sigmoid,
-    Activation::Tanh,
-    Activation::HARD_SIGMOID,
-    Activation::HardSwish,
-    Activation::Elu(1.5),
-    Activation::Selu,
-    Activation::Softplus,
-    Activation::Softsign,
-    Activation::Mish,
-    Activation::Silu,
-    Activation::Gelu,
-    Activation::GeluTanh,
-    Activation::Clip { min: f32::NEG_INFINITY, max: 6.0 },
-    Activation::Exp,
-    Activation::Log,
-    Activation::Sqrt,
-    Activation::Reciprocal,
-    Activation::Abs,
-    Activation::Neg,
-    Activation::Square,
-    Activation::Sin,
-    Activation::Cos,
-    Activation::Erf,
-    Activation::Floor,
-    Activation::Ceil,
-    Activation::Round,
-    Activation::Sign,
-    Activation::Pow(1.5),
-];
-
-const BINARY_KINDS: [BinaryKind; 7] = [
-    BinaryKind::Add,
-    BinaryKind::Sub,
-    BinaryKind::Mul,
-    BinaryKind::Div,
-    BinaryKind::Min,
-    BinaryKind::Max,
-    BinaryKind::Pow,
-];
 
 /// One graph with an operator behind the input for each entry, so that every lowering is reached.
 fn operators() -> Vec<(Graph, Shape)> {
@@ -136,6 +92,7 @@ fn operators() -> Vec<(Graph, Shape)> {
         Rearrange::reshape(shape, Shape::new(1, 1, 12, 33 * 18)),
         Rearrange::transpose(shape, [0, 2, 3, 1]),
         Rearrange::transpose(shape, [0, 3, 2, 1]),
+        Rearrange::transpose(shape, [0, 1, 3, 2]),
         Rearrange::depth_to_space(shape, 2, DepthOrder::Dcr),
         Rearrange::space_to_depth(shape, 3, DepthOrder::Dcr),
         Rearrange::permuted(shape, &[3, 2, 2, 3, 11, 3, 3, 2], &[7, 6, 5, 4, 3, 2, 1, 0], shape),

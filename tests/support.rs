@@ -3,12 +3,58 @@
 use crate::device::gpu;
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
-use unet_wgpu::graph::Graph;
+use unet_wgpu::graph::{Activation, BinaryKind, Graph};
 use unet_wgpu::optimize::{Optimizations, optimize};
 use unet_wgpu::plan::{ConvKernel, Precision};
 use unet_wgpu::recipe::Recipe;
 use unet_wgpu::unet::Weights;
 use unet_wgpu::{Device, Error, Gpu, Model, Result, Session, SessionOptions, Shape, Tensor, cpu};
+
+/// Every activation.
+pub(crate) const ACTIVATIONS: [Activation; 31] = [
+    Activation::None,
+    Activation::Relu,
+    Activation::LeakyRelu(0.1),
+    Activation::Sigmoid,
+    Activation::Tanh,
+    Activation::HARD_SIGMOID,
+    Activation::HardSwish,
+    Activation::Elu(1.5),
+    Activation::Selu,
+    Activation::Softplus,
+    Activation::Softsign,
+    Activation::Mish,
+    Activation::Silu,
+    Activation::Gelu,
+    Activation::GeluTanh,
+    Activation::Clip { min: f32::NEG_INFINITY, max: 6.0 },
+    Activation::Exp,
+    Activation::Log,
+    Activation::Sqrt,
+    Activation::Reciprocal,
+    Activation::Abs,
+    Activation::Neg,
+    Activation::Square,
+    Activation::Sin,
+    Activation::Cos,
+    Activation::Erf,
+    Activation::Floor,
+    Activation::Ceil,
+    Activation::Round,
+    Activation::Sign,
+    Activation::Pow(1.5),
+];
+
+/// Every kind of arithmetic.
+pub(crate) const BINARY_KINDS: [BinaryKind; 7] = [
+    BinaryKind::Add,
+    BinaryKind::Sub,
+    BinaryKind::Mul,
+    BinaryKind::Div,
+    BinaryKind::Min,
+    BinaryKind::Max,
+    BinaryKind::Pow,
+];
 
 /// One way to run a graph.
 #[derive(Debug, Clone)]
@@ -64,6 +110,11 @@ impl Backend {
     pub(crate) fn is_forced(&self) -> bool {
         matches!(self, Backend::Gpu(_, which, conv, _)
             if *which != Optimizations::default() || *conv != ConvKernel::Auto)
+    }
+
+    /// Whether the backend stores 16-bit floats.
+    pub(crate) fn is_half(&self) -> bool {
+        matches!(self, Backend::Gpu(.., Precision::F16))
     }
 
     /// The tolerance that this backend is held to where the arithmetic alone would allow the given one.

@@ -5,6 +5,8 @@ use crate::error::{Error, Result};
 use crate::tensor::Shape;
 #[cfg(feature = "cpu")]
 use crate::tensor::Tensor;
+#[cfg(feature = "cpu")]
+use rayon::prelude::*;
 
 /// `(n,c,h,k)` by `(n,c,k,w)` gives `(n,c,h,w)`: a matrix product of each pair of planes. A batch or channel extent
 /// of 1 stands for all of the other's.
@@ -41,15 +43,19 @@ impl Operator for MatMul {
             let place = n.min(s.n - 1) * s.c + c.min(s.c - 1);
             place * s.pixels()..(place + 1) * s.pixels()
         };
-        let (depth, width) = (a.shape().w, b.shape().w);
-        outputs[0].par_planes(|n, c, y| {
-            let (a, b) = (&a.data()[plane(a, n, c)], &b.data()[plane(b, n, c)]);
-            for (y, a) in y.chunks_mut(width).zip(a.chunks(depth)) {
-                y.fill(0.0);
-                for (&a, b) in a.iter().zip(b.chunks(width)) {
-                    y.iter_mut().zip(b).for_each(|(y, b)| *y += a * b);
-                }
+        let (depth, to) = (a.shape().w, outputs[0].shape());
+        let rows = outputs[0].data_mut().par_chunks_mut(to.w).with_min_len(ROWS_FLOPS / (depth * to.w) + 1);
+        rows.enumerate().for_each(|(i, y)| {
+            let (n, c, row) = (i / to.h / to.c, i / to.h % to.c, i % to.h);
+            let a = &a.data()[plane(a, n, c)][row * depth..][..depth];
+            y.fill(0.0);
+            for (&a, b) in a.iter().zip(b.data()[plane(b, n, c)].chunks(to.w)) {
+                y.iter_mut().zip(b).for_each(|(y, b)| *y += a * b);
             }
         });
     }
 }
+
+/// Multiplications that are worth a thread's while.
+#[cfg(feature = "cpu")]
+const ROWS_FLOPS: usize = 1 << 14;

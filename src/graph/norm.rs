@@ -90,46 +90,59 @@ impl Operator for Norm {
 
     #[cfg(feature = "cpu")]
     fn cpu(&self, inputs: &[&Tensor], outputs: &mut [Tensor]) {
-        let s = inputs[0].shape();
-        let pixels = s.pixels();
-        let eps = f64::from(self.eps);
+        let (x, s) = (inputs[0], inputs[0].shape());
         match self.over {
             NormOver::Groups(groups) => {
-                let volume = s.c / groups * pixels;
-                let parts = outputs[0].data_mut().par_chunks_mut(volume);
-                parts.zip(inputs[0].data().par_chunks(volume)).enumerate().for_each(|(group, (y, x))| {
-                    let mean = x.iter().map(|&v| f64::from(v)).sum::<f64>() / volume as f64;
-                    let squares = x.iter().map(|&v| (f64::from(v) - mean).powi(2)).sum::<f64>();
-                    let (mean, deviation) = (mean as f32, (squares / volume as f64 + eps).sqrt() as f32);
-                    for (i, (y, x)) in y.chunks_mut(pixels).zip(x.chunks(pixels)).enumerate() {
-                        let (scale, shift) = self.affine(group % groups * (s.c / groups) + i);
-                        y.iter_mut().zip(x).for_each(|(y, x)| *y = (x - mean) / deviation * scale + shift);
-                        self.activation.apply(y);
+                let size = s.c / groups;
+                let count = (size * s.pixels()) as f64;
+                // Plane by plane, so that threads do not change the order of a sum.
+                let over_groups = |of: &(dyn Fn(usize, &[f32]) -> f64 + Sync)| -> Vec<f64> {
+                    let planes = x.data().par_chunks(s.pixels()).enumerate();
+                    let planes: Vec<f64> = planes.map(|(plane, x)| of(plane / size, x)).collect();
+                    planes.chunks(size).map(|group| group.iter().sum::<f64>() / count).collect()
+                };
+                let means = over_groups(&|_, x| x.iter().map(|&v| f64::from(v)).sum());
+                let squares =
+                    |group: usize, x: &[f32]| x.iter().map(|&v| (f64::from(v) - means[group]).powi(2)).sum();
+                let variances = over_groups(&squares);
+                outputs[0].par_planes(|n, c, y| {
+                    let group = n * groups + c / size;
+                    let (scale, shift) = self.affine(c);
+                    let factor = 1.0 / (variances[group] + f64::from(self.eps)).sqrt();
+                    for (y, &x) in y.iter_mut().zip(x.plane(n, c)) {
+                        *y = ((f64::from(x) - means[group]) * factor) as f32 * scale + shift;
                     }
+                    self.activation.apply(y);
                 });
             }
             NormOver::Channels => {
-                let volume = s.c * pixels;
-                let pictures = outputs[0].data_mut().par_chunks_mut(volume);
-                pictures.zip(inputs[0].data().par_chunks(volume)).for_each(|(y, x)| {
-                    let mut means = vec![0.0f64; pixels];
-                    for x in x.chunks(pixels) {
-                        means.iter_mut().zip(x).for_each(|(m, &v)| *m += f64::from(v) / s.c as f64);
-                    }
-                    let mut vars = vec![0.0f64; pixels];
-                    for x in x.chunks(pixels) {
-                        for ((var, mean), &v) in vars.iter_mut().zip(&means).zip(x) {
-                            *var += (f64::from(v) - mean).powi(2) / s.c as f64;
+                const RUN: usize = 1024;
+                let mut statistics = vec![(0.0f64, 0.0f64); s.n * s.pixels()];
+                for (n, statistics) in statistics.chunks_mut(s.pixels()).enumerate() {
+                    statistics.par_chunks_mut(RUN).enumerate().for_each(|(run, statistics)| {
+                        let channels = || (0..s.c).map(|c| &x.plane(n, c)[run * RUN..]);
+                        for x in channels() {
+                            statistics.iter_mut().zip(x).for_each(|(s, &x)| s.0 += f64::from(x));
                         }
-                    }
-                    vars.iter_mut().for_each(|v| *v = 1.0 / (*v + eps).sqrt());
-                    for (c, (y, x)) in y.chunks_mut(pixels).zip(x.chunks(pixels)).enumerate() {
-                        let (scale, shift) = self.affine(c);
-                        for i in 0..pixels {
-                            y[i] = ((f64::from(x[i]) - means[i]) * vars[i]) as f32 * scale + shift;
+                        statistics.iter_mut().for_each(|at| at.0 /= s.c as f64);
+                        for x in channels() {
+                            statistics
+                                .iter_mut()
+                                .zip(x)
+                                .for_each(|(s, &x)| s.1 += (f64::from(x) - s.0).powi(2));
                         }
-                        self.activation.apply(y);
+                        for at in statistics {
+                            at.1 = 1.0 / (at.1 / s.c as f64 + f64::from(self.eps)).sqrt();
+                        }
+                    });
+                }
+                outputs[0].par_planes(|n, c, y| {
+                    let (scale, shift) = self.affine(c);
+                    let statistics = &statistics[n * s.pixels()..];
+                    for ((y, &x), (mean, factor)) in y.iter_mut().zip(x.plane(n, c)).zip(statistics) {
+                        *y = ((f64::from(x) - mean) * factor) as f32 * scale + shift;
                     }
+                    self.activation.apply(y);
                 });
             }
         }

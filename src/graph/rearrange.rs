@@ -193,29 +193,88 @@ impl Rearrange {
         Ok(self)
     }
 
-    /// Whether each pixel stays at its place, and only channels and pictures move.
-    fn keeps_planes(&self) -> bool {
-        let pixels = self.input.pixels().max(1);
-        let mut whole = 1;
-        let mut digits = self.digits.iter().rev();
-        // Digits within a plane count on one by one.
-        while whole < pixels {
-            match digits.next() {
-                Some(&(size, stride)) if stride == whole as isize && size % (pixels / whole) == 0 => {
-                    whole = pixels
+    /// Whether nothing moves at all.
+    pub(crate) fn is_identity(&self) -> bool {
+        self.input == self.output && self.offset == 0 && self.digits == [(self.input.elements(), 1)]
+    }
+
+    /// Elements of the input from one place to the next along each axis of the output, where that is the same all along.
+    pub(crate) fn axis_strides(&self) -> Option<[isize; 4]> {
+        let mut digits = self.digits.iter().rev().copied().filter(|digit| digit.0 > 1);
+        let mut left = (1, 0);
+        let mut strides = [0; 4];
+        for (stride, extent) in strides.iter_mut().zip(extents(self.output)).rev().filter(|axis| axis.1 > 1) {
+            if left.0 == 1 {
+                left = digits.next()?;
+            }
+            // An axis is one digit or a part of one: digits that count on were merged.
+            if left.0 % extent != 0 {
+                return None;
+            }
+            *stride = left.1;
+            left = (left.0 / extent, left.1.checked_mul(extent as isize)?);
+        }
+        Some(strides)
+    }
+
+    /// The digits cut at the borders of the output's axes, the least significant first: the axis, how many places of it
+    /// a step of the digit is, size and stride. `None` where a digit lies across a border.
+    fn parts(&self) -> Option<Vec<(usize, usize, usize, isize)>> {
+        let mut digits = self.digits.iter().rev().copied();
+        let (mut left, mut parts) = ((1, 0), Vec::new());
+        for (axis, extent) in extents(self.output).into_iter().enumerate().rev() {
+            let mut places = 1;
+            while places < extent {
+                if left.0 == 1 {
+                    left = digits.next()?;
+                    continue;
                 }
-                Some(&(size, stride))
-                    if stride == whole as isize && pixels.is_multiple_of(whole.saturating_mul(size)) =>
-                {
-                    whole *= size
+                let rest = extent / places;
+                let size = if left.0 % rest == 0 { rest } else { left.0 };
+                if rest % size != 0 {
+                    return None;
                 }
-                Some((1, _)) => {}
-                _ => return false,
+                parts.push((axis, places, size, left.1));
+                left = (left.0 / size, left.1.checked_mul(size as isize)?);
+                places *= size;
             }
         }
-        (self.input.h, self.input.w) == (self.output.h, self.output.w)
-            && self.offset.is_multiple_of(pixels)
-            && digits.all(|digit| digit.1 % pixels as isize == 0)
+        Some(parts)
+    }
+
+    /// How rows and columns of the output depend on those of the input, where each follows its own from first to last.
+    fn plane_reach(&self) -> Option<[Reach; 2]> {
+        let Shape { h, w, .. } = self.input;
+        let pixels = isize::try_from(self.input.pixels()).ok().filter(|&pixels| pixels > 0)?;
+        let place = self.offset % self.input.pixels();
+        // Of rows and of columns: where the last ones read from are, pixels seen, and pixels from one to the next.
+        let mut ends = [place / w, place % w];
+        let mut seen = [1, 1];
+        let mut steps = [None, None];
+        for (axis, places, size, stride) in self.parts()? {
+            if stride % pixels == 0 {
+                // Rows of one channel below those of another do not follow the input's.
+                if axis >= 2 && steps[axis - 2].is_some() {
+                    return None;
+                }
+                continue;
+            }
+            let stride = usize::try_from(stride).ok()?;
+            let (plane_axis, step) = if stride % w == 0 { (0, stride / w) } else { (1, stride) };
+            ends[plane_axis] = ends[plane_axis].checked_add((size - 1).checked_mul(step)?)?;
+            match axis {
+                // Pixels that become channels are seen together.
+                1 => seen[plane_axis] += (size - 1) * step,
+                // The axis itself; behind it may only be places that stay on one pixel.
+                axis if axis == plane_axis + 2 && steps[plane_axis].is_none() => {
+                    steps[plane_axis] = Some(step as f64 / places as f64);
+                }
+                _ => return None,
+            }
+        }
+        let followed = [0, 1].map(|axis| steps[axis].is_some() || [self.output.h, self.output.w][axis] == 1);
+        (ends[0] < h && ends[1] < w && followed == [true; 2])
+            .then(|| [0, 1].map(|axis| Reach { extent: seen[axis], step: steps[axis].unwrap_or(1.0) }))
     }
 }
 
@@ -270,7 +329,9 @@ impl Operator for Rearrange {
     }
 
     fn reach(&self) -> Option<Reach> {
-        self.keeps_planes().then_some(Reach::POINT)
+        let [rows, columns] = self.plane_reach()?;
+        // One number for both axes: as far as the farther, as fast as the rows.
+        Some(Reach { extent: rows.extent.max(columns.extent), ..rows })
     }
 
     #[cfg(feature = "cpu")]

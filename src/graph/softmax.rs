@@ -74,17 +74,22 @@ impl Operator for ArgMax {
 
     #[cfg(feature = "cpu")]
     fn cpu(&self, inputs: &[&Tensor], outputs: &mut [Tensor]) {
-        let channels = inputs[0].shape().c;
-        outputs[0].par_planes(|n, _, y| {
-            let mut peaks = inputs[0].plane(n, 0).to_vec();
-            y.fill(0.0);
-            for c in 1..channels {
-                for ((y, peak), &v) in y.iter_mut().zip(&mut peaks).zip(inputs[0].plane(n, c)) {
-                    if v > *peak {
-                        (*y, *peak) = (c as f32, v);
+        const RUN: usize = 1024;
+        let (x, s) = (inputs[0], inputs[0].shape());
+        for (n, y) in outputs[0].data_mut().chunks_mut(s.pixels()).enumerate() {
+            y.par_chunks_mut(RUN).enumerate().for_each(|(run, y)| {
+                let channel = |c: usize| &x.plane(n, c)[run * RUN..][..y.len()];
+                let mut peaks = channel(0).to_vec();
+                let mut best = vec![0.0; peaks.len()];
+                for c in 1..s.c {
+                    for ((best, peak), &v) in best.iter_mut().zip(&mut peaks).zip(channel(c)) {
+                        if v > *peak {
+                            (*best, *peak) = (c as f32, v);
+                        }
                     }
                 }
-            }
-        });
+                y.copy_from_slice(&best);
+            });
+        }
     }
 }

@@ -1,5 +1,5 @@
-//! Pads and crops that keep every extent at this input size, alone or one behind the other, and activations that do
-//! nothing, go away.
+//! Pads and crops that keep every extent at this input size, alone or one behind the other, and what else does nothing,
+//! goes away.
 
 use crate::graph::{Activation, Graph, Op, ValueId};
 use crate::tensor::Shape;
@@ -17,6 +17,7 @@ pub(super) fn apply(graph: &mut Graph, shapes: &[Option<Shape>]) {
         let from = padded.unwrap_or(before);
         let unchanged = match node.op {
             Op::Pad(_) | Op::Crop(_) => shapes[from.index()] == shapes[to.index()],
+            Op::Rearrange(ref rearrange) => rearrange.is_identity(),
             Op::Activation(Activation::None) => true,
             _ => false,
         };

@@ -55,6 +55,7 @@ shader_files! {
     RESIZE = "resize",
     SOFTMAX = "softmax",
     SOFTMAX_PLANE = "softmax_plane",
+    STRIDED = "strided",
     UNPACK = "unpack",
     UNPACK_BYTES = "unpack_bytes",
     UNPACK_CLASSES = "unpack_classes",

@@ -1,6 +1,7 @@
 """Makes the vectors in this folder: results of PyTorch that every backend is checked against.
 
-Made with Python 3.11, torch 2.9.1, numpy 2.4.6, safetensors 0.8.0:
+Made with Python 3.11, torch 2.9.1, numpy 2.4.6, onnx 1.23.2 (its reference implementation, for the ways of resizing that
+PyTorch lacks), safetensors 0.8.0:
 
     python generate.py
 
@@ -13,8 +14,10 @@ import json
 import pathlib
 
 import numpy as np
+import onnx
 import torch
 import torch.nn.functional as F
+from onnx.reference import ReferenceEvaluator
 from safetensors.numpy import save_file
 
 HERE = pathlib.Path(__file__).parent
@@ -81,14 +84,54 @@ def random(shape, seed, low=-1.0, high=1.0):
     return Random(seed).uniform(int(np.prod(shape)), low, high).reshape(shape)
 
 
+# Pointwise functions with the numbers that tests/support.rs gives them.
+FUNCTIONS = {
+    "relu": F.relu,
+    "leaky_relu": lambda x: F.leaky_relu(x, float(np.float32(0.1))),
+    "sigmoid": torch.sigmoid,
+    "tanh": torch.tanh,
+    "hard_sigmoid": F.hardsigmoid,
+    "hard_swish": F.hardswish,
+    "elu": lambda x: F.elu(x, 1.5),
+    "selu": F.selu,
+    "softplus": F.softplus,
+    "softsign": F.softsign,
+    "mish": F.mish,
+    "silu": F.silu,
+    "gelu": F.gelu,
+    "gelu_tanh": lambda x: F.gelu(x, approximate="tanh"),
+    "clip": lambda x: torch.clamp(x, max=6.0),
+    "exp": torch.exp,
+    "log": torch.log,
+    "sqrt": torch.sqrt,
+    "reciprocal": torch.reciprocal,
+    "abs": torch.abs,
+    "neg": torch.neg,
+    "square": torch.square,
+    "sin": torch.sin,
+    "cos": torch.cos,
+    "erf": torch.erf,
+    "floor": torch.floor,
+    "ceil": torch.ceil,
+    "round": torch.round,
+    "sign": torch.sign,
+    "pow_scalar": lambda x: torch.pow(x, 1.5),
+}
+POSITIVE = ("log", "sqrt", "reciprocal", "pow_scalar")
+
+BINARIES = {"add": torch.add, "sub": torch.sub, "mul": torch.mul, "div": torch.div, "min": torch.minimum,
+            "max": torch.maximum, "pow": torch.pow}
+
+REDUCTIONS = {"mean": torch.mean, "sum": torch.sum, "max": torch.amax, "min": torch.amin,
+              "l2": lambda x, dim, keepdim: torch.sqrt(torch.sum(x * x, dim, keepdim))}
+
+
 def activate(x, activation):
     match activation:
         case "none":
             return x
-        case "relu":
-            return F.relu(x)
-        case "sigmoid":
-            return torch.sigmoid(x)
+        case str():
+            return FUNCTIONS[activation](x)
         case {"leaky_relu": slope}:
             return F.leaky_relu(x, float(np.float32(slope)))
     raise ValueError(activation)
@@ -176,6 +219,47 @@ class Cases:
             y = F.interpolate(double(x), size, mode="bilinear", align_corners=interpolation == "bilinear_align_corners")
         op = "resize_nearest" if interpolation == "nearest" else "resize_bilinear"
         self.add(name, op, y, [x], interpolation=interpolation, scale=scale)
+
+    def resize_to(self, name, x, y, interpolation, coordinates, **to):
+        op = {"linear": "resize_bilinear", "cubic": "resize_bicubic"}.get(interpolation, "resize_nearest")
+        self.add(name, op, y, [x], interpolation=interpolation, coordinates=coordinates, to=to)
+
+    def onnx_resize(self, name, x, mode, coordinates, rounding="round_prefer_floor", a=-0.75, **to):
+        x = self.random(*x)
+        [(kind, extents)] = to.items()
+        dtype = np.float32 if kind == "scale" else np.int64
+        extents = np.array([*([1, 1] if kind == "scale" else x.shape[:2]), *extents], dtype)
+        node = onnx.helper.make_node("Resize", ["x", "", "scale", "size"] if kind == "size" else ["x", "", "scale"],
+                                     ["y"], mode=mode, coordinate_transformation_mode=coordinates,
+                                     nearest_mode=rounding, cubic_coeff_a=a)
+        if kind == "size":
+            node.input[2] = ""
+        infos = [onnx.helper.make_tensor_value_info(part, kind_, None) for part, kind_ in
+                 [("x", onnx.TensorProto.DOUBLE), (kind, onnx.TensorProto.FLOAT if kind == "scale" else onnx.TensorProto.INT64)]]
+        made = onnx.helper.make_tensor_value_info("y", onnx.TensorProto.DOUBLE, None)
+        graph = onnx.helper.make_graph([node], "resize", infos, [made])
+        model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)])
+        [y] = ReferenceEvaluator(model).run(None, {"x": x.astype(np.float64), kind: extents})
+        names = {"floor": "floor", "ceil": "ceil", "round_prefer_floor": "prefer_floor",
+                 "round_prefer_ceil": "prefer_ceil"}
+        interpolation = names[rounding] if mode == "nearest" else mode
+        self.resize_to(name, x, torch.from_numpy(np.asarray(y)).double(), interpolation, coordinates, **{kind: to[kind]})
+
+    def norm(self, name, x, groups=None, affine=True, activation="none", eps=1e-5):
+        x = self.random(*x)
+        parts = {part: self.random(x.shape[1]) for part in ("gamma", "beta")} if affine else {}
+        gamma, beta = (double(parts[p]) if affine else None for p in ("gamma", "beta"))
+        if groups is None:
+            y = F.layer_norm(double(x).permute(0, 2, 3, 1), x.shape[1:2], gamma, beta, eps).permute(0, 3, 1, 2)
+            self.add(name, "layer_norm", activate(y, activation), [x], parts, eps=eps, activation=activation)
+        else:
+            y = F.group_norm(double(x), groups, gamma, beta, eps)
+            self.add(name, "group_norm", activate(y, activation), [x], parts, eps=eps, groups=groups,
+                     activation=activation)
+
+    def rearrange(self, name, x, f, **attributes):
+        x = self.random(*x)
+        self.add(name, "rearrange", f(double(x)), [x], **attributes)
 
     def pad(self, name, x, mode, fixed=None, multiple=None):
         x = self.random(*x)
@@ -274,6 +358,107 @@ def operators():
     # What the crop is cut to is the input, max-pooled 2x2.
     x = c.random(1, 5, 5, 7)
     c.add("crop", "crop", double(x)[:, :, :2, :3], [x])
+
+    for name, f in FUNCTIONS.items():
+        if name not in c.attributes:
+            low = 0.1 if name in POSITIVE else -6.0
+            x = c.random(1, 5, 4, 3, low=low, high=6.0)
+            if name in ("floor", "ceil", "round", "sign"):
+                # In float16 as in float32, on both sides of every step and on it.
+                x = np.round(x * 4) / 4
+            c.add(name, name, f(double(x)), [x])
+    for name in ("silu", "gelu", "hard_swish", "tanh"):
+        c.conv(f"conv_{name}", (1, 3, 5, 5), 6, (3, 3), **same, activation=name)
+    x, slope = c.random(2, 5, 4, 3), c.random(5)
+    c.add("prelu", "prelu", F.prelu(double(x), double(slope)), [x], {"slope": slope})
+
+    c.norm("group_norm", (2, 6, 4, 5), groups=3)
+    c.norm("group_norm_silu", (1, 16, 7, 5), groups=4, activation="silu")
+    c.norm("group_norm_one_group", (2, 5, 3, 4), groups=1, affine=False)
+    c.norm("instance_norm", (2, 5, 7, 6), groups=5)
+    c.norm("instance_norm_large", (1, 3, 60, 70), groups=3, affine=False)
+    c.norm("layer_norm", (2, 7, 3, 4), eps=1e-6)
+    c.norm("layer_norm_wide", (1, 130, 2, 3), affine=False)
+
+    # The second operand is a constant of the network.
+    for name, f in BINARIES.items():
+        low = 0.5 if name in ("div", "pow") else -1.0
+        for what, shape in (("same", (2, 5, 3, 4)), ("channels", (1, 5, 1, 1)), ("plane", (2, 1, 3, 4)), ("row", (4,))):
+            x, operand = c.random(2, 5, 3, 4, low=low), c.random(*shape, low=low)
+            y = f(double(x), double(operand))
+            c.add(f"{name}_{what}", name, y, [x], {"operand": operand.reshape((1,) * (4 - operand.ndim) + operand.shape)},
+                  activation="none")
+    # A constant alone has no input: here it is added to one.
+    x, operand = c.random(1, 5, 3, 4), c.random(1, 5, 3, 4)
+    c.add("constant", "constant", double(x) + double(operand), [x], {"operand": operand})
+
+    for name, f in REDUCTIONS.items():
+        for what, axes in (("channels", (1,)), ("plane", (2, 3)), ("rows", (2,)), ("columns", (3,)), ("all", (1, 2, 3))):
+            x = c.random(2, 5, 3, 4)
+            c.add(f"reduce_{name}_{what}", f"reduce_{name}", f(double(x), axes, keepdim=True), [x],
+                  axes=[axis in axes for axis in (1, 2, 3)])
+    x = c.random(1, 3, 50, 41)
+    c.add("reduce_mean_large", "reduce_mean", double(x).mean((2, 3), keepdim=True), [x], axes=[False, True, True])
+
+    for what, a, b in (("planes", (2, 5, 3, 4), (2, 5, 4, 6)), ("one", (1, 1, 9, 17), (1, 1, 17, 5)),
+                       ("broadcast", (2, 6, 3, 4), (1, 1, 4, 2))):
+        a, b = c.random(*a), c.random(*b)
+        c.add(f"matmul_{what}", "matmul", double(a) @ double(b), [a], {"operand": b})
+
+    for axis, dim in (("rows", 2), ("columns", 3)):
+        x = c.random(1, 5, 4, 3, low=-8.0, high=8.0)
+        c.add(f"softmax_{axis}", "softmax", torch.softmax(double(x), dim), [x], axis=axis)
+    x = np.round(c.random(2, 7, 4, 3, low=-3.0, high=3.0))
+    c.add("argmax", "argmax", torch.argmax(double(x), 1, keepdim=True), [x])
+    for axis, dim in (("rows", 2), ("columns", 3)):
+        a, b = c.random(2, 3, 3, 4), c.random(*((2, 3, 2, 4) if dim == 2 else (2, 3, 3, 5)))
+        c.add(f"concat_{axis}", "concat", torch.cat([double(a), double(b)], dim), [a], {"operand": b}, axis=axis)
+
+    x = c.random(2, 3, 9, 8)
+    c.add("max_pool_dilation", "max_pool", F.max_pool2d(double(x), 3, 2, 1, 2), [x], kind="max", kernel=[3, 3],
+          stride=[2, 2], padding=[1] * 4, dilation=[2, 2], ceil=False)
+
+    c.rearrange("reshape", (2, 6, 3, 4), lambda x: x.reshape(2, 3, 8, 3), to=[2, 3, 8, 3])
+    for permutation in ([0, 2, 3, 1], [0, 3, 1, 2], [3, 2, 1, 0], [0, 1, 3, 2]):
+        name = "".join(map(str, permutation))
+        c.rearrange(f"transpose_{name}", (2, 5, 3, 4), lambda x: x.permute(permutation), transpose=permutation)
+    c.rearrange("slice_channels", (2, 9, 3, 4), lambda x: x[:, 4:9], slice=[[0, 2, 1], [4, 5, 1], [0, 3, 1], [0, 4, 1]])
+    c.rearrange("slice_steps", (2, 5, 7, 8), lambda x: x[1:, ::2, 1:6:2].flip(3)[:, :, :, ::3],
+                slice=[[1, 1, 1], [0, 3, 2], [1, 3, 2], [7, 3, -3]])
+    c.rearrange("expand", (1, 5, 1, 3), lambda x: x.expand(2, 5, 4, 3), expand=[2, 5, 4, 3])
+    c.rearrange("pixel_shuffle", (2, 12, 3, 4), lambda x: F.pixel_shuffle(x, 2), depth_to_space=2, order="crd")
+    c.rearrange("pixel_unshuffle", (2, 3, 4, 6), lambda x: F.pixel_unshuffle(x, 2), space_to_depth=2, order="crd")
+    # As the formulas in ONNX's documentation have them.
+    c.rearrange("depth_to_space", (1, 18, 2, 3), depth_to_space=3, order="dcr",
+                f=lambda x: x.reshape(1, 3, 3, 2, 2, 3).permute(0, 3, 4, 1, 5, 2).reshape(1, 2, 6, 9))
+    c.rearrange("space_to_depth", (1, 2, 4, 6), space_to_depth=2, order="dcr",
+                f=lambda x: x.reshape(1, 2, 2, 2, 3, 2).permute(0, 3, 5, 1, 2, 4).reshape(1, 8, 2, 3))
+    c.rearrange("channel_shuffle", (1, 6, 3, 4), lambda x: F.channel_shuffle(x, 3), extents=[1, 3, 2, 12],
+                permutation=[0, 2, 1, 3])
+
+    # PyTorch by factors that are no ratio of whole sizes, and by sizes.
+    for scale in ((1.37, 2.3), (0.6, 0.45)):
+        x = c.random(1, 3, 6, 7)
+        by = {"scale_factor": tuple(float(np.float32(s)) for s in scale)}
+        c.resize_to(f"nearest_by_{scale}", x, F.interpolate(double(x), **by, mode="nearest"), "floor", "asymmetric", scale=scale)
+        c.resize_to(f"nearest_exact_by_{scale}", x, F.interpolate(double(x), **by, mode="nearest-exact"), "prefer_ceil",
+                    "half_pixel", scale=scale)
+        c.resize_to(f"bilinear_by_{scale}", x, F.interpolate(double(x), **by, mode="bilinear"), "linear", "half_pixel", scale=scale)
+        c.resize_to(f"bicubic_by_{scale}", x, F.interpolate(double(x), **by, mode="bicubic"), "cubic", "half_pixel", scale=scale)
+    for size in ((9, 4), (1, 20)):
+        x = c.random(1, 3, 6, 7)
+        for mode, interpolation in (("bilinear", "linear"), ("bicubic", "cubic")):
+            for align, coordinates in ((True, "align_corners"), (False, "half_pixel")):
+                y = F.interpolate(double(x), size, mode=mode, align_corners=align)
+                c.resize_to(f"{mode}_{coordinates}_to_{size}", x, y, interpolation, coordinates, size=size)
+    for coordinates in ("asymmetric", "half_pixel", "pytorch_half_pixel", "align_corners"):
+        for to in ({"scale": (2.0, 3.0)}, {"scale": (0.65, 0.7)}, {"size": (3, 10)}):
+            [(kind, extents)] = to.items()
+            what = f"{coordinates}_{kind}_{extents}"
+            for rounding in ("floor", "ceil", "round_prefer_floor", "round_prefer_ceil"):
+                c.onnx_resize(f"onnx_{rounding}_{what}", (1, 2, 4, 5), "nearest", coordinates, rounding, **to)
+            c.onnx_resize(f"onnx_linear_{what}", (1, 2, 4, 5), "linear", coordinates, **to)
+            c.onnx_resize(f"onnx_cubic_{what}", (1, 2, 4, 5), "cubic", coordinates, **to)
     return c
 
 

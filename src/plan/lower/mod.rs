@@ -2,12 +2,12 @@
 
 mod conv;
 mod norm;
+mod rearrange;
 mod reduce;
 
 use crate::error::{Error, Result};
 use crate::graph::{
-    Activation, Axis, Binary, BinaryKind, Concat, Graph, Node, Op, Operator, PadMode, Pool, PoolKind,
-    Rearrange, ValueId,
+    Activation, Axis, Binary, BinaryKind, Concat, Graph, Node, Op, Operator, PadMode, Pool, PoolKind, ValueId,
 };
 use crate::plan::arena::Place;
 use crate::plan::kernel::{self, Kernel, ShaderFile};
@@ -467,8 +467,9 @@ impl Lowering {
         };
         step.kernel.constants.push(("KIND", kind));
         let broadcast = a != b;
-        // Sums and extremes of what lies past the last channel stay numbers.
-        let wild = matches!(binary.kind, BinaryKind::Mul | BinaryKind::Div | BinaryKind::Pow);
+        // Sums and extremes of what lies past the last channel stay numbers, unless a function follows that needs 0.
+        let wild = matches!(binary.kind, BinaryKind::Mul | BinaryKind::Div | BinaryKind::Pow)
+            || !binary.activation.is_tame();
         let index = broadcast || wild && !y.c.is_multiple_of(4);
         step.kernel.flags = vec![("BROADCAST", broadcast), ("INDEX", index)];
         if index {
@@ -521,40 +522,6 @@ impl Lowering {
         step.grid = self.fold(total as u64, LANES)?;
         step.loops = a.w as u64;
         step.flops = flops;
-        self.push(step)
-    }
-
-    fn rearrange(&mut self, node: &Node, rearrange: &Rearrange) -> Result<()> {
-        const NAMES: [[&str; 2]; 8] = [
-            ["size0", "stride0"],
-            ["size1", "stride1"],
-            ["size2", "stride2"],
-            ["size3", "stride3"],
-            ["size4", "stride4"],
-            ["size5", "stride5"],
-            ["size6", "stride6"],
-            ["size7", "stride7"],
-        ];
-        let (x, y) = (rearrange.input, rearrange.output);
-        // Places wrap around in 32 bits, and come back as long as the tensors themselves are smaller.
-        params(&[("elements", x.elements()), ("elements", y.elements())])?;
-        let mut step = self.pointwise(node, kernel::REARRANGE, Activation::None, 0)?;
-        step.kernel.constants.push(("DIGITS", rearrange.digits.len() as u32));
-        let mut sizes = params(&[
-            ("out_c", y.c),
-            ("out_pixels", y.pixels()),
-            ("out_vectors", vec4s(y.c)),
-            ("in_c", x.c),
-            ("in_pixels", x.pixels()),
-            ("in_vectors", vec4s(x.c)),
-            ("offset", rearrange.offset),
-        ])?;
-        let digits = rearrange.digits.iter().rev().copied().chain(std::iter::repeat((1, 0)));
-        for ([size, stride], digit) in NAMES.into_iter().zip(digits) {
-            sizes.extend([(size, digit.0 as u32), (stride, digit.1 as u32)]);
-        }
-        step.params.splice(0..0, sizes);
-        step.arguments = vec![self.read(1, node.inputs[0]), write(2, node.outputs[0])];
         self.push(step)
     }
 
