@@ -89,6 +89,18 @@ impl Model {
         onnx::open(path.as_ref(), bound)
     }
 
+    /// Builds the network that tensors in memory belong to, told by their names and shapes as PyTorch's state dicts
+    /// have them: `(name, shape, values)`, the last axis fastest.
+    ///
+    /// # Errors
+    /// [`Error::Model`](crate::Error::Model) and [`Error::Shape`](crate::Error::Shape) name the tensor that is missing,
+    /// does not fit or has no place.
+    pub fn from_state_dict<'a>(
+        tensors: impl IntoIterator<Item = (&'a str, &'a [usize], &'a [f32])>,
+    ) -> Result<Model> {
+        import::from_state_dict(tensors)
+    }
+
     /// Builds a member of the U-Net family, with an empty recipe.
     pub fn from_config(config: &UnetConfig, weights: &mut dyn Weights) -> Result<Model> {
         Ok(Model::new(config.build(weights)?, Recipe::default()).with_config(config.clone()))

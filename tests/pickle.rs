@@ -2,9 +2,11 @@
 
 use crate::support::{Tolerance, Vectors, assert_close, check};
 use std::path::{Path, PathBuf};
+use unet_wgpu::graph::Op;
 use unet_wgpu::image::Picture;
+use unet_wgpu::optimize::{Optimizations, optimize};
 use unet_wgpu::recipe::Decode;
-use unet_wgpu::{Device, Error, Model, Random, Session, Tensor, cpu};
+use unet_wgpu::{Device, Error, Model, Random, Session, Shape, Tensor, cpu};
 
 fn path(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors/state_dicts").join(name)
@@ -70,6 +72,20 @@ fn state_dicts_run_on_every_backend() {
 }
 
 #[test]
+fn padding_for_odd_sizes_costs_nothing_at_even_ones() {
+    let model = Model::open(path("milesial.pth")).expect("it is read");
+    let pads = |size: usize| {
+        let shape = Shape::new(1, 3, size, size);
+        let optimized = optimize(&model.graph, shape, &Optimizations::default()).expect("it is optimised");
+        let input = Tensor::random(shape, 1);
+        let [want, got] = [&model.graph, &optimized].map(|graph| cpu::run(graph, &input).expect("it runs"));
+        assert_close("optimised", &got, &want, Tolerance::Network);
+        optimized.nodes().iter().filter(|node| matches!(node.op, Op::Pad(_) | Op::Crop(_))).count()
+    };
+    assert_eq!((pads(32), pads(33), pads(47)), (0, 1, 4));
+}
+
+#[test]
 fn recipes_come_along() {
     let open = |name| Model::open(path(name)).expect("it is read").recipe.output;
     let output = open("milesial.pth");
@@ -102,7 +118,7 @@ fn noise2noise_denoises_as_its_authors_show() {
     let corner = |name: &str| {
         let picture = Picture::open(&folder.join(name)).expect("a picture");
         let x = picture.to_tensor(&model.recipe.input, 3).expect("a tensor");
-        Tensor::from_fn(unet_wgpu::Shape::new(1, 3, 256, 256), |i| {
+        Tensor::from_fn(Shape::new(1, 3, 256, 256), |i| {
             x.plane(0, i >> 16)[(i >> 8 & 255) * x.shape().w + (i & 255)]
         })
     };
@@ -196,6 +212,89 @@ fn pickles_that_do_not_add_up_are_refused() {
     }
 }
 
+/// The archive with all its numbers in the places that those beyond 32 bits have.
+fn zip64(archive: &[u8]) -> Vec<u8> {
+    let number =
+        |at: usize, len: usize| archive[at..at + len].iter().rev().fold(0u64, |n, &b| n << 8 | u64::from(b));
+    let end = archive.len() - 22;
+    let start = number(end + 16, 4) as usize;
+    let (mut wide, mut at) = (archive[..start].to_vec(), start);
+    while archive[at..].starts_with(b"PK\x01\x02") {
+        let [name, extra, comment] = [28, 30, 32].map(|i| number(at + i, 2) as usize);
+        let mut fixed = archive[at..at + 46].to_vec();
+        let numbers = [24, 20, 42].map(|i| number(at + i, 4));
+        [24, 20, 42].iter().for_each(|&i| fixed[i..i + 4].fill(255));
+        fixed[30..32].copy_from_slice(&(extra as u16 + 28).to_le_bytes());
+        wide.extend(fixed);
+        wide.extend(&archive[at + 46..at + 46 + name]);
+        wide.extend([1, 0, 24, 0]);
+        numbers.iter().for_each(|n| wide.extend(n.to_le_bytes()));
+        at += 46 + name;
+        wide.extend(&archive[at..at + extra + comment]);
+        at += extra + comment;
+    }
+    let place = wide.len() as u64;
+    wide.extend(b"PK\x06\x06");
+    wide.extend([0; 36]);
+    [place - start as u64, start as u64].iter().for_each(|n| wide.extend(n.to_le_bytes()));
+    wide.extend(b"PK\x06\x07\0\0\0\0");
+    wide.extend(place.to_le_bytes());
+    wide.extend([1, 0, 0, 0]);
+    wide.extend(b"PK\x05\x06\0\0\0\0\xff\xff\xff\xff");
+    wide.extend([255; 8]);
+    wide.extend([0, 0]);
+    wide
+}
+
+#[test]
+fn archives_of_any_size_are_read_and_other_archives_refused() {
+    let small = bytes("small.pth");
+    let input = Tensor::random(Shape::new(1, 1, 6, 8), 1);
+    let run = |file: &[u8]| {
+        cpu::run(&Model::from_pytorch(file).expect("it is read").graph, &input).expect("it runs")
+    };
+    assert_eq!(run(&zip64(&small)), run(&small));
+
+    let changed = |from: &[u8], to: &[u8]| {
+        let mut file = small.clone();
+        let places: Vec<usize> =
+            (0..file.len() - from.len()).filter(|&at| file[at..].starts_with(from)).collect();
+        places.iter().for_each(|&at| file[at..at + to.len()].copy_from_slice(to));
+        message(&file)
+    };
+    assert!(changed(b"data.pkl", b"file.txt").contains("holds no data.pkl"));
+    assert!(changed(b"data/1", b"data/x").contains("lacks"));
+    assert!(changed(b"little", b"bigbig").contains("big-endian"));
+    assert!(changed(b"FloatStorage", b"QInt8Storage").contains("torch.QInt8Storage"));
+    // The method, 10 bytes into an entry of the directory: 8 is deflate.
+    let mut packed = small.clone();
+    let entries = (0..small.len() - 4).filter(|&at| small[at..].starts_with(b"PK\x01\x02"));
+    entries.for_each(|at| packed[at + 10] = 8);
+    assert!(message(&packed).contains("is compressed"));
+}
+
+#[test]
+fn tensors_in_memory_make_the_same_network() {
+    let file = bytes("smp/model.safetensors");
+    let file = safetensors::SafeTensors::deserialize(&file).expect("a safetensors file");
+    let float = |b: &[u8]| f32::from_le_bytes([b[0], b[1], b[2], b[3]]);
+    let tensors: Vec<(String, Vec<usize>, Vec<f32>)> = file
+        .iter()
+        .filter(|(_, view)| view.dtype() == safetensors::Dtype::F32)
+        .map(|(name, view)| {
+            (name.into(), view.shape().into(), view.data().chunks_exact(4).map(float).collect())
+        })
+        .collect();
+    let parts = || tensors.iter().map(|(name, shape, values)| (&name[..], &shape[..], &values[..]));
+    let model = Model::from_state_dict(parts()).expect("it is known");
+    let opened = Model::open(path("smp/model.safetensors")).expect("it is read");
+    assert_eq!((model.family, model.graph.parameters()), (opened.family, opened.graph.parameters()));
+    let without = parts().filter(|part| part.0 != "encoder.bn1.weight");
+    let error = Model::from_state_dict(without).expect_err("a tensor is missing").to_string();
+    assert_eq!(error, "missing tensor encoder.bn1.weight");
+    assert!(Model::from_state_dict([("a.weight", &[2, 2][..], &[1.0][..])]).is_err());
+}
+
 #[test]
 fn every_cut_of_a_file_is_refused() {
     for file in ["milesial.pth", "milesial_legacy.pth", "small_script.pt"] {
@@ -203,6 +302,27 @@ fn every_cut_of_a_file_is_refused() {
         for place in (0..100).map(|i| i * bytes.len() / 100).chain([bytes.len() - 1]) {
             let text = message(&bytes[..place]);
             assert!(text.lines().count() == 1 && text.chars().count() < 1000, "cut at {place}: {text}");
+        }
+    }
+}
+
+#[test]
+fn huge_files_are_not_read_whole() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for name in ["small.pth", "small_legacy.pth"] {
+        // 1 TiB on paper.
+        let huge = folder.path().join(name);
+        std::fs::write(&huge, bytes(name)).expect("it is written");
+        let file = std::fs::OpenOptions::new().write(true).open(&huge).expect("it is there");
+        if file.set_len(1 << 40).is_ok() {
+            match Model::open(&huge) {
+                // Nothing is looked for behind the last storage.
+                Ok(model) => assert_eq!(
+                    model.graph.parameters(),
+                    Model::open(path(name)).expect("it is read").graph.parameters()
+                ),
+                Err(error) => assert!(error.to_string().contains("directory is missing"), "{error}"),
+            }
         }
     }
 }

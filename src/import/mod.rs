@@ -13,10 +13,11 @@ mod tensors;
 
 use crate::error::{Error, Result};
 use crate::model::Model;
+use ::safetensors::Dtype;
 use std::fs::File;
 use std::io::{Cursor, Read, Seek};
 use std::path::Path;
-use tensors::Source;
+use tensors::{Source, StateDict, Stored};
 
 /// Most characters of an error that tells of a file's contents.
 const MAX_MESSAGE: usize = 400;
@@ -60,6 +61,24 @@ pub(crate) fn from_safetensors(bytes: &[u8]) -> Result<Model> {
 #[cfg(feature = "pickle")]
 pub(crate) fn from_pytorch(bytes: &[u8]) -> Result<Model> {
     pickle::read(Box::new(Cursor::new(bytes)), bytes.len() as u64, None).map_err(one_line)
+}
+
+/// Builds the network that tensors in memory belong to.
+pub(crate) fn from_state_dict<'a>(
+    tensors: impl IntoIterator<Item = (&'a str, &'a [usize], &'a [f32])>,
+) -> Result<Model> {
+    let (mut bytes, mut stored) = (Vec::new(), Vec::new());
+    for (name, shape, values) in tensors {
+        let tensor = Stored::contiguous(Dtype::F32, shape, bytes.len() as u64);
+        if tensor.extent().is_none_or(|(count, _)| count != values.len()) {
+            let expected = format!("as many values as {shape:?} has");
+            return Err(one_line(Error::shape(format!("tensor {name}"), expected, values.len())));
+        }
+        bytes.extend_from_slice(bytemuck::cast_slice(values));
+        stored.push((name.to_string(), tensor));
+    }
+    let len = bytes.len() as u64;
+    families::recognise(&mut StateDict::new(Box::new(Cursor::new(bytes)), len, stored)).map_err(one_line)
 }
 
 /// The error as a line of bounded length, whatever names the file holds.

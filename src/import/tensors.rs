@@ -12,10 +12,6 @@ use std::sync::Arc;
 /// Longest file beside a model that is read, bytes.
 const MAX_SIDECAR: u64 = 16 << 20;
 
-/// Prefixes that wrappers put in front of every name.
-const WRAPPERS: [&str; 8] =
-    ["module.", "_orig_mod.", "model.", "net.", "network.", "unet.", "generator.", "state_dict."];
-
 /// The bytes of a file, wherever they are.
 pub(crate) trait Source: Read + Seek {}
 
@@ -78,16 +74,20 @@ impl<'a> StateDict<'a> {
         StateDict { source, tensors: tensors.collect(), budget, values: Map::new(), folder: None }
     }
 
-    /// Removes what wrappers put in front of all names.
+    /// Removes the parts that all names begin with: wrappers such as `module.`, `model.` or `_orig_mod.`.
     pub(crate) fn unwrap_names(&mut self) {
-        let common = |tensors: &BTreeMap<String, Stored>, prefix: &&&str| {
-            !tensors.is_empty()
-                && tensors.keys().all(|name| name.len() > prefix.len() && name.starts_with(**prefix))
-        };
-        while let Some(prefix) = WRAPPERS.iter().find(|prefix| common(&self.tensors, prefix)) {
-            let tensors = std::mem::take(&mut self.tensors);
-            self.tensors = tensors.into_iter().map(|(name, t)| (name[prefix.len()..].into(), t)).collect();
+        while let Some(part) = self.common_part() {
+            let tensors = std::mem::take(&mut self.tensors).into_iter();
+            self.tensors = tensors.map(|(name, stored)| (name[part..].into(), stored)).collect();
         }
+    }
+
+    /// Bytes of the first part of all names, with its dot, when they agree on it and each has two more.
+    fn common_part(&self) -> Option<usize> {
+        let first = self.tensors.keys().next()?;
+        let part = &first[..=first.find('.')?];
+        let agrees = |name: &String| name.starts_with(part) && name[part.len()..].contains('.');
+        self.tensors.keys().all(agrees).then_some(part.len())
     }
 
     /// Names of the tensors that were not taken yet.

@@ -150,10 +150,17 @@ fn recipe(dict: &StateDict<'_>) -> Result<Recipe> {
     let labels =
         if init["dataset_json"].is_object() { init["dataset_json"].clone() } else { beside("dataset.json")? };
 
+    let configuration = &plans["configurations"][init["configuration"].as_str().unwrap_or("2d")];
+    let layers = &configuration["architecture"]["arch_kwargs"];
+    for (layer, known) in [("nonlin", "LeakyReLU"), ("norm_op", "Norm2d")] {
+        if let Some(other) = layers[layer].as_str().filter(|class| !class.ends_with(known)) {
+            return Err(Error::Model(format!("the plans' {layer} {other} is not supported")));
+        }
+    }
+
     let mut recipe = segment(0.0);
     let input = &mut recipe.input;
-    let configuration = init["configuration"].as_str().unwrap_or("2d");
-    let schemes = plans["configurations"][configuration]["normalization_schemes"].as_array();
+    let schemes = configuration["normalization_schemes"].as_array();
     let names: Vec<&str> = schemes.into_iter().flatten().filter_map(Value::as_str).collect();
     match names[..] {
         ["RGBTo01Normalization", ..] => {}

@@ -6,6 +6,7 @@
 use super::broken;
 use super::machine::{Id, Object, Pickle, Value, View};
 use crate::error::Result;
+use ::safetensors::Dtype;
 use serde_json::{Map, Value as Json};
 use std::cell::Cell;
 
@@ -37,8 +38,8 @@ const TRAINING: [&str; 5] = ["optim", "sched", "lr_", "scaler", "grad_scaler"];
 /// Deepest nesting that is followed.
 const MAX_DEPTH: usize = 64;
 
-/// Most values that are looked at, and 16 bytes of text that are copied: shared ones count every time, and a small file
-/// can share without end.
+/// Most values that are looked at, each entry of a dict and 16 bytes of text one more: shared ones count every time, and a
+/// small file can share without end.
 const MAX_VISITS: usize = 1 << 18;
 
 /// Longest array of numbers that counts as a plain value.
@@ -78,14 +79,14 @@ struct Reader<'p, 'a> {
 }
 
 impl<'p, 'a> Reader<'p, 'a> {
-    /// Counts a value with so many bytes of text; false when there were too many or it lies too deep.
-    fn may_visit(&self, depth: usize, text: usize) -> bool {
-        self.visits.set(self.visits.get() + 1 + text / 16);
+    /// Counts a value with so many entries; false when there were too many or it lies too deep.
+    fn may_visit(&self, depth: usize, entries: usize) -> bool {
+        self.visits.set(self.visits.get() + 1 + entries);
         self.visits.get() <= MAX_VISITS && depth <= MAX_DEPTH
     }
 
-    fn visit(&self, depth: usize, text: usize) -> Result<()> {
-        let may = self.may_visit(depth, text);
+    fn visit(&self, depth: usize, entries: usize) -> Result<()> {
+        let may = self.may_visit(depth, entries);
         if may { Ok(()) } else { Err(broken("its values are nested too deep or shared too often")) }
     }
 
@@ -111,7 +112,6 @@ impl<'p, 'a> Reader<'p, 'a> {
 
     /// The value that holds the network's tensors.
     fn find(&self, id: Id, depth: usize) -> Result<Option<Id>> {
-        self.visit(depth, 0)?;
         let dict = match self.pickle.get(id) {
             Value::Dict(dict) => dict,
             Value::Object(_) => {
@@ -121,6 +121,7 @@ impl<'p, 'a> Reader<'p, 'a> {
             }
             _ => return Ok(None),
         };
+        self.visit(depth, dict.len())?;
         for network in NETWORKS {
             if let Some((_, value)) = self.entries(dict).find(|(key, _)| *key == network)
                 && let Some(found) = self.find(value, depth + 1)?
@@ -128,9 +129,11 @@ impl<'p, 'a> Reader<'p, 'a> {
                 return Ok(Some(found));
             }
         }
-        // Scalars are losses and scores.
-        let is_weight =
-            |(_, value)| matches!(self.pickle.get(value), Value::Tensor(t) if !t.shape.is_empty());
+        // Scalars are losses and scores, bytes the states of random numbers.
+        let is_weight = |(_, value)| match self.pickle.get(value) {
+            Value::Tensor(view) => !view.shape.is_empty() && view.dtype != Dtype::U8,
+            _ => false,
+        };
         if self.entries(dict).any(is_weight) {
             return Ok(Some(id));
         }
@@ -142,6 +145,7 @@ impl<'p, 'a> Reader<'p, 'a> {
                 found.push((key, inner));
             }
         }
+        found.dedup_by_key(|(_, inner)| *inner);
         match found[..] {
             [] => Ok(None),
             [(_, one)] => Ok(Some(one)),
@@ -154,12 +158,12 @@ impl<'p, 'a> Reader<'p, 'a> {
 
     /// Collects tensors under dotted names.
     fn flatten(&self, id: Id, prefix: &str, depth: usize, tensors: &mut Views<'p, 'a>) -> Result<()> {
-        self.visit(depth, prefix.len())?;
         let entries = match self.pickle.get(id) {
             Value::Dict(entries) => entries,
             Value::Object(object) => self.attributes(object),
             _ => return Ok(()),
         };
+        self.visit(depth, entries.len() + prefix.len() / 16)?;
         let is_module = |entries: &'p [(Id, Id)]| self.entries(entries).any(|(key, _)| key == "_parameters");
         let is_module = matches!(self.pickle.get(id), Value::Object(_)) && is_module(entries);
         for (key, value) in self.entries(entries) {
@@ -170,7 +174,7 @@ impl<'p, 'a> Reader<'p, 'a> {
                 }
                 _ if is_module => {}
                 Value::Tensor(view) => {
-                    self.visit(depth, prefix.len() + key.len())?;
+                    self.visit(depth, (prefix.len() + key.len()) / 16)?;
                     tensors.push((format!("{prefix}{key}"), view));
                 }
                 Value::Dict(_) | Value::Object(_) => {
@@ -185,7 +189,7 @@ impl<'p, 'a> Reader<'p, 'a> {
     /// A plain value; `None` for what JSON has no place for.
     fn json(&self, id: Id, depth: usize) -> Option<Json> {
         let value = self.pickle.get(id);
-        if !self.may_visit(depth, if let Value::Text(text) = value { text.len() } else { 0 }) {
+        if !self.may_visit(depth, if let Value::Text(text) = value { text.len() / 16 } else { 0 }) {
             return None;
         }
         Some(match value {
@@ -200,7 +204,7 @@ impl<'p, 'a> Reader<'p, 'a> {
             Value::Dict(entries) => {
                 let entry = |&(key, value): &(Id, Id)| {
                     let key = match self.pickle.get(key) {
-                        Value::Text(text) if self.may_visit(depth, text.len()) => text.to_string(),
+                        Value::Text(text) if self.may_visit(depth, text.len() / 16) => text.to_string(),
                         Value::Int(number) => number.to_string(),
                         _ => return None,
                     };

@@ -37,9 +37,8 @@ pub(super) fn open(source: &mut dyn Source, len: u64) -> Result<Contents> {
 
 fn archive(source: &mut dyn Source, len: u64) -> Result<Contents> {
     let directory = zip::directory(source, len)?;
-    let root = directory
-        .keys()
-        .find_map(|name| name.strip_suffix("data.pkl").filter(|root| root.matches('/').count() < 2));
+    let is_root = |root: &&str| root.is_empty() || root.find('/') == Some(root.len() - 1);
+    let root = directory.keys().find_map(|name| name.strip_suffix("data.pkl").filter(is_root));
     let Some(root) = root else {
         return Err(broken("the archive holds no data.pkl; it is none of PyTorch's"));
     };
