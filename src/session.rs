@@ -103,7 +103,8 @@ impl Session {
     ) -> Result<Session> {
         // The CPU's kernels would make the map before a fused head anew in each run.
         let fuse_head = options.optimizations.fuse_head && !matches!(device, Device::Cpu);
-        let graph = optimize(&*model.graph(input)?, input, &Optimizations { fuse_head, ..options.optimizations })?;
+        let graph =
+            optimize(&*model.graph(input)?, input, &Optimizations { fuse_head, ..options.optimizations })?;
         let output = graph.output_shape(input)?;
         options.input.check(input)?;
         options.output.check(output)?;

@@ -229,7 +229,10 @@ fn arrays_go_through_unchanged() {
     write_npy(&desk.path("in.npy"), &input).unwrap();
     desk.unet("run in.npy --raw -m random.safetensors -o out.npy --device cpu --no-optimize");
     let model = Model::open(desk.path("random.safetensors")).unwrap();
-    assert_eq!(read_npy(&desk.path("out.npy")).unwrap(), cpu::run(&model.graph(input.shape()).unwrap(), &input).unwrap());
+    assert_eq!(
+        read_npy(&desk.path("out.npy")).unwrap(),
+        cpu::run(&model.graph(input.shape()).unwrap(), &input).unwrap()
+    );
     desk.refuses(
         "run in.npy --raw -m random.safetensors -o out.png --device cpu",
         &["more than one picture"],

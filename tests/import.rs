@@ -278,8 +278,10 @@ fn sixteen_bit_weights_load() {
             (short.1, short.3) = (dtype, pairs.iter().flat_map(|p| p.0).collect());
             long.3 = pairs.iter().flat_map(|p| p.1.to_le_bytes()).collect();
         }
-        let run =
-            |file: &File| cpu::run(&Model::from_safetensors(&file.bytes()).unwrap().graph(input.shape()).unwrap(), &input).unwrap();
+        let run = |file: &File| {
+            cpu::run(&Model::from_safetensors(&file.bytes()).unwrap().graph(input.shape()).unwrap(), &input)
+                .unwrap()
+        };
         assert_eq!(run(&short), run(&long), "{dtype}");
         assert_ne!(run(&short), run(&File::new(&config)), "{dtype}: rounded");
     }

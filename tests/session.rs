@@ -31,8 +31,11 @@ fn verify_passes_for_the_seed_preset_in_both_precisions_optimised_or_not() {
             let options = SessionOptions { precision, optimizations, ..Default::default() };
             let checks = verify(&model, Shape::new(1, 3, 32, 32), &Device::Gpu(gpu.clone()), &options, 3)
                 .expect("it runs");
-            let expected =
-                if optimizations == Optimizations::none() { model.graph(Shape::new(1, 3, 32, 32)).unwrap().nodes().len() + 2 } else { 28 };
+            let expected = if optimizations == Optimizations::none() {
+                model.graph(Shape::new(1, 3, 32, 32)).unwrap().nodes().len() + 2
+            } else {
+                28
+            };
             assert_eq!(checks.len(), expected, "every value that is made is compared");
             for check in checks {
                 assert!(

@@ -93,7 +93,11 @@ impl Animal {
         let model = Model::open(&file)?;
         let [n, second, third, last] = sidecar.input.shape;
         let channels_last = name.starts_with("keras");
-        let shape = if channels_last { Shape::new(n, last, second, third) } else { Shape::new(n, second, third, last) };
+        let shape = if channels_last {
+            Shape::new(n, last, second, third)
+        } else {
+            Shape::new(n, second, third, last)
+        };
         let random = Tensor::random(shape, sidecar.input.seed);
         let input = Tensor::from_fn(shape, |i| {
             let (pixel, plane) = (i % shape.pixels(), i / shape.pixels());
@@ -109,7 +113,8 @@ impl Animal {
 
     /// The largest difference on a device, relative to the range of what is wanted.
     fn off(&self, device: &Device) -> Result<f32, String> {
-        let session = Session::new(&self.model, self.input.shape(), device.clone()).map_err(|e| e.to_string())?;
+        let session =
+            Session::new(&self.model, self.input.shape(), device.clone()).map_err(|e| e.to_string())?;
         session.poison();
         let got = session.run(&self.input).map_err(|e| e.to_string())?;
         if got.data().len() != self.want.len() {
@@ -117,7 +122,8 @@ impl Animal {
         }
         let (low, high) = self.want.iter().fold((0f32, 0f32), |(low, high), &v| (low.min(v), high.max(v)));
         let differences = got.data().iter().zip(&self.want).map(|(a, b)| (a - b).abs());
-        let off = differences.fold(0f32, |most, d| if d > most || d.is_nan() { d } else { most }) / (high - low);
+        let off =
+            differences.fold(0f32, |most, d| if d > most || d.is_nan() { d } else { most }) / (high - low);
         if off <= 1e-4 { Ok(off) } else { Err(format!("off by {off:.1e} of the range")) }
     }
 }
@@ -131,7 +137,8 @@ fn visit(device: &Device, of: impl Fn(&str) -> bool) {
     let names: Vec<String> = names().into_iter().filter(|name| of(name)).collect();
     for name in &names {
         let start = std::time::Instant::now();
-        let off = Animal::read(name, &goldens).map_err(|e| e.to_string()).and_then(|animal| animal.off(device));
+        let off =
+            Animal::read(name, &goldens).map_err(|e| e.to_string()).and_then(|animal| animal.off(device));
         match off {
             Ok(off) => eprintln!("{name}: {off:.1e}, {:.1} s", start.elapsed().as_secs_f64()),
             Err(error) => failures.push(format!("{name}: {error}")),
@@ -173,11 +180,18 @@ fn numbers(view: &safetensors::tensor::TensorView<'_>) -> Numbers {
     use safetensors::Dtype;
     let bytes = view.data();
     let values = match view.dtype() {
-        Dtype::F32 => bytes.chunks_exact(4).map(|b| f64::from(f32::from_le_bytes([b[0], b[1], b[2], b[3]]))).collect(),
+        Dtype::F32 => {
+            bytes.chunks_exact(4).map(|b| f64::from(f32::from_le_bytes([b[0], b[1], b[2], b[3]]))).collect()
+        }
         Dtype::I64 => bytes.chunks_exact(8).map(|b| bytemuck::pod_read_unaligned::<i64>(b) as f64).collect(),
         Dtype::F64 => bytes.chunks_exact(8).map(bytemuck::pod_read_unaligned::<f64>).collect(),
-        Dtype::I32 => bytes.chunks_exact(4).map(|b| f64::from(bytemuck::pod_read_unaligned::<i32>(b))).collect(),
-        Dtype::F16 => bytes.chunks_exact(2).map(|b| f64::from(half::f16::from_le_bytes([b[0], b[1]]).to_f32())).collect(),
+        Dtype::I32 => {
+            bytes.chunks_exact(4).map(|b| f64::from(bytemuck::pod_read_unaligned::<i32>(b))).collect()
+        }
+        Dtype::F16 => bytes
+            .chunks_exact(2)
+            .map(|b| f64::from(half::f16::from_le_bytes([b[0], b[1]]).to_f32()))
+            .collect(),
         Dtype::BOOL | Dtype::U8 => bytes.iter().map(|&b| f64::from(b)).collect(),
         other => panic!("{other:?}"),
     };
@@ -197,34 +211,52 @@ fn operator_cases_of_onnx_pass() {
     let (mut passed, mut refused, mut wrong) = (0, Vec::new(), Vec::new());
     for (name, case) in cases.iter().filter(|(name, case)| !case.disputed && name.contains(&only)) {
         let tensor = |part: &str| file.tensor(&format!("{name}/{part}")).expect("it is in the index");
-        let inputs: Vec<Numbers> = (0..case.inputs.len()).map(|i| numbers(&tensor(&format!("input{i}")))).collect();
+        let inputs: Vec<Numbers> =
+            (0..case.inputs.len()).map(|i| numbers(&tensor(&format!("input{i}")))).collect();
         let want = numbers(&tensor("output0"));
         // The first tensor of floats is the data; everything else is known beforehand.
         let Some(data) = inputs.iter().position(|i| i.float && !i.values.is_empty()) else { continue };
         let bound = inputs.iter().zip(&case.inputs).enumerate().filter(|(i, _)| *i != data);
         let bound: Vec<Bound> = bound
-            .map(|(_, (i, name))| Bound { name: name.clone(), dims: i.dims.clone(), values: i.values.clone() })
+            .map(|(_, (i, name))| Bound {
+                name: name.clone(),
+                dims: i.dims.clone(),
+                values: i.values.clone(),
+            })
             .collect();
-        let result = Model::from_onnx_bound(tensor("model").data(), &bound).map_err(|e| e.to_string()).and_then(|model| {
-            let values: Vec<f32> = inputs[data].values.iter().map(|&v| v as f32).collect();
-            let input = Tensor::new(model.example_input(), values).map_err(|e| e.to_string())?;
-            for device in [Some(Device::Cpu), gpu.clone()].into_iter().flatten() {
-                let on = if matches!(device, Device::Cpu) { "CPU" } else { "GPU" };
-                let session = Session::new(&model, input.shape(), device).map_err(|e| format!("{on}: {e}"))?;
-                let got = session.run(&input).map_err(|e| format!("{on}: {e}"))?;
-                let close = |(&g, &w): (&f32, &f64)| {
-                    let w = w as f32;
-                    g == w || (g.is_nan() && w.is_nan()) || (g - w).abs() <= case.atol + 1e-6 + case.rtol * w.abs()
-                };
-                if got.data().len() != want.values.len() || !got.data().iter().zip(&want.values).all(close) {
-                    let first = |v: &[f32]| v.iter().take(4).map(|v| format!("{v}")).collect::<Vec<_>>().join(" ");
-                    let wanted: Vec<f32> = want.values.iter().map(|&v| v as f32).collect();
-                    let [got, want] = [got.data(), &wanted].map(|v| format!("{} numbers, {}", v.len(), first(v)));
-                    return Ok(Some(format!("{name} ({}) on the {on}: {got}..., wanted {want}...", case.op)));
+        let result = Model::from_onnx_bound(tensor("model").data(), &bound)
+            .map_err(|e| e.to_string())
+            .and_then(|model| {
+                let values: Vec<f32> = inputs[data].values.iter().map(|&v| v as f32).collect();
+                let input = Tensor::new(model.example_input(), values).map_err(|e| e.to_string())?;
+                for device in [Some(Device::Cpu), gpu.clone()].into_iter().flatten() {
+                    let on = if matches!(device, Device::Cpu) { "CPU" } else { "GPU" };
+                    let session =
+                        Session::new(&model, input.shape(), device).map_err(|e| format!("{on}: {e}"))?;
+                    let got = session.run(&input).map_err(|e| format!("{on}: {e}"))?;
+                    let close = |(&g, &w): (&f32, &f64)| {
+                        let w = w as f32;
+                        g == w
+                            || (g.is_nan() && w.is_nan())
+                            || (g - w).abs() <= case.atol + 1e-6 + case.rtol * w.abs()
+                    };
+                    if got.data().len() != want.values.len()
+                        || !got.data().iter().zip(&want.values).all(close)
+                    {
+                        let first = |v: &[f32]| {
+                            v.iter().take(4).map(|v| format!("{v}")).collect::<Vec<_>>().join(" ")
+                        };
+                        let wanted: Vec<f32> = want.values.iter().map(|&v| v as f32).collect();
+                        let [got, want] =
+                            [got.data(), &wanted].map(|v| format!("{} numbers, {}", v.len(), first(v)));
+                        return Ok(Some(format!(
+                            "{name} ({}) on the {on}: {got}..., wanted {want}...",
+                            case.op
+                        )));
+                    }
                 }
-            }
-            Ok(None)
-        });
+                Ok(None)
+            });
         match result {
             Ok(None) => passed += 1,
             Ok(Some(difference)) => wrong.push(difference),
@@ -233,14 +265,19 @@ fn operator_cases_of_onnx_pass() {
     }
     eprintln!("{}", refused.join("\n"));
     let (all, no) = (cases.len(), refused.len());
-    eprintln!("{passed} of {all} operator cases of ONNX pass, {no} are refused by name, {} are wrong", wrong.len());
+    eprintln!(
+        "{passed} of {all} operator cases of ONNX pass, {no} are refused by name, {} are wrong",
+        wrong.len()
+    );
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     assert!(!only.is_empty() || passed >= 350, "fewer pass than once did");
 }
 
 #[test]
 fn what_exporters_spell_out_is_one_operator_again() {
-    let goldens = BTreeMap::from(["dynamo", "ts"].map(|exporter| (exporter, Vectors::read(&format!("zoo/{exporter}")))));
+    let goldens = BTreeMap::from(
+        ["dynamo", "ts"].map(|exporter| (exporter, Vectors::read(&format!("zoo/{exporter}")))),
+    );
     let operators = |name: &str| {
         let animal = Animal::read(name, &goldens).expect("it is read");
         let graph = animal.model.graph(animal.input.shape()).expect("it takes its size");

@@ -163,7 +163,13 @@ fn json(model: &Model, graph: &Graph, layers: &[Layer], plan: &Plan) -> serde_js
     })
 }
 
-fn describe(model: &Model, graph: &Graph, layers: &[Layer], plan: &Plan, excess: Option<Error>) -> Result<String> {
+fn describe(
+    model: &Model,
+    graph: &Graph,
+    layers: &[Layer],
+    plan: &Plan,
+    excess: Option<Error>,
+) -> Result<String> {
     let mut sections = Vec::new();
     if let Some(config) = &model.config {
         sections.push(config.trace(graph, plan.input)? + "\n");
@@ -187,8 +193,7 @@ fn describe(model: &Model, graph: &Graph, layers: &[Layer], plan: &Plan, excess:
 
 fn totals(model: &Model, graph: &Graph, layers: &[Layer], plan: &Plan, excess: Option<Error>) -> String {
     let gflop = layers.iter().map(|layer| layer.flops).sum::<u64>() as f64 / 1e9;
-    let field =
-        graph.receptive_field().map_or("the whole picture".into(), |f| format!("{f}x{f} pixels"));
+    let field = graph.receptive_field().map_or("the whole picture".into(), |f| format!("{f}x{f} pixels"));
     let buffers = plan.activations.len() + plan.weights.len();
     let family = model.family.map(|family| format!("family           {family}"));
     let mut lines: Vec<String> = family.into_iter().collect();

@@ -8,7 +8,9 @@ pub(super) fn apply(graph: &mut Graph, shapes: &[Option<Shape>]) {
     for i in 0..graph.nodes.len() {
         let reader = Reader { graph, shapes };
         let found = reader.activation(&graph.nodes[i]).map(|(x, a)| (x, Op::from(a)));
-        if let Some((x, op)) = found.or_else(|| reader.norm(&graph.nodes[i]).map(|(x, norm)| (x, norm.into()))) {
+        if let Some((x, op)) =
+            found.or_else(|| reader.norm(&graph.nodes[i]).map(|(x, norm)| (x, norm.into())))
+        {
             graph.nodes[i].op = op;
             graph.nodes[i].inputs = vec![x];
         }
@@ -37,13 +39,14 @@ impl Reader<'_> {
 
     /// The operand of `x * scale + shift`, the same in all channels.
     fn affine(&self, id: ValueId, scale: f32, shift: f32) -> Option<ValueId> {
-        let close = |values: &[f32], wanted: f32| values.iter().all(|v| (v - wanted).abs() <= 1e-6 * wanted.abs());
+        let close =
+            |values: &[f32], wanted: f32| values.iter().all(|v| (v - wanted).abs() <= 1e-6 * wanted.abs());
         match self.maker(id)? {
-            Node { op: Op::BatchNorm(BatchNorm { scale: s, shift: t, activation: Activation::None }), inputs, .. }
-                if close(s, scale) && close(t, shift) =>
-            {
-                Some(inputs[0])
-            }
+            Node {
+                op: Op::BatchNorm(BatchNorm { scale: s, shift: t, activation: Activation::None }),
+                inputs,
+                ..
+            } if close(s, scale) && close(t, shift) => Some(inputs[0]),
             _ => None,
         }
     }
@@ -51,7 +54,9 @@ impl Reader<'_> {
     /// The operands of arithmetic on two tensors.
     fn binary(&self, node: &Node, kind: BinaryKind) -> Option<[ValueId; 2]> {
         match (&node.op, &node.inputs[..]) {
-            (Op::Binary(binary), &[a, b]) if binary.kind == kind && binary.activation == Activation::None => Some([a, b]),
+            (Op::Binary(binary), &[a, b]) if binary.kind == kind && binary.activation == Activation::None => {
+                Some([a, b])
+            }
             _ => None,
         }
     }
@@ -74,7 +79,9 @@ impl Reader<'_> {
             if gated(Activation::Sigmoid) {
                 return Some((x, Activation::Silu));
             }
-            if self.activated(gate, hard) == Some(x) || self.affine(gate, 1.0 / 6.0, 0.0).and_then(clipped) == Some(x) {
+            if self.activated(gate, hard) == Some(x)
+                || self.affine(gate, 1.0 / 6.0, 0.0).and_then(clipped) == Some(x)
+            {
                 return Some((x, Activation::HardSwish));
             }
             let soft = self.activated(gate, |a| a == Activation::Tanh);

@@ -131,7 +131,9 @@ impl Array {
 pub(super) fn room(dims: &[usize], operands: usize) -> Result<()> {
     let elements = dims.iter().fold(1, |n: usize, &d| n.saturating_mul(d));
     match elements > MOST.max(operands) {
-        true => Err(Error::shape("computed constant", format!("at most {MOST} numbers"), format!("{dims:?}"))),
+        true => {
+            Err(Error::shape("computed constant", format!("at most {MOST} numbers"), format!("{dims:?}")))
+        }
         false => Ok(()),
     }
 }
@@ -145,7 +147,10 @@ pub(super) struct External {
 
 impl External {
     pub(super) fn beside(model: &Path) -> External {
-        External { folder: Some(model.parent().unwrap_or(Path::new("")).to_path_buf()), ..External::default() }
+        External {
+            folder: Some(model.parent().unwrap_or(Path::new("")).to_path_buf()),
+            ..External::default()
+        }
     }
 
     /// The bytes of a tensor: `expected` of them, from the file and the place that it names.
@@ -154,7 +159,9 @@ impl External {
         let location = entry("location").unwrap_or_default();
         let plain = |part| matches!(part, std::path::Component::Normal(_) | std::path::Component::CurDir);
         if location.is_empty() || !Path::new(location).components().all(plain) {
-            return Err(Error::Model(format!("its data is in {location:?}; expected a file beside the model")));
+            return Err(Error::Model(format!(
+                "its data is in {location:?}; expected a file beside the model"
+            )));
         }
         let folder = self.folder.as_ref().ok_or_else(|| {
             Error::Model(format!("its data is in the file {location}; open the model by its path"))
@@ -178,7 +185,11 @@ impl External {
         let size = file.metadata().map_err(Error::io(&path))?.len();
         if offset.saturating_add(expected as u64) > size {
             let expected = format!("{expected} bytes at {offset}");
-            return Err(Error::shape(location, expected, format!("a file of {size} bytes (is it complete?)")));
+            return Err(Error::shape(
+                location,
+                expected,
+                format!("a file of {size} bytes (is it complete?)"),
+            ));
         }
         let mut bytes = vec![0; expected];
         let read = file.seek(SeekFrom::Start(offset)).and_then(|_| file.read_exact(&mut bytes));
@@ -212,13 +223,18 @@ fn values(tensor: &proto::Tensor, external: &mut External) -> Result<Array> {
     let raw: &[u8] = match tensor.data_location {
         0 => &tensor.raw_data,
         _ => {
-            let bytes = elements.checked_mul(size).ok_or_else(|| Error::shape("extents", "a size", "too many"))?;
+            let bytes =
+                elements.checked_mul(size).ok_or_else(|| Error::shape("extents", "a size", "too many"))?;
             outside = external.read(tensor, bytes)?;
             &outside
         }
     };
     if !raw.is_empty() && raw.len() != elements.saturating_mul(size) {
-        return Err(Error::shape("data", format!("{elements} numbers of {size} bytes"), format!("{} bytes", raw.len())));
+        return Err(Error::shape(
+            "data",
+            format!("{elements} numbers of {size} bytes"),
+            format!("{} bytes", raw.len()),
+        ));
     }
     let word = |b: &[u8]| u32::from_le_bytes([b[0], b[1], b[2], b[3]]);
     let long = |b: &[u8]| u64::from_le_bytes([b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]]);

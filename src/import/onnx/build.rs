@@ -90,14 +90,18 @@ impl<'a> Builder<'a> {
             super::Layout::Nchw => {}
             super::Layout::Flat => view = View::whole(&file.input.dims),
             super::Layout::Nhwc => view = view.permuted(&[0, 2, 3, 1])?,
-            super::Layout::Chw => view = view.reshaped(&[c, h, w]).ok_or_else(|| Error::shape("input", "one picture", n))?,
+            super::Layout::Chw => {
+                view = view.reshaped(&[c, h, w]).ok_or_else(|| Error::shape("input", "one picture", n))?
+            }
         }
         self.values.insert(&file.input.name, Value::Live(Live { id: input, view }));
         self.nodes(&file.graph)?;
         let output = file.graph.output.first().map_or("", |o| o.name.as_str());
         match self.values.get(output) {
             Some(Value::Live(live)) => Ok(live.clone()),
-            Some(Value::Constant(_)) => Err(Error::Model("the network's result does not depend on its input".into())),
+            Some(Value::Constant(_)) => {
+                Err(Error::Model("the network's result does not depend on its input".into()))
+            }
             None => Err(Error::Model("no node makes the network's output".into())),
         }
     }
@@ -142,11 +146,13 @@ impl<'a> Builder<'a> {
         if let Some(views) = self.moved(reader, &operands)? {
             return Ok(views);
         }
-        let all = || operands.iter().map(|value| match value {
-            None => Some(None),
-            Some(Value::Constant(array)) => Some(Some(array.clone())),
-            Some(Value::Live(_)) => None,
-        });
+        let all = || {
+            operands.iter().map(|value| match value {
+                None => Some(None),
+                Some(Value::Constant(array)) => Some(Some(array.clone())),
+                Some(Value::Live(_)) => None,
+            })
+        };
         if let Some(constants) = all().collect::<Option<Vec<_>>>()
             && let Some(results) = fold::evaluate(reader, &constants)?
         {
@@ -199,11 +205,14 @@ impl<'a> Builder<'a> {
             }
         };
         // A list that newer opsets take as an operand and older ones as an attribute.
-        let list = |i: usize, attribute: &str| Ok::<_, Error>(constant(i)?.or_else(|| reader.ints(attribute)));
+        let list =
+            |i: usize, attribute: &str| Ok::<_, Error>(constant(i)?.or_else(|| reader.ints(attribute)));
         let dims = value.dims();
         let rank = dims.len();
-        let needed = |list: Option<Vec<i64>>, name: &str| list.ok_or_else(|| Error::Model(format!("has no {name}")));
-        let axes = |list: Vec<i64>, rank: usize| list.into_iter().map(|a| axis(a, rank)).collect::<Result<Vec<_>>>();
+        let needed =
+            |list: Option<Vec<i64>>, name: &str| list.ok_or_else(|| Error::Model(format!("has no {name}")));
+        let axes =
+            |list: Vec<i64>, rank: usize| list.into_iter().map(|a| axis(a, rank)).collect::<Result<Vec<_>>>();
         let view = match reader.op() {
             "Identity" => value.view(),
             // In training a dropout drops; a network that is run does not train.
@@ -217,7 +226,9 @@ impl<'a> Builder<'a> {
                 };
                 match (value, to) {
                     (_, None) => return Err(reader.unsupported("it casts to something other than numbers")),
-                    (Value::Constant(array), Some(kind)) => return Ok(Some(vec![Value::Constant(array.cast(kind)?)])),
+                    (Value::Constant(array), Some(kind)) => {
+                        return Ok(Some(vec![Value::Constant(array.cast(kind)?)]));
+                    }
                     (Value::Live(_), Some(Kind::Float)) => value.view(),
                     _ => return Err(reader.unsupported("a computed tensor becomes whole numbers")),
                 }
@@ -239,7 +250,11 @@ impl<'a> Builder<'a> {
                     None => (0..rank).filter(|&a| dims[a] == 1).collect(),
                 };
                 if let Some(&a) = dropped.iter().find(|&&a| dims[a] != 1) {
-                    return Err(Error::shape("squeeze", format!("an extent of 1 at axis {a}"), format!("{dims:?}")));
+                    return Err(Error::shape(
+                        "squeeze",
+                        format!("an extent of 1 at axis {a}"),
+                        format!("{dims:?}"),
+                    ));
                 }
                 let left: Vec<usize> = (0..rank).filter(|a| !dropped.contains(a)).map(|a| dims[a]).collect();
                 return self.reshaped(value, &left).map(|v| Some(vec![v]));
@@ -250,7 +265,9 @@ impl<'a> Builder<'a> {
                 let added = axes(list, total)?;
                 let mut own = dims.iter().copied();
                 let dims = (0..total).map(|a| if added.contains(&a) { Some(1) } else { own.next() });
-                let dims = dims.collect::<Option<Vec<_>>>().ok_or_else(|| Error::Model("an axis is named twice".into()))?;
+                let dims = dims
+                    .collect::<Option<Vec<_>>>()
+                    .ok_or_else(|| Error::Model("an axis is named twice".into()))?;
                 return self.reshaped(value, &dims).map(|v| Some(vec![v]));
             }
             "Transpose" => {
@@ -261,15 +278,19 @@ impl<'a> Builder<'a> {
                 value.view().permuted(&order)?
             }
             "Expand" => {
-                let wanted = needed(constant(1)?, "shape")?.into_iter().map(extent).collect::<Result<Vec<_>>>()?;
+                let wanted =
+                    needed(constant(1)?, "shape")?.into_iter().map(extent).collect::<Result<Vec<_>>>()?;
                 value.view().expanded(&super::view::broadcast(&[&dims, &wanted])?)?
             }
             "Tile" => {
-                let repeats = needed(constant(1)?, "repeats")?.into_iter().map(extent).collect::<Result<Vec<_>>>()?;
+                let repeats =
+                    needed(constant(1)?, "repeats")?.into_iter().map(extent).collect::<Result<Vec<_>>>()?;
                 if repeats.len() != rank {
                     return Err(Error::shape("repeats", format!("{rank} numbers"), repeats.len()));
                 }
-                let pairs = |one: bool| (0..rank).flat_map(|a| [if one { 1 } else { repeats[a] }, dims[a]]).collect::<Vec<_>>();
+                let pairs = |one: bool| {
+                    (0..rank).flat_map(|a| [if one { 1 } else { repeats[a] }, dims[a]]).collect::<Vec<_>>()
+                };
                 let Some(split) = value.view().reshaped(&pairs(true)) else { return Ok(None) };
                 let tiled: Vec<usize> = (0..rank).map(|a| dims[a].saturating_mul(repeats[a])).collect();
                 let view = split.expanded(&pairs(false))?;
@@ -277,14 +298,19 @@ impl<'a> Builder<'a> {
                 return self.reshaped(&value, &tiled).map(|v| Some(vec![v]));
             }
             "Slice" => {
-                let (starts, ends) = (needed(list(1, "starts")?, "starts")?, needed(list(2, "ends")?, "ends")?);
+                let (starts, ends) =
+                    (needed(list(1, "starts")?, "starts")?, needed(list(2, "ends")?, "ends")?);
                 let along = match list(3, "axes")? {
                     Some(list) => axes(list, rank)?,
                     None => (0..rank.min(starts.len())).collect(),
                 };
                 let steps = constant(4)?.unwrap_or_else(|| vec![1; along.len()]);
                 if [starts.len(), ends.len(), steps.len()] != [along.len(); 3] {
-                    return Err(Error::shape("slice", "as many starts, ends, axes and steps", format!("{along:?}")));
+                    return Err(Error::shape(
+                        "slice",
+                        "as many starts, ends, axes and steps",
+                        format!("{along:?}"),
+                    ));
                 }
                 let mut value = value.clone();
                 for (i, &axis) in along.iter().enumerate() {
@@ -307,14 +333,17 @@ impl<'a> Builder<'a> {
                 let Some(Some(Value::Constant(indices))) = operands.get(1) else {
                     return Err(reader.unsupported("its indices depend on the picture"));
                 };
-                let places = indices.ints().into_iter().map(|i| axis(i, dims[along])).collect::<Result<Vec<_>>>()?;
+                let places =
+                    indices.ints().into_iter().map(|i| axis(i, dims[along])).collect::<Result<Vec<_>>>()?;
                 let step = if places.len() > 1 { places[1] as isize - places[0] as isize } else { 1 };
                 let even = places.windows(2).all(|p| p[1] as isize - p[0] as isize == step) && step != 0;
                 let value = match places[..] {
                     [first, ..] if even => self.sliced(value, along, first, places.len(), step)?,
                     [] => return Err(reader.unsupported("it takes nothing")),
                     _ if places.len() > GATHERED => {
-                        return Err(reader.unsupported(&format!("it picks more than {GATHERED} scattered places")));
+                        return Err(
+                            reader.unsupported(&format!("it picks more than {GATHERED} scattered places"))
+                        );
                     }
                     _ => {
                         let mut parts = Vec::with_capacity(places.len());
@@ -337,7 +366,9 @@ impl<'a> Builder<'a> {
 
     fn blocks(&mut self, reader: &Reader<'a>, value: &Value) -> Result<Value> {
         let (dims, block) = (value.dims(), extent(reader.int("blocksize", 0))?);
-        let &[n, c, h, w] = &dims[..] else { return Err(Error::shape("operand 0", "4 axes", format!("{dims:?}"))) };
+        let &[n, c, h, w] = &dims[..] else {
+            return Err(Error::shape("operand 0", "4 axes", format!("{dims:?}")));
+        };
         let area = block.saturating_mul(block);
         if block == 0 {
             return Err(Error::shape("attribute blocksize", "at least 1", block));
@@ -355,7 +386,13 @@ impl<'a> Builder<'a> {
                     _ => ([n, block, block, c / area, h, w], [0, 3, 4, 1, 5, 2], end),
                 }
             }
-            _ => return Err(Error::shape(reader.op(), format!("extents that blocks of {block} fill"), format!("{dims:?}"))),
+            _ => {
+                return Err(Error::shape(
+                    reader.op(),
+                    format!("extents that blocks of {block} fill"),
+                    format!("{dims:?}"),
+                ));
+            }
         };
         let value = self.reshaped(value, &split)?;
         let view = value.view().permuted(&order)?;
@@ -407,7 +444,8 @@ impl<'a> Builder<'a> {
 
     fn at(&self, reader: &Reader<'a>) -> Result<Value> {
         let name = reader.node.input.first().map_or("", String::as_str);
-        let parts = self.sequences.get(name).ok_or_else(|| reader.unsupported("its sequence is not a split"))?;
+        let parts =
+            self.sequences.get(name).ok_or_else(|| reader.unsupported("its sequence is not a split"))?;
         let place = self.constant(reader, 1)?.ints().first().copied().unwrap_or(0);
         Ok(parts[axis(place, parts.len())?].clone())
     }
@@ -499,7 +537,8 @@ impl<'a> Builder<'a> {
             name => {
                 let known = || self.file.constants.get(name).cloned().map(Value::Constant);
                 let value = self.values.get(name).cloned().or_else(known);
-                let missing = || Error::Model(format!("operand {i} ({name}) is not made by any earlier node"));
+                let missing =
+                    || Error::Model(format!("operand {i} ({name}) is not made by any earlier node"));
                 value.map(Some).ok_or_else(missing)
             }
         }
@@ -526,7 +565,9 @@ impl<'a> Builder<'a> {
             Some(Value::Constant(array)) => Ok(Some(array)),
             Some(Value::Live(_)) => {
                 let name = &reader.node.input[i];
-                Err(reader.unsupported(&format!("operand {i} ({name}) depends on the picture, expected a constant")))
+                Err(reader.unsupported(&format!(
+                    "operand {i} ({name}) depends on the picture, expected a constant"
+                )))
             }
         }
     }

@@ -162,13 +162,18 @@ fn concat(parts: &[&Array], axis: usize) -> Result<Array> {
         part.dims.len() == dims.len() && (0..dims.len()).all(|i| i == axis || part.dims[i] == dims[i])
     };
     if let Some(part) = parts.iter().find(|part| !alike(part)) {
-        return Err(Error::shape("concat", format!("{dims:?} but for axis {axis}"), format!("{:?}", part.dims)));
+        return Err(Error::shape(
+            "concat",
+            format!("{dims:?} but for axis {axis}"),
+            format!("{:?}", part.dims),
+        ));
     }
     dims[axis] = parts.iter().map(|part| part.dims[axis]).sum();
     room(&dims, parts.iter().map(|p| p.len()).sum())?;
     let [before, _, _] = around(&dims, axis);
     let all: Vec<_> = parts.iter().map(|part| (part.numbers(), part.len() / before.max(1))).collect();
-    let numbers = (0..before).flat_map(|i| all.iter().flat_map(move |(n, run)| n[i * run..(i + 1) * run].to_vec()));
+    let numbers =
+        (0..before).flat_map(|i| all.iter().flat_map(move |(n, run)| n[i * run..(i + 1) * run].to_vec()));
     Array::new(dims, first.kind, numbers.collect())
 }
 
@@ -176,7 +181,8 @@ fn gather(x: &Array, indices: &Array, axis: usize) -> Result<Array> {
     let [before, along, behind] = around(&x.dims, axis);
     let dims = [&x.dims[..axis], &indices.dims, &x.dims[axis + 1..]].concat();
     room(&dims, x.len())?;
-    let places = indices.ints().into_iter().map(|i| super::node::axis(i, along)).collect::<Result<Vec<_>>>()?;
+    let places =
+        indices.ints().into_iter().map(|i| super::node::axis(i, along)).collect::<Result<Vec<_>>>()?;
     let all = x.numbers();
     let mut numbers = Vec::with_capacity(before * places.len() * behind);
     for i in 0..before {

@@ -139,7 +139,8 @@ impl File {
                     let y = graph.output_shape(shape)?;
                     let ratio = [y.h as f64 / h as f64, y.w as f64 / w as f64];
                     let even = |r: f64| r.fract() == 0.0 || (1.0 / r).fract() == 0.0;
-                    (self.example, self.ratio) = (shape, Some(ratio).filter(|r| y.pixels() > 1 && r.iter().all(|&r| even(r))));
+                    (self.example, self.ratio) =
+                        (shape, Some(ratio).filter(|r| y.pixels() > 1 && r.iter().all(|&r| even(r))));
                     return Ok(());
                 }
                 Err(error) => first = first.or(Some(error)),
@@ -171,7 +172,9 @@ impl File {
         let [h, w] = [input.h, input.w];
         Err(match (self.input.size, first) {
             ([Some(own_h), Some(own_w)], _) if [own_h, own_w] != [h, w] => {
-                let got = format!("{h}x{w} (resize the picture, or export the model with dynamic height and width)");
+                let got = format!(
+                    "{h}x{w} (resize the picture, or export the model with dynamic height and width)"
+                );
                 Error::shape("input", format!("{own_h}x{own_w} pixels, for which the file was exported"), got)
             }
             (_, Some(error)) => error,
@@ -257,7 +260,11 @@ impl Input {
         let inputs: Vec<_> = graph.input.iter().filter(|i| !constants.contains_key(&i.name)).collect();
         let [input] = inputs[..] else {
             let names: Vec<&str> = inputs.iter().map(|i| i.name.as_str()).collect();
-            return Err(Error::shape("the network", "one input", format!("{}: {}", names.len(), names.join(", "))));
+            return Err(Error::shape(
+                "the network",
+                "one input",
+                format!("{}: {}", names.len(), names.join(", ")),
+            ));
         };
         let shape = input.kind.as_ref().and_then(|k| k.tensor.as_ref()).and_then(|t| t.shape.as_ref());
         let dims: Vec<i64> = shape.map_or(Vec::new(), |shape| shape.dim.iter().map(|d| d.value).collect());

@@ -17,7 +17,11 @@ impl<'a> Reader<'a> {
 
     /// The node's name, or that of what it makes.
     pub(super) fn name(&self) -> &'a str {
-        if self.node.name.is_empty() { self.node.output.first().map_or("", String::as_str) } else { &self.node.name }
+        if self.node.name.is_empty() {
+            self.node.output.first().map_or("", String::as_str)
+        } else {
+            &self.node.name
+        }
     }
 
     /// The node's name and operator, for errors.
@@ -26,8 +30,13 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn unsupported(&self, why: &str) -> Error {
-        let domain = if self.node.domain.is_empty() { String::new() } else { format!("{}.", self.node.domain) };
-        Error::Model(format!("operator {domain}{} of opset {} is not supported: {why}", self.op(), self.opset))
+        let domain =
+            if self.node.domain.is_empty() { String::new() } else { format!("{}.", self.node.domain) };
+        Error::Model(format!(
+            "operator {domain}{} of opset {} is not supported: {why}",
+            self.op(),
+            self.opset
+        ))
     }
 
     fn find(&self, name: &str) -> Option<&'a proto::Attribute> {
@@ -84,7 +93,8 @@ impl<'a> Reader<'a> {
     /// Whole numbers that are not negative, as many as the default has.
     pub(super) fn sizes<const N: usize>(&self, name: &str, default: [usize; N]) -> Result<[usize; N]> {
         let Some(ints) = self.ints(name).filter(|ints| !ints.is_empty()) else { return Ok(default) };
-        let wrong = Error::shape(format!("attribute {name}"), format!("{N} numbers (2-D networks)"), ints.len());
+        let wrong =
+            Error::shape(format!("attribute {name}"), format!("{N} numbers (2-D networks)"), ints.len());
         let sizes = ints.into_iter().map(extent).collect::<Result<Vec<_>>>()?;
         sizes.try_into().map_err(|_| wrong)
     }
@@ -99,7 +109,8 @@ impl<'a> Reader<'a> {
         dilation: [usize; 2],
     ) -> Result<[usize; 4]> {
         let total = [0, 1].map(|axis| {
-            let (stride, window) = (stride[axis].max(1), dilation[axis].saturating_mul(kernel[axis].saturating_sub(1)));
+            let (stride, window) =
+                (stride[axis].max(1), dilation[axis].saturating_mul(kernel[axis].saturating_sub(1)));
             let outputs = input[axis].div_ceil(stride).max(1);
             ((outputs - 1) * stride + window + 1).saturating_sub(input[axis])
         });
@@ -109,7 +120,9 @@ impl<'a> Reader<'a> {
             "VALID" => Ok([0; 4]),
             "SAME_UPPER" => Ok(split(total.map(|t| t / 2))),
             "SAME_LOWER" => Ok(split(total.map(|t| t.div_ceil(2)))),
-            other => Err(Error::shape("attribute auto_pad", "NOTSET, VALID, SAME_UPPER or SAME_LOWER", other)),
+            other => {
+                Err(Error::shape("attribute auto_pad", "NOTSET, VALID, SAME_UPPER or SAME_LOWER", other))
+            }
         }
     }
 }

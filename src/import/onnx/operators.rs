@@ -7,8 +7,8 @@ use super::view::{View, broadcast};
 use crate::error::{Error, Result};
 use crate::graph::{
     Activation, ArgMax, Axis, BatchNorm, Binary, BinaryKind, Concat, Conv, ConvTranspose, Coordinates,
-    Interpolation, MatMul, Norm, NormOver, Op, PRelu, Pad, PadAmount, PadMode, Pool, PoolKind, Reduce, ReduceKind,
-    Resize, ResizeTo, Rounding, Softmax, ValueId,
+    Interpolation, MatMul, Norm, NormOver, Op, PRelu, Pad, PadAmount, PadMode, Pool, PoolKind, Reduce,
+    ReduceKind, Resize, ResizeTo, Rounding, Softmax, ValueId,
 };
 use crate::tensor::{Shape, Tensor};
 use std::sync::Arc;
@@ -92,7 +92,11 @@ impl<'a> Builder<'a> {
         if scale.iter().chain(&shift).any(|v| !v.is_finite()) {
             return Err(Error::shape("constant", "finite numbers", "an infinity"));
         }
-        self.apply(name, live, BatchNorm { scale: each(scale), shift: each(shift), activation: Activation::None })
+        self.apply(
+            name,
+            live,
+            BatchNorm { scale: each(scale), shift: each(shift), activation: Activation::None },
+        )
     }
 
     /// The numbers by which a constant operand stands against the channels of the value beneath a view: one, or one a
@@ -195,12 +199,12 @@ impl<'a> Builder<'a> {
         let missing = dims.len() - own.len();
         // For each axis of the value beneath, the axis of `x` that is it.
         let mut from = [None; 4];
-        for axis in 0..dims.len() {
-            if dims[axis] == 1 {
+        for (axis, &dim) in dims.iter().enumerate() {
+            if dim == 1 {
                 continue;
             }
             let Some(stride) = x.view.stride(axis) else { return Ok(None) };
-            let place = (0..4).find(|&i| extents[i] == dims[axis] && strides[i] as isize == stride);
+            let place = (0..4).find(|&i| extents[i] == dim && strides[i] as isize == stride);
             match place {
                 Some(place) if from[place].is_none() => from[place] = Some(axis),
                 _ => return Ok(None),
@@ -210,7 +214,8 @@ impl<'a> Builder<'a> {
             return Ok(None);
         }
         // `y` with its axes in that order, absent ones 1.
-        let mut order: Vec<usize> = from.iter().flatten().filter(|&&a| a >= missing).map(|a| a - missing).collect();
+        let mut order: Vec<usize> =
+            from.iter().flatten().filter(|&&a| a >= missing).map(|a| a - missing).collect();
         order.extend((0..own.len()).filter(|a| !from.iter().flatten().any(|&f| f == a + missing)));
         let extent = |i: usize| from[i].filter(|&a| a >= missing).map_or(1, |a| own[a - missing]);
         let shape = Shape::new(extent(0), extent(1), extent(2), extent(3));
@@ -226,11 +231,13 @@ impl<'a> Builder<'a> {
         let count = reader.node.input.len();
         if let (2, "Min" | "Max") = (count, reader.op()) {
             let pair = (self.operand(reader, 0)?, self.operand(reader, 1)?);
-            if let (Value::Live(live), Value::Constant(array)) | (Value::Constant(array), Value::Live(live)) = &pair
+            if let (Value::Live(live), Value::Constant(array)) | (Value::Constant(array), Value::Live(live)) =
+                &pair
                 && array.len() == 1
             {
                 let bound = array.floats()[0];
-                let (min, max) = if reader.op() == "Min" { (f32::NEG_INFINITY, bound) } else { (bound, f32::INFINITY) };
+                let (min, max) =
+                    if reader.op() == "Min" { (f32::NEG_INFINITY, bound) } else { (bound, f32::INFINITY) };
                 return self.apply(reader.name(), live, Activation::Clip { min, max });
             }
         }
@@ -253,11 +260,14 @@ impl<'a> Builder<'a> {
     fn prelu(&mut self, reader: &Reader<'a>) -> Result<Live> {
         let (live, slope) = (self.live(reader, 0)?, self.constant(reader, 1)?);
         match self.along_channels(&live, &slope) {
-            Some(values) if values.len() == 1 => self.apply(reader.name(), &live, Activation::LeakyRelu(values[0])),
+            Some(values) if values.len() == 1 => {
+                self.apply(reader.name(), &live, Activation::LeakyRelu(values[0]))
+            }
             Some(values) => self.apply(reader.name(), &live, PRelu { slope: values.into() }),
             // A slope for each place: what is below 0 times that, and what is above.
             None => {
-                let below = self.apply(reader.name(), &live, Activation::Clip { min: f32::NEG_INFINITY, max: 0.0 })?;
+                let below =
+                    self.apply(reader.name(), &live, Activation::Clip { min: f32::NEG_INFINITY, max: 0.0 })?;
                 let slope = self.constant_node(&slope)?;
                 let below = self.pair(reader.name(), BinaryKind::Mul, &below, &slope)?;
                 let above = self.apply(reader.name(), &live, Activation::Relu)?;
@@ -325,13 +335,17 @@ impl<'a> Builder<'a> {
         let (kernel, stride) = ([weight.shape().h, weight.shape().w], reader.sizes("strides", [1, 1])?);
         let mut output_padding = reader.sizes("output_padding", [0, 0])?;
         let (input, auto) = ([s.h, s.w], reader.text("auto_pad", "NOTSET"));
-        let natural = [0, 1].map(|a| (input[a] - 1).saturating_mul(stride[a]).saturating_add(kernel[a] + output_padding[a]));
+        let natural = [0, 1]
+            .map(|a| (input[a] - 1).saturating_mul(stride[a]).saturating_add(kernel[a] + output_padding[a]));
         let wanted = match (reader.has("output_shape"), auto.as_str()) {
             (true, _) => {
                 let list = reader.ints("output_shape").unwrap_or_default();
                 let last = list.len().saturating_sub(2);
                 let sizes = list[last..].iter().map(|&v| extent(v)).collect::<Result<Vec<_>>>()?;
-                Some(<[usize; 2]>::try_from(sizes).map_err(|_| Error::shape("output_shape", "2 numbers", "others"))?)
+                Some(
+                    <[usize; 2]>::try_from(sizes)
+                        .map_err(|_| Error::shape("output_shape", "2 numbers", "others"))?,
+                )
             }
             (false, "SAME_UPPER" | "SAME_LOWER") => Some([0, 1].map(|a| input[a] * stride[a])),
             _ => None,
@@ -465,7 +479,8 @@ impl<'a> Builder<'a> {
             // Axes that are not named stay as they are.
             let axes = axes.into_iter().map(|a| axis(a, 4)).collect::<Result<Vec<_>>>()?;
             let named = |i: usize| axes.iter().position(|&a| a == i);
-            scales = scales.map(|s| (0..4).map(|i| named(i).and_then(|at| s.get(at).copied()).unwrap_or(1.0)).collect());
+            scales = scales
+                .map(|s| (0..4).map(|i| named(i).and_then(|at| s.get(at).copied()).unwrap_or(1.0)).collect());
             sizes = sizes.map(|s| {
                 (0..4).map(|i| named(i).and_then(|at| s.get(at).copied()).unwrap_or(dims[i] as i64)).collect()
             });
@@ -482,7 +497,9 @@ impl<'a> Builder<'a> {
             _ => return Err(reader.unsupported("it changes more than height and width")),
         };
         let to = match (&sizes, &scales) {
-            (Some(sizes), _) if sizes.len() == 4 => ResizeTo::Size([extent(sizes[rows])?, extent(sizes[rows + 1])?]),
+            (Some(sizes), _) if sizes.len() == 4 => {
+                ResizeTo::Size([extent(sizes[rows])?, extent(sizes[rows + 1])?])
+            }
             (None, Some(scales)) if scales.len() == 4 => ResizeTo::Scale([scales[rows], scales[rows + 1]]),
             _ => return Err(Error::shape("resize", "four scales or four sizes", "others")),
         };
@@ -599,9 +616,13 @@ impl<'a> Builder<'a> {
         // Before opset 13 all axes from this one on were one.
         if old && dims[along + 1..].iter().any(|&d| d != 1) {
             let flat = [dims[..along].iter().product(), dims[along..].iter().product()];
-            let Value::Live(joined) = self.reshaped(&Value::Live(live), &flat)? else { unreachable!("live stays live") };
+            let Value::Live(joined) = self.reshaped(&Value::Live(live), &flat)? else {
+                unreachable!("live stays live")
+            };
             let result = self.softmax_along(reader.name(), &joined, 1)?;
-            let Value::Live(result) = self.reshaped(&Value::Live(result), &dims)? else { unreachable!("live stays live") };
+            let Value::Live(result) = self.reshaped(&Value::Live(result), &dims)? else {
+                unreachable!("live stays live")
+            };
             return Ok(result);
         }
         self.softmax_along(reader.name(), &live, along)
@@ -613,7 +634,10 @@ impl<'a> Builder<'a> {
         if rank <= 4 && place > 0 && live.view.is_whole(self.shape(live.id).elements()) {
             let (x, _) = self.nchw(live)?;
             let axis = [Axis::C, Axis::H, Axis::W][place - 1];
-            return Ok(Live { id: self.push(name, Softmax { axis }, &[x])?, view: View::whole(&live.dims()) });
+            return Ok(Live {
+                id: self.push(name, Softmax { axis }, &[x])?,
+                view: View::whole(&live.dims()),
+            });
         }
         let (x, moved) = self.channels(live, along)?;
         let id = self.push(name, Softmax { axis: Axis::C }, &[x])?;
@@ -648,7 +672,10 @@ impl<'a> Builder<'a> {
         }
         // Any order of axes that all parts share will do: that in which the first is a value as it stands.
         let mut order: Vec<usize> = (0..rank).collect();
-        if rank == 4 && along == 3 && first.view.permuted(&[0, 3, 1, 2])?.is_whole(self.shape(first.id).elements()) {
+        if rank == 4
+            && along == 3
+            && first.view.permuted(&[0, 3, 1, 2])?.is_whole(self.shape(first.id).elements())
+        {
             order = vec![0, 3, 1, 2];
         }
         let place = order.iter().position(|&a| a == along).unwrap_or(0) + 4_usize.saturating_sub(rank);
@@ -674,7 +701,11 @@ impl<'a> Builder<'a> {
         for part in parts {
             let own = part.dims();
             if (0..dims.len()).any(|a| a != along && own[a] != dims[a]) {
-                return Err(Error::shape("concat", format!("{dims:?} but for axis {along}"), format!("{own:?}")));
+                return Err(Error::shape(
+                    "concat",
+                    format!("{dims:?} but for axis {along}"),
+                    format!("{own:?}"),
+                ));
             }
             ids.push(self.placed(part, around(&own, along..along + 1)?)?);
         }
@@ -724,7 +755,11 @@ impl<'a> Builder<'a> {
         let vector = |array: &Array| -> Result<Arc<[f32]>> {
             let values = array.floats();
             if values.is_empty() || !channels.is_multiple_of(values.len()) {
-                return Err(Error::shape("scale", format!("a number for each of {channels} channels"), values.len()));
+                return Err(Error::shape(
+                    "scale",
+                    format!("a number for each of {channels} channels"),
+                    values.len(),
+                ));
             }
             Ok((0..channels).map(|c| values[c / (channels / values.len())]).collect())
         };
@@ -748,7 +783,11 @@ impl<'a> Builder<'a> {
             let x = self.placed(&live, s)?;
             let scale = per_channel(&self.constant(reader, 1)?, s.c)?;
             let shift = self.optional_constant(reader, 2)?.map(|b| per_channel(&b, s.c)).transpose()?;
-            let norm = Norm { scale: Some(scale), shift, ..Norm::new(NormOver::Groups(1), reader.float("epsilon", 1e-5)) };
+            let norm = Norm {
+                scale: Some(scale),
+                shift,
+                ..Norm::new(NormOver::Groups(1), reader.float("epsilon", 1e-5))
+            };
             return Ok(Live { id: self.push(reader.name(), norm, &[x])?, view: View::whole(&dims) });
         }
         let extent = live.dims()[rank - 1];
@@ -764,7 +803,14 @@ impl<'a> Builder<'a> {
     // ---- matrices ----
 
     /// A product of the last axis with constant weights `(out, in)`: a 1x1 convolution.
-    fn linear(&mut self, name: &str, live: &Live, weight: Tensor, bias: Option<Arc<[f32]>>, axis: usize) -> Result<Live> {
+    fn linear(
+        &mut self,
+        name: &str,
+        live: &Live,
+        weight: Tensor,
+        bias: Option<Arc<[f32]>>,
+        axis: usize,
+    ) -> Result<Live> {
         let (x, moved) = self.channels(live, axis)?;
         let id = self.push(name, Conv::new(finite(Arc::new(weight))?, bias), &[x])?;
         self.put_back(id, moved)
@@ -777,7 +823,9 @@ impl<'a> Builder<'a> {
         };
         let values = array.floats();
         Ok(match transposed {
-            false => Tensor::new(Shape::new(rows, columns, 1, 1), values.iter().map(|v| v * factor).collect())?,
+            false => {
+                Tensor::new(Shape::new(rows, columns, 1, 1), values.iter().map(|v| v * factor).collect())?
+            }
             true => Tensor::new(
                 Shape::new(columns, rows, 1, 1),
                 (0..values.len()).map(|i| values[i % rows * columns + i / rows] * factor).collect(),
@@ -835,8 +883,14 @@ impl<'a> Builder<'a> {
         let dims = q.dims();
         let extras = reader.node.input.iter().skip(3).chain(reader.node.output.iter().skip(1));
         let plain = reader.int("is_causal", 0) == 0 && reader.float("softcap", 0.0) == 0.0;
-        if dims.len() != 4 || dims[1] != k.dims()[1] || !plain || extras.into_iter().any(|name| !name.is_empty()) {
-            return Err(reader.unsupported("only plain attention on 4 axes, as many heads in keys as in queries, is"));
+        if dims.len() != 4
+            || dims[1] != k.dims()[1]
+            || !plain
+            || extras.into_iter().any(|name| !name.is_empty())
+        {
+            return Err(
+                reader.unsupported("only plain attention on 4 axes, as many heads in keys as in queries, is")
+            );
         }
         let scale = reader.float("scale", 1.0 / (dims[3] as f32).sqrt());
         let q = self.affine(reader.name(), &q, vec![scale], vec![0.0])?;
@@ -871,7 +925,7 @@ fn around(dims: &[usize], axes: std::ops::Range<usize>) -> Result<Shape> {
     let product = |dims: &[usize]| dims.iter().fold(1, |n: usize, &d| n.saturating_mul(d));
     let w = if axes.end < dims.len() { dims[dims.len() - 1] } else { 1 };
     let behind = product(&dims[axes.end..]);
-    let h = if w == 0 { 0 } else { behind / w };
+    let h = behind.checked_div(w).unwrap_or(0);
     Shape::new(product(&dims[..axes.start]), product(&dims[axes]), h, w).check("operand")
 }
 

@@ -54,7 +54,9 @@ impl View {
         let mut joined: Digits = Vec::new();
         for &(size, stride) in self.axes.iter().flatten().filter(|d| d.0 != 1) {
             match joined.last_mut() {
-                Some(last) if stride.checked_mul(size as isize) == Some(last.1) => *last = (last.0 * size, stride),
+                Some(last) if stride.checked_mul(size as isize) == Some(last.1) => {
+                    *last = (last.0 * size, stride)
+                }
                 _ => joined.push((size, stride)),
             }
         }
@@ -63,9 +65,7 @@ impl View {
 
     /// Whether the view is all of `elements` elements in their own order.
     pub(super) fn is_whole(&self, elements: usize) -> bool {
-        self.offset == 0
-            && self.elements() == elements
-            && matches!(self.digits()[..], [] | [(_, 1)])
+        self.offset == 0 && self.elements() == elements && matches!(self.digits()[..], [] | [(_, 1)])
     }
 
     /// The stride of an axis that is a single digit.
@@ -140,7 +140,11 @@ impl View {
             if size == 1 {
                 *axis = vec![(dim, 0)];
             } else if size != dim {
-                return Err(Error::shape("broadcast", format!("{own:?}, or other extents in place of 1"), format!("{dims:?}")));
+                return Err(Error::shape(
+                    "broadcast",
+                    format!("{own:?}, or other extents in place of 1"),
+                    format!("{dims:?}"),
+                ));
             }
         }
         Ok(View { offset: self.offset, axes })
@@ -199,7 +203,10 @@ mod tests {
     fn slices_and_broadcasts() {
         let view = View::whole(&[2, 6]).sliced(1, 5, 3, -2).unwrap();
         assert_eq!(view.indices().collect::<Vec<_>>(), [5, 3, 1, 11, 9, 7]);
-        assert_eq!(View::whole(&[2, 1]).expanded(&[2, 2, 2]).unwrap().indices().collect::<Vec<_>>(), [0, 0, 1, 1, 0, 0, 1, 1]);
+        assert_eq!(
+            View::whole(&[2, 1]).expanded(&[2, 2, 2]).unwrap().indices().collect::<Vec<_>>(),
+            [0, 0, 1, 1, 0, 0, 1, 1]
+        );
         // An extent that cuts through a transposed digit needs a move.
         assert!(View::whole(&[4, 6]).permuted(&[1, 0]).unwrap().reshaped(&[3, 8]).is_some());
         assert!(View::whole(&[4, 6]).permuted(&[1, 0]).unwrap().reshaped(&[8, 3]).is_none());
