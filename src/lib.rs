@@ -61,7 +61,7 @@ mod tensor;
 pub use error::{Error, Result};
 pub use gpu::{AdapterChoice, Gpu};
 #[cfg(feature = "onnx")]
-pub use import::onnx::Bound;
+pub use import::onnx::{Bound, Fate, NodeReport};
 pub use model::Model;
 pub use plan::Precision;
 pub use session::{Device, Session, SessionOptions};

@@ -4,7 +4,7 @@ use crate::error::Result;
 use crate::graph::Graph;
 use crate::import;
 #[cfg(feature = "onnx")]
-use crate::import::onnx::{self, Bound};
+use crate::import::onnx::{self, Bound, NodeReport};
 use crate::recipe::Recipe;
 use crate::tensor::Shape;
 use crate::unet::{UnetConfig, Weights};
@@ -16,7 +16,7 @@ use std::sync::Arc;
 /// A network with its weights and its recipe.
 #[derive(Debug, Clone)]
 pub struct Model {
-    network: Network,
+    pub(crate) network: Network,
     /// The member of the U-Net family it is, when it is one.
     pub config: Option<UnetConfig>,
     /// How pictures go in and come out.
@@ -26,7 +26,7 @@ pub struct Model {
 }
 
 #[derive(Debug, Clone)]
-enum Network {
+pub(crate) enum Network {
     /// One graph for all sizes.
     Graph(Graph),
     /// A file from which a graph is built for each size.
@@ -111,6 +111,15 @@ impl Model {
         Model { network: Network::Onnx(file), config: None, recipe, family: None }
     }
 
+    /// The model as the bytes of a safetensors file with its graph, weights (`half`: in f16) and recipe inside, which
+    /// [`open`](Self::open) reads back.
+    ///
+    /// # Errors
+    /// When the graph is one that was optimised.
+    pub fn to_safetensors(&self, half: bool) -> Result<Vec<u8>> {
+        import::bundle::write(self, half)
+    }
+
     /// The network for an input of this shape.
     ///
     /// # Errors
@@ -120,6 +129,15 @@ impl Model {
             Network::Graph(graph) => Ok(Cow::Borrowed(graph)),
             #[cfg(feature = "onnx")]
             Network::Onnx(file) => file.graph(input).map(Cow::Owned),
+        }
+    }
+
+    /// What becomes of each node of the ONNX file that the model comes from, for an input of this shape.
+    #[cfg(feature = "onnx")]
+    pub fn nodes(&self, input: Shape) -> Option<Vec<NodeReport>> {
+        match &self.network {
+            Network::Graph(_) => None,
+            Network::Onnx(file) => Some(file.survey(input)),
         }
     }
 
@@ -135,7 +153,7 @@ impl Model {
     /// A shape that the network takes: the one it was exported for, where that is fixed.
     pub fn example_input(&self) -> Shape {
         match &self.network {
-            Network::Graph(graph) => Shape::new(1, graph.input_channels(), 256, 256),
+            Network::Graph(graph) => Shape::new(1, graph.input_channels(), 128, 128),
             #[cfg(feature = "onnx")]
             Network::Onnx(file) => file.example(),
         }

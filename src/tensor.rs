@@ -5,7 +5,7 @@ use crate::error::{Error, Result};
 /// The extents of a tensor: batch, channels, height, width.
 ///
 /// Convolution weights use the same four places as `(out, in, kernel height, kernel width)`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub struct Shape {
     /// Pictures in the batch.
     pub n: usize,

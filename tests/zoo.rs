@@ -1,7 +1,7 @@
 //! Networks of many families as their exporters write them, and ONNX's own operator cases.
 
 use crate::device::gpu;
-use crate::support::{Tolerance, Vectors, check};
+use crate::support::{Tolerance, Vectors, assert_close, check};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -349,5 +349,28 @@ fn spelled_out_functions_are_found() {
         let names: Vec<&str> = optimized.nodes().iter().map(|n| n.op.rules().name()).collect();
         assert_eq!(names, [want]);
         check(want, &graph, &input, &cpu::run(&graph, &input).expect("it runs"), Tolerance::Operator);
+    }
+}
+
+#[test]
+fn converted_networks_read_back_the_same() {
+    let goldens = BTreeMap::from(
+        ["dynamo", "ts"].map(|exporter| (exporter, Vectors::read(&format!("zoo/{exporter}")))),
+    );
+    for name in ["milesial_dynamic.ts", "nafnet.dynamo", "monai_unet.ts", "keras.written", "milesial_half.ts"]
+    {
+        let animal = Animal::read(name, &goldens).expect("it is read");
+        let bytes = animal.model.to_safetensors(false).expect("it is written");
+        let back = Animal { model: Model::from_safetensors(&bytes).expect("it is read back"), ..animal };
+        back.off(&Device::Cpu).expect("the same result");
+        assert_eq!(back.model.to_safetensors(false).expect("it is written again"), bytes, "{name}");
+        let half = back.model.to_safetensors(true).expect("it is written");
+        assert!(half.len() * 3 < bytes.len() * 2, "{} and {} bytes", half.len(), bytes.len());
+        let half = Model::from_safetensors(&half).expect("it is read back");
+        let run = |model: &Model| {
+            let session = Session::new(model, back.input.shape(), Device::Cpu).expect("it fits");
+            session.run(&back.input).expect("it runs")
+        };
+        assert_close(name, &run(&half), &run(&back.model), Tolerance::Half);
     }
 }

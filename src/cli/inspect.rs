@@ -1,5 +1,6 @@
 //! `unet inspect`: what a network is and what it takes, without running it.
 
+use super::nodes::Nodes;
 use super::roofline::{self, Cost, Rates};
 use super::values::Size;
 use super::{Common, ModelArgs, text};
@@ -18,9 +19,12 @@ use std::process::ExitCode;
 pub(super) struct InspectArgs {
     #[command(flatten)]
     model: ModelArgs,
-    /// Input size, HEIGHTxWIDTH or one number
-    #[arg(long, default_value = "128")]
-    size: Size,
+    /// Input size, HEIGHTxWIDTH or one number [default: what the file was made for, else 128]
+    #[arg(long)]
+    size: Option<Size>,
+    /// List the nodes of an ONNX file, and what becomes of each
+    #[arg(long)]
+    nodes: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -54,15 +58,29 @@ struct Layer {
 }
 
 pub(super) fn run(args: &InspectArgs, common: &Common) -> Result<ExitCode> {
-    let model = args.model.open()?;
-    let input = args.size.shape(1, model.input_channels());
+    let model = match (args.model.open(), args.model.onnx()) {
+        // What cannot run is what one wants to know then.
+        (Err(error), Some(path)) => {
+            if let Ok(nodes) = Nodes::read(path) {
+                text::print(&format!("{}\n{}\n", nodes.table(), nodes.summary()))?;
+            }
+            return Err(error);
+        }
+        (model, _) => model?,
+    };
+    let input = Size::or_example(args.size, &model);
     let graph = model.graph(input)?;
     let layers = layers(&graph, input)?;
     let (plan, excess) = plan(&model, input, common)?;
+    let optimized = optimize(&graph, input, &common.options().optimizations)?;
+    let nodes = model.nodes(input).map(|nodes| Nodes::of(nodes, Some(&optimized)));
     let roofline = args.roofline.then(|| Roofline::new(args, common, &model, input)).transpose()?;
     let text = match (args.json, &roofline) {
         (true, roofline) => {
             let mut report = json(&model, &graph, &layers, &plan);
+            if let Some(nodes) = &nodes {
+                report["nodes"] = nodes.json();
+            }
             if let Some(roofline) = roofline {
                 report["roofline"] = roofline::json(&roofline.layers, &roofline.groups, roofline.rates);
             }
@@ -71,7 +89,17 @@ pub(super) fn run(args: &InspectArgs, common: &Common) -> Result<ExitCode> {
         (false, Some(roofline)) => {
             roofline::describe(&roofline.layers, &roofline.groups, roofline.rates, plan.precision)
         }
-        (false, None) => describe(&model, &graph, &layers, &plan, excess)?,
+        (false, None) if args.nodes => match &nodes {
+            Some(nodes) => format!("{}\n{}\n", nodes.table(), nodes.summary()),
+            None => return Err(Error::Usage("--nodes is for ONNX files; drop it".into())),
+        },
+        (false, None) => {
+            let mut text = describe(&model, &graph, &layers, &plan, excess)?;
+            if let Some(nodes) = &nodes {
+                text.push_str(&format!("\n{} (--nodes lists them)\n", nodes.summary()));
+            }
+            text
+        }
     };
     text::print(&text)?;
     Ok(ExitCode::SUCCESS)

@@ -2,9 +2,11 @@
 
 mod bench;
 mod chart;
+mod convert;
 mod device;
 mod devices;
 mod inspect;
+mod nodes;
 mod roofline;
 mod run;
 mod start;
@@ -21,7 +23,7 @@ use crate::plan::{ConvKernel, Precision};
 use crate::session::SessionOptions;
 use crate::unet::{RandomWeights, UnetConfig};
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use values::Bytes;
 
@@ -39,6 +41,7 @@ struct Cli {
 enum Command {
     Run(run::RunArgs),
     Inspect(inspect::InspectArgs),
+    Convert(convert::ConvertArgs),
     Verify(verify::VerifyArgs),
     Devices(devices::DevicesArgs),
     Bench(bench::BenchArgs),
@@ -160,6 +163,11 @@ struct ModelArgs {
 }
 
 impl ModelArgs {
+    /// The model's file, when it is an ONNX file.
+    fn onnx(&self) -> Option<&Path> {
+        self.model.as_deref().filter(|path| crate::import::onnx::is_onnx_file(path))
+    }
+
     fn open(&self) -> Result<Model> {
         match (&self.model, &self.preset) {
             (Some(path), _) => Model::open(path),
@@ -187,6 +195,7 @@ pub fn main() -> ExitCode {
         }
         Command::Run(args) => run::run(&args, &common),
         Command::Inspect(args) => inspect::run(&args, &common),
+        Command::Convert(args) => convert::run(&args, &common),
         Command::Verify(args) => verify::run(&args, &common),
         Command::Devices(args) => devices::run(&args),
         Command::Bench(args) => bench::run(&args, &common),

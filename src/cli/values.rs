@@ -1,5 +1,6 @@
 //! Values of options: picture sizes and numbers of bytes.
 
+use crate::model::Model;
 use crate::tensor::Shape;
 use std::str::FromStr;
 
@@ -16,6 +17,11 @@ pub(super) struct Size {
 impl Size {
     pub(super) fn shape(self, batch: usize, channels: usize) -> Shape {
         Shape::new(batch, channels, self.height, self.width)
+    }
+
+    /// The shape of one picture of that size, or one that suits the model.
+    pub(super) fn or_example(size: Option<Size>, model: &Model) -> Shape {
+        size.map_or_else(|| model.example_input(), |size| size.shape(1, model.input_channels()))
     }
 }
 

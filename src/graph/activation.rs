@@ -10,7 +10,7 @@ use rayon::prelude::*;
 use std::sync::Arc;
 
 /// A pointwise function, as an operator or fused behind another. NaN stays NaN in all of them.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, serde::Serialize, serde::Deserialize)]
 pub enum Activation {
     /// `x`.
     #[default]
@@ -51,8 +51,10 @@ pub enum Activation {
     /// `x` kept within two bounds, of which `max` wins. An absent bound is an infinity.
     Clip {
         /// The lower bound.
+        #[serde(with = "super::stored::number")]
         min: f32,
         /// The upper bound.
+        #[serde(with = "super::stored::number")]
         max: f32,
     },
     /// `exp(x)`.
@@ -289,9 +291,10 @@ impl Operator for Activation {
 }
 
 /// `x` where it is not negative, else `slope[c] * x` (He et al. 2015).
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
 pub struct PRelu {
     /// One slope a channel.
+    #[serde(with = "super::stored::vector")]
     pub slope: Arc<[f32]>,
 }
 

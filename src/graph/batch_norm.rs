@@ -8,11 +8,13 @@ use crate::tensor::Tensor;
 use std::sync::Arc;
 
 /// `y = activation(scale[c] * x + shift[c])`.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
 pub struct BatchNorm {
     /// One factor a channel.
+    #[serde(with = "super::stored::vector")]
     pub scale: Arc<[f32]>,
     /// One summand a channel.
+    #[serde(with = "super::stored::vector")]
     pub shift: Arc<[f32]>,
     /// Applied last.
     pub activation: Activation,

@@ -9,7 +9,7 @@ use crate::tensor::Tensor;
 use rayon::prelude::*;
 
 /// What two elements become.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, serde::Serialize, serde::Deserialize)]
 pub enum BinaryKind {
     /// `a + b`.
     #[default]
@@ -30,7 +30,7 @@ pub enum BinaryKind {
 
 /// Element-wise arithmetic on two tensors. Each extent must be the same in both, or 1 in one of them, whose elements
 /// then stand for all (NumPy's broadcasting).
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, serde::Serialize, serde::Deserialize)]
 pub struct Binary {
     /// What two elements become.
     pub kind: BinaryKind,

@@ -10,7 +10,7 @@ use crate::tensor::Tensor;
 use rayon::prelude::*;
 
 /// Concatenation of its inputs, in their order.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, serde::Serialize, serde::Deserialize)]
 pub struct Concat {
     /// Along what; channels by default.
     pub axis: Axis,

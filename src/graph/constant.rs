@@ -6,8 +6,8 @@ use crate::tensor::{Shape, Tensor};
 use std::sync::Arc;
 
 /// A value without inputs, such as a positional embedding.
-#[derive(Debug, Clone)]
-pub struct Constant(pub Arc<Tensor>);
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
+pub struct Constant(#[serde(with = "super::stored::tensor")] pub Arc<Tensor>);
 
 impl Operator for Constant {
     fn name(&self) -> &'static str {

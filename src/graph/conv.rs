@@ -9,11 +9,13 @@ use std::sync::Arc;
 
 /// 2-D convolution (cross-correlation, as every framework has it) over its input, or over the channel concatenation
 /// of two when there is one group.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
 pub struct Conv {
     /// Weights `(out, in / groups, kernel height, kernel width)`.
+    #[serde(with = "super::stored::tensor")]
     pub weight: Arc<Tensor>,
     /// One summand an output channel.
+    #[serde(with = "super::stored::optional_vector")]
     pub bias: Option<Arc<[f32]>>,
     /// Rows and columns between windows.
     pub stride: [usize; 2],
@@ -28,6 +30,7 @@ pub struct Conv {
     /// Whether a second output is made: the first, max-pooled 2x2.
     pub pool: bool,
     /// A 1x1 convolution over the activated sum, which alone is then the output.
+    #[serde(skip)]
     pub head: Option<Arc<Conv>>,
 }
 

@@ -6,11 +6,13 @@ use crate::tensor::{Shape, Tensor};
 use std::sync::Arc;
 
 /// 2-D transposed convolution: each input pixel adds its kernel into the output, `stride` apart.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
 pub struct ConvTranspose {
     /// Weights `(in, out / groups, kernel height, kernel width)`, PyTorch's and ONNX's order.
+    #[serde(with = "super::stored::tensor")]
     pub weight: Arc<Tensor>,
     /// One summand an output channel.
+    #[serde(with = "super::stored::optional_vector")]
     pub bias: Option<Arc<[f32]>>,
     /// Output rows and columns between input pixels.
     pub stride: [usize; 2],

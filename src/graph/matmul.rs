@@ -10,7 +10,7 @@ use rayon::prelude::*;
 
 /// `(n,c,h,k)` by `(n,c,k,w)` gives `(n,c,h,w)`: a matrix product of each pair of planes. A batch or channel extent
 /// of 1 stands for all of the other's.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, serde::Serialize, serde::Deserialize)]
 pub struct MatMul;
 
 impl Operator for MatMul {

@@ -21,6 +21,7 @@ mod rearrange;
 mod reduce;
 mod resize;
 mod softmax;
+pub(crate) mod stored;
 mod winograd;
 
 pub use activation::{Activation, PRelu};
@@ -101,7 +102,7 @@ impl Reach {
 macro_rules! operators {
     ($($(#[$doc:meta])* $name:ident($type:ty)),* $(,)?) => {
         /// An operator. To add one: a file beside this one, a line here, its lowering in `plan`, a vector.
-        #[derive(Debug, Clone)]
+        #[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
         pub enum Op { $($(#[$doc])* $name($type)),* }
 
         impl Op {
@@ -157,7 +158,7 @@ operators! {
 }
 
 /// An axis of a tensor within one picture.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, serde::Serialize, serde::Deserialize)]
 pub enum Axis {
     /// Channels.
     #[default]

@@ -11,7 +11,7 @@ use rayon::prelude::*;
 use std::sync::Arc;
 
 /// What one mean and one variance are taken over.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub enum NormOver {
     /// As many groups of channels that follow each other, each with all its pixels (Wu and He 2018). One group a
     /// channel is instance norm; one group is layer norm over channels and pixels.
@@ -21,13 +21,15 @@ pub enum NormOver {
 }
 
 /// `y = activation((x - mean) / sqrt(var + eps) * scale[c] + shift[c])`, with the variance of a whole population.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
 pub struct Norm {
     /// What statistics are taken over, in each picture.
     pub over: NormOver,
     /// One factor a channel; 1 where there is none.
+    #[serde(with = "super::stored::optional_vector")]
     pub scale: Option<Arc<[f32]>>,
     /// One summand a channel; 0 where there is none.
+    #[serde(with = "super::stored::optional_vector")]
     pub shift: Option<Arc<[f32]>>,
     /// Added to the variance; above 0.
     pub eps: f32,

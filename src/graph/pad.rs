@@ -38,7 +38,7 @@ impl PadMode {
 }
 
 /// How much to pad.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum PadAmount {
     /// Rows above, columns left, rows below, columns right; negative cuts.
     Fixed([isize; 4]),
@@ -47,7 +47,7 @@ pub enum PadAmount {
 }
 
 /// Adds (or cuts) rows and columns.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, serde::Serialize, serde::Deserialize)]
 pub struct Pad {
     /// How much.
     pub amount: PadAmount,
@@ -97,7 +97,7 @@ impl Operator for Pad {
 }
 
 /// Keeps the top-left corner of the first input, at the size of the second.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, serde::Serialize, serde::Deserialize)]
 pub struct Crop;
 
 impl Operator for Crop {

@@ -7,7 +7,7 @@ use crate::tensor::Shape;
 use crate::tensor::Tensor;
 
 /// What is kept of a window.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub enum PoolKind {
     /// The largest value; NaN if the window holds one.
     Max,
@@ -18,7 +18,7 @@ pub enum PoolKind {
 }
 
 /// Pooling over a sliding window.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, serde::Serialize, serde::Deserialize)]
 pub struct Pool {
     /// Max or average.
     pub kind: PoolKind,

@@ -15,7 +15,7 @@ pub(crate) const MAX_DIGITS: usize = 8;
 ///
 /// The flat index of an output element is written in mixed radix, the most significant digit first; it holds the
 /// input element at `offset` plus the sum of each digit times its stride.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Rearrange {
     /// The shape that the input must have.
     pub input: Shape,

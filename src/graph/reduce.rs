@@ -9,7 +9,7 @@ use crate::tensor::Tensor;
 use rayon::prelude::*;
 
 /// What elements become together.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub enum ReduceKind {
     /// Their mean.
     Mean,
@@ -24,7 +24,7 @@ pub enum ReduceKind {
 }
 
 /// Reduces axes to an extent of 1 each.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Reduce {
     /// What elements become together.
     pub kind: ReduceKind,

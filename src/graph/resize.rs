@@ -7,7 +7,7 @@ use crate::tensor::Shape;
 use crate::tensor::Tensor;
 
 /// How an output pixel is made from those around its place in the input.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
 pub enum Interpolation {
     /// One pixel, by a rounding of the place.
     Nearest(Rounding),
@@ -18,7 +18,7 @@ pub enum Interpolation {
 }
 
 /// How a place between two pixels is rounded to one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub enum Rounding {
     /// Down.
     Floor,
@@ -32,7 +32,7 @@ pub enum Rounding {
 
 /// Where output pixel `i` lies in the input, with names as in ONNX. `scale` is the factor that was given, or the ratio
 /// of the sizes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub enum Coordinates {
     /// `i / scale`.
     Asymmetric,
@@ -45,7 +45,7 @@ pub enum Coordinates {
 }
 
 /// The new height and width.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
 pub enum ResizeTo {
     /// By factors for height and width; the new size is rounded down.
     Scale([f32; 2]),
@@ -54,7 +54,7 @@ pub enum ResizeTo {
 }
 
 /// Changes height and width. Pixels beyond the edges are those at the edges.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Resize {
     /// Height and width.
     pub to: ResizeTo,

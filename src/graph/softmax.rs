@@ -9,7 +9,7 @@ use crate::tensor::Tensor;
 use rayon::prelude::*;
 
 /// `exp(x - max) / sum(exp(x - max))` along an axis.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, serde::Serialize, serde::Deserialize)]
 pub struct Softmax {
     /// What is summed over; the channels of each pixel by default.
     pub axis: Axis,
@@ -56,7 +56,7 @@ impl Operator for Softmax {
 
 /// The number of the channel that holds the largest value of each pixel, the first of equal ones, as `(n,1,h,w)`.
 /// Stored as f16, numbers above 2048 are rounded.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, serde::Serialize, serde::Deserialize)]
 pub struct ArgMax;
 
 impl Operator for ArgMax {

@@ -3,6 +3,7 @@
 //! Formats that hold tensors alone give a [`StateDict`](tensors::StateDict), and [`families`] tells from names and
 //! shapes what network they belong to.
 
+pub(crate) mod bundle;
 mod families;
 #[cfg(feature = "onnx")]
 pub(crate) mod onnx;

@@ -1,6 +1,7 @@
 //! safetensors: this project's own format when `__metadata__` holds `unet.config` (and `unet.recipe`), else a plain
 //! state dict whose architecture is inferred from its names and shapes.
 
+use super::bundle;
 use super::families::{self, Renamed};
 use super::tensors::{Source, StateDict, Stored};
 use crate::error::{Error, Result};
@@ -35,6 +36,12 @@ pub(super) fn read(mut source: Box<dyn Source + '_>, len: u64, folder: Option<&P
 
     let metadata = header.metadata().clone().unwrap_or_default();
     let recipe = json::<Recipe>(&metadata, "unet.recipe")?;
+    if let Some(mut model) = bundle::read(&mut tensors, &metadata)? {
+        tensors.check_all_taken()?;
+        model.config = json::<UnetConfig>(&metadata, "unet.config")?;
+        model.recipe = recipe.unwrap_or_default();
+        return Ok(model);
+    }
     let Some(config) = json::<UnetConfig>(&metadata, "unet.config")? else {
         let mut model = families::recognise(&mut tensors)?;
         model.recipe = recipe.unwrap_or(model.recipe);

@@ -137,6 +137,20 @@ impl<'a> StateDict<'a> {
         }
     }
 
+    /// Takes out plain bytes.
+    #[cfg(feature = "onnx")]
+    pub(crate) fn take_bytes(&mut self, name: &str) -> Result<Vec<u8>> {
+        let stored =
+            self.tensors.remove(name).filter(|stored| stored.dtype == Dtype::U8 && stored.shape.len() == 1);
+        let stored =
+            stored.ok_or_else(|| Error::Model(format!("missing tensor {name}, expected with bytes")))?;
+        let broken = |e| Error::Model(format!("tensor {name} cannot be read: {e} (is the file complete?)"));
+        let mut bytes = Vec::new();
+        self.source.seek(SeekFrom::Start(stored.place)).map_err(broken)?;
+        (&mut self.source).take(stored.shape[0] as u64).read_to_end(&mut bytes).map_err(broken)?;
+        Ok(bytes)
+    }
+
     /// Takes out a vector, as long as the file has it.
     pub(crate) fn take_vector(&mut self, name: &str) -> Result<Arc<[f32]>> {
         match self.shape(name) {

@@ -54,7 +54,7 @@ impl Array {
         Array { dims: Vec::new(), kind, data: Data::Numbers([value].into()) }
     }
 
-    fn weights(dims: Vec<usize>, values: Vec<f32>) -> Result<Array> {
+    fn of_floats(dims: Vec<usize>, values: Vec<f32>) -> Result<Array> {
         if values.is_empty() {
             return Ok(Array { dims, kind: Kind::Float, data: Data::Numbers([].into()) });
         }
@@ -91,6 +91,39 @@ impl Array {
         self.numbers().iter().map(|&v| v as i64).collect()
     }
 
+    /// The numbers, when they are more than a few.
+    pub(super) fn weights(&self) -> Option<Arc<Tensor>> {
+        match &self.data {
+            Data::Weights(tensor) if tensor.data().len() > 16 => Some(tensor.clone()),
+            _ => None,
+        }
+    }
+
+    pub(super) fn of_tensor(dims: Vec<usize>, tensor: Arc<Tensor>) -> Result<Array> {
+        let elements = dims.iter().fold(1usize, |n, &d| n.saturating_mul(d));
+        if elements != tensor.data().len() {
+            return Err(Error::shape("weights", format!("{dims:?}"), tensor.shape()));
+        }
+        Ok(Array { dims, kind: Kind::Float, data: Data::Weights(tensor) })
+    }
+
+    /// As ONNX keeps it; [`read`] gives the same back.
+    pub(super) fn proto(&self, name: &str) -> proto::Tensor {
+        let numbers = self.numbers();
+        let (data_type, raw): (i32, Vec<u8>) = match self.kind {
+            Kind::Float => (1, numbers.iter().flat_map(|&v| (v as f32).to_le_bytes()).collect()),
+            Kind::Integer => (7, numbers.iter().flat_map(|&v| (v as i64).to_le_bytes()).collect()),
+            Kind::Bool => (9, numbers.iter().map(|&v| u8::from(v != 0.0)).collect()),
+        };
+        proto::Tensor {
+            dims: self.dims.iter().map(|&d| d as i64).collect(),
+            data_type,
+            name: name.into(),
+            raw_data: raw.into(),
+            ..proto::Tensor::default()
+        }
+    }
+
     /// The same numbers as another type.
     pub(super) fn cast(&self, kind: Kind) -> Result<Array> {
         let convert: fn(f64) -> f64 = match (self.kind, kind) {
@@ -115,13 +148,15 @@ impl Array {
         if view.is_whole(self.len()) {
             let mut same = self.clone();
             if let (Data::Weights(tensor), true) = (&self.data, dims != self.dims) {
-                same = Array::weights(dims.clone(), tensor.data().to_vec())?;
+                same = Array::of_floats(dims.clone(), tensor.data().to_vec())?;
             }
             return Ok(Array { dims, ..same });
         }
         room(&dims, self.len())?;
         match &self.data {
-            Data::Weights(tensor) => Array::weights(dims, view.indices().map(|i| tensor.data()[i]).collect()),
+            Data::Weights(tensor) => {
+                Array::of_floats(dims, view.indices().map(|i| tensor.data()[i]).collect())
+            }
             Data::Numbers(n) => Array::new(dims, self.kind, view.indices().map(|i| n[i]).collect()),
         }
     }
@@ -261,7 +296,7 @@ fn values(tensor: &proto::Tensor, external: &mut External) -> Result<Array> {
         if values.iter().any(|v| v.is_nan()) {
             return Err(Error::shape("data", "numbers", "NaN"));
         }
-        return Array::weights(dims, values);
+        return Array::of_floats(dims, values);
     }
     let numbers: Vec<f64> = match (tensor.data_type, raw.is_empty()) {
         (2 | 9, false) => raw.iter().map(|&b| f64::from(b)).collect(),

@@ -37,15 +37,19 @@ impl Live {
     }
 }
 
-/// What became of a node.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Fate {
-    /// Operators of the graph compute it.
-    Computed,
-    /// Its result is known for this size.
+/// What became of a node of the file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fate {
+    /// Operators of the graph, by their names, compute it.
+    Computed(Vec<String>),
+    /// Its result is known for this size of the input.
     Folded,
-    /// It only moves elements, which the operator that reads them takes into account.
+    /// It only moves elements, which the operators that read them take into account.
     Moved,
+    /// It cannot run, for this reason.
+    Unsupported(String),
+    /// It reads what a node that cannot run should have made.
+    Waiting,
 }
 
 pub(super) struct Builder<'a> {
@@ -59,8 +63,12 @@ pub(super) struct Builder<'a> {
     taken: HashSet<String>,
     /// Nodes without weights by what they compute, because exporters write the same thing more than once.
     computed: HashMap<(String, Vec<ValueId>), ValueId>,
-    /// What became of each node, where someone asked.
+    /// What became of each node.
     pub(super) fates: Vec<Fate>,
+    /// Whether to go on behind a node that cannot run.
+    pub(super) survey: bool,
+    /// What such nodes should have made.
+    unknown: HashSet<&'a str>,
     depth: usize,
 }
 
@@ -77,6 +85,8 @@ impl<'a> Builder<'a> {
             taken: HashSet::from(["input".into()]),
             computed: HashMap::new(),
             fates: Vec::new(),
+            survey: false,
+            unknown: HashSet::new(),
             depth: 0,
         }
     }
@@ -109,14 +119,27 @@ impl<'a> Builder<'a> {
     fn nodes(&mut self, graph: &'a proto::Graph) -> Result<()> {
         for node in &graph.node {
             let reader = Reader { node, opset: self.opset };
+            if node.input.iter().any(|name| self.unknown.contains(name.as_str())) {
+                self.unknown.extend(node.output.iter().map(String::as_str));
+                self.fates.push(Fate::Waiting);
+                continue;
+            }
             let before = self.graph.nodes().len();
-            let made = self.node(&reader).map_err(|e| e.at(&reader.place()))?;
-            let computed = self.graph.nodes().len() > before;
+            let made = match self.node(&reader) {
+                Ok(made) => made,
+                Err(error) if self.survey => {
+                    self.unknown.extend(node.output.iter().map(String::as_str));
+                    self.fates.push(Fate::Unsupported(error.to_string()));
+                    continue;
+                }
+                Err(error) => return Err(error.at(&reader.place())),
+            };
+            let operators = self.graph.nodes()[before..].iter().map(|n| n.name.clone()).collect::<Vec<_>>();
             let constant = made.iter().all(|value| matches!(value, Value::Constant(_)));
-            self.fates.push(match (computed, constant) {
-                (_, true) => Fate::Folded,
-                (true, false) => Fate::Computed,
-                (false, false) => Fate::Moved,
+            self.fates.push(match operators.is_empty() {
+                _ if constant && !made.is_empty() => Fate::Folded,
+                true => Fate::Moved,
+                false => Fate::Computed(operators),
             });
             for (name, value) in node.output.iter().zip(made) {
                 self.values.insert(name, value);

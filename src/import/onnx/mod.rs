@@ -16,13 +16,17 @@ use crate::error::{Error, Result};
 use crate::graph::{Crop, Graph, Pad, PadAmount, PadMode, Rearrange, Slice, ValueId};
 use crate::model::Model;
 use crate::recipe::Recipe;
-use crate::tensor::Shape;
+use crate::tensor::{Shape, Tensor};
 use array::{Array, External, Kind};
-use build::{Builder, Constants, Fate, Live};
+use build::{Builder, Constants, Live};
+
+pub use build::Fate;
 use node::extent;
 use prost::Message;
 use prost::bytes::Bytes;
 use std::fs;
+#[cfg(feature = "cli")]
+use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -64,6 +68,14 @@ pub(crate) struct File {
     ratio: Option<[f64; 2]>,
 }
 
+/// What a converted file holds besides the nodes' bytes and the weights' numbers.
+#[derive(serde::Serialize, serde::Deserialize)]
+struct StoredFile {
+    opset: i64,
+    /// Name and extents of each of the weights.
+    weights: Vec<(String, Vec<usize>)>,
+}
+
 #[derive(Debug)]
 struct Input {
     name: String,
@@ -93,6 +105,15 @@ pub(super) fn is_onnx(first: &[u8]) -> bool {
     first.len() > 8 && first[0] == 8 && first[8] != b'{'
 }
 
+/// Whether that is a regular file that begins as ONNX does.
+#[cfg(feature = "cli")]
+pub(crate) fn is_onnx_file(path: &Path) -> bool {
+    let mut first = [0; 9];
+    fs::metadata(path).is_ok_and(|m| m.is_file())
+        && fs::File::open(path).and_then(|mut file| file.read_exact(&mut first)).is_ok()
+        && is_onnx(&first)
+}
+
 /// Reads an ONNX file, and the files beside it that hold its tensors.
 pub(crate) fn open(path: &Path, bound: &[Bound]) -> Result<Model> {
     let bytes = fs::read(path).map_err(Error::io(path))?;
@@ -111,6 +132,13 @@ fn model(bytes: Bytes, mut external: External, bound: &[Bound]) -> Result<Model>
 
 impl File {
     fn parse(bytes: Bytes, external: &mut External, bound: &[Bound]) -> Result<File> {
+        let mut file = File::decode(bytes, external, bound)?;
+        file.try_sizes()?;
+        Ok(file)
+    }
+
+    /// The file as it stands, not yet known to run.
+    fn decode(bytes: Bytes, external: &mut External, bound: &[Bound]) -> Result<File> {
         let model = proto::Model::decode(bytes)
             .map_err(|e| Error::Model(format!("not a readable ONNX file: {e} (is it complete?)")))?;
         let opset = model.opset_import.iter().find(|o| o.domain.is_empty() || o.domain == "ai.onnx");
@@ -119,11 +147,56 @@ impl File {
         for bound in bound {
             constants.insert(bound.name.clone(), bound.array(&graph)?);
         }
+        let metadata = model.metadata_props.into_iter().map(|e| (e.key, e.value)).collect();
+        File::new(graph, constants, opset.map_or(1, |o| o.version), metadata)
+    }
+
+    fn new(
+        graph: proto::Graph,
+        constants: Constants,
+        opset: i64,
+        metadata: Vec<(String, String)>,
+    ) -> Result<File> {
         let input = Input::of(&graph, &constants)?;
         let example = Shape::new(input.pictures, input.channels, 1, 1);
-        let metadata = model.metadata_props.into_iter().map(|e| (e.key, e.value)).collect();
-        let opset = opset.map_or(1, |o| o.version);
-        let mut file = File { graph, constants, opset, input, metadata, example, ratio: None };
+        Ok(File { graph, constants, opset, input, metadata, example, ratio: None })
+    }
+
+    /// What [`from_parts`](Self::from_parts) takes: JSON, the nodes' bytes, and the weights.
+    pub(crate) fn parts(&self) -> Result<(String, Vec<u8>, Vec<Arc<Tensor>>)> {
+        let mut graph = self.graph.clone();
+        let mut weights = Vec::new();
+        let mut stored = StoredFile { opset: self.opset, weights: Vec::new() };
+        let mut names: Vec<&String> = self.constants.keys().collect();
+        names.sort();
+        for name in names {
+            let array = &self.constants[name];
+            match array.weights() {
+                Some(tensor) => {
+                    stored.weights.push((name.clone(), array.dims.clone()));
+                    weights.push(tensor);
+                }
+                None => graph.initializer.push(array.proto(name)),
+            }
+        }
+        let text = serde_json::to_string(&stored).map_err(|e| Error::Model(e.to_string()))?;
+        Ok((text, graph.encode_to_vec(), weights))
+    }
+
+    /// A file from what [`parts`](Self::parts) gave.
+    pub(crate) fn from_parts(text: &str, nodes: Vec<u8>, weights: Vec<Arc<Tensor>>) -> Result<File> {
+        let broken =
+            |e: &dyn std::fmt::Display| Error::Model(format!("the stored ONNX network is not valid: {e}"));
+        let stored: StoredFile = serde_json::from_str(text).map_err(|e| broken(&e))?;
+        let mut graph = proto::Graph::decode(Bytes::from(nodes)).map_err(|e| broken(&e))?;
+        let mut constants = build::constants(&mut graph, &mut External::default())?;
+        if stored.weights.len() != weights.len() {
+            return Err(Error::shape("weights", stored.weights.len(), weights.len()));
+        }
+        for ((name, dims), tensor) in stored.weights.into_iter().zip(weights) {
+            constants.insert(name, Array::of_tensor(dims, tensor)?);
+        }
+        let mut file = File::new(graph, constants, stored.opset, Vec::new())?;
         file.try_sizes()?;
         Ok(file)
     }
@@ -146,7 +219,22 @@ impl File {
                 Err(error) => first = first.or(Some(error)),
             }
         }
-        Err(first.unwrap_or_else(|| Error::Model("the network takes no size".into())))
+        let first = first.unwrap_or_else(|| Error::Model("the network takes no size".into()));
+        Err(self.others(first))
+    }
+
+    /// An error with how many nodes besides the first cannot run.
+    fn others(&self, first: Error) -> Error {
+        let [h, w] = self.input.size.map(|side| side.unwrap_or(256));
+        let nodes = self.survey(Shape { h, w, ..self.example });
+        let stuck = nodes.iter().filter(|n| matches!(n.fate, Fate::Unsupported(_))).count();
+        match first {
+            Error::Model(message) if stuck > 1 => Error::Model(format!(
+                "{message} ({} more nodes cannot run; `unet inspect` lists them)",
+                stuck - 1
+            )),
+            first => first,
+        }
     }
 
     /// The network for an input of this shape, which has as many pictures as the file allows.
@@ -232,13 +320,43 @@ impl File {
         &self.metadata
     }
 
-    /// Name, operator and fate of each node, for an input of that shape.
-    pub(crate) fn fates(&self, input: Shape) -> Result<Vec<(&str, &str, Fate)>> {
+    /// What becomes of each node for an input of that shape, whether or not all can run.
+    pub(crate) fn survey(&self, input: Shape) -> Vec<NodeReport> {
         let mut builder = Builder::new(self, input);
-        builder.network(Graph::INPUT)?;
-        let nodes = self.graph.node.iter().zip(builder.fates);
-        Ok(nodes.map(|(node, fate)| (node.name.as_str(), node.op_type.as_str(), fate)).collect())
+        builder.survey = true;
+        // An unknown result is no news to who asks what can run.
+        let _ = builder.network(Graph::INPUT);
+        let report = |(node, fate): (&proto::Node, Fate)| NodeReport {
+            name: if node.name.is_empty() {
+                node.output.first().cloned().unwrap_or_default()
+            } else {
+                node.name.clone()
+            },
+            op: node.op_type.clone(),
+            fate,
+        };
+        self.graph.node.iter().zip(builder.fates).map(report).collect()
     }
+}
+
+/// A node of an ONNX file, and what becomes of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeReport {
+    /// Its name, or that of what it makes.
+    pub name: String,
+    /// ONNX's name of the operator.
+    pub op: String,
+    /// What becomes of it.
+    pub fate: Fate,
+}
+
+/// Every node of a file, whether or not all can run.
+#[cfg(feature = "cli")]
+pub(crate) fn survey(path: &Path) -> Result<Vec<NodeReport>> {
+    let bytes = fs::read(path).map_err(Error::io(path))?;
+    let file = File::decode(bytes.into(), &mut External::beside(path), &[])?;
+    let [h, w] = file.input.size.map(|side| side.unwrap_or(256));
+    Ok(file.survey(Shape { h, w, ..file.example }))
 }
 
 /// The part of a padded result that belongs to the picture.

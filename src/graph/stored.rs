@@ -1,0 +1,143 @@
+//! A graph as JSON, its numbers set apart: what a converted model file holds.
+//!
+//! Operators describe themselves with serde. Where they hold weights they write the place of these in a list instead,
+//! which a thread keeps while it writes or reads one graph.
+
+use super::{Graph, Op, ValueId};
+use crate::error::{Error, Result};
+use crate::tensor::{Shape, Tensor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+thread_local! {
+    static NUMBERS: RefCell<Vec<Arc<Tensor>>> = const { RefCell::new(Vec::new()) };
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredGraph {
+    channels: usize,
+    nodes: Vec<StoredNode>,
+    /// 0 is the input, 1 the result of the first node.
+    output: usize,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredNode {
+    name: String,
+    op: Op,
+    inputs: Vec<usize>,
+}
+
+/// The graph without its weights, and these in order.
+pub(crate) fn write(graph: &Graph) -> Result<(String, Vec<Arc<Tensor>>)> {
+    let mut places = HashMap::from([(Graph::INPUT, 0)]);
+    let mut nodes = Vec::with_capacity(graph.nodes.len());
+    for (i, node) in graph.nodes.iter().enumerate() {
+        let [output] = node.outputs[..] else {
+            return Err(Error::Model(format!("{} is fused; a graph is kept as it was built", node.name)));
+        };
+        let inputs = node.inputs.iter().map(|id| places[id]).collect();
+        nodes.push(StoredNode { name: node.name.clone(), op: node.op.clone(), inputs });
+        places.insert(output, i + 1);
+    }
+    let stored = StoredGraph { channels: graph.channels, nodes, output: places[&graph.output] };
+    NUMBERS.take();
+    let text = serde_json::to_string(&stored).map_err(|e| Error::Model(format!("the graph: {e}")))?;
+    Ok((text, NUMBERS.take()))
+}
+
+/// The graph with its weights. Errors when a node reads what no earlier one makes, or names a weight that is not there.
+pub(crate) fn read(text: &str, numbers: Vec<Arc<Tensor>>) -> Result<Graph> {
+    NUMBERS.set(numbers);
+    let stored = serde_json::from_str::<StoredGraph>(text);
+    NUMBERS.take();
+    let stored = stored.map_err(|e| Error::Model(format!("the stored graph is not valid: {e}")))?;
+    let mut graph = Graph::new(stored.channels);
+    for node in stored.nodes {
+        let inputs: Vec<ValueId> = node.inputs.into_iter().map(ValueId).collect();
+        graph.push(&node.name, node.op, &inputs)?;
+    }
+    if stored.output > graph.nodes.len() {
+        return Err(Error::Model(format!(
+            "the stored graph's output is value {}, which is not made",
+            stored.output
+        )));
+    }
+    graph.set_output(ValueId(stored.output));
+    Ok(graph)
+}
+
+fn keep(tensor: Arc<Tensor>) -> usize {
+    NUMBERS.with_borrow_mut(|numbers| {
+        numbers.push(tensor);
+        numbers.len() - 1
+    })
+}
+
+fn find<E: serde::de::Error>(place: usize) -> Result<Arc<Tensor>, E> {
+    NUMBERS
+        .with_borrow(|numbers| numbers.get(place).cloned())
+        .ok_or_else(|| E::custom(format!("no weight {place}")))
+}
+
+fn column(values: &[f32]) -> Arc<Tensor> {
+    let shape = Shape::new(values.len(), 1, 1, 1);
+    Arc::new(Tensor::new(shape, values.to_vec()).expect("as many numbers as the shape says"))
+}
+
+pub(super) mod tensor {
+    use super::*;
+
+    pub(in crate::graph) fn serialize<S: Serializer>(tensor: &Arc<Tensor>, to: S) -> Result<S::Ok, S::Error> {
+        keep(tensor.clone()).serialize(to)
+    }
+
+    pub(in crate::graph) fn deserialize<'de, D: Deserializer<'de>>(of: D) -> Result<Arc<Tensor>, D::Error> {
+        find(usize::deserialize(of)?)
+    }
+}
+
+pub(super) mod vector {
+    use super::*;
+
+    pub(in crate::graph) fn serialize<S: Serializer>(values: &Arc<[f32]>, to: S) -> Result<S::Ok, S::Error> {
+        keep(column(values)).serialize(to)
+    }
+
+    pub(in crate::graph) fn deserialize<'de, D: Deserializer<'de>>(of: D) -> Result<Arc<[f32]>, D::Error> {
+        Ok(find::<D::Error>(usize::deserialize(of)?)?.data().into())
+    }
+}
+
+pub(super) mod optional_vector {
+    use super::*;
+
+    pub(in crate::graph) fn serialize<S: Serializer>(
+        values: &Option<Arc<[f32]>>,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        values.as_ref().map(|values| keep(column(values))).serialize(to)
+    }
+
+    pub(in crate::graph) fn deserialize<'de, D: Deserializer<'de>>(
+        of: D,
+    ) -> Result<Option<Arc<[f32]>>, D::Error> {
+        let place = Option::<usize>::deserialize(of)?;
+        place.map(|place| Ok(find::<D::Error>(place)?.data().into())).transpose()
+    }
+}
+
+/// Numbers that may be infinite, which JSON cannot say: by their bits.
+pub(super) mod number {
+    use super::*;
+
+    pub(in crate::graph) fn serialize<S: Serializer>(value: &f32, to: S) -> Result<S::Ok, S::Error> {
+        value.to_bits().serialize(to)
+    }
+
+    pub(in crate::graph) fn deserialize<'de, D: Deserializer<'de>>(of: D) -> Result<f32, D::Error> {
+        u32::deserialize(of).map(f32::from_bits)
+    }
+}
