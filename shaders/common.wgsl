@@ -1,4 +1,5 @@
-// Shared by all kernels: what is applied to a sum before it is stored, and how a lane finds its place.
+// Shared by all kernels: what is applied to a sum before it is stored, and how a lane finds its place. Only the functions
+// that a kernel calls come into its text.
 //
 // Constants: ALPHA, BETA (numbers of the activation).
 // Types: elem4, four stored channels, vec4<f32> or vec4<f16>. Sums are always f32.
@@ -103,13 +104,18 @@ fn power(x: vec4<f32>, y: vec4<f32>) -> vec4<f32> {
     let signed = select(size, -size, (x < vec4<f32>(0.0)) & odd);
     // A root of a negative number: whatever the driver gives for one, which is NaN.
     let some = select(signed, sqrt(x), (x < vec4<f32>(0.0)) & !whole);
-    return select(some, vec4<f32>(1.0), y == vec4<f32>(0.0));
+    let number = select(some, vec4<f32>(1.0), y == vec4<f32>(0.0));
+    return select(number, x + y, is_nan(x) | is_nan(y));
 }
 
-// The larger of two, or the NaN among them. NaN by its bits: compilers take `x != x` to be false.
+// By its bits: compilers take `x != x` to be false.
+fn is_nan(x: vec4<f32>) -> vec4<bool> {
+    return (bitcast<vec4<u32>>(x) & vec4<u32>(0x7fffffffu)) > vec4<u32>(0x7f800000u);
+}
+
+// The larger of two, or the NaN among them.
 fn larger(a: vec4<f32>, b: vec4<f32>) -> vec4<f32> {
-    let a_is_nan = (bitcast<vec4<u32>>(a) & vec4<u32>(0x7fffffffu)) > vec4<u32>(0x7f800000u);
-    return select(b, a, (b < a) | a_is_nan);
+    return select(b, a, (b < a) | is_nan(a));
 }
 
 // Zeros in the lanes past the last channel, where arithmetic may have left what is not a number: c, the vec4's place in

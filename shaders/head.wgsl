@@ -14,7 +14,7 @@ fn add_head(sum: vec4<f32>, x: vec4<f32>, c: u32) -> vec4<f32> {
 
 fn end_head(x: vec4<f32>) -> vec4<f32> {
     if HEAD_SIGMOID {
-        return 1.0 / (1.0 + exp(-x));
+        return f_sigmoid(x);
     }
     return x;
 }

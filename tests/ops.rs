@@ -270,6 +270,25 @@ fn activations_far_out() {
     }
 }
 
+/// A fault in a network shows as NaN to the end; no function may hide it.
+#[test]
+fn activations_keep_nan() {
+    let shape = Shape::new(1, 4, 1, 2);
+    for activation in ACTIVATIONS {
+        let mut graph = Graph::new(4);
+        let nan = Tensor::from_fn(shape, |i| if i % 3 == 0 { f32::NAN } else { 0.5 });
+        let nan = graph.push("nan", Constant(nan.into()), &[]).unwrap();
+        graph.push("sum", Binary::ADD, &[Graph::INPUT, nan]).unwrap();
+        graph.push("activation", activation, &[graph.output()]).unwrap();
+        for backend in crate::support::backends() {
+            let y = backend.run(&graph, &Tensor::zeros(shape));
+            for (i, v) in y.data().iter().enumerate() {
+                assert_eq!(v.is_nan(), i % 3 == 0, "{activation:?} on {backend}: {v} at {i}");
+            }
+        }
+    }
+}
+
 #[test]
 fn fused_activations() {
     for activation in ACTIVATIONS {
@@ -558,6 +577,11 @@ fn powers_of_negative_numbers() {
         assert_eq!(Activation::power(exponent).of(-1.5), (-1.5_f32).powf(exponent));
     }
     assert_eq!(Activation::power(2.0), Activation::Square);
+    for backend in crate::support::backends() {
+        let y = backend.run(&single(1, Activation::Pow(1.5)), &input);
+        let nan: Vec<bool> = y.data().iter().map(|v| v.is_nan()).collect();
+        assert_eq!(nan, [true, true, true, false, false, false], "{backend}");
+    }
 }
 
 #[test]

@@ -101,15 +101,14 @@ impl Rearrange {
         let (strides, mut offset) = (strides(&extents(input)), 0);
         let mut digits = Vec::new();
         for ((part, extent), stride) in parts.iter().zip(extents(input)).zip(strides) {
-            let last = (part.len as isize - 1)
-                .checked_mul(part.step)
-                .and_then(|d| d.checked_add_unsigned(part.start));
-            let inside = |place: isize| (0..extent as isize).contains(&place);
-            if part.len == 0 || part.start >= extent || !last.is_some_and(inside) {
+            let last = (part.len as i128 - 1) * part.step as i128 + part.start as i128;
+            let inside = (0..extent as i128).contains(&last) && part.start < extent;
+            if !(1..=extent).contains(&part.len) || !inside {
                 return Err(Error::shape("slice", format!("a part of {extent}"), format!("{part:?}")));
             }
             offset += part.start * stride as usize;
-            digits.push((part.len, part.step * stride));
+            // The step from a single place is never taken.
+            digits.push((part.len, if part.len == 1 { 0 } else { part.step * stride }));
         }
         let [n, c, h, w] = parts.map(|part| part.len);
         Rearrange { input, output: Shape { n, c, h, w }, digits, offset }.checked()
@@ -165,7 +164,8 @@ impl Rearrange {
                 input,
             ));
         }
-        let output = Shape { n, c: c.saturating_mul(block * block), h: h / block, w: w / block };
+        let output =
+            Shape { n, c: c.saturating_mul(block.saturating_mul(block)), h: h / block, w: w / block };
         let extents = [n, c, h / block, block, w / block, block];
         let permutation = match order {
             DepthOrder::Dcr => [0, 3, 5, 1, 2, 4],
@@ -180,7 +180,7 @@ impl Rearrange {
         for &(size, stride) in self.digits.iter().filter(|digit| digit.0 != 1) {
             match merged.last_mut() {
                 Some(last) if stride.checked_mul(size as isize) == Some(last.1) => {
-                    *last = (last.0 * size, stride)
+                    *last = (last.0.saturating_mul(size), stride)
                 }
                 _ => merged.push((size, stride)),
             }
@@ -200,19 +200,13 @@ impl Rearrange {
 
     /// Elements of the input from one place to the next along each axis of the output, where that is the same all along.
     pub(crate) fn axis_strides(&self) -> Option<[isize; 4]> {
-        let mut digits = self.digits.iter().rev().copied().filter(|digit| digit.0 > 1);
-        let mut left = (1, 0);
         let mut strides = [0; 4];
-        for (stride, extent) in strides.iter_mut().zip(extents(self.output)).rev().filter(|axis| axis.1 > 1) {
-            if left.0 == 1 {
-                left = digits.next()?;
-            }
-            // An axis is one digit or a part of one: digits that count on were merged.
-            if left.0 % extent != 0 {
+        for (axis, places, _, stride) in self.parts()? {
+            // A further part would have been merged if it counted on.
+            if places > 1 {
                 return None;
             }
-            *stride = left.1;
-            left = (left.0 / extent, left.1.checked_mul(extent as isize)?);
+            strides[axis] = stride;
         }
         Some(strides)
     }

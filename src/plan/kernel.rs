@@ -122,14 +122,15 @@ impl Kernel {
         for (name, value) in &self.flags {
             let _ = writeln!(text, "const {name} = {value};");
         }
-        text.push_str(COMMON);
-        if self.flags.contains(&("HEAD", true)) {
-            text.push_str(HEAD);
-        }
-        let lines: Vec<&str> = self.kept_lines();
         let mut constants: HashMap<String, u32> =
             self.constants.iter().map(|&(n, v)| (n.to_string(), v)).collect();
-        unroll(&lines, &mut constants, &mut text);
+        let has_head = self.flags.contains(&("HEAD", true));
+        let mut body = if has_head { HEAD.to_string() } else { String::new() };
+        unroll(&self.kept_lines(), &mut constants, &mut body);
+        for function in called(&functions(COMMON), &[&text, &body]) {
+            text.push_str(function);
+        }
+        text.push_str(&body);
         text
     }
 
@@ -153,6 +154,42 @@ impl Kernel {
         }
         lines
     }
+}
+
+/// The functions of a WGSL text that has nothing else but comments: names and texts.
+fn functions(text: &str) -> Vec<(&str, &str)> {
+    let mut found = Vec::new();
+    let mut rest = text;
+    while let Some(start) = rest.find("\nfn ") {
+        rest = &rest[start + 1..];
+        let line = rest.find('\n').map_or(rest.len(), |end| end + 1);
+        let end = match rest[..line].trim_end().ends_with('}') {
+            true => line,
+            false => rest.find("\n}\n").map_or(rest.len(), |end| end + 3),
+        };
+        let name = rest[3..].split('(').next().unwrap_or("");
+        found.push((name, &rest[..end]));
+        // The line break before the next function is this one's last character.
+        rest = &rest[end - 1..];
+    }
+    found
+}
+
+/// Those functions that the texts call, and those that these call in turn: what a kernel does not need would still
+/// be parsed, validated and translated.
+fn called<'a>(functions: &[(&str, &'a str)], texts: &[&str]) -> Vec<&'a str> {
+    let mut kept: Vec<bool> = vec![false; functions.len()];
+    let calls: Vec<String> = functions.iter().map(|(name, _)| format!("{name}(")).collect();
+    let mut texts = texts.to_vec();
+    while let Some(text) = texts.pop() {
+        for (i, call) in calls.iter().enumerate() {
+            if !kept[i] && text.contains(call.as_str()) {
+                kept[i] = true;
+                texts.push(functions[i].1);
+            }
+        }
+    }
+    functions.iter().zip(kept).filter(|(_, kept)| *kept).map(|(function, _)| function.1).collect()
 }
 
 /// Copies lines, repeating the bodies of marked loops. Module constants that later bounds use are noted on the way.
