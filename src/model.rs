@@ -125,6 +125,7 @@ impl Model {
     /// # Errors
     /// When the network does not take that shape.
     pub fn graph(&self, input: Shape) -> Result<Cow<'_, Graph>> {
+        input.check("input")?;
         match &self.network {
             Network::Graph(graph) => Ok(Cow::Borrowed(graph)),
             #[cfg(feature = "onnx")]

@@ -148,6 +148,50 @@ fn visit(device: &Device, of: impl Fn(&str) -> bool) {
     assert!(failures.is_empty(), "{} of {} failed:\n{}", failures.len(), names.len(), failures.join("\n"));
 }
 
+/// Where the table of results stands.
+fn table() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/zoo.md")
+}
+
+#[test]
+fn the_table_has_every_file() {
+    let text = std::fs::read_to_string(table()).expect("docs/zoo.md");
+    for name in names() {
+        let (family, exporter) = name.split_once('.').expect("family.exporter");
+        let row = text.lines().find(|line| line.starts_with(&format!("| {family} | {exporter} |")));
+        assert!(row.is_some_and(|row| !row.contains("off")), "{name}: run the test write_the_table");
+    }
+}
+
+#[test]
+#[ignore = "writes docs/zoo.md: cargo test --release write_the_table -- --ignored"]
+fn write_the_table() {
+    let Some(gpu) = gpu() else { return };
+    let devices = [Device::Cpu, Device::Gpu(gpu.clone())];
+    let read = |exporter| (exporter, Vectors::read(&format!("zoo/{exporter}")));
+    let goldens = BTreeMap::from(["dynamo", "ts"].map(read));
+    let mut text = format!(
+        "# Families that are tried\n\
+         Networks with random weights as their exporters write them (`tests/vectors/zoo`), against ONNX Runtime: the largest \
+         difference relative to the range of the result, on the CPU path and on {}. Written by `write_the_table` in \
+         `tests/zoo.rs`.\n\n\
+         | family | exporter | operators of the graph | optimised | CPU | GPU |\n|---|---|---:|---:|---:|---:|\n",
+        gpu.report().name
+    );
+    for name in names() {
+        let (family, exporter) = name.split_once('.').expect("family.exporter");
+        let animal = Animal::read(&name, &goldens).expect("it is read");
+        let shape = animal.input.shape();
+        let graph = animal.model.graph(shape).expect("it takes its size");
+        let optimized = optimize(&graph, shape, &Optimizations::default()).expect("it optimises");
+        let off = |device: &Device| animal.off(device).map_or_else(|error| error, |off| format!("{off:.0e}"));
+        let [cpu, gpu] = [off(&devices[0]), off(&devices[1])];
+        let (all, left) = (graph.nodes().len(), optimized.nodes().len());
+        text.push_str(&format!("| {family} | {exporter} | {all} | {left} | {cpu} | {gpu} |\n"));
+    }
+    std::fs::write(table(), text).expect("it is written");
+}
+
 #[test]
 fn every_export_of_every_family_gives_its_golden_result_on_the_cpu() {
     visit(&Device::Cpu, |_| true);

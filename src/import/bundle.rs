@@ -1,8 +1,8 @@
 //! A whole model in one safetensors file: its graph, its weights and its recipe. What `unet convert` writes, and reading
 //! it back.
 //!
-//! The metadata holds the graph as JSON (`unet.graph`), or what an ONNX file's nodes need besides their bytes
-//! (`unet.onnx`), and the recipe (`unet.recipe`). Weights are tensors named by their place, f32 or f16; vectors are f32.
+//! One entry of the metadata, `unet.model`, is JSON with the recipe and the graph, or what an ONNX file's nodes need besides
+//! their bytes. Weights are tensors named by their place, f32 or f16; vectors are f32. Equal models are equal files.
 
 use super::tensors::StateDict;
 use crate::error::{Error, Result};
@@ -10,13 +10,31 @@ use crate::graph::stored;
 use crate::model::{Model, Network};
 use crate::recipe::Recipe;
 use crate::tensor::{Shape, Tensor};
+use crate::unet::UnetConfig;
 use ::safetensors::tensor::{Dtype, TensorView, serialize};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::sync::Arc;
 
 /// Largest f16.
 const HALF_MAX: f32 = 65_504.0;
+
+/// The metadata entry.
+const ENTRY: &str = "unet.model";
+
+#[derive(Serialize, Deserialize)]
+struct Header {
+    recipe: Recipe,
+    config: Option<UnetConfig>,
+    network: Form,
+}
+
+/// How the network is written.
+#[derive(Serialize, Deserialize)]
+enum Form {
+    Graph(String),
+    Onnx(String),
+}
 
 /// Bytes of a tensor on their way to a file.
 struct Stored {
@@ -44,24 +62,22 @@ impl Stored {
 
 /// The model as the bytes of a file, its weights in f16 if `half`.
 pub(crate) fn write(model: &Model, half: bool) -> Result<Vec<u8>> {
-    let mut metadata = HashMap::from([("unet.recipe".to_string(), json(&model.recipe)?)]);
-    if let Some(config) = &model.config {
-        metadata.insert("unet.config".into(), json(config)?);
-    }
-    let (tensors, mut files) = match &model.network {
+    let (network, tensors, mut files) = match &model.network {
         Network::Graph(graph) => {
             let (text, weights) = stored::write(graph)?;
-            metadata.insert("unet.graph".into(), text);
-            (weights, Vec::new())
+            (Form::Graph(text), weights, Vec::new())
         }
         #[cfg(feature = "onnx")]
         Network::Onnx(file) => {
             let (text, nodes, weights) = file.parts()?;
-            metadata.insert("unet.onnx".into(), text);
             let shape = vec![nodes.len()];
-            (weights, vec![Stored { name: "onnx".into(), dtype: Dtype::U8, shape, bytes: nodes }])
+            let nodes = Stored { name: "onnx".into(), dtype: Dtype::U8, shape, bytes: nodes };
+            (Form::Onnx(text), weights, vec![nodes])
         }
     };
+    let header = Header { recipe: model.recipe.clone(), config: model.config.clone(), network };
+    let header = serde_json::to_string(&header)
+        .map_err(|e| Error::Model(format!("the model cannot be written: {e}")))?;
     files.extend(tensors.iter().enumerate().map(|(i, tensor)| Stored::new(i.to_string(), tensor, half)));
     let broken =
         |e: ::safetensors::SafeTensorError| Error::Model(format!("the model cannot be written: {e}"));
@@ -69,31 +85,30 @@ pub(crate) fn write(model: &Model, half: bool) -> Result<Vec<u8>> {
     for Stored { name, dtype, shape, bytes } in &files {
         views.push((name, TensorView::new(*dtype, shape.clone(), bytes).map_err(broken)?));
     }
-    serialize(views, Some(metadata)).map_err(broken)
-}
-
-fn json(value: &impl Serialize) -> Result<String> {
-    serde_json::to_string(value).map_err(|e| Error::Model(format!("the model cannot be written: {e}")))
+    serialize(views, Some(HashMap::from([(ENTRY.to_string(), header)]))).map_err(broken)
 }
 
 /// The model in a file with such metadata; `None` where it is another kind of file.
 pub(super) fn read(dict: &mut StateDict<'_>, metadata: &HashMap<String, String>) -> Result<Option<Model>> {
-    if let Some(text) = metadata.get("unet.graph") {
-        let graph = stored::read(text, weights(dict)?)?;
-        return Ok(Some(Model::new(graph, Recipe::default())));
-    }
-    let Some(text) = metadata.get("unet.onnx") else { return Ok(None) };
-    #[cfg(feature = "onnx")]
-    {
-        let nodes = dict.take_bytes("onnx")?;
-        let file = super::onnx::File::from_parts(text, nodes, weights(dict)?)?;
-        Ok(Some(Model::from_file(Arc::new(file), Recipe::default())))
-    }
-    #[cfg(not(feature = "onnx"))]
-    Err(Error::Model(format!(
-        "the file holds an ONNX network ({} bytes); build with the feature onnx",
-        text.len()
-    )))
+    let Some(text) = metadata.get(ENTRY) else { return Ok(None) };
+    let broken = |e| Error::Model(format!("the metadata entry {ENTRY} is not valid: {e}"));
+    let header: Header = serde_json::from_str(text).map_err(broken)?;
+    let mut model = match header.network {
+        Form::Graph(text) => Model::new(stored::read(&text, weights(dict)?)?, header.recipe),
+        #[cfg(feature = "onnx")]
+        Form::Onnx(text) => {
+            let nodes = dict.take_bytes("onnx")?;
+            let file = super::onnx::File::from_parts(&text, nodes, weights(dict)?)?;
+            Model::from_file(Arc::new(file), header.recipe)
+        }
+        #[cfg(not(feature = "onnx"))]
+        Form::Onnx(_) => {
+            return Err(Error::Model("the file holds an ONNX network; build with the feature onnx".into()));
+        }
+    };
+    model.config = header.config;
+    dict.check_all_taken()?;
+    Ok(Some(model))
 }
 
 /// The tensors named by their places, in order.

@@ -35,13 +35,10 @@ pub(super) fn read(mut source: Box<dyn Source + '_>, len: u64, folder: Option<&P
     tensors.folder = folder.map(Path::to_owned);
 
     let metadata = header.metadata().clone().unwrap_or_default();
-    let recipe = json::<Recipe>(&metadata, "unet.recipe")?;
-    if let Some(mut model) = bundle::read(&mut tensors, &metadata)? {
-        tensors.check_all_taken()?;
-        model.config = json::<UnetConfig>(&metadata, "unet.config")?;
-        model.recipe = recipe.unwrap_or_default();
+    if let Some(model) = bundle::read(&mut tensors, &metadata)? {
         return Ok(model);
     }
+    let recipe = json::<Recipe>(&metadata, "unet.recipe")?;
     let Some(config) = json::<UnetConfig>(&metadata, "unet.config")? else {
         let mut model = families::recognise(&mut tensors)?;
         model.recipe = recipe.unwrap_or(model.recipe);

@@ -529,7 +529,14 @@ impl<'a> Builder<'a> {
         };
         let order = if rows == 2 { [0, 1, 2, 3] } else { [0, 3, 1, 2] };
         let moved = Live { id: live.id, view: live.view.permuted(&order)? };
-        let (x, _) = self.nchw(&moved)?;
+        let (x, shape) = self.nchw(&moved)?;
+        // A size that is a whole multiple is that factor, which can be told without knowing the picture.
+        let to = match to {
+            ResizeTo::Size([h, w]) if h.is_multiple_of(shape.h) && w.is_multiple_of(shape.w) => {
+                ResizeTo::Scale([(h / shape.h) as f32, (w / shape.w) as f32])
+            }
+            to => to,
+        };
         let id = self.push(reader.name(), Resize { to, interpolation, coordinates }, &[x])?;
         self.reordered(id, &moved.dims(), &order)
     }
