@@ -62,7 +62,7 @@ pub use error::{Error, Result};
 pub use gpu::{AdapterChoice, Gpu};
 #[cfg(feature = "onnx")]
 pub use import::onnx::{Bound, Fate, NodeReport};
-pub use model::Model;
+pub use model::{Model, TestArray, TestPair};
 pub use plan::Precision;
 pub use session::{Device, Session, SessionOptions};
 pub use tensor::{Random, Shape, Tensor};

@@ -9,7 +9,8 @@ use crate::recipe::Recipe;
 use crate::tensor::Shape;
 use crate::unet::{UnetConfig, Weights};
 use std::borrow::Cow;
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 #[cfg(feature = "onnx")]
 use std::sync::Arc;
 
@@ -23,6 +24,32 @@ pub struct Model {
     pub recipe: Recipe,
     /// The code base whose network it is, where the tensors' names and shapes told.
     pub family: Option<&'static str>,
+    /// Where the recipe's fields come from, by their paths, such as `input.steps`; defaults and guesses are left out.
+    pub origins: BTreeMap<String, String>,
+    /// An input and its result that came with the model.
+    pub test: Option<TestPair>,
+    /// What told the recipe, where the file or one of its own code base did; `None` where names and shapes did.
+    pub told: Option<&'static str>,
+}
+
+/// An input and the result that a model must give for it, before and after the recipe's steps.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TestPair {
+    /// What goes in.
+    pub input: TestArray,
+    /// What must come out.
+    pub output: TestArray,
+    /// Largest absolute difference.
+    pub tolerance: f64,
+}
+
+/// A `.npy` file.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TestArray {
+    /// The file.
+    pub path: PathBuf,
+    /// Its axes in order: `b` (batch), `c` (channel), `y`, `x`.
+    pub axes: String,
 }
 
 #[derive(Debug, Clone)]
@@ -37,7 +64,24 @@ pub(crate) enum Network {
 impl Model {
     /// A model of one graph.
     pub fn new(graph: Graph, recipe: Recipe) -> Model {
-        Model { network: Network::Graph(graph), config: None, recipe, family: None }
+        Model::of(Network::Graph(graph), recipe)
+    }
+
+    fn of(network: Network, recipe: Recipe) -> Model {
+        Model {
+            network,
+            config: None,
+            recipe,
+            family: None,
+            origins: BTreeMap::new(),
+            test: None,
+            told: None,
+        }
+    }
+
+    /// The same model, its recipe told by a file rather than guessed from names.
+    pub(crate) fn told_by(self, source: &'static str) -> Model {
+        Model { told: Some(source), ..self }
     }
 
     /// The same model, known as a member of the U-Net family.
@@ -53,11 +97,20 @@ impl Model {
     /// Reads a model file: safetensors; with the feature `onnx`, ONNX; with the feature `pickle`, what PyTorch saves
     /// (`.pth`, `.pt`, `.ckpt`: zip archives, the format before them, TorchScript's tensors), without running any of it.
     ///
+    /// With the feature `recipes`, `MODEL.toml` and a bioimage.io description beside the file complete its recipe, and
+    /// the description may be named instead of the file.
+    ///
     /// # Errors
     /// [`Error::Io`](crate::Error::Io) when the file cannot be read, [`Error::Model`](crate::Error::Model) naming what
     /// in it is wrong. A file that is no model, or not whole, is refused before all of it is read.
     pub fn open(path: impl AsRef<Path>) -> Result<Model> {
-        import::open(path.as_ref())
+        import::open(path.as_ref(), None)
+    }
+
+    /// The same with a recipe's file, TOML, instead of `MODEL.toml`. Its fields come before all others.
+    #[cfg(feature = "recipes")]
+    pub fn open_with_recipe(path: impl AsRef<Path>, recipe: impl AsRef<Path>) -> Result<Model> {
+        import::open(path.as_ref(), Some(recipe.as_ref()))
     }
 
     /// Reads the bytes of a safetensors file.
@@ -108,7 +161,7 @@ impl Model {
 
     #[cfg(feature = "onnx")]
     pub(crate) fn from_file(file: Arc<onnx::File>, recipe: Recipe) -> Model {
-        Model { network: Network::Onnx(file), config: None, recipe, family: None }
+        Model::of(Network::Onnx(file), recipe)
     }
 
     /// The model as the bytes of a safetensors file with its graph, weights (`half`: in f16) and recipe inside, which
@@ -148,6 +201,24 @@ impl Model {
             Network::Graph(graph) => graph.input_channels(),
             #[cfg(feature = "onnx")]
             Network::Onnx(file) => file.example().c,
+        }
+    }
+
+    /// Height and width that the file fixes. The network may take others all the same.
+    pub fn exported_size(&self) -> Option<[usize; 2]> {
+        match &self.network {
+            Network::Graph(_) => None,
+            #[cfg(feature = "onnx")]
+            Network::Onnx(file) => file.fixed_size(),
+        }
+    }
+
+    /// The file's own notes, key and value: ONNX's `metadata_props`.
+    pub fn metadata(&self) -> &[(String, String)] {
+        match &self.network {
+            Network::Graph(_) => &[],
+            #[cfg(feature = "onnx")]
+            Network::Onnx(file) => file.metadata(),
         }
     }
 

@@ -5,9 +5,7 @@
 use image::codecs::{jpeg::JpegEncoder, png::PngEncoder};
 use image::{ExtendedColorType, ImageEncoder};
 use std::path::{Path, PathBuf};
-use unet_wgpu::image::{
-    Decoded, Format, Mask, Picture, normalize, read_npy, side_by_side, write_atomic, write_npy,
-};
+use unet_wgpu::image::{Decoded, Format, Mask, Picture, read_npy, side_by_side, write_atomic, write_npy};
 use unet_wgpu::recipe::{Channels, Class, Decode, InputRecipe, OutputRecipe, Recipe};
 use unet_wgpu::{Error, Shape, Tensor};
 
@@ -150,8 +148,8 @@ fn recipes_normalise_each_channel() {
     assert!(bad(InputRecipe { std: vec![0.0], ..InputRecipe::default() }, 3).contains("std"));
 
     let mut batch = Tensor::from_fn(Shape::new(2, 2, 1, 1), |_| 1.0);
-    normalize(&mut batch, &InputRecipe { scale: 1.0, mean: vec![0.0, 1.0], ..InputRecipe::default() })
-        .unwrap();
+    let recipe = InputRecipe { scale: 1.0, mean: vec![0.0, 1.0], ..InputRecipe::default() };
+    recipe.normalize(&mut batch).unwrap();
     assert_eq!(batch.data(), [1.0, 0.0, 1.0, 0.0]);
 }
 

@@ -3,7 +3,7 @@
 use super::nodes::Nodes;
 use super::roofline::{self, Cost, Rates};
 use super::values::Size;
-use super::{Common, ModelArgs, text};
+use super::{Common, ModelArgs, RecipeArg, text};
 use crate::error::{Error, Result};
 use crate::graph::Graph;
 use crate::model::Model;
@@ -19,6 +19,8 @@ use std::process::ExitCode;
 pub(super) struct InspectArgs {
     #[command(flatten)]
     model: ModelArgs,
+    #[command(flatten)]
+    recipe: RecipeArg,
     /// Input size, HEIGHTxWIDTH or one number [default: what the file was made for, else 128]
     #[arg(long)]
     size: Option<Size>,
@@ -58,7 +60,7 @@ struct Layer {
 }
 
 pub(super) fn run(args: &InspectArgs, common: &Common) -> Result<ExitCode> {
-    let model = match (args.model.open(), args.model.onnx()) {
+    let model = match (args.model.open_with(args.recipe.recipe.as_deref()), args.model.onnx()) {
         // What cannot run is what one wants to know then.
         (Err(error), Some(path)) => {
             if let Ok(nodes) = Nodes::read(path) {
@@ -188,6 +190,7 @@ fn json(model: &Model, graph: &Graph, layers: &[Layer], plan: &Plan) -> serde_js
         "family": model.family,
         "config": model.config,
         "recipe": model.recipe,
+        "recipe_origins": model.origins,
     })
 }
 
@@ -212,10 +215,7 @@ fn describe(
     }));
     sections.push(text::table(&rows, 3));
     sections.push(totals(model, graph, layers, plan, excess));
-    let recipe = recipe(model);
-    if !recipe.is_empty() {
-        sections.push(recipe);
-    }
+    sections.push(recipe(model, plan));
     Ok(sections.join("\n"))
 }
 
@@ -248,20 +248,23 @@ fn totals(model: &Model, graph: &Graph, layers: &[Layer], plan: &Plan, excess: O
     lines.join("\n") + "\n"
 }
 
-fn recipe(model: &Model) -> String {
+/// What the recipe will do, a line a field, and where each comes from.
+fn recipe(model: &Model, plan: &Plan) -> String {
     let recipe = &model.recipe;
-    let classes: Vec<String> =
-        recipe.output.classes.iter().enumerate().map(|(i, class)| format!("{i} {}", class.name)).collect();
-    let lines = [
+    let told = [
         ("task", &recipe.task),
-        ("about", &recipe.description),
-        ("classes", &classes.join(", ")),
-        ("licence", &recipe.license),
+        ("description", &recipe.description),
+        ("license", &recipe.license),
         ("training", &recipe.training),
+        ("authors", &recipe.authors),
+        ("citation", &recipe.citation),
     ];
-    lines
-        .iter()
-        .filter(|(_, text)| !text.is_empty())
-        .map(|(name, text)| format!("{name:<17}{text}\n"))
-        .collect()
+    let told = told.into_iter().filter(|(_, text)| !text.is_empty()).map(|(name, text)| (name, text.clone()));
+    let test =
+        model.test.as_ref().map(|test| ("test", format!("{} (unet verify)", test.input.path.display())));
+    let line = |(path, text): (&str, String)| {
+        let origin = model.origins.get(path).map(|origin| format!("  [{origin}]")).unwrap_or_default();
+        format!("{path:<17}{text}{origin}\n")
+    };
+    told.chain(recipe.words([plan.input.c, plan.output.c])).chain(test).map(line).collect()
 }

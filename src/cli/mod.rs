@@ -154,12 +154,28 @@ impl Common {
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
 struct ModelArgs {
-    /// Model file (safetensors with its configuration)
+    /// Model file, or the bioimageio.yaml that names it
     #[arg(value_name = "MODEL")]
     model: Option<PathBuf>,
     /// Instead of a file: a known network with random weights; `seed` has 14.8 M parameters
     #[arg(long, value_name = "NAME")]
     preset: Option<String>,
+}
+
+/// A recipe's file, of the subcommands that use the recipe.
+#[derive(Debug, Args)]
+struct RecipeArg {
+    /// How pictures go in and come out, instead of MODEL.toml
+    #[arg(long, value_name = "FILE", requires = "model")]
+    recipe: Option<PathBuf>,
+}
+
+/// Reads a model file, with a recipe's file where one is named.
+fn open(path: &Path, recipe: Option<&Path>) -> Result<Model> {
+    match recipe {
+        Some(recipe) => Model::open_with_recipe(path, recipe),
+        None => Model::open(path),
+    }
 }
 
 impl ModelArgs {
@@ -169,8 +185,12 @@ impl ModelArgs {
     }
 
     fn open(&self) -> Result<Model> {
+        self.open_with(None)
+    }
+
+    fn open_with(&self, recipe: Option<&Path>) -> Result<Model> {
         match (&self.model, &self.preset) {
-            (Some(path), _) => Model::open(path),
+            (Some(path), _) => open(path, recipe),
             (None, name) => {
                 let config = UnetConfig::preset(name.as_deref().unwrap_or("seed"))?;
                 Model::from_config(&config, &mut RandomWeights::new(1))

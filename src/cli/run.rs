@@ -1,9 +1,9 @@
 //! `unet run`: a picture in, a picture out.
 
-use super::{Common, device};
+use super::{Common, device, open};
 use crate::error::{Error, Result};
 use crate::image::{
-    Decoded, Format, Mask, Picture, check_target, encode_npy, normalize, read_npy, side_by_side, write_atomic,
+    Decoded, Format, Mask, Picture, Prepared, check_target, encode_npy, read_npy, side_by_side, write_atomic,
 };
 use crate::model::Model;
 use crate::recipe::{Decode, Recipe};
@@ -18,14 +18,17 @@ use std::time::{Duration, Instant};
 /// Run a model on a picture
 ///
 /// Pictures are PNG, JPEG, WebP, BMP or TIFF. Masks become PNG files with a palette. A result named .npy gets the
-/// network's numbers as they come, before thresholds and rounding.
+/// numbers after the recipe's output steps, before thresholds and rounding.
 #[derive(Debug, Args)]
 pub(super) struct RunArgs {
     /// Picture, or .npy array (float32; NCHW, CHW or HW) of values from 0 to 255
     input: PathBuf,
-    /// Model file
+    /// Model file, or the bioimageio.yaml that names it
     #[arg(short, long)]
     model: PathBuf,
+    /// How pictures go in and come out, instead of MODEL.toml
+    #[arg(long, value_name = "FILE")]
+    recipe: Option<PathBuf>,
     /// Result; its extension decides the format: .png .jpg .tiff .bmp .webp .npy, .txt for scores
     #[arg(short, long)]
     out: PathBuf,
@@ -45,12 +48,12 @@ pub(super) struct RunArgs {
 
 pub(super) fn run(args: &RunArgs, common: &Common) -> Result<ExitCode> {
     let format = check_targets(args)?;
-    let mut model = Model::open(&args.model)?;
+    let mut model = open(&args.model, args.recipe.as_deref())?;
     let input = Input::read(args, &model)?;
-    for note in input.picture.iter().flat_map(Picture::notes) {
+    for note in input.picture.iter().flat_map(Picture::notes).cloned().chain(input.prepared.note()) {
         common.say(&format!("{}: {note}", args.input.display()));
     }
-    let shape = input.tensor.shape();
+    let shape = input.prepared.tensor().shape();
     check_request(args, format, &model, &input)?;
     model.recipe.output.threshold = args.threshold.unwrap_or(model.recipe.output.threshold);
 
@@ -61,10 +64,11 @@ pub(super) fn run(args: &RunArgs, common: &Common) -> Result<ExitCode> {
     let start = Instant::now();
     let session = device::session(&model, shape, &device, common)?;
     let built = start.elapsed();
-    let result = session.run(&input.tensor)?;
+    let result = session.run(input.prepared.tensor())?;
     let ran = start.elapsed() - built;
     spinner.finish_and_clear();
 
+    let result = input.prepared.finish(result, &model.recipe)?;
     let shares = write_all(args, format, &model.recipe, &input, &result)?;
     common.say(&summary(&model, shape, &device, common, [built, ran]));
     if let Some(shares) = shares {
@@ -76,21 +80,20 @@ pub(super) fn run(args: &RunArgs, common: &Common) -> Result<ExitCode> {
 /// The picture, where there is one, and what the network gets of it.
 struct Input {
     picture: Option<Picture>,
-    tensor: Tensor,
+    prepared: Prepared,
 }
 
 impl Input {
     fn read(args: &RunArgs, model: &Model) -> Result<Input> {
-        let recipe = &model.recipe.input;
         if !args.input.extension().is_some_and(|e| e.eq_ignore_ascii_case("npy")) {
             if args.raw {
                 return Err(Error::Usage("--raw is for .npy inputs; drop it for pictures".into()));
             }
             let picture = Picture::open(&args.input)?;
-            let tensor = picture.to_tensor(recipe, model.input_channels())?;
-            return Ok(Input { picture: Some(picture), tensor });
+            let prepared = Prepared::picture(&picture, model)?;
+            return Ok(Input { picture: Some(picture), prepared });
         }
-        let mut tensor = read_npy(&args.input)?;
+        let tensor = read_npy(&args.input)?;
         tensor.check_finite()?;
         let (got, wanted) = (tensor.shape().c, model.input_channels());
         if got != wanted {
@@ -102,11 +105,10 @@ impl Input {
             ));
         }
         if args.raw {
-            return Ok(Input { picture: None, tensor });
+            return Ok(Input { picture: None, prepared: Prepared::raw(tensor) });
         }
         let picture = Picture::new(tensor.clone(), true).ok();
-        normalize(&mut tensor, recipe)?;
-        Ok(Input { picture, tensor })
+        Ok(Input { picture, prepared: Prepared::new(tensor, model)? })
     }
 
     fn picture(&self) -> Result<&Picture> {
@@ -144,7 +146,8 @@ fn check_targets(args: &RunArgs) -> Result<Format> {
 /// Refuses what does not go together, before any work is done.
 fn check_request(args: &RunArgs, format: Format, model: &Model, input: &Input) -> Result<()> {
     let refuse = |message: &str| Err(Error::Usage(message.into()));
-    let output = model.graph(input.tensor.shape())?.output_shape(input.tensor.shape())?;
+    let shape = input.prepared.tensor().shape();
+    let output = model.graph(shape)?.output_shape(shape)?;
     let decode = model.recipe.decode(output.c, output.pixels());
     let extra = args.overlay.is_some() || args.compare.is_some();
     if extra {

@@ -1,30 +1,43 @@
-//! `unet verify`: every layer on the device against the CPU reference.
+//! `unet verify`: a model's own test tensors, or every layer on the device against the CPU reference.
 
 use super::values::Size;
-use super::{Common, ModelArgs, device, text};
+use super::{Common, ModelArgs, RecipeArg, device, text};
 use crate::error::Result;
+use crate::model::{Model, TestPair};
+use crate::plan::Precision;
 use crate::session::Device;
 use crate::verify::{LayerCheck, verify};
 use clap::Args;
 use std::process::ExitCode;
 
-/// Check every layer that the GPU computes against the CPU reference
+/// Check a model's own test tensors, or every layer that the GPU computes against the CPU reference
+///
+/// A model with test tensors beside it (bioimage.io) is run on them, through its recipe, on the chosen device. Without,
+/// or with --layers, every layer gets a random input.
 #[derive(Debug, Args)]
 pub(super) struct VerifyArgs {
     #[command(flatten)]
     model: ModelArgs,
-    /// Input size, HEIGHTxWIDTH or one number
-    #[arg(long, default_value = "128")]
-    size: Size,
+    #[command(flatten)]
+    recipe: RecipeArg,
+    /// Check layers even when the model has test tensors
+    #[arg(long)]
+    layers: bool,
+    /// Input size, HEIGHTxWIDTH or one number [default: what the file was made for, else 128]
+    #[arg(long)]
+    size: Option<Size>,
     /// Seed of the random input
     #[arg(long, default_value_t = 1)]
     seed: u64,
 }
 
 pub(super) fn run(args: &VerifyArgs, common: &Common) -> Result<ExitCode> {
-    let model = args.model.open()?;
+    let model = args.model.open_with(args.recipe.recipe.as_deref())?;
+    if let Some(test) = model.test.as_ref().filter(|_| !args.layers) {
+        return run_test(test, &model, common);
+    }
     let gpu = device::open_gpu(common, "verify")?;
-    let input = args.size.shape(1, model.input_channels());
+    let input = Size::or_example(args.size, &model);
     let device = Device::Gpu(gpu);
     let checks = verify(&model, input, &device, &device::options(&device, common), args.seed)?;
     let mut rows = vec![text::row([&"layer", &"op", &"shape", &"max abs", &"NRMSE", &"verdict"])];
@@ -42,6 +55,29 @@ pub(super) fn run(args: &VerifyArgs, common: &Common) -> Result<ExitCode> {
         checks.len()
     ))?;
     Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Runs the model's own test tensors.
+fn run_test(test: &TestPair, model: &Model, common: &Common) -> Result<ExitCode> {
+    let device = device::open(common)?;
+    let options = device::options(&device, common);
+    let difference = test.run(model, device.clone(), &options)?;
+    // f16 cannot keep a tolerance that was made for f32.
+    let (pass, allowed) = match options.precision {
+        Precision::F32 => (test.passes(&difference), format!("{:.0e} allowed", test.tolerance)),
+        Precision::F16 => (difference.passes(Precision::F16), "NRMSE of 5e-3 allowed".into()),
+    };
+    let verdict = if pass { "pass" } else { "FAIL" };
+    text::print(&format!(
+        "{} through recipe and network, {}, {}\nagainst {}: max abs difference {:.2e}, NRMSE {:.2e} ({allowed}): {verdict}\n",
+        test.input.path.display(),
+        device::name(&device),
+        options.precision,
+        test.output.path.display(),
+        difference.max_abs,
+        difference.nrmse,
+    ))?;
+    Ok(if pass { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn row(check: &LayerCheck) -> Vec<String> {

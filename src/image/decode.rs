@@ -1,8 +1,9 @@
 //! What a network's numbers mean: a picture, a mask or class scores.
 
+use super::picture::swapped;
 use super::{Mask, Picture};
 use crate::error::{Error, Result};
-use crate::recipe::{Decode, Recipe};
+use crate::recipe::{Channels, Decode, Recipe};
 use crate::tensor::Tensor;
 use std::path::Path;
 
@@ -32,15 +33,15 @@ impl Decoded {
     /// # Errors
     /// When the numbers are not finite or their channels do not fit the recipe.
     pub fn new(result: &Tensor, recipe: &Recipe, deep: bool) -> Result<Decoded> {
-        if result.check_finite().is_err() {
-            let what = "the network's result has numbers that are not finite (use --precision f32, or check the weights)";
-            return Err(Error::Model(what.into()));
-        }
+        check_result(result)?;
         let shape = result.shape();
         Ok(match recipe.decode(shape.c, shape.pixels()) {
             Decode::Image => {
                 let scale = recipe.output.scale as f32;
-                let planes = Tensor::from_fn(shape, |i| result.data()[i] * scale);
+                let mut planes = Tensor::from_fn(shape, |i| result.data()[i] * scale);
+                if recipe.input.channels == Some(Channels::Bgr) && (shape.n, shape.c) == (1, 3) {
+                    planes = swapped(&planes);
+                }
                 Decoded::Image(Picture::new(planes, deep)?)
             }
             Decode::Mask => Decoded::Mask(Mask::new(result, &recipe.output)?),
@@ -59,6 +60,13 @@ impl Decoded {
                 .collect()),
         }
     }
+}
+
+/// Errors when a network's numbers are not finite.
+pub(super) fn check_result(result: &Tensor) -> Result<()> {
+    let what =
+        "the network's result has numbers that are not finite (use --precision f32, or check the weights)";
+    result.check_finite().map_err(|_| Error::Model(what.into()))
 }
 
 fn scores(result: &Tensor, recipe: &Recipe) -> Result<Vec<Score>> {

@@ -7,11 +7,16 @@ mod decode;
 mod mask;
 mod npy;
 mod picture;
+mod prepare;
 mod read;
+mod resample;
+#[cfg(feature = "cpu")]
+mod test_pair;
 mod write;
 
 pub use decode::{Decoded, Score};
 pub use mask::Mask;
 pub use npy::{encode_npy, read_npy, write_npy};
-pub use picture::{Picture, normalize, side_by_side};
+pub use picture::{Picture, side_by_side};
+pub use prepare::Prepared;
 pub use write::{Format, check_place, check_target, write_atomic};

@@ -75,7 +75,7 @@ impl Picture {
     pub fn to_channels(&self, wanted: Channels) -> Tensor {
         let shape = self.planes.shape();
         match (wanted, shape.c) {
-            (Channels::Rgb, 1) => {
+            (Channels::Rgb | Channels::Bgr, 1) => {
                 let plane = self.planes.data();
                 Tensor::from_fn(Shape { c: 3, ..shape }, |i| plane[i % plane.len()])
             }
@@ -84,22 +84,25 @@ impl Picture {
                 let luma = |i: usize| (0..3).map(|c| planes[c][i] * LUMA[c]).sum();
                 Tensor::from_fn(Shape { c: 1, ..shape }, luma)
             }
+            (Channels::Bgr, 3) => swapped(&self.planes),
             _ => self.planes.clone(),
         }
     }
 
-    /// The network's input: the recipe's channels, scaled and normalised.
+    /// The picture in the channels that the recipe or else the network wants, values from 0 to 255.
     ///
     /// # Errors
     /// When the network does not take as many channels as the recipe makes, or neither one nor three.
-    pub fn to_tensor(&self, recipe: &InputRecipe, channels: usize) -> Result<Tensor> {
+    pub fn values(&self, recipe: &InputRecipe, channels: usize) -> Result<Tensor> {
         let wanted = match (recipe.channels, channels) {
-            (None | Some(Channels::Rgb), 3) => Channels::Rgb,
+            (Some(order @ (Channels::Rgb | Channels::Bgr)), 3) => order,
+            (None, 3) => Channels::Rgb,
             (None | Some(Channels::Gray), 1) => Channels::Gray,
             (recipe, _) => {
                 let made = match recipe {
                     None => "a picture of 1 or 3 channels (give the input as .npy)",
                     Some(Channels::Rgb) => "the recipe's rgb picture",
+                    Some(Channels::Bgr) => "the recipe's bgr picture",
                     Some(Channels::Gray) => "the recipe's gray picture",
                 };
                 return Err(Error::shape(
@@ -109,47 +112,26 @@ impl Picture {
                 ));
             }
         };
-        let mut tensor = self.to_channels(wanted);
-        normalize(&mut tensor, recipe)?;
+        Ok(self.to_channels(wanted))
+    }
+
+    /// The network's input at the picture's own size: the recipe's channels, normalised.
+    /// [`Prepared`](super::Prepared) is the same with the recipe's size.
+    ///
+    /// # Errors
+    /// Those of [`values`](Picture::values) and of [`InputRecipe::normalize`].
+    pub fn to_tensor(&self, recipe: &InputRecipe, channels: usize) -> Result<Tensor> {
+        let mut tensor = self.values(recipe, channels)?;
+        recipe.normalize(&mut tensor)?;
         Ok(tensor)
     }
 }
 
-/// Turns picture values into network values: `(value * scale - mean) / std` in each channel, then each plane to mean 0
-/// and standard deviation 1 where the recipe says so.
-///
-/// # Errors
-/// When mean or std are neither absent, nor one, nor one a channel, or a std is zero.
-pub fn normalize(tensor: &mut Tensor, recipe: &InputRecipe) -> Result<()> {
-    let shape = tensor.shape();
-    for (name, list) in [("mean", &recipe.mean), ("std", &recipe.std)] {
-        if ![0, 1, shape.c].contains(&list.len()) {
-            let expected = format!("0, 1 or {} numbers", shape.c);
-            return Err(Error::shape(format!("the recipe's {name}"), expected, list.len()));
-        }
-    }
-    if recipe.std.contains(&0.0) {
-        return Err(Error::Model("the recipe's std has a zero; nothing can be divided by it".into()));
-    }
-    let pick = |list: &[f64], c: usize| list.get(c).or(list.first()).copied();
-    for (i, plane) in tensor.data_mut().chunks_exact_mut(shape.pixels()).enumerate() {
-        let c = i % shape.c;
-        let (mean, std) = (pick(&recipe.mean, c).unwrap_or(0.0), pick(&recipe.std, c).unwrap_or(1.0));
-        plane.iter_mut().for_each(|v| *v = ((f64::from(*v) * recipe.scale - mean) / std) as f32);
-        if recipe.standardize {
-            standardize(plane);
-        }
-    }
-    Ok(())
-}
-
-/// `(value - mean) / std` with the plane's own; a plane of one value becomes zero. The least std is nnU-Net's.
-fn standardize(plane: &mut [f32]) {
-    let count = plane.len() as f64;
-    let mean = plane.iter().map(|&v| f64::from(v)).sum::<f64>() / count;
-    let variance = plane.iter().map(|&v| (f64::from(v) - mean).powi(2)).sum::<f64>() / count;
-    let std = variance.sqrt().max(1e-8);
-    plane.iter_mut().for_each(|v| *v = ((f64::from(*v) - mean) / std) as f32);
+/// Three planes in the opposite order.
+pub(super) fn swapped(planes: &Tensor) -> Tensor {
+    let shape = planes.shape();
+    let pixels = shape.pixels();
+    Tensor::from_fn(shape, |i| planes.data()[(2 - i / pixels) * pixels + i % pixels])
 }
 
 /// One RGB picture of all the given ones, left to right, tops aligned, white between and below them.

@@ -108,7 +108,7 @@ pub(super) fn read(dict: &mut StateDict<'_>, metadata: &HashMap<String, String>)
     };
     model.config = header.config;
     dict.check_all_taken()?;
-    Ok(Some(model))
+    Ok(Some(model.told_by("unet.model in the file")))
 }
 
 /// The tensors named by their places, in order.

@@ -10,6 +10,8 @@ pub(crate) mod onnx;
 #[cfg(feature = "pickle")]
 mod pickle;
 mod safetensors;
+#[cfg(feature = "recipes")]
+mod sidecar;
 mod tensors;
 
 use crate::error::{Error, Result};
@@ -23,8 +25,30 @@ use tensors::{Source, StateDict, Stored};
 /// Most characters of an error that tells of a file's contents.
 const MAX_MESSAGE: usize = 400;
 
+/// Reads a model file, and what files beside it tell of its use.
+pub(crate) fn open(path: &Path, recipe: Option<&Path>) -> Result<Model> {
+    #[cfg(feature = "recipes")]
+    return sidecar::open(path, recipe);
+    #[cfg(not(feature = "recipes"))]
+    {
+        let _ = recipe;
+        file(path)
+    }
+}
+
+/// Kinds of weights that can be read, by their names in bioimage.io descriptions.
+#[cfg(feature = "recipes")]
+fn file_kinds() -> &'static [&'static str] {
+    match (cfg!(feature = "onnx"), cfg!(feature = "pickle")) {
+        (true, true) => &["onnx", "pytorch_state_dict", "torchscript"],
+        (true, false) => &["onnx"],
+        (false, true) => &["pytorch_state_dict", "torchscript"],
+        (false, false) => &[],
+    }
+}
+
 /// Reads a model file of any known format, told apart by its first bytes.
-pub(crate) fn open(path: &Path) -> Result<Model> {
+fn file(path: &Path) -> Result<Model> {
     // Asked before opening: opening a pipe would wait for its writer.
     let metadata = std::fs::metadata(path).map_err(Error::io(path))?;
     if !metadata.is_file() {

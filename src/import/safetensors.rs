@@ -40,13 +40,19 @@ pub(super) fn read(mut source: Box<dyn Source + '_>, len: u64, folder: Option<&P
     }
     let recipe = json::<Recipe>(&metadata, "unet.recipe")?;
     let Some(config) = json::<UnetConfig>(&metadata, "unet.config")? else {
-        let mut model = families::recognise(&mut tensors)?;
-        model.recipe = recipe.unwrap_or(model.recipe);
-        return Ok(model);
+        let model = families::recognise(&mut tensors)?;
+        return Ok(with_recipe(model, recipe));
     };
     let graph = config.build(&mut Renamed::unchanged(&mut tensors))?;
     tensors.check_all_taken()?;
-    Ok(Model::new(graph, recipe.unwrap_or_default()).with_config(config))
+    Ok(with_recipe(Model::new(graph, Recipe::default()).with_config(config), recipe))
+}
+
+/// A recipe that the file holds is instead of what its names told.
+fn with_recipe(mut model: Model, recipe: Option<Recipe>) -> Model {
+    let Some(recipe) = recipe else { return model };
+    model.recipe = recipe;
+    model.told_by("unet.recipe in the file")
 }
 
 fn broken(what: impl std::fmt::Display) -> Error {

@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::graph::{Activation, Binary, Conv, PadMode, Pool, PoolKind, ValueId};
 use crate::import::tensors::StateDict;
 use crate::model::Model;
-use crate::recipe::{Class, Recipe};
+use crate::recipe::{Class, InputRecipe, Over, Recipe, Step};
 use serde_json::Value;
 
 const LEAKY: Activation = Activation::LeakyRelu(0.01);
@@ -77,8 +77,9 @@ pub(super) fn recognise(dict: &mut StateDict<'_>) -> Result<Option<Model>> {
     y = net.conv(last.trim_end_matches('.'), y)?;
     net.crop_to_input(y)?;
 
-    let recipe = recipe(net.dict)?;
-    Ok(net.finish("nnU-Net", recipe))
+    let (recipe, told) = recipe(net.dict)?;
+    let model = net.finish("nnU-Net", recipe);
+    Ok(if told { model.map(|model| model.told_by("nnU-Net's plans")) } else { model })
 }
 
 /// Convolutions with norm and leaky ReLU, the first with the stride.
@@ -140,8 +141,8 @@ fn residual_stack(net: &mut Net<'_, '_>, name: &str, mut x: ValueId, stride: [us
     Ok(x)
 }
 
-/// Normalisation and classes, as far as the plans and the labels are at hand.
-fn recipe(dict: &StateDict<'_>) -> Result<Recipe> {
+/// Normalisation and classes, as far as the plans and the labels are at hand, and whether they were.
+fn recipe(dict: &StateDict<'_>) -> Result<(Recipe, bool)> {
     let init = dict.values.get("init_args").cloned().unwrap_or_default();
     let beside = |name: &str| -> Result<Value> {
         Ok(dict.sidecar(name)?.or(dict.sidecar(&format!("../{name}"))?).unwrap_or_default())
@@ -159,18 +160,14 @@ fn recipe(dict: &StateDict<'_>) -> Result<Recipe> {
     }
 
     let mut recipe = segment(0.0);
-    let input = &mut recipe.input;
     let schemes = configuration["normalization_schemes"].as_array();
     let names: Vec<&str> = schemes.into_iter().flatten().filter_map(Value::as_str).collect();
-    match names[..] {
-        ["RGBTo01Normalization", ..] => {}
-        ["NoNormalization", ..] => input.scale = 1.0,
-        ["ZScoreNormalization", ..] | [] => (input.scale, input.standardize) = (1.0, true),
-        [other, ..] => {
-            recipe.description = format!("normalise the input as nnU-Net's {other}; this is not done here")
-        }
+    let name = names.first().copied().unwrap_or("ZScoreNormalization");
+    let foreground = &plans["foreground_intensity_properties_per_channel"]["0"];
+    if let Err(what) = normalization(&mut recipe.input, name, foreground) {
+        recipe.description = format!("normalise the input as nnU-Net's {what}; this is not done here");
     }
-    if names.iter().any(|name| *name != names[0]) {
+    if names.iter().any(|other| *other != name) {
         recipe.description =
             format!("channels are normalised differently ({}); the first's is done here", names.join(", "));
     }
@@ -185,5 +182,31 @@ fn recipe(dict: &StateDict<'_>) -> Result<Recipe> {
     if classes.iter().enumerate().all(|(i, class)| class.0 == i as u64) {
         recipe.output.classes = classes.into_iter().map(|class| class.1).collect();
     }
-    Ok(recipe)
+    Ok((recipe, plans.is_object() || labels.is_object()))
+}
+
+/// What one of nnU-Net's schemes does to a channel (nnunetv2/preprocessing/normalization); what it lacks is an error.
+fn normalization(input: &mut InputRecipe, scheme: &str, foreground: &Value) -> Result<(), String> {
+    let over = Over::Channel;
+    match scheme {
+        "RGBTo01Normalization" => {}
+        "NoNormalization" => input.scale = 1.0,
+        "ZScoreNormalization" => {
+            (input.scale, input.steps) = (1.0, vec![Step::Standardize { over, eps: 1e-8 }]);
+        }
+        "RescaleTo01Normalization" => {
+            (input.scale, input.steps) =
+                (1.0, vec![Step::Rescale { low: 0.0, high: 100.0, over, eps: 1e-8 }]);
+        }
+        "CTNormalization" => {
+            let number = |name: &str| {
+                foreground[name].as_f64().ok_or_else(|| format!("{scheme} (the plans have no {name})"))
+            };
+            let (min, max) = (Some(number("percentile_00_5")?), Some(number("percentile_99_5")?));
+            (input.mean, input.std) = (vec![number("mean")?], vec![number("std")?.max(1e-8)]);
+            (input.scale, input.steps) = (1.0, vec![Step::Clip { min, max }]);
+        }
+        other => return Err(other.into()),
+    }
+    Ok(())
 }

@@ -70,7 +70,8 @@ pub(super) fn recognise(dict: &mut StateDict<'_>) -> Result<Option<Model>> {
     if is_pretrained && net.graph.input_channels() == 3 {
         (recipe.input.mean, recipe.input.std) = (IMAGENET[0].into(), IMAGENET[1].into());
     }
-    Ok(net.finish("segmentation_models.pytorch Unet", recipe))
+    let model = net.finish("segmentation_models.pytorch Unet", recipe);
+    Ok(if config.is_null() { model } else { model.map(|model| model.told_by("config.json")) })
 }
 
 /// The picture and its features at `depth` halvings.

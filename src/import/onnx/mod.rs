@@ -315,6 +315,12 @@ impl File {
         self.example
     }
 
+    /// Height and width, where the file fixes both.
+    pub(crate) fn fixed_size(&self) -> Option<[usize; 2]> {
+        let [h, w] = self.input.size;
+        Some([h?, w?])
+    }
+
     /// The file's own notes, key and value.
     pub(crate) fn metadata(&self) -> &[(String, String)] {
         &self.metadata

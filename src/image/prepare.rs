@@ -1,0 +1,133 @@
+//! A picture on its way through a network: brought to the size that the network takes, normalised, and the result
+//! brought back.
+
+use super::Picture;
+use super::decode::check_result;
+use super::resample::{Filter, resize};
+use crate::error::Result;
+use crate::model::Model;
+use crate::recipe::{Decode, Fit, Recipe, Step};
+use crate::tensor::{Shape, Tensor};
+
+/// What a network gets of a picture, and what its result needs to become the picture's.
+#[derive(Debug, Clone)]
+pub struct Prepared {
+    tensor: Tensor,
+    /// Height and width that the picture came with.
+    own: [usize; 2],
+    /// How it was brought to the tensor's height and width; `None` where it had them.
+    fit: Option<Fit>,
+    /// The values before they were normalised, where a step on the result asks for them.
+    values: Option<Tensor>,
+}
+
+impl Prepared {
+    /// Prepares a picture as the model's recipe says.
+    ///
+    /// # Errors
+    /// Those of [`Picture::values`] and [`Prepared::new`].
+    pub fn picture(picture: &Picture, model: &Model) -> Result<Prepared> {
+        Prepared::new(picture.values(&model.recipe.input, model.input_channels())?, model)
+    }
+
+    /// Prepares values in the units of 8-bit pictures, NCHW. Where the recipe asks for no size and the network takes
+    /// only the one that it was exported for, they are resized to that.
+    ///
+    /// # Errors
+    /// When the recipe does not fit the channels or cannot pad to its size.
+    pub fn new(values: Tensor, model: &Model) -> Result<Prepared> {
+        let recipe = &model.recipe;
+        recipe.check()?;
+        let shape = values.shape();
+        let own = [shape.h, shape.w];
+        let mut wanted = recipe.input.fitted(own)?;
+        let mut how = recipe.input.fit;
+        if let Some(size) = model.exported_size()
+            && size != wanted
+            && model.graph(Shape { h: wanted[0], w: wanted[1], ..shape }).is_err()
+        {
+            (wanted, how) = (size, Fit::Resize);
+        }
+        let fit = (wanted != own).then_some(how);
+        let mut tensor = match fit {
+            None => values,
+            Some(Fit::Resize) => resize(&values, wanted, Filter::Bicubic),
+            Some(fit) => pad(&values, wanted, fit),
+        };
+        let needs_values = recipe.output.steps.iter().any(|step| matches!(step, Step::MatchInput { .. }));
+        let values = needs_values.then(|| tensor.clone());
+        recipe.input.normalize(&mut tensor)?;
+        Ok(Prepared { tensor, own, fit, values })
+    }
+
+    /// Takes a network's input as it is.
+    pub fn raw(tensor: Tensor) -> Prepared {
+        let own = [tensor.shape().h, tensor.shape().w];
+        Prepared { own, fit: None, values: Some(tensor.clone()), tensor }
+    }
+
+    /// What the network gets, NCHW.
+    pub fn tensor(&self) -> &Tensor {
+        &self.tensor
+    }
+
+    /// A line that tells how the picture was brought to another size, where it was.
+    pub fn note(&self) -> Option<String> {
+        let how = match self.fit? {
+            Fit::Resize => "resized",
+            Fit::Zero | Fit::Edge | Fit::Reflect => "padded",
+        };
+        let (shape, [h, w]) = (self.tensor.shape(), self.own);
+        Some(format!("{how} from {w}x{h} to {}x{} pixels for the network, the result back", shape.w, shape.h))
+    }
+
+    /// The result after the recipe's output steps, at the picture's own size, or as much larger or smaller as the
+    /// network makes its pictures.
+    ///
+    /// # Errors
+    /// When it holds numbers that are not finite, or the recipe does not fit its channels.
+    pub fn finish(&self, mut result: Tensor, recipe: &Recipe) -> Result<Tensor> {
+        check_result(&result)?;
+        let (x, y) = (self.tensor.shape(), result.shape());
+        let scaled = |own: usize, x: usize, y: usize| (own * y).div_ceil(x).max(1);
+        let own = [scaled(self.own[0], x.h, y.h), scaled(self.own[1], x.w, y.w)];
+        let is_picture = y.pixels() > 1;
+        if is_picture && self.fit.is_some_and(|fit| fit != Fit::Resize) {
+            result = cut(&result, own);
+        }
+        recipe.output.apply(&mut result, self.values.as_ref())?;
+        if is_picture && self.fit == Some(Fit::Resize) {
+            let filter = match recipe.decode(y.c, y.pixels()) {
+                Decode::Image => Filter::Bicubic,
+                Decode::Mask | Decode::Scores => Filter::Bilinear,
+            };
+            result = resize(&result, own, filter);
+        }
+        Ok(result)
+    }
+}
+
+/// The planes with rows below and columns to the right.
+fn pad(values: &Tensor, [h, w]: [usize; 2], fit: Fit) -> Tensor {
+    let shape = values.shape();
+    let place = |i: usize, own: usize| match fit {
+        _ if i < own => Some(i),
+        Fit::Zero => None,
+        Fit::Reflect if own > 1 => {
+            let turn = i % (2 * own - 2);
+            Some(turn.min(2 * own - 2 - turn))
+        }
+        Fit::Resize | Fit::Edge | Fit::Reflect => Some(own - 1),
+    };
+    Tensor::from_fn(Shape { h, w, ..shape }, |i| match (place(i / w % h, shape.h), place(i % w, shape.w)) {
+        (Some(y), Some(x)) => values.data()[(i / (h * w) * shape.h + y) * shape.w + x],
+        _ => 0.0,
+    })
+}
+
+/// The planes without what lies below and to the right.
+fn cut(values: &Tensor, [h, w]: [usize; 2]) -> Tensor {
+    let shape = values.shape();
+    let row = |i: usize| (i / (h * w) * shape.h + i / w % h) * shape.w;
+    Tensor::from_fn(Shape { h, w, ..shape }, |i| values.data()[row(i) + i % w])
+}

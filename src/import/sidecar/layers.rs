@@ -1,0 +1,115 @@
+//! Partial recipes, as JSON, laid over each other.
+
+use crate::error::{Error, Result};
+use crate::recipe::Recipe;
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+
+/// Fields that mean something only together: a source that sets one of them replaces all that lie below it.
+const UNITS: [(&str, &[&str]); 3] = [
+    ("input", &["scale", "steps", "mean", "std"]),
+    ("input", &["size", "multiple", "fit"]),
+    ("output", &["decode", "scale", "threshold", "steps"]),
+];
+
+/// A recipe in the making, and where each of its fields comes from.
+#[derive(Default)]
+pub(super) struct Layers {
+    recipe: Map<String, Value>,
+    origins: BTreeMap<String, String>,
+}
+
+impl Layers {
+    /// Lays a source over what there is, whole units at a time. An empty name leaves no origin.
+    pub(super) fn lay(&mut self, part: Value, from: &str) {
+        for (section, fields) in UNITS {
+            if fields.iter().any(|field| part[section].get(field).is_some()) {
+                for field in fields {
+                    if let Some(Value::Object(below)) = self.recipe.get_mut(section) {
+                        below.remove(*field);
+                    }
+                    self.origins.remove(&format!("{section}.{field}"));
+                }
+            }
+        }
+        self.overlay(part, from);
+    }
+
+    /// Lays a source over what there is, field by field.
+    pub(super) fn overlay(&mut self, part: Value, from: &str) {
+        let Value::Object(part) = part else { return };
+        for (name, value) in part {
+            let Value::Object(fields) = value else {
+                self.set(&name, from);
+                self.recipe.insert(name, value);
+                continue;
+            };
+            for field in fields.keys() {
+                self.set(&format!("{name}.{field}"), from);
+            }
+            match self.recipe.entry(name).or_insert_with(|| Value::Object(Map::new())) {
+                Value::Object(below) => below.extend(fields),
+                other => *other = Value::Object(fields),
+            }
+        }
+    }
+
+    fn set(&mut self, path: &str, from: &str) {
+        self.origins.remove(path);
+        if !from.is_empty() {
+            self.origins.insert(path.into(), from.into());
+        }
+    }
+
+    /// The recipe and its fields' origins.
+    pub(super) fn finish(self) -> Result<(Recipe, BTreeMap<String, String>)> {
+        let recipe = parse(Value::Object(self.recipe))?;
+        recipe.check()?;
+        Ok((recipe, self.origins))
+    }
+}
+
+fn parse(value: Value) -> Result<Recipe> {
+    serde_json::from_value(value).map_err(|e| Error::Model(format!("the recipe is not valid: {e}")))
+}
+
+/// What a recipe says: its fields but for the empty ones.
+pub(super) fn said(recipe: &Recipe) -> Result<Value> {
+    let mut value =
+        serde_json::to_value(recipe).map_err(|e| Error::Model(format!("the recipe cannot be kept: {e}")))?;
+    strip(&mut value);
+    Ok(value)
+}
+
+fn strip(value: &mut Value) {
+    let Value::Object(fields) = value else { return };
+    fields.values_mut().for_each(strip);
+    fields.retain(|_, value| match value {
+        Value::Null => false,
+        Value::String(text) => !text.is_empty(),
+        Value::Array(list) => !list.is_empty(),
+        _ => true,
+    });
+}
+
+/// Errors with the first field of a hand-written recipe that there is none of, or that cannot be read.
+pub(super) fn check_written(value: &Value) -> Result<()> {
+    let known = serde_json::to_value(Recipe::default()).unwrap_or_default();
+    unknown_field(value, &known, "")?;
+    parse(value.clone()).and_then(|recipe| recipe.check())
+}
+
+fn unknown_field(value: &Value, known: &Value, path: &str) -> Result<()> {
+    let (Value::Object(value), Value::Object(known)) = (value, known) else { return Ok(()) };
+    for (field, value) in value {
+        let Some(inside) = known.get(field) else {
+            let names: Vec<&str> = known.keys().map(String::as_str).collect();
+            return Err(Error::Model(format!(
+                "unknown field {path}{field}; expected one of {}",
+                names.join(", ")
+            )));
+        };
+        unknown_field(value, inside, &format!("{path}{field}."))?;
+    }
+    Ok(())
+}

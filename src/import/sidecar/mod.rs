@@ -1,0 +1,99 @@
+//! What files beside a model tell about its use, made into one recipe.
+//!
+//! In order of precedence: `MODEL.toml`, field by field; what the model's own code base keeps with it (`unet.recipe`,
+//! nnU-Net's plans, `config.json`); a bioimage.io description; ONNX's metadata; what is guessed from names and shapes.
+
+mod bioimage;
+mod layers;
+mod properties;
+mod yaml;
+
+use super::{file, one_line};
+use crate::error::{Error, Result};
+use crate::model::Model;
+use bioimage::Description;
+use layers::Layers;
+use serde_json::Value;
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+/// Longest file beside a model that is read, bytes.
+const MAX_FILE: u64 = 1 << 20;
+
+/// Reads a model, or the one that a description names, and completes its recipe.
+pub(super) fn open(path: &Path, recipe: Option<&Path>) -> Result<Model> {
+    let is_description = path.extension().is_some_and(|e| e == "yaml" || e == "yml");
+    let description = match is_description {
+        true => Some(Description::read(path)?),
+        false => Description::beside(path)?,
+    };
+    let weights = match (&description, is_description) {
+        (Some(description), true) => description.weights()?,
+        _ => path.to_owned(),
+    };
+    let mut model = file(&weights)?;
+    let beside = weights.with_extension("toml");
+    let toml = recipe.map(Path::to_owned).or_else(|| beside.is_file().then_some(beside));
+    let written = toml.as_deref().map(written).transpose()?;
+
+    let mut layers = Layers::default();
+    let guess = layers::said(&model.recipe)?;
+    if model.told.is_none() {
+        layers.lay(guess.clone(), "");
+    }
+    layers.lay(properties::part(model.metadata()), "the file's metadata");
+    if let Some(description) = &description {
+        let part = description.part(written.as_ref()).map_err(|e| one_line(e.at(&description.name())))?;
+        layers.lay(part, &description.name());
+        model.test = description.test();
+    }
+    if let Some(source) = model.told {
+        layers.lay(guess, source);
+    }
+    if let (Some(path), Some(written)) = (&toml, written) {
+        layers.overlay(written, &name(path));
+    }
+    (model.recipe, model.origins) = layers.finish().map_err(one_line)?;
+    Ok(model)
+}
+
+/// The recipe that somebody wrote by hand.
+fn written(path: &Path) -> Result<Value> {
+    let broken = |what: String| one_line(Error::Model(format!("{}: {what}", path.display())));
+    let value: Value = toml::from_str(&text(path)?).map_err(|e| {
+        let line = e.span().map(|span| format!(" at byte {}", span.start)).unwrap_or_default();
+        broken(format!("not valid TOML{line}: {}", e.message()))
+    })?;
+    layers::check_written(&value).map_err(|e| broken(e.to_string()))?;
+    Ok(value)
+}
+
+/// A text file within reason.
+fn text(path: &Path) -> Result<String> {
+    let broken = |what: &str| Error::Model(format!("{}: {what}", path.display()));
+    let metadata = fs::metadata(path).map_err(Error::io(path))?;
+    if !metadata.is_file() || metadata.len() > MAX_FILE {
+        return Err(broken("expected a text file of at most 1 MiB"));
+    }
+    let mut text = Vec::new();
+    let file = fs::File::open(path).map_err(Error::io(path))?;
+    file.take(MAX_FILE).read_to_end(&mut text).map_err(Error::io(path))?;
+    String::from_utf8(text).map_err(|_| broken("expected a text file in UTF-8"))
+}
+
+/// A file's name without its folder.
+fn name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// A file that a description in a folder names, where it is there: by its path, or an address's last part.
+fn named(folder: &Path, source: &str) -> Option<PathBuf> {
+    let last = source.rsplit('/').next()?;
+    let is_inside = |path: &Path| path.components().all(|c| matches!(c, std::path::Component::Normal(_)));
+    [source, last]
+        .into_iter()
+        .filter(|part| !part.is_empty() && is_inside(Path::new(part)))
+        .map(|part| folder.join(part))
+        .find(|path| path.is_file())
+}

@@ -1,0 +1,241 @@
+//! The steps of a recipe: arithmetic on a tensor that may look at the whole of it.
+
+use crate::error::{Error, Result};
+use crate::tensor::{Shape, Tensor};
+use serde::{Deserialize, Serialize};
+
+/// Something done to all values of a tensor, NCHW.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Step {
+    /// `value * gain + offset`.
+    Linear {
+        /// One for all or one a channel; empty for one.
+        #[serde(default)]
+        gain: Vec<f64>,
+        /// One for all or one a channel; empty for zero.
+        #[serde(default)]
+        offset: Vec<f64>,
+    },
+    /// Values beyond the bounds become the bounds.
+    Clip {
+        /// Least value.
+        #[serde(default)]
+        min: Option<f64>,
+        /// Largest value.
+        #[serde(default)]
+        max: Option<f64>,
+    },
+    /// `(value - mean) / (std + eps)` with the tensor's own mean and standard deviation.
+    Standardize {
+        /// Whose mean and standard deviation.
+        #[serde(default)]
+        over: Over,
+        /// Keeps flat pictures finite.
+        #[serde(default = "small")]
+        eps: f64,
+    },
+    /// `(value - low) / (high - low + eps)` with percentiles of the tensor itself, as `numpy.percentile` computes them;
+    /// 0 and 100 are its smallest and its largest value. Nothing is clipped.
+    Rescale {
+        /// Percentile that becomes 0.
+        #[serde(default)]
+        low: f64,
+        /// Percentile that becomes 1.
+        #[serde(default = "hundred")]
+        high: f64,
+        /// Whose percentiles.
+        #[serde(default)]
+        over: Over,
+        /// Keeps flat pictures finite; where it is 0 they become 0.
+        #[serde(default)]
+        eps: f64,
+    },
+    /// `value / max` with the tensor's own maximum; left as it is where that is below 1e-6. U2-Net's.
+    DivideByMax {
+        /// Whose maximum.
+        #[serde(default)]
+        over: Over,
+    },
+    /// `1 / (1 + exp(-value))`.
+    Sigmoid,
+    /// `exp(value)` over its sum along the channels.
+    Softmax,
+    /// 1 above the threshold, 0 elsewhere.
+    Binarize {
+        /// The threshold.
+        threshold: f64,
+    },
+    /// Of results only: brought to the mean and the standard deviation of the picture that went in.
+    MatchInput {
+        /// Whose mean and standard deviation.
+        #[serde(default)]
+        over: Over,
+        /// Keeps flat results finite.
+        #[serde(default = "small")]
+        eps: f64,
+    },
+}
+
+/// What statistics are taken over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Over {
+    /// All channels of a picture together.
+    #[default]
+    Sample,
+    /// Each channel of a picture by itself.
+    Channel,
+}
+
+fn small() -> f64 {
+    1e-6
+}
+
+fn hundred() -> f64 {
+    100.0
+}
+
+impl Over {
+    /// Elements that share their statistics; they follow each other.
+    fn len(self, shape: Shape) -> usize {
+        match self {
+            Over::Sample => shape.c * shape.pixels(),
+            Over::Channel => shape.pixels(),
+        }
+    }
+}
+
+impl Step {
+    /// Errors when the step's numbers make no sense.
+    pub(super) fn check(&self) -> Result<()> {
+        let is_finite = |v: &f64| (*v as f32).is_finite();
+        let good = match self {
+            Step::Linear { gain, offset } => gain.iter().chain(offset).all(is_finite),
+            Step::Clip { min, max } => {
+                let [low, high] = [min.unwrap_or(f64::MIN), max.unwrap_or(f64::MAX)];
+                min.iter().chain(max).all(is_finite) && low <= high
+            }
+            Step::Standardize { eps, .. } | Step::MatchInput { eps, .. } => is_finite(eps) && *eps >= 0.0,
+            Step::Rescale { low, high, eps, .. } => {
+                0.0 <= *low && low < high && *high <= 100.0 && is_finite(eps) && *eps >= 0.0
+            }
+            Step::Binarize { threshold } => is_finite(threshold),
+            Step::DivideByMax { .. } | Step::Sigmoid | Step::Softmax => true,
+        };
+        let expected = "finite numbers, min up to max, percentiles rising from 0 to 100, eps not below 0";
+        if good { Ok(()) } else { Err(Error::shape("a step of the recipe", expected, format!("{self:?}"))) }
+    }
+
+    /// Does the step. `input` is what a result was computed from.
+    ///
+    /// # Errors
+    /// When the step's lists do not fit the channels, its numbers make no sense, or there is no input to match.
+    pub fn apply(&self, tensor: &mut Tensor, input: Option<&Tensor>) -> Result<()> {
+        self.check()?;
+        let shape = tensor.shape();
+        let data = tensor.data_mut();
+        let map = |data: &mut [f32], f: &dyn Fn(f64) -> f64| {
+            data.iter_mut().for_each(|v| *v = f(f64::from(*v)) as f32);
+        };
+        match self {
+            Step::Linear { gain, offset } => {
+                for (name, list) in [("gain", gain), ("offset", offset)] {
+                    if ![0, 1, shape.c].contains(&list.len()) {
+                        let expected = format!("0, 1 or {} numbers", shape.c);
+                        return Err(Error::shape(format!("the recipe's {name}"), expected, list.len()));
+                    }
+                }
+                for (i, plane) in data.chunks_exact_mut(shape.pixels()).enumerate() {
+                    let pick = |list: &[f64], default| {
+                        list.get(i % shape.c).or(list.first()).copied().unwrap_or(default)
+                    };
+                    let (gain, offset) = (pick(gain, 1.0), pick(offset, 0.0));
+                    map(plane, &|v| v * gain + offset);
+                }
+            }
+            Step::Clip { min, max } => {
+                let [min, max] = [min.unwrap_or(f64::MIN), max.unwrap_or(f64::MAX)];
+                // `clamp` keeps NaN, which is refused later.
+                map(data, &|v| v.clamp(min, max));
+            }
+            Step::Standardize { over, eps } => {
+                for part in data.chunks_exact_mut(over.len(shape)) {
+                    let (mean, std) = moments(part);
+                    map(part, &|v| ratio(v - mean, std + eps));
+                }
+            }
+            Step::Rescale { low, high, over, eps } => {
+                for part in data.chunks_exact_mut(over.len(shape)) {
+                    let mut values = part.to_vec();
+                    let [low, high] = [low, high].map(|&percent| percentile(&mut values, percent));
+                    map(part, &|v| ratio(v - low, high - low + eps));
+                }
+            }
+            Step::DivideByMax { over } => {
+                for part in data.chunks_exact_mut(over.len(shape)) {
+                    let max = part.iter().fold(f64::MIN, |max, &v| max.max(f64::from(v)));
+                    if max >= 1e-6 {
+                        map(part, &|v| v / max);
+                    }
+                }
+            }
+            Step::Sigmoid => map(data, &|v| 1.0 / (1.0 + (-v).exp())),
+            Step::Softmax => {
+                data.chunks_exact_mut(Over::Sample.len(shape)).for_each(|part| softmax(part, shape))
+            }
+            Step::Binarize { threshold } => map(data, &|v| f64::from(u8::from(v > *threshold))),
+            Step::MatchInput { over, eps } => {
+                let Some(input) = input else {
+                    return Err(Error::Model("the step match_input needs the picture that went in".into()));
+                };
+                let theirs = input.data().chunks_exact(over.len(input.shape()));
+                let ours = data.chunks_exact_mut(over.len(shape));
+                if theirs.len() != ours.len() {
+                    let expected = "as many channels in the result as in the picture (or over = \"sample\")";
+                    return Err(Error::shape("match_input", expected, shape));
+                }
+                for (part, input) in ours.zip(theirs) {
+                    let ((mean, std), (input_mean, input_std)) = (moments(part), moments(input));
+                    map(part, &|v| ratio(v - mean, std + eps) * (input_std + eps) + input_mean);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A quotient; 0 where nothing can be divided.
+fn ratio(dividend: f64, divisor: f64) -> f64 {
+    if divisor == 0.0 { 0.0 } else { dividend / divisor }
+}
+
+/// Mean and standard deviation of the values as they are, not as a sample of more.
+fn moments(values: &[f32]) -> (f64, f64) {
+    let count = values.len() as f64;
+    let mean = values.iter().map(|&v| f64::from(v)).sum::<f64>() / count;
+    let variance = values.iter().map(|&v| (f64::from(v) - mean).powi(2)).sum::<f64>() / count;
+    (mean, variance.sqrt())
+}
+
+/// A percentile, between two values in proportion; leaves the values in another order.
+fn percentile(values: &mut [f32], percent: f64) -> f64 {
+    let last = values.len() - 1;
+    let place = last as f64 * percent / 100.0;
+    let below = (place as usize).min(last);
+    let (_, &mut low, above) = values.select_nth_unstable_by(below, f32::total_cmp);
+    let high = above.iter().copied().min_by(f32::total_cmp).unwrap_or(low);
+    f64::from(low) + (f64::from(high) - f64::from(low)) * place.fract()
+}
+
+/// The channels of one picture.
+fn softmax(part: &mut [f32], shape: Shape) {
+    let pixels = shape.pixels();
+    for pixel in 0..pixels {
+        let places = || (pixel..pixels * shape.c).step_by(pixels);
+        let max = places().map(|i| part[i]).fold(f32::MIN, f32::max);
+        let exp = |v: f32| (f64::from(v) - f64::from(max)).exp();
+        let sum: f64 = places().map(|i| exp(part[i])).sum();
+        places().for_each(|i| part[i] = (exp(part[i]) / sum) as f32);
+    }
+}

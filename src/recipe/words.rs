@@ -1,0 +1,125 @@
+//! A recipe in words, for people who want to know what will be done.
+
+use super::{Channels, Decode, Fit, InputRecipe, Over, Recipe, Step};
+
+impl Recipe {
+    /// What is done, in order: the field that says so, by its path as in TOML, and a line of text.
+    ///
+    /// `channels` are those of the network's input and of its result.
+    pub fn words(&self, channels: [usize; 2]) -> Vec<(&'static str, String)> {
+        let mut lines = self.input.words(channels[0]);
+        let output = &self.output;
+        lines.extend(output.steps.iter().map(|step| ("output.steps", step.words())));
+        let names: Vec<String> =
+            output.classes.iter().enumerate().map(|(i, class)| format!("{i} {}", class.name)).collect();
+        match self.decode(channels[1], 0) {
+            Decode::Image => {
+                lines.push(("output.decode", "a picture".into()));
+                lines.push(("output.scale", format!("its values times {}", short(output.scale))));
+            }
+            Decode::Mask if channels[1] == 1 => {
+                lines.push(("output.decode", "a mask of two classes".into()));
+                lines.push(("output.threshold", format!("class 1 above {}", output.threshold)));
+            }
+            Decode::Mask => {
+                lines
+                    .push(("output.decode", "a mask: of each pixel the class with the largest value".into()));
+            }
+            Decode::Scores => lines.push(("output.decode", "a score a class".into())),
+        }
+        if !names.is_empty() {
+            lines.push(("output.classes", names.join(", ")));
+        }
+        if output.halo > 0 {
+            lines.push(("output.halo", format!("{} pixels along the border are less certain", output.halo)));
+        }
+        lines
+    }
+}
+
+impl InputRecipe {
+    fn words(&self, channels: usize) -> Vec<(&'static str, String)> {
+        let picture = match (self.channels, channels) {
+            (Some(Channels::Rgb), _) | (None, 3) => "the picture as red, green, blue".into(),
+            (Some(Channels::Bgr), _) => "the picture as blue, green, red".into(),
+            (Some(Channels::Gray), _) | (None, 1) => "the picture as grey".into(),
+            (None, count) => format!("{count} channels, as .npy"),
+        };
+        let mut lines = vec![("input.channels", picture)];
+        let how = match self.fit {
+            Fit::Resize => "resized",
+            Fit::Zero => "padded with zeros",
+            Fit::Edge => "padded with its edge",
+            Fit::Reflect => "padded with its reflection",
+        };
+        if let Some([h, w]) = self.size {
+            lines.push(("input.size", format!("{how} to {h}x{w} pixels (height x width), the result back")));
+        }
+        if let Some(multiple) = self.multiple {
+            lines.push((
+                "input.multiple",
+                format!("{how} to multiples of {multiple} pixels, the result back"),
+            ));
+        }
+        lines.push((
+            "input.scale",
+            format!("values, 0 to 255 in 8-bit pictures, times {}", short(self.scale)),
+        ));
+        lines.extend(self.steps.iter().map(|step| ("input.steps", step.words())));
+        if !self.mean.is_empty() {
+            lines.push(("input.mean", format!("less {}", list(&self.mean))));
+        }
+        if !self.std.is_empty() {
+            lines.push(("input.std", format!("divided by {}", list(&self.std))));
+        }
+        lines
+    }
+}
+
+impl Step {
+    fn words(&self) -> String {
+        let of = |over: &Over| match over {
+            Over::Sample => "of all channels together",
+            Over::Channel => "of each channel",
+        };
+        match self {
+            Step::Linear { gain, offset } => {
+                let gain = (!gain.is_empty()).then(|| format!("times {}", list(gain)));
+                let offset = (!offset.is_empty()).then(|| format!("plus {}", list(offset)));
+                gain.into_iter().chain(offset).collect::<Vec<_>>().join(", ")
+            }
+            Step::Clip { min, max } => {
+                let min = min.map(|v| format!("at least {}", short(v)));
+                let max = max.map(|v| format!("at most {}", short(v)));
+                format!("clipped to {}", min.into_iter().chain(max).collect::<Vec<_>>().join(" and "))
+            }
+            Step::Standardize { over, eps } => {
+                format!("to mean 0 and standard deviation 1 {} (eps {})", of(over), short(*eps))
+            }
+            Step::Rescale { low, high, over, eps } => {
+                format!("percentiles {low} and {high} {} to 0 and 1 (eps {})", of(over), short(*eps))
+            }
+            Step::DivideByMax { over } => format!("divided by the maximum {}", of(over)),
+            Step::Sigmoid => "sigmoid".into(),
+            Step::Softmax => "softmax over the channels".into(),
+            Step::Binarize { threshold } => format!("1 above {}, 0 elsewhere", short(*threshold)),
+            Step::MatchInput { over, .. } => {
+                format!("to mean and standard deviation of the picture, {}", of(over))
+            }
+        }
+    }
+}
+
+/// A number with six digits that count.
+fn short(number: f64) -> String {
+    let places = number.abs().log10().floor();
+    if number == 0.0 || !(-7.0..9.0).contains(&places) {
+        return format!("{number:e}").replace("0e0", "0");
+    }
+    let text = format!("{number:.*}", (5.0 - places).max(0.0) as usize);
+    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').into() } else { text }
+}
+
+fn list(numbers: &[f64]) -> String {
+    numbers.iter().map(|&v| short(v)).collect::<Vec<_>>().join(", ")
+}
