@@ -39,6 +39,7 @@ pub mod graph;
 pub mod optimize;
 pub mod plan;
 pub mod recipe;
+pub mod tiles;
 pub mod tune;
 pub mod unet;
 

@@ -15,6 +15,7 @@ mod quality; // the shipped models against what models/README.md promises
 mod session; // sessions on a GPU: numbers, sharing, faults
 mod shaders; // every WGSL permutation, parsed and validated without a GPU
 mod support; // backends, tolerances, vectors
+mod tiles; // large pictures in parts
 mod tune; // measured kernel choices, compiled pipelines, and the files that keep them
 mod unet;
 mod zoo; // families and operators of ONNX // whole networks: configuration, optimisation, PyTorch

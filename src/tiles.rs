@@ -1,0 +1,422 @@
+//! Pictures larger than a device can take at once: cut into overlapping tiles, and put together again.
+//!
+//! Where a network sees only so far, tiles give exactly the result of the whole: each is larger by the pixels that can
+//! change its own ones, begins at a multiple of the network's stride, and has the picture's size modulo that, so that its
+//! pooling windows and its borders fall where the picture's do. Where some operator sees all of its input (instance norm,
+//! global pooling, attention), no cut can do that: such tiles are weighted by a Gaussian and blended.
+
+use crate::error::{Error, Result};
+use crate::graph::Graph;
+use crate::model::Model;
+use crate::plan::FRAMES;
+use crate::session::{Device, Session, SessionOptions};
+use crate::tensor::{Shape, Tensor};
+use std::ops::Range;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// Share of a tile's side that its neighbour covers too, when tiles are blended.
+const OVERLAP: f64 = 0.5;
+
+/// A Gaussian's deviation, of a tile's side (nnU-Net's).
+const DEVIATION: f64 = 1.0 / 8.0;
+
+/// Outputs along the side of a Winograd tile. Where tiles begin at multiples of it on every level, sums are rounded in them as
+/// in the whole.
+const WINOGRAD: usize = 4;
+
+/// Each try is smaller by this.
+const SHRINK: f64 = 0.8;
+
+/// How tiles become one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Blend {
+    /// [`Crop`](Self::Crop) where that is exact, else [`Gaussian`](Self::Gaussian).
+    #[default]
+    Auto,
+    /// Each pixel from one tile.
+    Crop,
+    /// Each pixel from all tiles that have it, weighted by a Gaussian about their middles.
+    Gaussian,
+}
+
+/// Choices that are otherwise made by the device and the network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct TileOptions {
+    /// Side of a tile in pixels; the largest that fits where absent.
+    pub size: Option<usize>,
+    /// Pixels by which neighbours overlap; what exactness or blending needs where absent.
+    pub overlap: Option<usize>,
+    /// How tiles become one.
+    pub blend: Blend,
+}
+
+/// A model made ready for pictures of one shape, in as few tiles as fit.
+#[derive(Debug)]
+pub struct TiledSession {
+    session: Session,
+    input: Shape,
+    output: Shape,
+    rows: Vec<Span>,
+    columns: Vec<Span>,
+    exact: bool,
+    threads: usize,
+}
+
+/// A tile's place along one axis.
+#[derive(Debug, Clone, PartialEq)]
+struct Span {
+    /// Its first input pixel.
+    input: usize,
+    /// Its first output pixel.
+    output: usize,
+    /// The weight of each of its output pixels; those of all tiles sum to 1 everywhere.
+    weights: Vec<f32>,
+    /// The output pixels, counted from its first, that have a weight.
+    wanted: Range<usize>,
+}
+
+/// What cuts must know of a network.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Reach {
+    /// The largest distance, in input pixels, between neighbours of any value.
+    stride: usize,
+    /// Tiles begin at multiples of this.
+    align: usize,
+    /// Input pixels beyond a tile's own that can change them; `None` when all can.
+    halo: Option<usize>,
+    /// Output pixels for `ratio[1]` input pixels.
+    ratio: [usize; 2],
+}
+
+impl Reach {
+    fn of(graph: &Graph) -> Reach {
+        // A network that sees everything has no stride that could be told; this one suits six halvings.
+        const BLIND: usize = 64;
+        match (graph.stride(), graph.receptive_field()) {
+            (Some((stride, step)), Some(field)) => {
+                // Up-sampled results have a step below 1.
+                let ratio = if step < 1.0 { [(1.0 / step).round() as usize, 1] } else { [1, step.round() as usize] };
+                let halo = (field.div_ceil(2) + stride).next_multiple_of(stride);
+                Reach { stride, align: stride * WINOGRAD, halo: Some(halo), ratio }
+            }
+            _ => Reach { stride: BLIND, align: BLIND, halo: None, ratio: [1, 1] },
+        }
+    }
+}
+
+impl TiledSession {
+    /// A session for the whole picture if it fits the device and `options.max_memory`, else for the largest tiles that do.
+    ///
+    /// # Errors
+    /// Those of [`Session::with_options`] but for the limits; [`Error::Usage`] when tiles of the wanted size cannot have
+    /// the overlap that they need, or the network does not give back its input's size.
+    pub fn new(
+        model: &Model,
+        input: Shape,
+        device: &Device,
+        options: &SessionOptions,
+        tiles: &TileOptions,
+    ) -> Result<TiledSession> {
+        let graph = model.graph(input)?;
+        let output = graph.output_shape(input)?;
+        let reach = Reach::of(&graph);
+        let exact = reach.halo.is_some() && tiles.blend != Blend::Gaussian;
+        let mut side = tiles.size.unwrap_or(input.h.max(input.w));
+        loop {
+            let [h, w] = [input.h, input.w].map(|len| tile_side(len, side, reach.align));
+            let tile = Shape { h, w, ..input };
+            match Session::with_options(model, tile, device.clone(), options) {
+                Ok(session) => {
+                    let layout = Layout { reach, exact, overlap: tiles.overlap, blend: tiles.blend };
+                    let made = session.output_shape();
+                    let rows = layout.axis(input.h, h, output.h, made.h)?;
+                    let columns = layout.axis(input.w, w, output.w, made.w)?;
+                    let threads = if session.gpu().is_some() { FRAMES as usize } else { 1 };
+                    return Ok(TiledSession { session, input, output, rows, columns, exact, threads });
+                }
+                Err(Error::LimitExceeded { .. } | Error::OutOfMemory { .. })
+                    if tiles.size.is_none() && h.max(w) > 2 * reach.align =>
+                {
+                    side = (h.max(w) as f64 * SHRINK) as usize;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// The shape of the picture.
+    pub fn input_shape(&self) -> Shape {
+        self.input
+    }
+
+    /// The shape of the result.
+    pub fn output_shape(&self) -> Shape {
+        self.output
+    }
+
+    /// The session that runs each tile.
+    pub fn session(&self) -> &Session {
+        &self.session
+    }
+
+    /// Tiles in all; 1 when the picture fits as it is.
+    pub fn tiles(&self) -> usize {
+        self.rows.len() * self.columns.len()
+    }
+
+    /// Whether the result is that of the whole picture, to rounding.
+    pub fn is_exact(&self) -> bool {
+        self.exact || self.tiles() == 1
+    }
+
+    /// Runs the network on a picture. `done` hears of each finished tile.
+    ///
+    /// # Errors
+    /// Those of [`Session::run`].
+    pub fn run(&self, input: &Tensor, done: &(dyn Fn() + Sync)) -> Result<Tensor> {
+        if input.shape() != self.input {
+            return Err(Error::shape("input", self.input, input.shape()));
+        }
+        if self.tiles() == 1 {
+            let result = self.session.run(input)?;
+            done();
+            return Ok(result);
+        }
+        let mut result = Tensor::zeros(self.output);
+        let mut read = |rows: Range<usize>| Ok(part(input, rows, 0..self.input.w));
+        let mut write = |first: usize, rows: Tensor| {
+            paste(&mut result, &rows, first);
+            Ok(())
+        };
+        self.stream(&mut read, &mut write, done)?;
+        Ok(result)
+    }
+
+    /// Runs the network on a picture that never is in memory as a whole. `read` gives rows of the input, in ranges whose
+    /// ends only grow; `write` takes rows of the result from that row on, in order, each once.
+    ///
+    /// # Errors
+    /// Those of [`Session::run`], and what `read` and `write` return.
+    pub fn stream(
+        &self,
+        read: &mut dyn FnMut(Range<usize>) -> Result<Tensor>,
+        write: &mut dyn FnMut(usize, Tensor) -> Result<()>,
+        done: &(dyn Fn() + Sync),
+    ) -> Result<()> {
+        let tile = self.session.input_shape();
+        let mut open = Tensor::zeros(Shape { h: self.session.output_shape().h, ..self.output });
+        let mut first = 0;
+        for (i, row) in self.rows.iter().enumerate() {
+            let band = read(row.input..row.input + tile.h)?;
+            let results = self.band(&band, done)?;
+            // The open rows begin with the first that is not yet written.
+            open = shifted(open, row.output - first);
+            first = row.output;
+            for (column, result) in self.columns.iter().zip(&results) {
+                add(&mut open, result, row, column);
+            }
+            let next = self.rows.get(i + 1).map_or(self.output.h, |next| next.output);
+            write(first, part(&open, 0..next - first, 0..self.output.w))?;
+        }
+        Ok(())
+    }
+
+    /// The results of all tiles of a row.
+    fn band(&self, band: &Tensor, done: &(dyn Fn() + Sync)) -> Result<Vec<Tensor>> {
+        let width = self.session.input_shape().w;
+        let results: Vec<Mutex<Option<Result<Tensor>>>> = self.columns.iter().map(|_| Mutex::default()).collect();
+        let next = AtomicUsize::new(0);
+        let work = || {
+            loop {
+                let at = next.fetch_add(1, Ordering::Relaxed);
+                let Some(column) = self.columns.get(at) else { break };
+                let tile = part(band, 0..band.shape().h, column.input..column.input + width);
+                let result = self.session.run(&tile);
+                let failed = result.is_err();
+                *results[at].lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(result);
+                done();
+                if failed {
+                    next.store(self.columns.len(), Ordering::Relaxed);
+                }
+            }
+        };
+        std::thread::scope(|scope| {
+            for _ in 1..self.threads.min(self.columns.len()) {
+                scope.spawn(work);
+            }
+            work();
+        });
+        let all: Vec<_> = results.into_iter().filter_map(|r| r.into_inner().ok().flatten()).collect();
+        all.into_iter().collect()
+    }
+}
+
+/// The side of a tile along an axis: at most `side`, with the remainder of the axis by `align`.
+fn tile_side(len: usize, side: usize, align: usize) -> usize {
+    let rest = len % align;
+    match side.saturating_sub(rest) / align * align + rest {
+        tile if tile >= len => len,
+        tile if tile < align => (align + rest).min(len),
+        tile => tile,
+    }
+}
+
+/// The rules by which an axis is cut.
+struct Layout {
+    reach: Reach,
+    exact: bool,
+    overlap: Option<usize>,
+    blend: Blend,
+}
+
+impl Layout {
+    /// Tiles of `side` along an axis of `len` input pixels, `made` output pixels each of `total`.
+    fn axis(&self, len: usize, side: usize, total: usize, made: usize) -> Result<Vec<Span>> {
+        if side == len {
+            return Ok(vec![Span { input: 0, output: 0, weights: vec![1.0; made], wanted: 0..made }]);
+        }
+        let Reach { stride, align, halo, ratio: [up, down] } = self.reach;
+        let out = |input: usize| input * up / down;
+        if out(len) != total || out(side) != made {
+            let got = format!("{total} of {len}, and {made} of {side}");
+            return Err(Error::shape("the result", "sizes in proportion to the input's, as tiles need", got));
+        }
+        let needed = match (self.exact, halo) {
+            (true, Some(halo)) => 2 * halo,
+            _ => (side as f64 * OVERLAP) as usize,
+        };
+        let overlap = self.overlap.unwrap_or(needed).next_multiple_of(stride);
+        if overlap + align > side {
+            let message = format!("tiles of {side} pixels cannot overlap by {overlap}; make them larger (--tile)");
+            return Err(Error::Usage(message));
+        }
+        let step = (side - overlap) / align * align;
+        let last = len - side;
+        let mut origins: Vec<usize> = (0..last).step_by(step).collect();
+        origins.push(last);
+        let crop = self.exact || self.blend == Blend::Crop;
+        let mut spans: Vec<Span> = origins
+            .iter()
+            .enumerate()
+            .map(|(i, &origin)| {
+                let weights: Vec<f32> = match crop {
+                    true => {
+                        // The border between two tiles lies in the middle of what both have.
+                        let middle = |a: usize, b: usize| out((b + (a + side - b) / 2) / stride * stride);
+                        let begin = if i == 0 { 0 } else { middle(origins[i - 1], origin) };
+                        let end = origins.get(i + 1).map_or(total, |&next| middle(origin, next));
+                        let owned = begin - out(origin)..end - out(origin);
+                        (0..made).map(|at| f32::from(u8::from(owned.contains(&at)))).collect()
+                    }
+                    false => {
+                        let deviation = made as f64 * DEVIATION;
+                        let place = |at: usize| (at as f64 + 0.5 - made as f64 / 2.0) / deviation;
+                        (0..made).map(|at| (-0.5 * place(at).powi(2)).exp() as f32).collect()
+                    }
+                };
+                Span { input: origin, output: out(origin), weights, wanted: 0..made }
+            })
+            .collect();
+        let mut sums = vec![0.0f32; total];
+        for span in &spans {
+            span.weights.iter().zip(&mut sums[span.output..]).for_each(|(w, sum)| *sum += w);
+        }
+        for span in &mut spans {
+            let sums = &sums[span.output..];
+            span.weights.iter_mut().zip(sums).for_each(|(w, sum)| *w /= sum);
+            let begin = span.weights.iter().position(|&w| w > 0.0).unwrap_or(0);
+            let end = span.weights.iter().rposition(|&w| w > 0.0).map_or(begin, |last| last + 1);
+            span.wanted = begin..end;
+        }
+        Ok(spans)
+    }
+}
+
+/// Rows and columns of a tensor.
+fn part(x: &Tensor, rows: Range<usize>, columns: Range<usize>) -> Tensor {
+    let s = x.shape();
+    if (rows.len(), columns.len()) == (s.h, s.w) {
+        return x.clone();
+    }
+    let shape = Shape { h: rows.len(), w: columns.len(), ..s };
+    let mut data = Vec::with_capacity(shape.elements());
+    for plane in x.data().chunks_exact(s.pixels()) {
+        for row in rows.clone() {
+            data.extend_from_slice(&plane[row * s.w..][columns.clone()]);
+        }
+    }
+    Tensor::new(shape, data).expect("as many numbers as the part has")
+}
+
+/// Puts whole rows into their place.
+fn paste(to: &mut Tensor, rows: &Tensor, first: usize) {
+    let (s, h) = (to.shape(), rows.shape().h);
+    let planes = to.data_mut().chunks_exact_mut(s.pixels()).zip(rows.data().chunks_exact(h * s.w));
+    planes.for_each(|(to, rows)| to[first * s.w..][..rows.len()].copy_from_slice(rows));
+}
+
+/// The tensor without its first rows, zeros behind.
+fn shifted(mut x: Tensor, rows: usize) -> Tensor {
+    let s = x.shape();
+    for plane in x.data_mut().chunks_exact_mut(s.pixels()) {
+        let gone = (rows * s.w).min(plane.len());
+        plane.copy_within(gone.., 0);
+        let left = plane.len() - gone;
+        plane[left..].fill(0.0);
+    }
+    x
+}
+
+/// Adds a tile's weighted result to the open rows, the first of which is the tile's first.
+fn add(open: &mut Tensor, tile: &Tensor, row: &Span, column: &Span) {
+    let (to, s) = (open.shape(), tile.shape());
+    let planes = open.data_mut().chunks_exact_mut(to.pixels()).zip(tile.data().chunks_exact(s.pixels()));
+    for (open, tile) in planes {
+        for y in row.wanted.clone() {
+            let weight = row.weights[y];
+            let open = &mut open[y * to.w + column.output..][..s.w];
+            let tile = &tile[y * s.w..][..s.w];
+            for x in column.wanted.clone() {
+                open[x] += weight * column.weights[x] * tile[x];
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn layout(halo: Option<usize>, exact: bool) -> Layout {
+        let reach = Reach { stride: 8, align: 8, halo, ratio: [1, 1] };
+        Layout { reach, exact, overlap: None, blend: Blend::Auto }
+    }
+
+    #[test]
+    fn weights_sum_to_one_and_exact_tiles_keep_their_halo() {
+        for len in [100, 101, 257, 1000] {
+            for side in [72, 96] {
+                let side = tile_side(len, side, 8);
+                assert_eq!(side % 8, len % 8);
+                for (halo, exact) in [(Some(16), true), (None, false)] {
+                    let spans = layout(halo, exact).axis(len, side, len, side).unwrap();
+                    let mut sums = vec![0.0f32; len];
+                    for span in &spans {
+                        assert_eq!(span.input % 8, 0);
+                        let places = span.weights.iter().enumerate().zip(&mut sums[span.output..]);
+                        places.for_each(|((_, w), sum)| *sum += w);
+                        if exact {
+                            let is_first = span.input == 0;
+                            let is_last = span.input + side == len;
+                            assert!(is_first || span.wanted.start >= 16, "{span:?}");
+                            assert!(is_last || side - span.wanted.end >= 16, "{span:?}");
+                        }
+                    }
+                    assert!(sums.iter().all(|sum| (sum - 1.0).abs() < 1e-6));
+                }
+            }
+        }
+        assert!(layout(Some(40), true).axis(1000, 72, 1000, 72).is_err());
+    }
+}
