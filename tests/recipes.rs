@@ -473,6 +473,18 @@ fn what_stands_first_wins() {
 }
 
 #[test]
+fn the_readmes_example_is_a_recipe() {
+    let readme = include_str!("../README.md");
+    let example = readme.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    let folder = Folder::new(&[]);
+    folder.put("net.toml", example);
+    let recipe = folder.open("net.onnx").unwrap().recipe;
+    assert_eq!((recipe.input.size, recipe.input.scale, recipe.input.mean.len()), (Some([320, 320]), 1.0, 3));
+    assert_eq!((recipe.input.steps.len(), recipe.output.steps.len()), (1, 1));
+    assert_eq!(recipe.output.classes[1].color, Some([255, 80, 0]));
+}
+
+#[test]
 fn what_is_not_understood_is_named() {
     let folder = Folder::new(&[]);
     let none = "[]";

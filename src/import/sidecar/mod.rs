@@ -43,7 +43,8 @@ pub(super) fn open(
     complete(model, description.as_ref(), written)
 }
 
-/// The model with what its own notes tell.
+/// The model with what its own notes tell. ONNX files are the only ones that have any.
+#[cfg(feature = "onnx")]
 pub(super) fn noted(model: Model) -> Result<Model> {
     complete(model, None, None)
 }
