@@ -30,8 +30,9 @@
 //! - On one device the same input gives the same bits. Between devices results differ by rounding.
 //!
 //! # Features
-//! `cli` (default): the `unet` binary; brings `cpu` and `image`. `cpu`: the CPU executor, which is the reference and the
-//! path without a GPU. `image`: pictures. `onnx`, `pickle`: model files of these kinds. With none of them the library is the GPU path alone.
+//! `cli` (default): the `unet` binary; brings all others. `cpu`: the CPU executor, which is the reference and the
+//! path without a GPU. `image`: pictures. `onnx`, `pickle`: model files of these kinds. `recipes`: recipes from files
+//! beside a model. With none of them the library is the GPU path alone.
 
 pub mod cache;
 pub mod gpu;

@@ -127,19 +127,19 @@ impl Model {
     /// Reads the bytes of an ONNX file that has its tensors inside.
     #[cfg(feature = "onnx")]
     pub fn from_onnx(bytes: &[u8]) -> Result<Model> {
-        onnx::read(bytes, &[])
+        import::from_onnx(bytes, &[])
     }
 
     /// Reads the bytes of an ONNX file of several inputs, all but one of which get fixed values.
     #[cfg(feature = "onnx")]
     pub fn from_onnx_bound(bytes: &[u8], bound: &[Bound]) -> Result<Model> {
-        onnx::read(bytes, bound)
+        import::from_onnx(bytes, bound)
     }
 
     /// Reads an ONNX file of several inputs, all but one of which get fixed values.
     #[cfg(feature = "onnx")]
     pub fn open_onnx_bound(path: impl AsRef<Path>, bound: &[Bound]) -> Result<Model> {
-        onnx::open(path.as_ref(), bound)
+        import::open_onnx(path.as_ref(), bound)
     }
 
     /// Builds the network that tensors in memory belong to, told by their names and shapes as PyTorch's state dicts

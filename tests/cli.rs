@@ -240,6 +240,49 @@ fn arrays_go_through_unchanged() {
 }
 
 #[test]
+fn recipes_beside_a_model_are_used_and_told() {
+    let desk = Desk::new();
+    // Of pictures of 8x8 alone.
+    desk.put("net.onnx", &crate::recipes::blocks(&[("license", "CC0-1.0")]));
+    desk.put(
+        "net.toml",
+        b"task = 'segment'\n[output]\ndecode = 'mask'\nclasses = [{name = 'sky'}, {name = 'tree'}]\n",
+    );
+    let text = stderr(&desk.unet("run picture.png -m net.onnx -o out.png --device cpu"));
+    assert!(text.contains("resized from 13x10 to 8x8 pixels") && text.contains("tree"), "{text}");
+    assert_eq!((desk.picture("out.png").width(), desk.picture("out.png").height()), (13, 10));
+    desk.put("other.toml", b"[output]\ndecode = 'image'\nsteps = [{ linear = { offset = [0.2] } }]\n");
+    desk.unet("run picture.png -m net.onnx --recipe other.toml -o image.png --device cpu");
+    let text = String::from_utf8(desk.unet("inspect net.onnx").stdout).unwrap();
+    for part in ["net.toml", "0 sky, 1 tree", "CC0-1.0  [the file's metadata]", "class 1 above 0.5"] {
+        assert!(text.contains(part), "no {part:?} in {text}");
+    }
+    let report = parse(&desk.unet("inspect net.onnx --recipe other.toml --json"));
+    assert_eq!(report["recipe_origins"]["output.steps"], "other.toml");
+
+    let yaml = "format_version: 0.5.4\ninputs: [{axes: [{type: space, id: y}, {type: space}], test_tensor: {source: in.npy}}]\n\
+                outputs: [{axes: [{type: space, id: y}, {type: space}], test_tensor: {source: out.npy}}]\n\
+                weights: {onnx: {source: net.onnx}}\n";
+    desk.put("rdf.yaml", yaml.as_bytes());
+    let input = Tensor::from_fn(Shape::new(1, 1, 8, 8), |i| i as f32);
+    write_npy(&desk.path("in.npy"), &input).unwrap();
+    write_npy(&desk.path("out.npy"), &Tensor::from_fn(input.shape(), |i| (i | 9) as f32)).unwrap();
+    for model in ["net.onnx", "rdf.yaml"] {
+        let text = String::from_utf8(desk.unet(&format!("verify {model} --device cpu")).stdout).unwrap();
+        assert!(text.contains("max abs difference 0.00e0") && text.contains("pass"), "{text}");
+    }
+    write_npy(&desk.path("out.npy"), &input).unwrap();
+    let output = desk.command("verify net.onnx --device cpu").output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("max abs difference 9.00e0"));
+    desk.put("net.toml", b"[output]\nstops = []\n");
+    desk.refuses(
+        "run picture.png -m net.onnx -o new.png --device cpu",
+        &["net.toml", "output.stops", "steps"],
+    );
+}
+
+#[test]
 fn an_encoder_alone_gives_scores() {
     let desk = Desk::new();
     let config = UnetConfig::new(3, 4, &[4], 4, &[]);

@@ -258,10 +258,13 @@ fn arrays_of_other_kinds_are_refused_by_name() {
     };
     let good = "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }\n";
     assert_eq!(read(&npy(good, 24)).unwrap().shape(), Shape::new(1, 1, 2, 3));
+    let bytes = [npy(&good.replace("<f4", "<u2"), 0), [1, 2].repeat(6)].concat();
+    assert_eq!(read(&bytes).unwrap().data(), [513.0; 6]);
     let three = good.replace("(2, 3)", "(4, 2, 3)");
     assert_eq!(read(&npy(&three, 96)).unwrap().shape(), Shape::new(1, 4, 2, 3));
     for (from, to, part) in [
-        ("<f4", "<f8", "<f8"),
+        ("<f4", "<c8", "<c8"),
+        ("<f4", "<f8", "48 bytes"),
         ("<f4", ">f4", ">f4"),
         ("False", "True", "Fortran"),
         ("(2, 3)", "(6,)", "axes"),

@@ -12,6 +12,7 @@ mod pickle; // what PyTorch saves, and other code bases' networks: results, and 
 mod pictures; // reading, decoding and writing of pictures, masks and arrays
 mod plan; // plans without a GPU: memory, limits, budgets
 mod quality; // the shipped models against what models/README.md promises
+mod recipes; // recipes: their arithmetic, the files they come from, which wins, what is refused
 mod session; // sessions on a GPU: numbers, sharing, faults
 mod shaders; // every WGSL permutation, parsed and validated without a GPU
 mod support; // backends, tolerances, vectors

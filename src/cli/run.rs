@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 /// numbers after the recipe's output steps, before thresholds and rounding.
 #[derive(Debug, Args)]
 pub(super) struct RunArgs {
-    /// Picture, or .npy array (float32; NCHW, CHW or HW) of values from 0 to 255
+    /// Picture, or .npy array (numbers; NCHW, CHW or HW) of values from 0 to 255
     input: PathBuf,
     /// Model file, or the bioimageio.yaml that names it
     #[arg(short, long)]

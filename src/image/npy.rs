@@ -1,4 +1,4 @@
-//! NumPy's `.npy` files: float32 in C order, from and to tensors.
+//! NumPy's `.npy` files: numbers of up to 64 bits in C order to tensors, and tensors to float32.
 //!
 //! The format: <https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html>.
 
@@ -13,7 +13,8 @@ const MAGIC: &[u8] = b"\x93NUMPY";
 /// Reads an array of 2 (height, width), 3 (channels, height, width) or 4 (NCHW) axes.
 ///
 /// # Errors
-/// When the file cannot be read, or holds anything but little-endian float32 in C order of such a shape.
+/// When the file cannot be read, or holds anything but little-endian numbers in C order of such a shape: float32,
+/// float16, float64, bool, or integers of 8, 16 or 32 bits, which become f32.
 pub fn read_npy(path: &Path) -> Result<Tensor> {
     let bytes = read_file(path)?;
     parse(&bytes).map_err(|message| Error::Picture { path: path.to_owned(), message })
@@ -56,10 +57,10 @@ fn parse(bytes: &[u8]) -> Result<Tensor, String> {
         let value = after.and_then(|after| after.strip_prefix(':')).map(str::trim_start);
         value.ok_or_else(|| format!("the .npy header has no {name}"))
     };
-    if !field("descr")?.starts_with("'<f4'") {
-        let found = field("descr")?.split('\'').nth(1).unwrap_or("something else");
-        return Err(format!("the array's numbers are {found}, expected <f4; convert with a.astype('<f4')"));
-    }
+    let descr = field("descr")?.split('\'').nth(1).unwrap_or("something else");
+    let numbers = numbers(descr).ok_or_else(|| {
+        format!("the array's numbers are {descr}, expected <f4 or another plain type; convert with a.astype('<f4')")
+    })?;
     if !field("fortran_order")?.starts_with("False") {
         return Err("the array is in Fortran order; convert with numpy.ascontiguousarray".into());
     }
@@ -74,10 +75,37 @@ fn parse(bytes: &[u8]) -> Result<Tensor, String> {
         _ => return Err(format!("the array has {} axes, expected (n,c,h,w), (c,h,w) or (h,w)", axes.len())),
     };
     shape.check("the array").map_err(|e| e.to_string())?;
-    let expected = shape.elements().saturating_mul(4);
+    let expected = shape.elements().saturating_mul(numbers.0);
     if data.len() != expected {
         return Err(format!("an array {shape} takes {expected} bytes, the file has {}", data.len()));
     }
-    Tensor::new(shape, data.as_chunks().0.iter().map(|&b| f32::from_le_bytes(b)).collect())
-        .map_err(|e| e.to_string())
+    Tensor::new(shape, (numbers.1)(data)).map_err(|e| e.to_string())
+}
+
+/// Bytes of a number, and the way from bytes to f32.
+type Numbers = (usize, fn(&[u8]) -> Vec<f32>);
+
+/// How numbers of a type are read.
+fn numbers(descr: &str) -> Option<Numbers> {
+    macro_rules! read {
+        ($kind:ty, $to:expr) => {{
+            const BYTES: usize = size_of::<$kind>();
+            let read: fn(&[u8]) -> Vec<f32> = |bytes| {
+                bytes.as_chunks::<BYTES>().0.iter().map(|&b| $to(<$kind>::from_le_bytes(b))).collect()
+            };
+            (BYTES, read)
+        }};
+    }
+    Some(match descr {
+        "<f4" => read!(f32, |v| v),
+        "<f8" => read!(f64, |v| v as f32),
+        "<f2" => read!(half::f16, half::f16::to_f32),
+        "|u1" | "|b1" => read!(u8, f32::from),
+        "|i1" => read!(i8, f32::from),
+        "<u2" => read!(u16, f32::from),
+        "<i2" => read!(i16, f32::from),
+        "<u4" => read!(u32, |v| v as f32),
+        "<i4" => read!(i32, |v| v as f32),
+        _ => return None,
+    })
 }

@@ -27,13 +27,33 @@ const MAX_MESSAGE: usize = 400;
 
 /// Reads a model file, and what files beside it tell of its use.
 pub(crate) fn open(path: &Path, recipe: Option<&Path>) -> Result<Model> {
+    open_by(path, recipe, file)
+}
+
+/// The same with a reader of one format.
+fn open_by(path: &Path, recipe: Option<&Path>, read: impl FnOnce(&Path) -> Result<Model>) -> Result<Model> {
     #[cfg(feature = "recipes")]
-    return sidecar::open(path, recipe);
+    return sidecar::open(path, recipe, read);
     #[cfg(not(feature = "recipes"))]
     {
         let _ = recipe;
-        file(path)
+        read(path)
     }
+}
+
+/// Reads an ONNX file, all but one of whose inputs get fixed values, and what files beside it tell.
+#[cfg(feature = "onnx")]
+pub(crate) fn open_onnx(path: &Path, bound: &[onnx::Bound]) -> Result<Model> {
+    open_by(path, None, |path| onnx::open(path, bound))
+}
+
+/// Reads the bytes of an ONNX file, all but one of whose inputs get fixed values.
+#[cfg(feature = "onnx")]
+pub(crate) fn from_onnx(bytes: &[u8], bound: &[onnx::Bound]) -> Result<Model> {
+    let model = onnx::read(bytes, bound)?;
+    #[cfg(feature = "recipes")]
+    let model = sidecar::noted(model)?;
+    Ok(model)
 }
 
 /// Kinds of weights that can be read, by their names in bioimage.io descriptions.

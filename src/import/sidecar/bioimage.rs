@@ -33,7 +33,9 @@ impl Description {
         let value = yaml::parse(&text(path)?).map_err(broken)?;
         let version = value["format_version"].as_str().unwrap_or("none");
         if !["0.4.", "0.5."].iter().any(|known| version.starts_with(known)) {
-            return Err(broken(format!("format_version: expected 0.4 or 0.5, got {version}")));
+            return Err(broken(format!(
+                "format_version: expected 0.4 or 0.5, got {version} (move the file away to go without it)"
+            )));
         }
         for part in ["inputs", "outputs", "weights"] {
             if value[part].as_array().map_or_else(|| value[part].is_object(), |list| !list.is_empty()) {

@@ -95,21 +95,31 @@ fn strip(value: &mut Value) {
 /// Errors with the first field of a hand-written recipe that there is none of, or that cannot be read.
 pub(super) fn check_written(value: &Value) -> Result<()> {
     let known = serde_json::to_value(Recipe::default()).unwrap_or_default();
-    unknown_field(value, &known, "")?;
+    for (name, value) in value.as_object().into_iter().flatten() {
+        check_field(name, known.get(name), &known, "")?;
+        let (Some(fields), Some(Value::Object(_))) = (value.as_object(), known.get(name)) else {
+            alone(&[name], value)?;
+            continue;
+        };
+        for (field, value) in fields {
+            check_field(field, known[name].get(field), &known[name], &format!("{name}."))?;
+            alone(&[name, field], value)?;
+        }
+    }
     parse(value.clone()).and_then(|recipe| recipe.check())
 }
 
-fn unknown_field(value: &Value, known: &Value, path: &str) -> Result<()> {
-    let (Value::Object(value), Value::Object(known)) = (value, known) else { return Ok(()) };
-    for (field, value) in value {
-        let Some(inside) = known.get(field) else {
-            let names: Vec<&str> = known.keys().map(String::as_str).collect();
-            return Err(Error::Model(format!(
-                "unknown field {path}{field}; expected one of {}",
-                names.join(", ")
-            )));
-        };
-        unknown_field(value, inside, &format!("{path}{field}."))?;
+fn check_field(field: &str, found: Option<&Value>, known: &Value, path: &str) -> Result<()> {
+    if found.is_some() {
+        return Ok(());
     }
-    Ok(())
+    let names: Vec<&str> = known.as_object().into_iter().flatten().map(|(name, _)| name.as_str()).collect();
+    Err(Error::Model(format!("unknown field {path}{field}; expected one of {}", names.join(", "))))
+}
+
+/// Reads one field by itself, so that an error can name it.
+fn alone(path: &[&str], value: &Value) -> Result<()> {
+    let inside = |value: Value, name: &&str| Value::Object(Map::from_iter([(name.to_string(), value)]));
+    let recipe: Result<Recipe, _> = serde_json::from_value(path.iter().rev().fold(value.clone(), inside));
+    recipe.map(drop).map_err(|e| Error::Model(format!("{}: {e}", path.join("."))))
 }

@@ -8,7 +8,7 @@ mod layers;
 mod properties;
 mod yaml;
 
-use super::{file, one_line};
+use super::one_line;
 use crate::error::{Error, Result};
 use crate::model::Model;
 use bioimage::Description;
@@ -21,8 +21,12 @@ use std::path::{Path, PathBuf};
 /// Longest file beside a model that is read, bytes.
 const MAX_FILE: u64 = 1 << 20;
 
-/// Reads a model, or the one that a description names, and completes its recipe.
-pub(super) fn open(path: &Path, recipe: Option<&Path>) -> Result<Model> {
+/// Reads a model with `read`, or the one that a description names, and completes its recipe.
+pub(super) fn open(
+    path: &Path,
+    recipe: Option<&Path>,
+    read: impl FnOnce(&Path) -> Result<Model>,
+) -> Result<Model> {
     let is_description = path.extension().is_some_and(|e| e == "yaml" || e == "yml");
     let description = match is_description {
         true => Some(Description::read(path)?),
@@ -32,27 +36,42 @@ pub(super) fn open(path: &Path, recipe: Option<&Path>) -> Result<Model> {
         (Some(description), true) => description.weights()?,
         _ => path.to_owned(),
     };
-    let mut model = file(&weights)?;
+    let model = read(&weights)?;
     let beside = weights.with_extension("toml");
     let toml = recipe.map(Path::to_owned).or_else(|| beside.is_file().then_some(beside));
-    let written = toml.as_deref().map(written).transpose()?;
+    let written = toml.map(|path| written(&path).map(|value| (value, name(&path)))).transpose()?;
+    complete(model, description.as_ref(), written)
+}
 
+/// The model with what its own notes tell. ONNX files are the only ones that have any.
+#[cfg(feature = "onnx")]
+pub(super) fn noted(model: Model) -> Result<Model> {
+    complete(model, None, None)
+}
+
+/// The model with a recipe of all that is told about it.
+fn complete(
+    mut model: Model,
+    description: Option<&Description>,
+    written: Option<(Value, String)>,
+) -> Result<Model> {
     let mut layers = Layers::default();
-    let guess = layers::said(&model.recipe)?;
+    let own = layers::said(&model.recipe)?;
     if model.told.is_none() {
-        layers.lay(guess.clone(), "");
+        layers.lay(own.clone(), "");
     }
     layers.lay(properties::part(model.metadata()), "the file's metadata");
-    if let Some(description) = &description {
-        let part = description.part(written.as_ref()).map_err(|e| one_line(e.at(&description.name())))?;
+    if let Some(description) = description {
+        let by_hand = written.as_ref().map(|(value, _)| value);
+        let part = description.part(by_hand).map_err(|e| one_line(e.at(&description.name())))?;
         layers.lay(part, &description.name());
         model.test = description.test();
     }
     if let Some(source) = model.told {
-        layers.lay(guess, source);
+        layers.lay(own, source);
     }
-    if let (Some(path), Some(written)) = (&toml, written) {
-        layers.overlay(written, &name(path));
+    if let Some((value, name)) = written {
+        layers.overlay(value, &name);
     }
     (model.recipe, model.origins) = layers.finish().map_err(one_line)?;
     Ok(model)
@@ -61,9 +80,12 @@ pub(super) fn open(path: &Path, recipe: Option<&Path>) -> Result<Model> {
 /// The recipe that somebody wrote by hand.
 fn written(path: &Path) -> Result<Value> {
     let broken = |what: String| one_line(Error::Model(format!("{}: {what}", path.display())));
-    let value: Value = toml::from_str(&text(path)?).map_err(|e| {
-        let line = e.span().map(|span| format!(" at byte {}", span.start)).unwrap_or_default();
-        broken(format!("not valid TOML{line}: {}", e.message()))
+    let text = text(path)?;
+    let value: Value = toml::from_str(&text).map_err(|e| {
+        let before =
+            e.span().and_then(|span| text.get(..span.start)).map(|before| before.matches('\n').count());
+        let place = before.map(|lines| format!(" in line {}", lines + 1)).unwrap_or_default();
+        broken(format!("not valid TOML{place}: {}", e.message()))
     })?;
     layers::check_written(&value).map_err(|e| broken(e.to_string()))?;
     Ok(value)
