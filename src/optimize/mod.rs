@@ -6,6 +6,7 @@ mod fuse_activation;
 mod fuse_composites;
 mod fuse_concat;
 mod fuse_head;
+mod fuse_pointwise;
 mod fuse_pool;
 mod remove_identity;
 
@@ -30,6 +31,8 @@ pub struct Optimizations {
     pub fuse_pool: bool,
     /// Compute a closing 1x1 convolution to a few channels in the convolution before it.
     pub fuse_head: bool,
+    /// Make one operator of pointwise operators that follow each other.
+    pub fuse_pointwise: bool,
 }
 
 impl Default for Optimizations {
@@ -42,6 +45,7 @@ impl Default for Optimizations {
             fuse_concat: true,
             fuse_pool: true,
             fuse_head: true,
+            fuse_pointwise: true,
         }
     }
 }
@@ -57,6 +61,7 @@ impl Optimizations {
             fuse_concat: false,
             fuse_pool: false,
             fuse_head: false,
+            fuse_pointwise: false,
         }
     }
 }
@@ -86,6 +91,10 @@ pub fn optimize(graph: &Graph, input: Shape, which: &Optimizations) -> Result<Gr
     }
     if which.fuse_head {
         fuse_head::apply(&mut graph);
+    }
+    if which.fuse_pointwise {
+        let shapes = graph.shapes(input)?;
+        fuse_pointwise::apply(&mut graph, &shapes);
     }
     Ok(graph)
 }

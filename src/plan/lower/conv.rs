@@ -164,7 +164,7 @@ impl Lowering {
         let sums = self.scratch(Shape { n: y.n * parts as usize, c: lanes, ..y });
         set(&mut step.kernel.constants, "PARTS", parts);
         set(&mut step.params, "part_c", part_c);
-        step.kernel.activation = kernel::IDENTITY;
+        step.kernel.activation = kernel::call(Activation::None, "x");
         step.kernel.flags.extend([("TWO", dense.node.inputs.len() == 2), ("SPLIT", true)]);
         step.grid[2] *= parts;
         step.arguments.push(write(5, sums));
