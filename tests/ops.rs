@@ -379,6 +379,81 @@ fn fused_heads() {
     }
 }
 
+/// The end of a residual block, in every kernel for convolutions.
+#[test]
+fn fused_sums() {
+    // Channels in and out, kernel, stride, groups; the last is deep and its map small, so that its sum is split.
+    for (ins, out, kernel, stride, groups) in [
+        (7, 17, 3, 1, 1),
+        (16, 64, 1, 1, 1),
+        (16, 16, 3, 2, 1),
+        (16, 16, 3, 1, 4),
+        (5, 5, 3, 1, 5),
+        (64, 9, 3, 1, 1),
+    ] {
+        let layer = |groups: usize, kernel: usize| Conv {
+            groups,
+            stride: [stride; 2],
+            ..conv(out, ins / groups, [kernel; 2]).same()
+        };
+        let mut graph = Graph::new(ins);
+        let body = graph.push("body", layer(groups, kernel), &[Graph::INPUT]).unwrap();
+        // Made after the convolution that adds it.
+        let other = graph.push("shortcut", layer(1, 1), &[Graph::INPUT]).unwrap();
+        let other = graph.push("tanh", Activation::Tanh, &[other]).unwrap();
+        graph.push("sum", Binary::ADD, &[body, other]).unwrap();
+        graph.push("relu", Activation::Relu, &[graph.output()]).unwrap();
+        for shape in [Shape::new(2, ins, 7, 11), Shape::new(1, ins, 3, 4)] {
+            assert_eq!(optimized_names(&graph, shape), ["conv", "conv"]);
+            let what = format!("{kernel}x{kernel} in {groups} groups, and a sum");
+            check_oracle(&what, &graph, shape, Tolerance::Operator);
+        }
+    }
+    // Over two sources, and the one added is one of them.
+    let mut graph = Graph::new(12);
+    let parts = split(&mut graph, &[5, 7]);
+    let joined = graph.push("joined", Concat::default(), &parts).unwrap();
+    let body = graph.push("body", conv(7, 12, [3, 3]).same(), &[joined]).unwrap();
+    graph.push("sum", Binary::ADD, &[parts[1], body]).unwrap();
+    // As exporters leave a division by 1.
+    let one =
+        BatchNorm { scale: vec![1.0; 7].into(), shift: vec![0.0; 7].into(), activation: Activation::None };
+    graph.push("one", one, &[graph.output()]).unwrap();
+    let shape = Shape::new(1, 12, 6, 10);
+    assert_eq!(optimized_names(&graph, shape), ["conv"; 3]);
+    check_oracle("two sources plus one of them", &graph, shape, Tolerance::Operator);
+}
+
+#[test]
+fn sums_that_stay() {
+    let shape = Shape::new(1, 5, 4, 6);
+    let build = |add: &dyn Fn(&mut Graph, ValueId)| {
+        let mut graph = Graph::new(5);
+        let body = graph.push("body", conv(5, 5, [3, 3]).same(), &[Graph::INPUT]).unwrap();
+        add(&mut graph, body);
+        check_oracle("a sum that stays", &graph, shape, Tolerance::Operator);
+        optimized_names(&graph, shape)
+    };
+    let twice = build(&|graph, body| drop(graph.push("sum", Binary::ADD, &[body, body])));
+    assert_eq!(twice, ["conv", "add"]);
+    let spread = build(&|graph, body| {
+        let other = graph.push("constant", constant(Shape::new(1, 5, 1, 1), -1.0, 1.0), &[]).unwrap();
+        graph.push("sum", Binary::ADD, &[body, other]).unwrap();
+    });
+    assert_eq!(spread, ["conv", "add"]);
+    let read_again = build(&|graph, body| {
+        graph.push("sum", Binary::ADD, &[body, Graph::INPUT]).unwrap();
+        graph.push("product", Binary::new(BinaryKind::Mul), &[graph.output(), body]).unwrap();
+    });
+    assert_eq!(read_again, ["conv", "pointwise"]);
+    // A square might pass the largest number where no channel is.
+    let wild = build(&|graph, body| {
+        graph.push("sum", Binary::ADD, &[body, Graph::INPUT]).unwrap();
+        graph.push("square", Activation::Square, &[graph.output()]).unwrap();
+    });
+    assert_eq!(wild, ["conv", "add"]);
+}
+
 // ---- transposed convolution ----
 
 #[test]

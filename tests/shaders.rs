@@ -119,6 +119,19 @@ fn operators() -> Vec<(Graph, Shape)> {
     for kind in BINARY_KINDS {
         two([Binary::new(kind).into(), Conv::new(weight(40, 5, 3), None).into()]);
     }
+    for (ins, outs, kernel, groups) in
+        [(8, 32, 3, 1), (8, 64, 1, 1), (8, 16, 3, 1), (16, 16, 3, 4), (17, 17, 3, 17), (256, 64, 3, 1)]
+    {
+        for activation in [Activation::None, Activation::Relu] {
+            let mut graph = Graph::new(ins);
+            let conv = Conv { groups, ..Conv::new(weight(outs, ins / groups, kernel), None) }.same();
+            let x = graph.push("conv", conv, &[Graph::INPUT]).expect("a new name");
+            let other = Constant(Tensor::zeros(Shape::new(1, outs, 33, 18)).into());
+            let other = graph.push("constant", other, &[]).expect("a new name");
+            graph.push("sum", Binary { activation, ..Binary::ADD }, &[x, other]).expect("a new name");
+            graphs.push((graph, Shape::new(1, ins, 33, 18)));
+        }
+    }
     // All steps in one kernel, as many as it has bindings for, with and without lanes to clear.
     for channels in [5, 8] {
         let mut graph = Graph::new(channels);

@@ -158,6 +158,19 @@ impl Activation {
         }
     }
 
+    /// Whether the function is finite wherever its argument is, so that lanes past the last channel need no care.
+    pub(crate) fn is_tame(self) -> bool {
+        !matches!(
+            self,
+            Activation::Exp
+                | Activation::Log
+                | Activation::Sqrt
+                | Activation::Reciprocal
+                | Activation::Square
+                | Activation::Pow(_)
+        )
+    }
+
     /// Whether the function may follow in the kernel that makes its argument: lanes past the last channel hold 0
     /// there, and must stay finite.
     pub(crate) fn is_fusable(self) -> bool {

@@ -157,7 +157,7 @@ impl Operator for Pointwise {
                 Source::Input(input) => input < inputs.len(),
                 Source::Step(step) => step < i,
             };
-            if !step.clone().sources().all(|source| known(source)) {
+            if !step.clone().sources().all(known) {
                 return Err(Error::shape("pointwise", "operands that are there", format!("{step:?}")));
             }
             if let Some(vector) = step.vectors().find(|vector| vector.len() != y.c) {
