@@ -1,10 +1,9 @@
 // Shared by all kernels: what is applied to a sum before it is stored, and how a lane finds its place. Only the functions
 // that a kernel calls come into its text.
 //
-// Constants: ALPHA, BETA (numbers of the activation).
 // Types: elem4, four stored channels, vec4<f32> or vec4<f16>. Sums are always f32.
 //
-// Each activation is a function here; the header has `activate`, which calls the chosen one. Arguments of exp and tanh
+// Each activation is a function here, with the numbers that it takes; the header has `activate`, which calls the chosen one. Arguments of exp and tanh
 // are bounded, because drivers may take infinities for impossible. Bounds are selects: min, max and clamp would turn NaN
 // into a number.
 
@@ -18,14 +17,13 @@ fn negative(x: vec4<f32>, y: vec4<f32>) -> vec4<f32> {
     return select(x, y, x < vec4<f32>(0.0));
 }
 
-fn f_identity(x: vec4<f32>) -> vec4<f32> { return x; }
 fn f_relu(x: vec4<f32>) -> vec4<f32> { return negative(x, vec4<f32>(0.0)); }
-fn f_leaky_relu(x: vec4<f32>) -> vec4<f32> { return negative(x, ALPHA * x); }
+fn f_leaky_relu(x: vec4<f32>, slope: f32) -> vec4<f32> { return negative(x, slope * x); }
 fn f_sigmoid(x: vec4<f32>) -> vec4<f32> { return 1.0 / (1.0 + f_exp(-x)); }
 fn f_tanh(x: vec4<f32>) -> vec4<f32> { return tanh(within(x, -10.0, 10.0)); }
-fn f_hard_sigmoid(x: vec4<f32>) -> vec4<f32> { return within(ALPHA * x + BETA, 0.0, 1.0); }
+fn f_hard_sigmoid(x: vec4<f32>, alpha: f32, beta: f32) -> vec4<f32> { return within(alpha * x + beta, 0.0, 1.0); }
 fn f_hard_swish(x: vec4<f32>) -> vec4<f32> { return x * within(x * (1.0 / 6.0) + 0.5, 0.0, 1.0); }
-fn f_elu(x: vec4<f32>) -> vec4<f32> { return negative(x, ALPHA * (f_exp(x) - 1.0)); }
+fn f_elu(x: vec4<f32>, alpha: f32) -> vec4<f32> { return negative(x, alpha * (f_exp(x) - 1.0)); }
 fn f_selu(x: vec4<f32>) -> vec4<f32> { return 1.050701 * negative(x, 1.6732632 * (f_exp(x) - 1.0)); }
 fn f_softplus(x: vec4<f32>) -> vec4<f32> { return f_relu(x) + log(1.0 + f_exp(-abs(x))); }
 fn f_softsign(x: vec4<f32>) -> vec4<f32> { return x / (1.0 + abs(x)); }
@@ -36,7 +34,7 @@ fn f_gelu_tanh(x: vec4<f32>) -> vec4<f32> {
     let bounded = within(x, -10.0, 10.0);
     return 0.5 * x * (1.0 + f_tanh(0.7978846 * (bounded + 0.044715 * bounded * bounded * bounded)));
 }
-fn f_clip(x: vec4<f32>) -> vec4<f32> { return within(x, ALPHA, BETA); }
+fn f_clip(x: vec4<f32>, low: f32, high: f32) -> vec4<f32> { return within(x, low, high); }
 fn f_exp(x: vec4<f32>) -> vec4<f32> { return exp(within(x, -87.0, 88.7)); }
 fn f_log(x: vec4<f32>) -> vec4<f32> { return log(x); }
 fn f_sqrt(x: vec4<f32>) -> vec4<f32> { return sqrt(x); }
@@ -53,7 +51,7 @@ fn f_sign(x: vec4<f32>) -> vec4<f32> {
     let positive = select(x, vec4<f32>(1.0), x > vec4<f32>(0.0));
     return negative(positive, vec4<f32>(-1.0));
 }
-fn f_pow_scalar(x: vec4<f32>) -> vec4<f32> { return power(x, vec4<f32>(ALPHA)); }
+fn f_pow_scalar(x: vec4<f32>, exponent: f32) -> vec4<f32> { return power(x, vec4<f32>(exponent)); }
 
 // tanh(log(1 + e)) = (e^2 + 2 e) / (e^2 + 2 e + 2), which is 1 in f32 long before e^2 is infinite.
 fn f_mish(x: vec4<f32>) -> vec4<f32> {

@@ -7,7 +7,7 @@
 //
 // Grid: x, y = tiles over the batch; z = blocks of TILE_C vec4s of output channels x PARTS.
 // Bindings: 0 params; 1, 2 sources (2 if TWO); 3 weights [tap][in vec4][in lane][out vec4]; 4 bias;
-//           5 dst (if FULL); 6 pooled (if POOL). With SPLIT no 4, and 5 is parts, f32 [part][pixel][out vec4].
+//           5 dst (if FULL); 6 pooled (if POOL) or summand (if ADD), a map like dst. With SPLIT no 4, and 5 is parts, f32 [part][pixel][out vec4].
 // Types: a_matrix, b_matrix, sums_matrix.
 // Constants: KERNEL_*, SIDE (16 or 8), TILE_H (8), TILE_C (SIDE a subgroup column), PARTS, LANES (32 a subgroup); with SCATTER OUT_H, OUT_W.
 // Workgroup memory: the patch, 10 vec4<f16> a pixel, and SIDE * SIDE / 2 vec4<f32> a subgroup.
@@ -49,6 +49,9 @@ struct Params {
 //#if POOL
 @group(0) @binding(6) var<storage, read_write> pooled: array<elem4>;
 //#end
+//#if ADD
+@group(0) @binding(6) var<storage, read> summand: array<elem4>;
+//#end
 
 //#if SCATTER
 fn place(n: u32, y: u32, x: u32, channel: u32) -> u32 {
@@ -62,6 +65,16 @@ fn place(n: u32, y: u32, x: u32, channel: u32) -> u32 {
     return ((n * p.out_h + y) * p.out_w + x) * p.out_c + channel;
 }
 //#end
+
+// What is added to a sum.
+fn added(n: u32, y: u32, x: u32, channel: u32) -> vec4<f32> {
+//#if ADD
+    if (y < p.out_h) & (x < p.out_w) {
+        return vec4<f32>(summand[place(n, y, x, channel)]);
+    }
+//#end
+    return vec4<f32>(0.0);
+}
 
 const PATCH_H = TILE_H + KERNEL_H - 1u;
 const PATCH_W = SIDE + KERNEL_W - 1u;
@@ -184,10 +197,10 @@ fn main(
             }
 //#else
             let b = bias[channel];
-            let v00 = activate(sums[at] + b);
-            let v01 = activate(sums[at + SIDE4] + b);
-            let v10 = activate(sums[at + ROW] + b);
-            let v11 = activate(sums[at + ROW + SIDE4] + b);
+            let v00 = activate(sums[at] + b + added(n, y, x, channel));
+            let v01 = activate(sums[at + SIDE4] + b + added(n, y, x + 1u, channel));
+            let v10 = activate(sums[at + ROW] + b + added(n, y + 1u, x, channel));
+            let v11 = activate(sums[at + ROW + SIDE4] + b + added(n, y + 1u, x + 1u, channel));
 //#end
 //#if FULL
             if (y < p.out_h) & (x < p.out_w) {

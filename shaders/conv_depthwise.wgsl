@@ -1,7 +1,7 @@
 // Depthwise convolution (as many groups as channels): a lane owns one pixel by four channels.
 //
 // Grid: x, y = LANES (pixel, vec4) pairs a workgroup over the batch, vec4 fastest.
-// Bindings: 0 params; 1 src; 2 weights [tap][vec4]; 3 bias; 4 dst.
+// Bindings: 0 params; 1 src; 2 weights [tap][vec4]; 3 bias; 4 dst; 5 summand (if ADD).
 // Constants: KERNEL_*, STRIDE_*, DILATION_*, LANES.
 // Loop budget: KERNEL_H * KERNEL_W + KERNEL_H.
 
@@ -21,6 +21,9 @@ struct Params {
 @group(0) @binding(2) var<storage, read> weights: array<elem4>;
 @group(0) @binding(3) var<storage, read> bias: array<vec4<f32>>;
 @group(0) @binding(4) var<storage, read_write> dst: array<elem4>;
+//#if ADD
+@group(0) @binding(5) var<storage, read> summand: array<elem4>;
+//#end
 
 @compute @workgroup_size(LANES)
 fn main(
@@ -49,5 +52,8 @@ fn main(
             }
         }
     }
+//#if ADD
+    sum += vec4<f32>(summand[i]);
+//#end
     dst[i] = elem4(activate(sum));
 }

@@ -3,7 +3,7 @@
 //
 // Grid: x, y = LANES tiles a workgroup; z = blocks of TILE_C vec4s of output channels.
 // Bindings: 0 params; 1, 2 sources (2 if TWO); 3 weights [tap][in vec4][in lane][out vec4]; 4 bias;
-//           5 dst (if FULL); 6 pooled (if POOL).
+//           5 dst (if FULL); 6 pooled (if POOL) or summand (if ADD), a map like dst.
 // Constants: KERNEL_*, STRIDE_*, DILATION_*, PADDED, SOURCES, TILE_*, LANES.
 // Loop budget: KERNEL_H * KERNEL_W * (input vec4s + 2).
 
@@ -38,6 +38,9 @@ struct Params {
 //#end
 //#if POOL
 @group(0) @binding(6) var<storage, read_write> pooled: array<elem4>;
+//#end
+//#if ADD
+@group(0) @binding(6) var<storage, read> summand: array<elem4>;
 //#end
 
 const PIXELS = TILE_H * TILE_W;
@@ -117,17 +120,22 @@ fn main(
     for (var c = 0u; c < TILE_C; c++) { // unroll
         if c0 + c < p.out_c {
             for (var i = 0u; i < PIXELS; i++) { // unroll
-                sum[i * TILE_C + c] = activate(sum[i * TILE_C + c]);
-            }
-//#if FULL
-            for (var i = 0u; i < PIXELS; i++) { // unroll
                 let y = y0 + i / TILE_W;
                 let x = x0 + i % TILE_W;
-                if (y < p.out_h) & (x < p.out_w) {
-                    dst[((n * p.out_h + y) * p.out_w + x) * p.out_c + c0 + c] = elem4(sum[i * TILE_C + c]);
+                let fits = (y < p.out_h) & (x < p.out_w);
+                let at = ((n * p.out_h + y) * p.out_w + x) * p.out_c + c0 + c;
+//#if ADD
+                if fits {
+                    sum[i * TILE_C + c] += vec4<f32>(summand[at]);
                 }
-            }
 //#end
+                sum[i * TILE_C + c] = activate(sum[i * TILE_C + c]);
+//#if FULL
+                if fits {
+                    dst[at] = elem4(sum[i * TILE_C + c]);
+                }
+//#end
+            }
 //#if POOL
             for (var i = 0u; i < PIXELS / 4u; i++) { // unroll
                 const corner = (i / (TILE_W / 2u) * 2u * TILE_W + i % (TILE_W / 2u) * 2u) * TILE_C;

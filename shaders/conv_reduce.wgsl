@@ -1,8 +1,9 @@
 // Adds up the parts of a convolution whose sum over input channels was split, with bias, activation and the max-pooled
-// half. A lane owns 2x2 pixels by four channels.
+// half or what is added to the sum. A lane owns 2x2 pixels by four channels.
 //
 // Grid: x, y = LANES (2x2 pixels, vec4) pairs a workgroup over the batch, vec4 fastest.
-// Bindings: 0 params; 1 parts, f32 [part][pixel][out vec4]; 2 bias; 5 dst (if FULL); 6 pooled (if POOL).
+// Bindings: 0 params; 1 parts, f32 [part][pixel][out vec4]; 2 bias; 5 dst (if FULL); 6 pooled (if POOL) or
+//           summand (if ADD).
 // Constants: PARTS, LANES.
 // Loop budget: 4 * PARTS.
 
@@ -24,6 +25,9 @@ struct Params {
 //#end
 //#if POOL
 @group(0) @binding(6) var<storage, read_write> pooled: array<elem4>;
+//#end
+//#if ADD
+@group(0) @binding(6) var<storage, read> summand: array<elem4>;
 //#end
 
 @compute @workgroup_size(LANES)
@@ -52,6 +56,9 @@ fn main(
             for (var part = 0u; part < PARTS; part++) {
                 value += parts[part * p.pixels * p.out_c + at];
             }
+//#if ADD
+            value += vec4<f32>(summand[at]);
+//#end
             sum[q] = activate(value);
 //#if FULL
             dst[at] = elem4(sum[q]);

@@ -9,7 +9,7 @@
 //
 // Grid: x, y = tiles over the batch; z = blocks of TILE_C vec4s of output channels x PARTS.
 // Bindings: 0 params; 1, 2 sources (2 if TWO); 3 weights [tap][in vec4][in lane][out vec4]; 4 bias;
-//           5 dst (if FULL or HEAD); 6 pooled (if POOL); with HEAD those of head.wgsl. With SPLIT no 4, and 5 is parts, f32 [part][pixel][out vec4].
+//           5 dst (if FULL or HEAD); 6 pooled (if POOL) or summand (if ADD), a map like dst; with HEAD those of head.wgsl. With SPLIT no 4, and 5 is parts, f32 [part][pixel][out vec4].
 // Constants: KERNEL_*, STRIDE_*, DILATION_*, TILE_*, REG_*, DEPTH, PARTS, LANES; with SCATTER also OUT_H, OUT_W.
 // Workgroup memory: (PATCH_H * PATCH_W + KERNEL_H * KERNEL_W * 4 * TILE_C) * DEPTH elem4s, with HEAD LANES vec4<f32>s.
 // Loop budget: (input vec4s / DEPTH) * (DEPTH * KERNEL_H + patch and weight loads a lane).
@@ -49,6 +49,9 @@ struct Params {
 //#end
 //#if POOL
 @group(0) @binding(6) var<storage, read_write> pooled: array<elem4>;
+//#end
+//#if ADD
+@group(0) @binding(6) var<storage, read> summand: array<elem4>;
 //#end
 //#if HEAD
 @group(0) @binding(5) var<storage, read_write> dst: array<elem4>;
@@ -211,16 +214,21 @@ fn main(
             }
 //#else
             for (var i = 0u; i < PIXELS; i++) { // unroll
-                sum[i * REG_C + c] = activate(sum[i * REG_C + c]);
-            }
-//#end
-//#if FULL
-            for (var i = 0u; i < PIXELS; i++) { // unroll
                 let y = y0 + i / REG_W;
                 let x = x0 + i % REG_W;
-                if (y < p.out_h) & (x < p.out_w) {
-                    dst[place(n, y, x, channel)] = elem4(sum[i * REG_C + c]);
+                let fits = (y < p.out_h) & (x < p.out_w);
+                let at = place(n, y, x, channel);
+//#if ADD
+                if fits {
+                    sum[i * REG_C + c] += vec4<f32>(summand[at]);
                 }
+//#end
+                sum[i * REG_C + c] = activate(sum[i * REG_C + c]);
+//#if FULL
+                if fits {
+                    dst[at] = elem4(sum[i * REG_C + c]);
+                }
+//#end
             }
 //#end
 //#if POOL

@@ -1,10 +1,10 @@
 // Winograd convolution, last step (Lavin and Gray 2015): each tile of products m becomes At m A, with bias,
-// activation, and the max-pooled half. A lane owns one tile by four channels.
+// activation, and the max-pooled half or what is added to the sum. A lane owns one tile by four channels.
 // With HEAD a lane owns a tile with all its channels, of which a 1x1 convolution to four makes the output.
 //
 // Grid: x, y = LANES (tile, vec4) pairs a workgroup, vec4 fastest; with HEAD, LANES tiles.
-// Bindings: 0 params; 1 products [place in tile][tile][out vec4]; 2 bias; 3 dst (if FULL or HEAD); 4 pooled (if POOL);
-//           with HEAD those of head.wgsl.
+// Bindings: 0 params; 1 products [place in tile][tile][out vec4]; 2 bias; 3 dst (if FULL or HEAD); 4 pooled (if POOL)
+//           or summand (if ADD), a map like dst; with HEAD those of head.wgsl.
 // Constants: SIZE (outputs along a tile's side), F4 (SIZE is 4, else 2), LANES.
 // Loop budget: 0; with HEAD the vec4s a pixel.
 
@@ -26,6 +26,9 @@ struct Params {
 //#end
 //#if POOL
 @group(0) @binding(4) var<storage, read_write> pooled: array<elem4>;
+//#end
+//#if ADD
+@group(0) @binding(4) var<storage, read> summand: array<elem4>;
 //#end
 //#if HEAD
 @group(0) @binding(3) var<storage, read_write> dst: array<elem4>;
@@ -91,15 +94,23 @@ fn main(
     let b = bias[c];
     for (var at = 0u; at < SIZE * SIZE; at++) { // unroll
         const place = at / SIZE * T + at % SIZE;
-        m[place] = activate(m[place] + b);
+        let y = y0 + at / SIZE;
+        let x = x0 + at % SIZE;
+        let fits = (y < p.out_h) & (x < p.out_w);
+        let to = ((n * p.out_h + y) * p.out_w + x) * p.out_c + c;
+        m[place] += b;
+//#if ADD
+        if fits {
+            m[place] += vec4<f32>(summand[to]);
+        }
+//#end
+        m[place] = activate(m[place]);
 //#if HEAD
         ends[at] = add_head(ends[at], m[place], c);
 //#end
 //#if FULL
-        let y = y0 + at / SIZE;
-        let x = x0 + at % SIZE;
-        if (y < p.out_h) & (x < p.out_w) {
-            dst[((n * p.out_h + y) * p.out_w + x) * p.out_c + c] = elem4(m[place]);
+        if fits {
+            dst[to] = elem4(m[place]);
         }
 //#end
     }

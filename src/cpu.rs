@@ -1,12 +1,39 @@
 //! Runs a graph on the CPU: the reference for every GPU result, and the path where there is no GPU.
 
 use crate::error::{Error, Result};
-use crate::graph::{Graph, Node, Prepared, ValueId};
+use crate::graph::{Graph, Node, Op, Prepared, ValueId};
 use crate::tensor::{Shape, Tensor};
 
 /// Runs the graph and returns its result.
 pub fn run(graph: &Graph, input: &Tensor) -> Result<Tensor> {
     Runner::reference(graph, input.shape())?.run(graph, input, &mut |_, _| {})
+}
+
+/// Bytes that a run needs at least: the weights, those transformed for Winograd once more, and at the widest node all
+/// values that are still to be read.
+pub(crate) fn bytes(graph: &Graph, input: Shape) -> Result<u64> {
+    let shapes = graph.shapes(input)?;
+    let bytes = |id: ValueId| shapes[id.index()].map_or(0, |s| (s.elements() as u64).saturating_mul(4));
+    let mut last_read = vec![0; shapes.len()];
+    for (step, node) in graph.nodes().iter().enumerate() {
+        node.inputs.iter().for_each(|id| last_read[id.index()] = step);
+    }
+    let (mut live, mut widest) = (bytes(Graph::INPUT), 0);
+    for (step, node) in graph.nodes().iter().enumerate() {
+        live += node.outputs.iter().map(|&id| bytes(id)).sum::<u64>();
+        widest = widest.max(live);
+        let mut dead: Vec<ValueId> = node.inputs.iter().chain(&node.outputs).copied().collect();
+        dead.sort();
+        dead.dedup();
+        dead.retain(|id| last_read[id.index()] <= step && *id != Graph::INPUT && *id != graph.output());
+        live -= dead.into_iter().map(bytes).sum::<u64>();
+    }
+    let transformed = |node: &Node| match &node.op {
+        Op::Conv(conv) if conv.kernel() == [3, 3] && conv.stride == [1, 1] => 4 * conv.weight.data().len(),
+        _ => 0,
+    };
+    let weights = graph.parameters() + graph.nodes().iter().map(transformed).sum::<usize>();
+    Ok(widest.saturating_add(weights as u64 * 4))
 }
 
 /// Runs a graph at one input shape again and again, keeping its buffers.

@@ -177,6 +177,10 @@ impl Model {
     ///
     /// # Errors
     /// When the network does not take that shape.
+    #[cfg_attr(
+        not(feature = "onnx"),
+        expect(unused_variables, reason = "only a network of an ONNX file depends on it")
+    )]
     pub fn graph(&self, input: Shape) -> Result<Cow<'_, Graph>> {
         input.check("input")?;
         match &self.network {

@@ -117,6 +117,14 @@ impl Session {
                         feature: "f16 storage",
                     });
                 }
+                if let Some(available) = options.max_memory {
+                    let needed = crate::cpu::bytes(&graph, input)?;
+                    if needed > available {
+                        let what = format!("the CPU path for {input}");
+                        let hint = "use a smaller picture or tiles, or raise the limit";
+                        return Err(Error::LimitExceeded { what, needed, available, hint });
+                    }
+                }
                 Engine::Cpu { runner: crate::cpu::Runner::fast(&graph, input)?.into(), graph }
             }
             Device::Gpu(gpu) => {

@@ -96,7 +96,8 @@ impl Reach {
         match (graph.stride(), graph.receptive_field()) {
             (Some((stride, step)), Some(field)) => {
                 // Up-sampled results have a step below 1.
-                let ratio = if step < 1.0 { [(1.0 / step).round() as usize, 1] } else { [1, step.round() as usize] };
+                let ratio =
+                    if step < 1.0 { [(1.0 / step).round() as usize, 1] } else { [1, step.round() as usize] };
                 let halo = (field.div_ceil(2) + stride).next_multiple_of(stride);
                 Reach { stride, align: stride * WINOGRAD, halo: Some(halo), ratio }
             }
@@ -225,7 +226,8 @@ impl TiledSession {
     /// The results of all tiles of a row.
     fn band(&self, band: &Tensor, done: &(dyn Fn() + Sync)) -> Result<Vec<Tensor>> {
         let width = self.session.input_shape().w;
-        let results: Vec<Mutex<Option<Result<Tensor>>>> = self.columns.iter().map(|_| Mutex::default()).collect();
+        let results: Vec<Mutex<Option<Result<Tensor>>>> =
+            self.columns.iter().map(|_| Mutex::default()).collect();
         let next = AtomicUsize::new(0);
         let work = || {
             loop {
@@ -288,7 +290,8 @@ impl Layout {
         };
         let overlap = self.overlap.unwrap_or(needed).next_multiple_of(stride);
         if overlap + align > side {
-            let message = format!("tiles of {side} pixels cannot overlap by {overlap}; make them larger (--tile)");
+            let message =
+                format!("tiles of {side} pixels cannot overlap by {overlap}; make them larger (--tile)");
             return Err(Error::Usage(message));
         }
         let step = (side - overlap) / align * align;

@@ -13,9 +13,10 @@ use std::sync::Arc;
 use unet_wgpu::graph::{
     Activation, ArgMax, Axis, BatchNorm, Binary, BinaryKind, Concat, Constant, Conv, ConvTranspose,
     Coordinates, Crop, DepthOrder, Graph, Interpolation, MatMul, Norm, NormOver, Op, Operator, PRelu, Pad,
-    PadAmount, PadMode, Pool, PoolKind, Rearrange, Reduce, ReduceKind, Resize, ResizeTo, Rounding, Slice,
-    Softmax, ValueId,
+    PadAmount, PadMode, Pointwise, Pool, PoolKind, Rearrange, Reduce, ReduceKind, Resize, ResizeTo, Rounding,
+    Slice, Softmax, Source, Step, ValueId,
 };
+use unet_wgpu::optimize::{Optimizations, optimize};
 use unet_wgpu::{Random, Shape, Tensor};
 
 /// Every channel count and extent that has ever been an edge of some kernel's vec4s or tiles.
@@ -378,6 +379,81 @@ fn fused_heads() {
     }
 }
 
+/// The end of a residual block, in every kernel for convolutions.
+#[test]
+fn fused_sums() {
+    // Channels in and out, kernel, stride, groups; the last is deep and its map small, so that its sum is split.
+    for (ins, out, kernel, stride, groups) in [
+        (7, 17, 3, 1, 1),
+        (16, 64, 1, 1, 1),
+        (16, 16, 3, 2, 1),
+        (16, 16, 3, 1, 4),
+        (5, 5, 3, 1, 5),
+        (64, 9, 3, 1, 1),
+    ] {
+        let layer = |groups: usize, kernel: usize| Conv {
+            groups,
+            stride: [stride; 2],
+            ..conv(out, ins / groups, [kernel; 2]).same()
+        };
+        let mut graph = Graph::new(ins);
+        let body = graph.push("body", layer(groups, kernel), &[Graph::INPUT]).unwrap();
+        // Made after the convolution that adds it.
+        let other = graph.push("shortcut", layer(1, 1), &[Graph::INPUT]).unwrap();
+        let other = graph.push("tanh", Activation::Tanh, &[other]).unwrap();
+        graph.push("sum", Binary::ADD, &[body, other]).unwrap();
+        graph.push("relu", Activation::Relu, &[graph.output()]).unwrap();
+        for shape in [Shape::new(2, ins, 7, 11), Shape::new(1, ins, 3, 4)] {
+            assert_eq!(optimized_names(&graph, shape), ["conv", "conv"]);
+            let what = format!("{kernel}x{kernel} in {groups} groups, and a sum");
+            check_oracle(&what, &graph, shape, Tolerance::Operator);
+        }
+    }
+    // Over two sources, and the one added is one of them.
+    let mut graph = Graph::new(12);
+    let parts = split(&mut graph, &[5, 7]);
+    let joined = graph.push("joined", Concat::default(), &parts).unwrap();
+    let body = graph.push("body", conv(7, 12, [3, 3]).same(), &[joined]).unwrap();
+    graph.push("sum", Binary::ADD, &[parts[1], body]).unwrap();
+    // As exporters leave a division by 1.
+    let one =
+        BatchNorm { scale: vec![1.0; 7].into(), shift: vec![0.0; 7].into(), activation: Activation::None };
+    graph.push("one", one, &[graph.output()]).unwrap();
+    let shape = Shape::new(1, 12, 6, 10);
+    assert_eq!(optimized_names(&graph, shape), ["conv"; 3]);
+    check_oracle("two sources plus one of them", &graph, shape, Tolerance::Operator);
+}
+
+#[test]
+fn sums_that_stay() {
+    let shape = Shape::new(1, 5, 4, 6);
+    let build = |add: &dyn Fn(&mut Graph, ValueId)| {
+        let mut graph = Graph::new(5);
+        let body = graph.push("body", conv(5, 5, [3, 3]).same(), &[Graph::INPUT]).unwrap();
+        add(&mut graph, body);
+        check_oracle("a sum that stays", &graph, shape, Tolerance::Operator);
+        optimized_names(&graph, shape)
+    };
+    let twice = build(&|graph, body| drop(graph.push("sum", Binary::ADD, &[body, body])));
+    assert_eq!(twice, ["conv", "add"]);
+    let spread = build(&|graph, body| {
+        let other = graph.push("constant", constant(Shape::new(1, 5, 1, 1), -1.0, 1.0), &[]).unwrap();
+        graph.push("sum", Binary::ADD, &[body, other]).unwrap();
+    });
+    assert_eq!(spread, ["conv", "add"]);
+    let read_again = build(&|graph, body| {
+        graph.push("sum", Binary::ADD, &[body, Graph::INPUT]).unwrap();
+        graph.push("product", Binary::new(BinaryKind::Mul), &[graph.output(), body]).unwrap();
+    });
+    assert_eq!(read_again, ["conv", "pointwise"]);
+    // A square might pass the largest number where no channel is.
+    let wild = build(&|graph, body| {
+        graph.push("sum", Binary::ADD, &[body, Graph::INPUT]).unwrap();
+        graph.push("square", Activation::Square, &[graph.output()]).unwrap();
+    });
+    assert_eq!(wild, ["conv", "add"]);
+}
+
 // ---- transposed convolution ----
 
 #[test]
@@ -565,6 +641,132 @@ fn binaries_broadcast() {
     let column = graph.push("column", constant(Shape::new(1, 6, 4, 1), -1.0, 1.0), &[]).unwrap();
     graph.push("outer", Binary::new(BinaryKind::Mul), &[Graph::INPUT, column]).unwrap();
     check_oracle("outer product", &graph, Shape::new(2, 1, 1, 3), Tolerance::Operator);
+}
+
+/// Chains of pointwise operators over operands of all extents: one kernel for as many as fit.
+#[test]
+fn pointwise_chains() {
+    let mut fused = 0;
+    for seed in 0..24 {
+        let mut random = Random::new(seed);
+        let shape = random.pick(&[
+            Shape::new(2, 7, 3, 5),
+            Shape::new(1, 5, 1, 9),
+            Shape::new(2, 8, 4, 3),
+            Shape::new(1, 1, 6, 2),
+        ]);
+        let mut graph = Graph::new(shape.c);
+        let mut whole = vec![Graph::INPUT];
+        for i in 0..3 + random.below(8) {
+            let name = format!("op{i}");
+            let any = random.pick(&whole);
+            let a = random.pick(&[*whole.last().unwrap(), any]);
+            let made = match random.below(5) {
+                0 => {
+                    let f = random.pick(&[
+                        Activation::Sigmoid,
+                        Activation::LeakyRelu(0.1),
+                        Activation::LeakyRelu(0.3),
+                        Activation::HARD_SIGMOID,
+                        Activation::Clip { min: -0.5, max: f32::INFINITY },
+                        Activation::Elu(0.7),
+                        Activation::Gelu,
+                    ]);
+                    graph.push(&name, f, &[a])
+                }
+                1 => graph.push(&name, batch_norm(shape.c), &[a]),
+                2 => graph.push(&name, PRelu { slope: vector(shape.c, -0.5, 0.5).into() }, &[a]),
+                3 => {
+                    let kind = random.pick(&[BinaryKind::Add, BinaryKind::Mul, BinaryKind::Max]);
+                    let b = random.pick(&whole);
+                    graph.push(&name, Binary::new(kind), &[a, b])
+                }
+                _ => {
+                    let mut extent = |full: usize| if random.below(2) == 0 { 1 } else { full };
+                    let small =
+                        Shape::new(extent(shape.n), extent(shape.c), extent(shape.h), extent(shape.w));
+                    let other = constant(small, 0.5, 2.0);
+                    let other = graph.push(&format!("constant{i}"), other, &[]).unwrap();
+                    let kind =
+                        random.pick(&[BinaryKind::Mul, BinaryKind::Div, BinaryKind::Sub, BinaryKind::Min]);
+                    let activation = random.pick(&[Activation::None, Activation::Tanh]);
+                    graph.push(&name, Binary { kind, activation }, &[a, other])
+                }
+            };
+            whole.push(made.unwrap());
+        }
+        let optimized = optimize(&graph, shape, &Optimizations::default()).unwrap();
+        let merged = optimized.nodes().iter().filter(|node| matches!(node.op, Op::Pointwise(_))).count();
+        fused += usize::from(merged > 0);
+        check_oracle(&format!("chain {seed}"), &graph, shape, Tolerance::Operator);
+        // Behind it the lanes past the last channel count.
+        graph.push("after", conv(3, shape.c, [1, 1]), &[graph.output()]).unwrap();
+        let input = Tensor::random(shape, seed);
+        check(
+            &format!("chain {seed}, convolved"),
+            &graph,
+            &input,
+            &oracle::run(&graph, &input),
+            Tolerance::Network,
+        );
+    }
+    assert!(fused >= 20, "{fused} of 24 graphs have chains");
+}
+
+/// As many operands as a kernel takes, and one more.
+#[test]
+fn pointwise_chains_end_where_bindings_and_steps_do() {
+    let shape = Shape::new(1, 5, 4, 3);
+    for (operands, want) in [(5, &["pointwise"][..]), (6, &["pointwise", "add"]), (7, &["pointwise"; 2])] {
+        let mut graph = single(5, batch_norm(5));
+        for i in 0..operands {
+            let other = graph.push(&format!("constant{i}"), constant(shape, -1.0, 1.0), &[]).unwrap();
+            let sum = if i == 0 { graph.nodes()[0].outputs[0] } else { graph.nodes()[2 * i].outputs[0] };
+            graph.push(&format!("sum{i}"), Binary::ADD, &[sum, other]).unwrap();
+        }
+        assert_eq!(optimized_names(&graph, shape), want);
+        check_oracle(&format!("{operands} operands"), &graph, shape, Tolerance::Operator);
+    }
+    let mut graph = single(5, Activation::Tanh);
+    for i in 0..20 {
+        graph.push(&format!("tanh{i}"), Activation::Sin, &[graph.output()]).unwrap();
+    }
+    assert_eq!(optimized_names(&graph, shape), ["pointwise"; 2]);
+    check_oracle("21 steps", &graph, shape, Tolerance::Operator);
+}
+
+/// Operators of the optimised graph, but for constants.
+fn optimized_names(graph: &Graph, shape: Shape) -> Vec<&'static str> {
+    let graph = optimize(graph, shape, &Optimizations::default()).expect("it optimises");
+    let nodes = graph.nodes().iter().filter(|node| !matches!(node.op, Op::Constant(_)));
+    nodes.map(|node| node.op.rules().name()).collect()
+}
+
+#[test]
+fn pointwise_refuses_what_is_not_there() {
+    let a = Source::Input(0);
+    let f = Step::Activation { a, f: Activation::Relu };
+    let affine = Step::Affine { a, scale: vec![1.0; 3].into(), shift: vec![0.0; 2].into() };
+    let shape = Shape::new(1, 3, 2, 2);
+    for (steps, inputs, want) in [
+        (vec![], 1, "steps: expected 1 to 16, got 0"),
+        (vec![f.clone(); 17], 1, "steps: expected 1 to 16, got 17"),
+        (vec![f.clone()], 0, "inputs: expected 1 to 6, got 0"),
+        (vec![f.clone()], 7, "inputs: expected 1 to 6, got 7"),
+        (vec![affine], 1, "pointwise: expected 2 channels, got 3"),
+        (
+            vec![Step::Activation { a: Source::Step(0), f: Activation::Relu }],
+            1,
+            "pointwise: expected operands that are there, got Activation { a: Step(0), f: Relu }",
+        ),
+        (
+            vec![Step::Binary { kind: BinaryKind::Add, a, b: Source::Input(1) }],
+            1,
+            "pointwise: expected operands that are there, got Binary { kind: Add, a: Input(0), b: Input(1) }",
+        ),
+    ] {
+        assert_eq!(Pointwise { steps }.infer(&vec![shape; inputs]).unwrap_err().to_string(), want);
+    }
 }
 
 #[test]
@@ -1158,6 +1360,7 @@ fn place(op: &Op) -> usize {
         Op::Crop(_) => 15,
         Op::Softmax(_) => 16,
         Op::ArgMax(_) => 17,
+        Op::Pointwise(_) => unreachable!("only a rewrite makes it, of others"),
     }
 }
 

@@ -119,6 +119,41 @@ fn operators() -> Vec<(Graph, Shape)> {
     for kind in BINARY_KINDS {
         two([Binary::new(kind).into(), Conv::new(weight(40, 5, 3), None).into()]);
     }
+    for (ins, outs, kernel, groups) in
+        [(8, 32, 3, 1), (8, 64, 1, 1), (8, 16, 3, 1), (16, 16, 3, 4), (17, 17, 3, 17), (256, 64, 3, 1)]
+    {
+        for activation in [Activation::None, Activation::Relu] {
+            let mut graph = Graph::new(ins);
+            let conv = Conv { groups, ..Conv::new(weight(outs, ins / groups, kernel), None) }.same();
+            let x = graph.push("conv", conv, &[Graph::INPUT]).expect("a new name");
+            let other = Constant(Tensor::zeros(Shape::new(1, outs, 33, 18)).into());
+            let other = graph.push("constant", other, &[]).expect("a new name");
+            graph.push("sum", Binary { activation, ..Binary::ADD }, &[x, other]).expect("a new name");
+            graphs.push((graph, Shape::new(1, ins, 33, 18)));
+        }
+    }
+    // All steps in one kernel, as many as it has bindings for, with and without lanes to clear.
+    for channels in [5, 8] {
+        let mut graph = Graph::new(channels);
+        let vector: Arc<[f32]> = vec![0.1; channels].into();
+        let mut x =
+            graph.push("prelu", PRelu { slope: vector.clone() }, &[Graph::INPUT]).expect("a new name");
+        let norm = BatchNorm { scale: vector.clone(), shift: vector, activation: Activation::Pow(1.5) };
+        x = graph.push("norm", norm, &[x]).expect("a new name");
+        for (i, (extents, kind)) in
+            [[2, 1, 20, 9], [1, channels, 1, 9], [1; 4], [2, channels, 1, 1], [2, channels, 20, 9]]
+                .into_iter()
+                .zip(BINARY_KINDS.into_iter().rev())
+                .enumerate()
+        {
+            let [n, c, h, w] = extents;
+            let other = Constant(Tensor::zeros(Shape::new(n, c, h, w)).into());
+            let other = graph.push(&format!("constant{i}"), other, &[]).expect("a new name");
+            let activation = ACTIVATIONS[(7 * i + channels) % ACTIVATIONS.len()];
+            x = graph.push(&format!("op{i}"), Binary { kind, activation }, &[x, other]).expect("a new name");
+        }
+        graphs.push((graph, Shape::new(2, channels, 20, 9)));
+    }
     // With a constant of other extents, on either side.
     for kind in BINARY_KINDS {
         for (channels, extents) in [(1, 1), (5, 1), (5, 20), (8, 20)] {

@@ -5,20 +5,21 @@ use std::path::Path;
 use unet_wgpu::graph::{Activation, Conv, Graph, Norm, NormOver};
 use unet_wgpu::recipe::Recipe;
 use unet_wgpu::tiles::{Blend, TileOptions, TiledSession};
-use unet_wgpu::unet::{RandomWeights, Upsample, UnetConfig};
-use unet_wgpu::{Device, Model, Random, Session, SessionOptions, Shape, Tensor};
+use unet_wgpu::unet::{RandomWeights, UnetConfig, Upsample};
+use unet_wgpu::{Device, Error, Model, Random, Session, SessionOptions, Shape, Tensor};
 
 fn vectors(name: &str) -> Model {
     Model::open(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors").join(name)).expect("it is read")
 }
 
-/// Networks without anything that sees the whole picture: up-sampling of two kinds, padding at odd sizes of three.
+/// Networks without anything that sees the whole picture.
 fn networks() -> Vec<(&'static str, Model)> {
-    let bilinear = UnetConfig { upsample: Upsample::BilinearConv1x1, ..UnetConfig::new(2, 1, &[4, 6], 8, &[6, 4]) };
+    let bilinear =
+        UnetConfig { upsample: Upsample::BilinearConv1x1, ..UnetConfig::new(2, 1, &[4, 6], 8, &[6, 4]) };
     vec![
         ("configuration", Model::from_config(&bilinear, &mut RandomWeights::new(1)).expect("it builds")),
         ("ONNX", vectors("onnx_transposed.onnx")),
-        ("milesial state dict", vectors("state_dicts/milesial.pth")),
+        ("resized ONNX", vectors("onnx_resized.onnx")),
     ]
 }
 
@@ -31,22 +32,80 @@ fn tiles_give_exactly_the_result_of_the_whole() {
     for (name, model) in networks() {
         let mut random = Random::new(name.len() as u64);
         for _ in 0..30 {
-            let extent = |random: &mut Random| 250 + random.below(150);
+            let extent = |random: &mut Random| 130 + random.below(150);
             let shape = Shape::new(1, model.input_channels(), extent(&mut random), extent(&mut random));
-            let size = 230 + random.below(60);
-            let input = Tensor::random(shape, random.bits());
+            let size = 110 + random.below(60);
             for device in devices() {
-                let whole = Session::new(&model, shape, device.clone()).expect("it fits");
-                let want = whole.run(&input).expect("it runs");
-                let options = TileOptions { size: Some(size), ..TileOptions::default() };
-                let what = format!("{name} at {shape} in tiles of {size}");
-                let tiled = TiledSession::new(&model, shape, &device, &SessionOptions::default(), &options);
-                let tiled = tiled.unwrap_or_else(|error| panic!("{what}: {error}"));
-                assert!(tiled.is_exact(), "{what}");
-                let got = tiled.run(&input, &|| {}).expect("it runs");
-                let off = got.data().iter().zip(want.data()).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
-                assert!(off <= 1e-6, "{what}, {} tiles: off by {off:e}", tiled.tiles());
+                assert_exact(name, &model, shape, size, &device);
             }
         }
     }
+}
+
+#[test]
+fn a_network_that_pads_inside_is_exact_at_odd_sizes_too() {
+    let model = vectors("state_dicts/milesial.pth");
+    for (h, w, size) in [(500, 431, 340), (461, 513, 400), (399, 600, 350)] {
+        assert_exact("milesial", &model, Shape::new(1, 3, h, w), size, &Device::Cpu);
+    }
+}
+
+#[track_caller]
+fn assert_exact(name: &str, model: &Model, shape: Shape, size: usize, device: &Device) {
+    let input = Tensor::random(shape, size as u64);
+    let want = Session::new(model, shape, device.clone()).expect("it fits").run(&input).expect("it runs");
+    let options = TileOptions { size: Some(size), ..TileOptions::default() };
+    let what = format!("{name} at {shape} in tiles of {size}");
+    let tiled = TiledSession::new(model, shape, device, &SessionOptions::default(), &options);
+    let tiled = tiled.unwrap_or_else(|error| panic!("{what}: {error}"));
+    assert!(tiled.is_exact(), "{what}");
+    let got = tiled.run(&input, &|| {}).expect("it runs");
+    let off = got.data().iter().zip(want.data()).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    assert!(off <= 1e-6, "{what}, {} tiles: off by {off:e}", tiled.tiles());
+}
+
+#[test]
+fn what_sees_everything_is_blended() {
+    let mut graph = Graph::new(2);
+    let weight = Tensor::random(Shape::new(2, 2, 3, 3), 1);
+    let x = graph.push("conv", Conv::new(weight.into(), None).same(), &[Graph::INPUT]).expect("a new name");
+    graph
+        .push("norm", Norm { activation: Activation::Relu, ..Norm::new(NormOver::Groups(2), 1e-5) }, &[x])
+        .expect("a new name");
+    let model = Model::new(graph, Recipe::default());
+    let (shape, device) = (Shape::new(1, 2, 300, 210), Device::Cpu);
+    let input = Tensor::random(shape, 1);
+    let want = Session::new(&model, shape, device.clone()).expect("it fits").run(&input).expect("it runs");
+    for blend in [Blend::Auto, Blend::Gaussian, Blend::Crop] {
+        let options = TileOptions { size: Some(150), blend, ..TileOptions::default() };
+        let tiled =
+            TiledSession::new(&model, shape, &device, &SessionOptions::default(), &options).expect("it fits");
+        assert!(!tiled.is_exact() && tiled.tiles() > 1);
+        let got = tiled.run(&input, &|| {}).expect("it runs");
+        let squares = got.data().iter().zip(want.data()).map(|(a, b)| f64::from(a - b).powi(2)).sum::<f64>();
+        let rms = (squares / got.data().len() as f64).sqrt();
+        // Statistics of a tile of noise are nearly those of the whole.
+        assert!(rms > 0.0 && rms < 0.05, "{blend:?}: {rms}");
+    }
+}
+
+#[test]
+fn what_does_not_fit_is_cut_by_itself_and_what_cannot_be_cut_is_refused() {
+    let (_, model) = networks().remove(0);
+    let shape = Shape::new(1, 2, 400, 300);
+    for device in devices() {
+        let whole =
+            TiledSession::new(&model, shape, &device, &SessionOptions::default(), &TileOptions::default());
+        assert_eq!(whole.expect("it fits").tiles(), 1);
+        let options = SessionOptions { max_memory: Some(2 << 20), ..SessionOptions::default() };
+        let cut =
+            TiledSession::new(&model, shape, &device, &options, &TileOptions::default()).expect("tiles fit");
+        assert!(cut.tiles() > 1 && cut.is_exact(), "{} tiles", cut.tiles());
+        let tiny = SessionOptions { max_memory: Some(1000), ..SessionOptions::default() };
+        let refused = TiledSession::new(&model, shape, &device, &tiny, &TileOptions::default());
+        assert!(matches!(refused, Err(Error::LimitExceeded { .. })), "{refused:?}");
+    }
+    let narrow = TileOptions { size: Some(20), ..TileOptions::default() };
+    let refused = TiledSession::new(&model, shape, &Device::Cpu, &SessionOptions::default(), &narrow);
+    assert!(refused.is_err_and(|e| e.to_string().contains("--tile")));
 }

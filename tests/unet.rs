@@ -265,6 +265,8 @@ fn each_switched_off() -> Vec<(&'static str, Optimizations)> {
         ("all but fuse_concat", Optimizations { fuse_concat: false, ..all }),
         ("all but fuse_pool", Optimizations { fuse_pool: false, ..all }),
         ("all but fuse_head", Optimizations { fuse_head: false, ..all }),
+        ("all but fuse_sum", Optimizations { fuse_sum: false, ..all }),
+        ("all but fuse_pointwise", Optimizations { fuse_pointwise: false, ..all }),
     ]
 }
 

@@ -5,7 +5,7 @@ use crate::support::{Tolerance, Vectors, assert_close, check};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use unet_wgpu::graph::{Activation, BatchNorm, Binary, BinaryKind, Graph, ValueId};
+use unet_wgpu::graph::{Activation, BatchNorm, Binary, BinaryKind, Graph, Node, Op, ValueId};
 use unet_wgpu::optimize::{Optimizations, optimize};
 use unet_wgpu::{Bound, Device, Model, Session, Shape, Tensor, cpu};
 
@@ -417,4 +417,37 @@ fn converted_networks_read_back_the_same() {
         };
         assert_close(name, &run(&half), &run(&back.model), Tolerance::Half);
     }
+}
+
+#[test]
+fn no_two_pointwise_operators_follow_each_other() {
+    let goldens = BTreeMap::from(
+        ["dynamo", "ts"].map(|exporter| (exporter, Vectors::read(&format!("zoo/{exporter}")))),
+    );
+    let mut chains = Vec::new();
+    for name in names() {
+        let animal = Animal::read(&name, &goldens).expect("it is read");
+        let shape = animal.input.shape();
+        let graph = animal.model.graph(shape).expect("it takes its size");
+        let graph = optimize(&graph, shape, &Optimizations::default()).expect("it optimises");
+        let shapes = graph.shapes(shape).expect("it has its shapes");
+        let pointwise = |node: &&Node| {
+            matches!(
+                node.op,
+                Op::Activation(_) | Op::BatchNorm(_) | Op::PRelu(_) | Op::Binary(_) | Op::Pointwise(_)
+            )
+        };
+        for node in graph.nodes().iter().filter(pointwise).filter(|n| n.outputs[0] != graph.output()) {
+            let of = |node: &Node| shapes[node.outputs[0].index()];
+            let readers: Vec<&Node> =
+                graph.nodes().iter().filter(|n| n.inputs.contains(&node.outputs[0])).collect();
+            if let [reader] = readers[..]
+                && pointwise(&reader)
+                && of(reader) == of(node)
+            {
+                chains.push(format!("{name}: {} then {}", node.name, reader.name));
+            }
+        }
+    }
+    assert!(chains.is_empty(), "{}", chains.join("\n"));
 }

@@ -16,7 +16,7 @@ use crate::model::Model;
 use crate::optimize::optimize;
 use crate::plan::{FRAMES, Precision};
 use crate::session::{Device, Session, SessionOptions};
-use crate::tensor::{Shape, Tensor};
+use crate::tensor::Tensor;
 use crate::verify::Difference;
 use clap::Args;
 use indicatif::ProgressBar;
@@ -145,7 +145,7 @@ impl Job<'_> {
     fn measure(&mut self, precision: Precision, size: Size, batch: usize) -> Result<()> {
         let shape = size.shape(batch, self.model.input_channels());
         let options = SessionOptions { precision, ..device::options(self.device, self.common) };
-        let session = self.session(shape, &options)?;
+        let session = Session::with_options(self.model, shape, self.device.clone(), &options)?;
         let total = WARM_UP + self.args.runs as usize;
         let bar = if self.common.quiet { ProgressBar::hidden() } else { ProgressBar::new(total as u64) };
         // No run sees an input again, of this process or another: nothing can be kept from an earlier one.
@@ -219,14 +219,6 @@ impl Job<'_> {
             results.collect::<Result<()>>()
         })?;
         Ok(start.elapsed().as_secs_f64() / (threads * each) as f64)
-    }
-
-    /// The CPU's memory is checked here, a GPU's by the plan.
-    fn session(&self, shape: Shape, options: &SessionOptions) -> Result<Session> {
-        match self.device {
-            Device::Cpu => device::session(self.model, shape, self.device, self.common),
-            gpu => Session::with_options(self.model, shape, gpu.clone(), options),
-        }
     }
 
     /// Compares an output with that of the unoptimised network on the CPU.

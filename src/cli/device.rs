@@ -4,12 +4,11 @@ use super::Common;
 use crate::cache;
 use crate::error::{Error, Result};
 use crate::gpu::{self, AdapterChoice, Gpu};
-use crate::graph::ValueId;
 use crate::model::Model;
-use crate::optimize::optimize;
 use crate::plan::{ConvKernel, Precision, Tuning};
-use crate::session::{Device, Session, SessionOptions};
+use crate::session::{Device, SessionOptions};
 use crate::tensor::Shape;
+use crate::tiles::{TileOptions, TiledSession};
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -99,7 +98,12 @@ pub(super) fn options(device: &Device, common: &Common) -> SessionOptions {
         Device::Gpu(gpu) if !common.no_cache => Tuning::load(gpu.report()).map(Arc::new),
         _ => None,
     };
-    SessionOptions { tuning, ..common.options() }
+    let options = SessionOptions { tuning, ..common.options() };
+    match device {
+        // A GPU's limits are in its plan.
+        Device::Gpu(_) => options,
+        Device::Cpu => SessionOptions { max_memory: options.max_memory.or_else(free_memory), ..options },
+    }
 }
 
 /// Why no hardware GPU runs, and what there is instead.
@@ -126,44 +130,21 @@ pub(super) fn threads() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// Builds a session. On the CPU, where a plan does not do it, this refuses what would not fit into memory.
-pub(super) fn session(model: &Model, input: Shape, device: &Device, common: &Common) -> Result<Session> {
-    if matches!(device, Device::Cpu) {
-        let needed = cpu_bytes(model, input, common)?;
-        let available = common.max_memory.map(|max| max.0).or_else(free_memory).unwrap_or(u64::MAX);
-        if needed > available {
-            let hint = "use a smaller picture, or raise --max-memory if it is set";
-            return Err(Error::LimitExceeded {
-                what: format!("the CPU path for {input}"),
-                needed,
-                available,
-                hint,
-            });
-        }
-    }
-    let session = Session::with_options(model, input, device.clone(), &options(device, common))?;
+/// Builds a session for pictures of that shape, or for tiles of them where these do not fit.
+pub(super) fn session(
+    model: &Model,
+    input: Shape,
+    device: &Device,
+    common: &Common,
+    tiles: &TileOptions,
+) -> Result<TiledSession> {
+    let session = TiledSession::new(model, input, device, &options(device, common), tiles)?;
     if let Device::Gpu(gpu) = device
         && let Err(error) = gpu.save_pipeline_cache()
     {
         log::warn!("compiled pipelines are not kept: {error}");
     }
     Ok(session)
-}
-
-/// Bytes that the CPU path needs at least: at the widest layer, all values that are still to be read.
-fn cpu_bytes(model: &Model, input: Shape, common: &Common) -> Result<u64> {
-    let graph = optimize(&*model.graph(input)?, input, &common.options().optimizations)?;
-    let shapes = graph.shapes(input)?;
-    let bytes = |id: &ValueId| shapes[id.index()].map_or(0, |s| (s.elements() as u64).saturating_mul(4));
-    let live_at = |step: usize| {
-        let later = &graph.nodes()[step..];
-        let made = graph.nodes()[..step].iter().flat_map(|node| &node.outputs);
-        let kept = made.filter(|id| later.iter().any(|node| node.inputs.contains(id)));
-        let now = graph.nodes()[step].outputs.iter().map(bytes);
-        kept.map(bytes).chain(now).fold(bytes(&crate::graph::Graph::INPUT), u64::saturating_add)
-    };
-    let widest = (0..graph.nodes().len()).map(live_at).max().unwrap_or(0);
-    Ok(widest.saturating_add(graph.parameters() as u64 * 4))
 }
 
 /// Bytes of memory that are free, where the system tells (Linux).

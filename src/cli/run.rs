@@ -9,7 +9,8 @@ use crate::model::Model;
 use crate::recipe::{Decode, Recipe};
 use crate::session::Device;
 use crate::tensor::{Shape, Tensor};
-use clap::Args;
+use crate::tiles::{Blend, TileOptions, TiledSession};
+use clap::{Args, ValueEnum};
 use indicatif::ProgressBar;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -41,9 +42,54 @@ pub(super) struct RunArgs {
     /// For masks of one channel: class 1 above this, instead of the model's own threshold
     #[arg(long, value_name = "T")]
     threshold: Option<f32>,
+    /// Cut pictures into tiles of this many pixels a side [default: only those that do not fit the device's limits or
+    /// --max-memory, into the largest that do]
+    #[arg(long, value_name = "PIXELS", value_parser = clap::value_parser!(u32).range(1..))]
+    tile: Option<u32>,
+    /// Pixels by which tiles overlap [default: what the network sees beyond a tile, so that the result is exact; else half]
+    #[arg(long, value_name = "PIXELS")]
+    overlap: Option<u32>,
+    /// How tiles become one
+    #[arg(long, value_enum, default_value = "auto")]
+    blend: BlendChoice,
     /// Feed an .npy array to the network as it is, without the model's normalisation
     #[arg(long)]
     raw: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum BlendChoice {
+    /// `crop` where that gives the result of the whole picture, else `gaussian`
+    Auto,
+    /// Each pixel from one tile
+    Crop,
+    /// Each pixel from all tiles that have it, the nearer their middles the more
+    Gaussian,
+}
+
+impl RunArgs {
+    fn tiles(&self) -> TileOptions {
+        TileOptions {
+            size: self.tile.map(|pixels| pixels as usize),
+            overlap: self.overlap.map(|pixels| pixels as usize),
+            blend: match self.blend {
+                BlendChoice::Auto => Blend::Auto,
+                BlendChoice::Crop => Blend::Crop,
+                BlendChoice::Gaussian => Blend::Gaussian,
+            },
+        }
+    }
+}
+
+/// That and how the picture is cut, if it is.
+fn tiles_note(session: &TiledSession) -> Option<String> {
+    let tile = session.session().input_shape();
+    let effect = match session.is_exact() {
+        true => "with the same result",
+        false => "which changes the result: the network sees all of what it gets at once",
+    };
+    (session.tiles() > 1)
+        .then(|| format!("{} tiles of {}x{} pixels, {effect}", session.tiles(), tile.w, tile.h))
 }
 
 pub(super) fn run(args: &RunArgs, common: &Common) -> Result<ExitCode> {
@@ -58,15 +104,18 @@ pub(super) fn run(args: &RunArgs, common: &Common) -> Result<ExitCode> {
     model.recipe.output.threshold = args.threshold.unwrap_or(model.recipe.output.threshold);
 
     let device = device::open(common)?;
-    let spinner = if common.quiet { ProgressBar::hidden() } else { ProgressBar::new_spinner() };
-    spinner.set_message(format!("running on {}", device::name(&device)));
-    spinner.enable_steady_tick(Duration::from_millis(100));
     let start = Instant::now();
-    let session = device::session(&model, shape, &device, common)?;
+    let session = device::session(&model, shape, &device, common, &args.tiles())?;
     let built = start.elapsed();
-    let result = session.run(input.prepared.tensor())?;
+    if let Some(note) = tiles_note(&session) {
+        common.say(&note);
+    }
+    let bar = if common.quiet { ProgressBar::hidden() } else { ProgressBar::new(session.tiles() as u64) };
+    bar.set_message(format!("running on {}", device::name(&device)));
+    bar.enable_steady_tick(Duration::from_millis(100));
+    let result = session.run(input.prepared.tensor(), &|| bar.inc(1))?;
     let ran = start.elapsed() - built;
-    spinner.finish_and_clear();
+    bar.finish_and_clear();
 
     let result = input.prepared.finish(result, &model.recipe)?;
     let shares = write_all(args, format, &model.recipe, &input, &result)?;

@@ -8,6 +8,7 @@ use super::{Common, ModelArgs, device, text};
 use crate::error::{Error, Result};
 use crate::image::{check_place, write_atomic};
 use crate::tensor::Tensor;
+use crate::tiles::TileOptions;
 use clap::Args;
 use serde_json::{Value, json};
 use std::io::{BufRead as _, BufReader};
@@ -75,9 +76,9 @@ fn timed(args: &StartArgs, common: &Common) -> Result<ExitCode> {
     let opened = lap();
     let device = device::open(common)?;
     let ready = lap();
-    let session = device::session(&model, input.shape(), &device, common)?;
+    let session = device::session(&model, input.shape(), &device, common, &TileOptions::default())?;
     let built = lap();
-    session.run(&input)?;
+    session.run(&input, &|| {})?;
     text::print(&format!("{}\n", json!([opened, ready, built, lap()])))?;
     Ok(ExitCode::SUCCESS)
 }

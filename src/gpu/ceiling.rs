@@ -72,7 +72,7 @@ fn kernel(file: ShaderFile, precision: Precision) -> Kernel {
         true => vec![("LANES", LANES), ("CHAINS", CHAINS), ("STEPS", STEPS)],
         false => vec![("LANES", LANES), ("VECTORS", VECTORS)],
     };
-    Kernel { file, precision, constants, flags: Vec::new(), activation: crate::plan::IDENTITY }
+    Kernel { file, precision, constants, flags: Vec::new(), activation: "x".into(), written: String::new() }
 }
 
 /// Multiplications and additions a second.

@@ -1,4 +1,4 @@
-//! Pointwise functions. Shaders: `activation.wgsl`, `prelu.wgsl`; fused, `common.wgsl`.
+//! Pointwise functions. Shaders: `pointwise.wgsl`; the functions, `common.wgsl`.
 
 use super::{Operator, one};
 use crate::error::{Error, Result};
@@ -158,8 +158,7 @@ impl Activation {
         }
     }
 
-    /// Whether the function grows no faster than its argument, so that lanes past the last channel stay finite
-    /// without care.
+    /// Whether the function is finite wherever its argument is, so that lanes past the last channel need no care.
     pub(crate) fn is_tame(self) -> bool {
         !matches!(
             self,
@@ -179,13 +178,13 @@ impl Activation {
     }
 
     /// The numbers that the function takes.
-    pub(crate) fn numbers(self) -> [f32; 2] {
+    pub(crate) fn numbers(self) -> Vec<f32> {
         match self {
-            Activation::LeakyRelu(a) | Activation::Elu(a) | Activation::Pow(a) => [a, 0.0],
-            Activation::HardSigmoid { alpha, beta } => [alpha, beta],
+            Activation::LeakyRelu(a) | Activation::Elu(a) | Activation::Pow(a) => vec![a],
+            Activation::HardSigmoid { alpha, beta } => vec![alpha, beta],
             // WGSL has no infinities.
-            Activation::Clip { min, max } => [min, max].map(|v| v.clamp(f32::MIN, f32::MAX)),
-            _ => [0.0; 2],
+            Activation::Clip { min, max } => [min, max].map(|v| v.clamp(f32::MIN, f32::MAX)).into(),
+            _ => Vec::new(),
         }
     }
 }
@@ -269,12 +268,11 @@ impl Operator for Activation {
     }
 
     fn infer(&self, inputs: &[Shape]) -> Result<Vec<Shape>> {
-        let numbers = match self {
-            Activation::Clip { min, max } if !min.is_nan() && !max.is_nan() => [0.0; 2],
-            Activation::Clip { .. } => [f32::NAN; 2],
-            _ => self.numbers(),
+        let sound = match self {
+            Activation::Clip { min, max } => !min.is_nan() && !max.is_nan(),
+            _ => self.numbers().iter().all(|v| v.is_finite()),
         };
-        if numbers.iter().any(|v| !v.is_finite()) {
+        if !sound {
             return Err(Error::shape(self.name(), "finite parameters", format!("{self:?}")));
         }
         Ok(vec![one(inputs)?])

@@ -1,4 +1,4 @@
-//! Batch normalisation at inference: one scale and one shift a channel. Shader: `batch_norm.wgsl`.
+//! Batch normalisation at inference: one scale and one shift a channel. Shader: `pointwise.wgsl`.
 
 use super::{Activation, Operator, one};
 use crate::error::{Error, Result};

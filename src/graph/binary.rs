@@ -1,4 +1,4 @@
-//! Two tensors, element by element. Shaders: `binary.wgsl`, and `broadcast.wgsl` where the shapes differ.
+//! Two tensors, element by element. Shader: `pointwise.wgsl`.
 
 use super::{Activation, Operator, two};
 use crate::error::{Error, Result};
@@ -77,7 +77,7 @@ impl BinaryKind {
 }
 
 /// The shape that both broadcast to.
-fn broadcast(a: Shape, b: Shape) -> Result<Shape> {
+pub(super) fn broadcast(a: Shape, b: Shape) -> Result<Shape> {
     let extent = |a: usize, b: usize| (a == b || a == 1 || b == 1).then_some(if a == 1 { b } else { a });
     match (extent(a.n, b.n), extent(a.c, b.c), extent(a.h, b.h), extent(a.w, b.w)) {
         (Some(n), Some(c), Some(h), Some(w)) => Ok(Shape { n, c, h, w }),
@@ -128,7 +128,7 @@ impl Operator for Binary {
 
 /// The row that an operand has at a place of the result, and its step from column to column.
 #[cfg(feature = "cpu")]
-fn spread_row(x: &Tensor, n: usize, c: usize, row: usize) -> (&[f32], usize) {
+pub(super) fn spread_row(x: &Tensor, n: usize, c: usize, row: usize) -> (&[f32], usize) {
     let s = x.shape();
     let within = |place: usize, extent: usize| if extent == 1 { 0 } else { place };
     let plane = x.plane(within(n, s.n), within(c, s.c));

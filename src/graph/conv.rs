@@ -27,6 +27,9 @@ pub struct Conv {
     pub groups: usize,
     /// Applied to the sum.
     pub activation: Activation,
+    /// Whether the last input, of the output's shape, is added to the sum; then there is no pool and no head.
+    #[serde(skip)]
+    pub add: bool,
     /// Whether a second output is made: the first, max-pooled 2x2.
     pub pool: bool,
     /// A 1x1 convolution over the activated sum, which alone is then the output.
@@ -45,8 +48,17 @@ impl Conv {
             dilation: [1, 1],
             groups: 1,
             activation: Activation::None,
+            add: false,
             pool: false,
             head: None,
+        }
+    }
+
+    /// Of the inputs, those that the windows slide over, and what is added to the sum.
+    pub(crate) fn operands<'a, T>(&self, inputs: &'a [T]) -> (&'a [T], Option<&'a T>) {
+        match inputs.split_last() {
+            Some((summand, sources)) if self.add => (sources, Some(summand)),
+            _ => (inputs, None),
         }
     }
 
@@ -86,6 +98,7 @@ impl Operator for Conv {
     }
 
     fn infer(&self, inputs: &[Shape]) -> Result<Vec<Shape>> {
+        let (inputs, summand) = self.operands(inputs);
         let x = concat::joined(inputs)?;
         // What the kernels can read side by side; with groups, a group could begin in one tensor and end in the next.
         if inputs.len() > 2 || (inputs.len() == 2 && self.groups > 1) {
@@ -115,6 +128,13 @@ impl Operator for Conv {
             h: windows(x.h, top + bottom, effective[0], self.stride[0], false)?,
             w: windows(x.w, left + right, effective[1], self.stride[1], false)?,
         };
+        if self.add && (summand != Some(&y) || self.pool || self.head.is_some()) {
+            return Err(Error::shape(
+                "summand",
+                format!("{y}, without pool and head"),
+                format!("{summand:?}"),
+            ));
+        }
         match &self.head {
             Some(head) => head.infer(&[y]),
             None if self.pool => Ok(vec![y, Pool::MAX_2X2.infer(&[y])?[0]]),
@@ -126,7 +146,8 @@ impl Operator for Conv {
         let weight = self.weight.shape();
         let places = (outputs[0].n * outputs[0].pixels()) as u64;
         let own = 2 * places * weight.elements() as u64;
-        own + self.head.as_ref().map_or(0, |head| head.flops(&[], outputs))
+        let sum = if self.add { outputs[0].elements() as u64 } else { 0 };
+        own + sum + self.head.as_ref().map_or(0, |head| head.flops(&[], outputs))
     }
 
     fn parameters(&self) -> usize {
@@ -169,6 +190,14 @@ impl Conv {
         if let [y, pooled] = outputs {
             Pool::MAX_2X2.cpu(&[y], std::slice::from_mut(pooled));
         }
+    }
+
+    /// Makes the output from sums with their bias: a slice of channel `c`'s plane that starts at element `at`.
+    pub(super) fn end(&self, sums: &mut [f32], inputs: &[&Tensor], [n, c, at]: [usize; 3]) {
+        if let (_, Some(summand)) = self.operands(inputs) {
+            sums.iter_mut().zip(&summand.plane(n, c)[at..]).for_each(|(y, x)| *y += x);
+        }
+        self.activation.apply(sums);
     }
 
     /// Channel `c` of the inputs' concatenation: its plane and that plane's height and width.
@@ -294,9 +323,10 @@ mod im2col {
                 &mut self.sums,
             );
             for (i, (y, sums)) in task.planes.into_iter().zip(self.sums.chunks(pixels)).enumerate() {
-                let bias = conv.bias.as_ref().map_or(0.0, |b| b[task.first_channel + i]);
+                let c = task.first_channel + i;
+                let bias = conv.bias.as_ref().map_or(0.0, |b| b[c]);
                 y.iter_mut().zip(sums).for_each(|(y, s)| *y = s + bias);
-                conv.activation.apply(y);
+                conv.end(y, inputs, [task.picture, c, task.rows.start * width]);
             }
         }
     }

@@ -16,6 +16,7 @@ mod gemm;
 mod matmul;
 mod norm;
 mod pad;
+mod pointwise;
 mod pool;
 mod rearrange;
 mod reduce;
@@ -34,6 +35,7 @@ pub use conv_transpose::ConvTranspose;
 pub use matmul::MatMul;
 pub use norm::{Norm, NormOver};
 pub use pad::{Crop, Pad, PadAmount, PadMode};
+pub use pointwise::{Pointwise, Source, Step};
 pub use pool::{Pool, PoolKind};
 pub use rearrange::{DepthOrder, Rearrange, Slice};
 pub use reduce::{Reduce, ReduceKind};
@@ -137,6 +139,8 @@ operators! {
     PRelu(PRelu),
     /// Arithmetic on two tensors.
     Binary(Binary),
+    /// Several of these, which a rewrite makes one.
+    Pointwise(Pointwise),
     /// A tensor that belongs to the network.
     Constant(Constant),
     /// Products of computed matrices.

@@ -35,9 +35,9 @@ pub(super) use cpu::Winograd;
 #[cfg(feature = "cpu")]
 mod cpu {
     use super::*;
+    use crate::graph::Conv;
     use crate::graph::conv::{Task, slide};
     use crate::graph::gemm::{Matrix, multiply};
-    use crate::graph::{Activation, Conv};
     use rayon::prelude::*;
 
     /// Outputs along a tile's side.
@@ -132,8 +132,10 @@ mod cpu {
                     tile.copy_from_slice(&self.products[(place * run + c) * tiles..][..tiles]);
                 }
                 transform(&mut self.tile, tiles, SIZE, backward);
-                let bias = conv.bias.as_ref().map_or(0.0, |b| b[task.first_channel + c]);
-                scatter(&self.tile, tiles_x, bias, conv.activation, width, y);
+                let c = task.first_channel + c;
+                let bias = conv.bias.as_ref().map_or(0.0, |b| b[c]);
+                scatter(&self.tile, tiles_x, bias, width, y);
+                conv.end(y, inputs, [task.picture, c, task.rows.start * width]);
             }
         }
     }
@@ -194,8 +196,8 @@ mod cpu {
         [m0 + even + even2, odd + 2.0 * odd2, even + 4.0 * even2, odd + 8.0 * odd2 + m5, 0.0, 0.0]
     }
 
-    /// Writes the tiles' results to their place in a plane's rows, with bias and activation.
-    fn scatter(tile: &[f32], tiles_x: usize, bias: f32, activation: Activation, width: usize, y: &mut [f32]) {
+    /// Writes the tiles' results to their place in a plane's rows, with bias.
+    fn scatter(tile: &[f32], tiles_x: usize, bias: f32, width: usize, y: &mut [f32]) {
         let tiles = tile.len() / PLACES;
         for (row, y) in y.chunks_mut(width).enumerate() {
             let places = &tile[row % SIZE * T * tiles + row / SIZE * tiles_x..];
@@ -204,7 +206,6 @@ mod cpu {
                     *y = places[place * tiles + tile_x] + bias;
                 }
             }
-            activation.apply(y);
         }
     }
 }

@@ -6,7 +6,9 @@ mod fuse_activation;
 mod fuse_composites;
 mod fuse_concat;
 mod fuse_head;
+mod fuse_pointwise;
 mod fuse_pool;
+mod fuse_sum;
 mod remove_identity;
 
 use crate::error::Result;
@@ -30,6 +32,10 @@ pub struct Optimizations {
     pub fuse_pool: bool,
     /// Compute a closing 1x1 convolution to a few channels in the convolution before it.
     pub fuse_head: bool,
+    /// Add another tensor in the convolution that makes its input.
+    pub fuse_sum: bool,
+    /// Make one operator of pointwise operators that follow each other.
+    pub fuse_pointwise: bool,
 }
 
 impl Default for Optimizations {
@@ -42,6 +48,8 @@ impl Default for Optimizations {
             fuse_concat: true,
             fuse_pool: true,
             fuse_head: true,
+            fuse_sum: true,
+            fuse_pointwise: true,
         }
     }
 }
@@ -57,6 +65,8 @@ impl Optimizations {
             fuse_concat: false,
             fuse_pool: false,
             fuse_head: false,
+            fuse_sum: false,
+            fuse_pointwise: false,
         }
     }
 }
@@ -86,6 +96,14 @@ pub fn optimize(graph: &Graph, input: Shape, which: &Optimizations) -> Result<Gr
     }
     if which.fuse_head {
         fuse_head::apply(&mut graph);
+    }
+    if which.fuse_sum {
+        let shapes = graph.shapes(input)?;
+        fuse_sum::apply(&mut graph, &shapes);
+    }
+    if which.fuse_pointwise {
+        let shapes = graph.shapes(input)?;
+        fuse_pointwise::apply(&mut graph, &shapes);
     }
     Ok(graph)
 }

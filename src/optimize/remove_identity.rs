@@ -19,6 +19,12 @@ pub(super) fn apply(graph: &mut Graph, shapes: &[Option<Shape>]) {
             Op::Pad(_) | Op::Crop(_) => shapes[from.index()] == shapes[to.index()],
             Op::Rearrange(ref rearrange) => rearrange.is_identity(),
             Op::Activation(Activation::None) => true,
+            // What is left of a division by 1.
+            Op::BatchNorm(ref norm) => {
+                norm.activation == Activation::None
+                    && norm.scale.iter().all(|&scale| scale == 1.0)
+                    && norm.shift.iter().all(|&shift| shift == 0.0)
+            }
             _ => false,
         };
         if unchanged && !(from == Graph::INPUT && graph.output == to) {

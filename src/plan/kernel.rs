@@ -5,6 +5,7 @@
 //! `//#if NAME` … `//#else` … `//#end` keeps lines by a flag, and `// unroll` behind a `for` from 0 to a constant
 //! repeats its body with the counter as a constant, because no WGSL compiler unrolls reliably.
 
+use crate::graph::{Activation, Operator};
 use crate::plan::Precision;
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -34,10 +35,7 @@ macro_rules! shader_files {
 }
 
 shader_files! {
-    ACTIVATION = "activation",
     ARGMAX = "argmax",
-    BATCH_NORM = "batch_norm",
-    BINARY = "binary",
     CONCAT = "concat",
     CONV_COOPERATIVE = "conv_cooperative",
     CONV_DEPTHWISE = "conv_depthwise",
@@ -54,8 +52,8 @@ shader_files! {
     PACK_BYTES = "pack_bytes",
     PAD = "pad",
     PLACE = "place",
+    POINTWISE = "pointwise",
     POOL = "pool",
-    PRELU = "prelu",
     REARRANGE = "rearrange",
     REDUCE = "reduce",
     RESIZE = "resize",
@@ -69,8 +67,14 @@ shader_files! {
     WINOGRAD_OUTPUT = "winograd_output",
 }
 
-/// The activation of a kernel that applies none.
-pub(crate) const IDENTITY: (&str, [u32; 2]) = ("identity", [0; 2]);
+/// WGSL that applies an activation to an expression.
+pub(crate) fn call(activation: Activation, x: &str) -> String {
+    let numbers: String = activation.numbers().iter().map(|n| format!(", {n:?}f")).collect();
+    match activation {
+        Activation::None => x.into(),
+        _ => format!("f_{}({x}{numbers})", activation.name()),
+    }
+}
 
 const COMMON: &str = include_str!("../../shaders/common.wgsl");
 const HEAD: &str = include_str!("../../shaders/head.wgsl");
@@ -86,8 +90,10 @@ pub struct Kernel {
     pub constants: Vec<(&'static str, u32)>,
     /// Flags: `bool` constants, also read by `//#if`.
     pub flags: Vec<(&'static str, bool)>,
-    /// Which [`crate::graph::Activation`] the epilogue applies, by name, and the bits of its numbers.
-    pub(crate) activation: (&'static str, [u32; 2]),
+    /// WGSL of what the epilogue makes of `x`.
+    pub(crate) activation: String,
+    /// Bindings and functions that are written for this kernel; none for most.
+    pub(crate) written: String,
 }
 
 impl Kernel {
@@ -112,16 +118,15 @@ impl Kernel {
         } else {
             text.push_str("alias elem4 = vec4<f32>;\n");
         }
-        let (activation, numbers) = self.activation;
-        let [alpha, beta] = numbers.map(f32::from_bits);
-        let _ = writeln!(text, "const ALPHA = {alpha:?}f;\nconst BETA = {beta:?}f;");
-        let _ = writeln!(text, "fn activate(x: vec4<f32>) -> vec4<f32> {{ return f_{activation}(x); }}");
+        let activation = &self.activation;
+        let _ = writeln!(text, "fn activate(x: vec4<f32>) -> vec4<f32> {{ return {activation}; }}");
         for (name, value) in &self.constants {
             let _ = writeln!(text, "const {name} = {value}u;");
         }
         for (name, value) in &self.flags {
             let _ = writeln!(text, "const {name} = {value};");
         }
+        text.push_str(&self.written);
         let mut constants: HashMap<String, u32> =
             self.constants.iter().map(|&(n, v)| (n.to_string(), v)).collect();
         let has_head = self.flags.contains(&("HEAD", true));

@@ -14,7 +14,6 @@ mod pack;
 mod tuning;
 
 pub use format::{Bits, InputFormat, OutputFormat};
-pub(crate) use kernel::IDENTITY;
 pub use kernel::{Kernel, SHADER_FILES, ShaderFile};
 pub use tuning::Tuning;
 

@@ -23,6 +23,10 @@ impl Tuning {
     /// conv 64+64>64 k3x3 s1x1 d1x1 g1 p1,1,1,1 128x128 n1 f32
     /// ```
     pub fn key(op: &Op, inputs: &[Shape], precision: Precision) -> Option<String> {
+        let (inputs, summand) = match op {
+            Op::Conv(conv) => conv.operands(inputs),
+            _ => (inputs, None),
+        };
         let x = inputs.first()?;
         let parts: Vec<String> = inputs.iter().map(|s| s.c.to_string()).collect();
         let pair = |[a, b]: [usize; 2]| format!("{a}x{b}");
@@ -39,6 +43,7 @@ impl Tuning {
                 sides(conv.padding),
                 match &conv.head {
                     Some(head) => format!(" head{}", head.out_channels()),
+                    None if summand.is_some() => " add".into(),
                     None => if conv.pool { " pool" } else { "" }.into(),
                 },
             ),

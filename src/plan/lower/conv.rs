@@ -72,7 +72,8 @@ impl Dense<'_> {
 
 impl Lowering {
     pub(super) fn conv(&mut self, node: &Node, conv: &Conv, flops: u64) -> Result<()> {
-        let inputs: Vec<Shape> = node.inputs.iter().map(|&id| self.shape(id)).collect();
+        let sources = conv.operands(&node.inputs).0;
+        let inputs: Vec<Shape> = sources.iter().map(|&id| self.shape(id)).collect();
         let (x, y) = (inputs[0], conv.map(self.shape(node.outputs[0])));
         let parts: Vec<usize> = inputs.iter().map(|s| s.c).collect();
         let channels: usize = parts.iter().sum();
@@ -96,7 +97,7 @@ impl Lowering {
                 let columns = dense.out_c().next_multiple_of(tile.c) as usize * 4;
                 let weights = self.constant(Constant::conv(conv, dense.parts.clone(), spread, columns));
                 let bias = self.constant(Constant::Vector { values: conv.bias.clone(), len: columns });
-                let slots = node.inputs.iter().zip(1..).map(|(&id, slot)| self.read(slot, id));
+                let slots = sources.iter().zip(1..).map(|(&id, slot)| self.read(slot, id));
                 step.arguments = slots.chain([read(3, weights)]).collect();
                 match self.parts(&dense, &step, method) {
                     1 => {
@@ -164,8 +165,8 @@ impl Lowering {
         let sums = self.scratch(Shape { n: y.n * parts as usize, c: lanes, ..y });
         set(&mut step.kernel.constants, "PARTS", parts);
         set(&mut step.params, "part_c", part_c);
-        step.kernel.activation = kernel::IDENTITY;
-        step.kernel.flags.extend([("TWO", dense.node.inputs.len() == 2), ("SPLIT", true)]);
+        step.kernel.activation = kernel::call(Activation::None, "x");
+        step.kernel.flags.extend([("TWO", dense.parts.len() == 2), ("SPLIT", true)]);
         step.grid[2] *= parts;
         step.arguments.push(write(5, sums));
         self.push(step)?;
@@ -331,10 +332,10 @@ impl Lowering {
         Ok((step, tile))
     }
 
-    /// Binds the map and its pooled half, or the head and its result, from binding `slot` on.
+    /// Binds the map and its pooled half or what is added to it, or the head and its result, from binding `slot` on.
     fn conv_outputs(&mut self, dense: &Dense<'_>, step: &mut Step, slot: u32) {
         let outputs = &dense.node.outputs;
-        let two = ("TWO", dense.node.inputs.len() == 2);
+        let two = ("TWO", dense.parts.len() == 2);
         if let Some(head) = &dense.conv.head {
             let weights = self.constant(Constant::conv(head, vec![dense.y.c], false, 4));
             let bias = self.constant(Constant::Vector { values: head.bias.clone(), len: 4 });
@@ -352,6 +353,10 @@ impl Lowering {
             step.arguments.push(write(slot + 1, outputs[1]));
         }
         step.kernel.flags.extend([two, ("FULL", wanted), ("POOL", dense.conv.pool)]);
+        if let (_, Some(&summand)) = dense.conv.operands(&dense.node.inputs) {
+            step.arguments.push(self.read(slot + 1, summand));
+            step.kernel.flags.push(("ADD", true));
+        }
     }
 
     /// Input transform, a batch of matrix products, output transform: a band of tile rows at a time, so that scratch
@@ -401,12 +406,13 @@ impl Lowering {
 
             let mut step = self.step(node, kernel::WINOGRAD_INPUT, Activation::None);
             step.kernel.constants.push(("SIZE", size));
-            step.kernel.flags = vec![("F4", size == 4), ("TWO", node.inputs.len() == 2)];
+            step.kernel.flags = vec![("F4", size == 4), ("TWO", dense.parts.len() == 2)];
             step.params = params(&[("in_h", x.h), ("in_w", x.w)])?;
             step.params.extend(params(&place)?);
             step.params.extend([("src0_c", dense.sources()[0]), ("in_c", in_c as u32)]);
             step.params.extend([("pad_y", conv.padding[0] as u32), ("pad_x", conv.padding[1] as u32)]);
-            let slots = node.inputs.iter().zip(1..).map(|(&id, slot)| self.read(slot, id));
+            let slots = conv.operands(&node.inputs).0.iter().zip(1..);
+            let slots = slots.map(|(&id, slot)| self.read(slot, id));
             step.arguments = slots.chain([write(3, transformed)]).collect();
             step.grid = self.fold((tiles * in_c) as u64, LANES)?;
             self.push(step)?;
@@ -468,6 +474,10 @@ impl Lowering {
         step.params.extend([("pad_y", conv.padding[0] as u32), ("pad_x", conv.padding[1] as u32)]);
         let src = self.read(1, node.inputs[0]);
         step.arguments = vec![src, read(2, weights), read(3, bias), write(4, node.outputs[0])];
+        if let (_, Some(&summand)) = conv.operands(&node.inputs) {
+            step.arguments.push(self.read(5, summand));
+            step.kernel.flags.push(("ADD", true));
+        }
         let [kh, kw] = conv.kernel();
         step.loops = (kh * (kw + 1)) as u64;
         step.flops = flops;

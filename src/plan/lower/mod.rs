@@ -2,13 +2,12 @@
 
 mod conv;
 mod norm;
+mod pointwise;
 mod rearrange;
 mod reduce;
 
 use crate::error::{Error, Result};
-use crate::graph::{
-    Activation, Axis, Binary, BinaryKind, Concat, Graph, Node, Op, Operator, PadMode, Pool, PoolKind, ValueId,
-};
+use crate::graph::{Activation, Axis, Concat, Graph, Node, Op, PadMode, Pointwise, Pool, PoolKind, ValueId};
 use crate::plan::arena::Place;
 use crate::plan::kernel::{self, Kernel, ShaderFile};
 use crate::plan::pack::{Constant, vec4s};
@@ -185,41 +184,21 @@ impl Lowering {
             let outs: Vec<Shape> = node.outputs.iter().map(|&id| self.shape(id)).collect();
             node.op.rules().flops(&ins, &outs)
         };
+        if let Some(pointwise) = Pointwise::of(&node.op) {
+            return self.pointwise(node, &pointwise, flops);
+        }
         match &node.op {
             Op::Conv(conv) => self.conv(node, conv, flops),
             Op::ConvTranspose(conv) => self.conv_transpose(node, conv, flops),
             Op::Pool(pool) => self.pool(&node.name, pool, node.inputs[0], node.outputs[0]),
             Op::Reduce(reduce) => self.reduce(node, *reduce, flops),
             Op::Norm(norm) => self.norm(node, norm, flops),
-            Op::BatchNorm(norm) => {
-                let lanes = vec4s(x.c) * 4;
-                let scale = self.constant(Constant::Vector { values: Some(norm.scale.clone()), len: lanes });
-                let shift = self.constant(Constant::Vector { values: Some(norm.shift.clone()), len: lanes });
-                let mut step = self.pointwise(node, kernel::BATCH_NORM, norm.activation, flops)?;
-                step.params.insert(0, ("channels", vec4s(x.c) as u32));
-                step.arguments = vec![src, read(2, scale), read(3, shift), write(4, node.outputs[0])];
-                self.push(step)
-            }
-            Op::Activation(activation) => {
-                let mut step = self.pointwise(node, kernel::ACTIVATION, *activation, flops)?;
-                let mask = !activation.is_tame() && !y.c.is_multiple_of(4);
-                step.kernel.flags.push(("MASK", mask));
-                if mask {
-                    step.params.splice(0..0, mask_params(y.c)?);
-                }
-                step.arguments = vec![src, write(2, node.outputs[0])];
-                self.push(step)
-            }
-            Op::PRelu(prelu) => {
-                let lanes = vec4s(x.c) * 4;
-                let slope = self.constant(Constant::Vector { values: Some(prelu.slope.clone()), len: lanes });
-                let mut step = self.pointwise(node, kernel::PRELU, Activation::None, flops)?;
-                step.params.insert(0, ("channels", vec4s(x.c) as u32));
-                step.arguments = vec![src, read(2, slope), write(3, node.outputs[0])];
-                self.push(step)
-            }
-            Op::Binary(binary) => self.binary(node, binary, flops),
-            Op::Constant(_) => unreachable!("returned above"),
+            Op::Constant(_)
+            | Op::BatchNorm(_)
+            | Op::Activation(_)
+            | Op::PRelu(_)
+            | Op::Binary(_)
+            | Op::Pointwise(_) => unreachable!("returned above"),
             Op::MatMul(_) => self.matmul(node, flops),
             Op::Concat(Concat { axis: Axis::C }) => self.concat(node, y),
             Op::Concat(Concat { axis }) => self.concat_plane(node, *axis),
@@ -256,7 +235,6 @@ impl Lowering {
     }
 
     fn named(&self, label: &str, file: ShaderFile, activation: Activation) -> Step {
-        let activation = (activation.name(), activation.numbers().map(f32::to_bits));
         Step {
             label: label.into(),
             kernel: Kernel {
@@ -264,7 +242,8 @@ impl Lowering {
                 precision: self.precision,
                 constants: vec![("LANES", LANES)],
                 flags: Vec::new(),
-                activation,
+                activation: kernel::call(activation, "x"),
+                written: String::new(),
             },
             grid: [1; 3],
             params: Vec::new(),
@@ -370,7 +349,7 @@ impl Lowering {
     }
 
     /// Kernels whose lanes each make one vec4 from the vec4s at the same place.
-    fn pointwise(&self, node: &Node, file: ShaderFile, activation: Activation, flops: u64) -> Result<Step> {
+    fn elementwise(&self, node: &Node, file: ShaderFile, activation: Activation, flops: u64) -> Result<Step> {
         let y = self.shape(node.outputs[0]);
         let total = y.n * y.pixels() * vec4s(y.c);
         let mut step = self.step(node, file, activation);
@@ -452,47 +431,6 @@ impl Lowering {
         self.push(step)
     }
 
-    fn binary(&mut self, node: &Node, binary: &Binary, flops: u64) -> Result<()> {
-        let [a, b] = [0, 1].map(|i| self.shape(node.inputs[i]));
-        let y = self.shape(node.outputs[0]);
-        let mut step = self.pointwise(node, kernel::BINARY, binary.activation, flops)?;
-        let kind = match binary.kind {
-            BinaryKind::Add => 0,
-            BinaryKind::Sub => 1,
-            BinaryKind::Mul => 2,
-            BinaryKind::Div => 3,
-            BinaryKind::Min => 4,
-            BinaryKind::Max => 5,
-            BinaryKind::Pow => 6,
-        };
-        step.kernel.constants.push(("KIND", kind));
-        let broadcast = a != b;
-        // Sums and extremes of what lies past the last channel stay numbers, unless a function follows that needs 0.
-        let wild = matches!(binary.kind, BinaryKind::Mul | BinaryKind::Div | BinaryKind::Pow)
-            || !binary.activation.is_tame();
-        let index = broadcast || wild && !y.c.is_multiple_of(4);
-        step.kernel.flags = vec![("BROADCAST", broadcast), ("INDEX", index)];
-        if index {
-            step.params.splice(0..0, mask_params(y.c)?);
-        }
-        if broadcast {
-            step.kernel.flags.extend([("SPLAT0", a.c < y.c), ("SPLAT1", b.c < y.c)]);
-            let steps = |x: Shape| {
-                let along = |extent: usize, vec4s: usize| if extent == 1 { 0 } else { vec4s };
-                let c = vec4s(x.c);
-                [along(x.n, x.pixels() * c), along(x.h, x.w * c), along(x.w, c), along(x.c, 1)]
-            };
-            let names = ["n0", "y0", "x0", "c0", "n1", "y1", "x1", "c1"];
-            let steps = [steps(a), steps(b)].concat();
-            let sizes: Vec<_> =
-                [("out_h", y.h), ("out_w", y.w)].into_iter().chain(names.into_iter().zip(steps)).collect();
-            step.params.splice(0..0, params(&sizes)?);
-        }
-        step.arguments =
-            vec![self.read(1, node.inputs[0]), self.read(2, node.inputs[1]), write(3, node.outputs[0])];
-        self.push(step)
-    }
-
     fn matmul(&mut self, node: &Node, flops: u64) -> Result<()> {
         const TILE: usize = 4;
         let [a, b] = [0, 1].map(|i| self.shape(node.inputs[i]));
@@ -556,11 +494,6 @@ impl Lowering {
         self.sources.push(What::Value(id));
         id
     }
-}
-
-/// What a kernel must know to clear the lanes past the last channel.
-fn mask_params(channels: usize) -> Result<Vec<(&'static str, u32)>> {
-    params(&[("vectors", vec4s(channels)), ("channels", channels)])
 }
 
 fn window_constants(kernel: [usize; 2], stride: [usize; 2]) -> [(&'static str, u32); 4] {

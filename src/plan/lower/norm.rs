@@ -1,6 +1,6 @@
 //! Norms whose statistics are the picture's own.
 
-use super::{LANES, Lowering, What, mask_params, params, read, write};
+use super::{LANES, Lowering, What, params, read, write};
 use crate::error::Result;
 use crate::graph::{Activation, Node, Norm, NormOver};
 use crate::plan::kernel;
@@ -74,8 +74,9 @@ impl Lowering {
         step.workgroup_memory = LANES * 12;
         self.push(step)?;
 
-        let mut step = self.pointwise(node, kernel::NORM_APPLY, norm.activation, flops - flops / 2)?;
-        step.params.splice(0..0, params(&[("pixels", pixels)])?.into_iter().chain(mask_params(x.c)?));
+        let mut step = self.elementwise(node, kernel::NORM_APPLY, norm.activation, flops - flops / 2)?;
+        let sizes = [("pixels", pixels), ("vectors", vectors), ("channels", x.c)];
+        step.params.splice(0..0, params(&sizes)?);
         let statistics = read(2, What::Value(statistics));
         step.arguments =
             vec![self.read(1, node.inputs[0]), statistics, read(3, shift), write(4, node.outputs[0])];

@@ -22,7 +22,7 @@ impl Lowering {
         // Places wrap around in 32 bits, and come back as long as the tensors themselves are smaller.
         params(&[("elements", x.elements()), ("elements", y.elements())])?;
         if let Some([first, step_n, step_y, step_x]) = in_vec4s(rearrange) {
-            let mut step = self.pointwise(node, kernel::STRIDED, Activation::None, 0)?;
+            let mut step = self.elementwise(node, kernel::STRIDED, Activation::None, 0)?;
             let sizes = params(&[("out_h", y.h), ("out_w", y.w), ("vectors", vec4s(y.c))])?;
             let steps = [("first", first), ("step_n", step_n), ("step_y", step_y), ("step_x", step_x)];
             let steps = steps.map(|(name, step)| (name, step as u32));
@@ -30,7 +30,7 @@ impl Lowering {
             step.arguments = vec![self.read(1, node.inputs[0]), write(2, node.outputs[0])];
             return self.push(step);
         }
-        let mut step = self.pointwise(node, kernel::REARRANGE, Activation::None, 0)?;
+        let mut step = self.elementwise(node, kernel::REARRANGE, Activation::None, 0)?;
         step.kernel.constants.push(("DIGITS", rearrange.digits.len() as u32));
         let mut sizes = params(&[
             ("out_c", y.c),

@@ -1,0 +1,217 @@
+//! Several pointwise operators as one: a small expression over tensors. Shader: `pointwise.wgsl`, which computes the
+//! single ones too.
+
+use super::binary::broadcast;
+#[cfg(feature = "cpu")]
+use super::binary::spread_row;
+use super::{Activation, BinaryKind, Op, Operator};
+use crate::error::{Error, Result};
+use crate::tensor::Shape;
+#[cfg(feature = "cpu")]
+use crate::tensor::Tensor;
+use std::sync::Arc;
+
+/// Where a step finds an operand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub enum Source {
+    /// An input of the operator, by its place.
+    Input(usize),
+    /// The result of an earlier step, by its place.
+    Step(usize),
+}
+
+/// A function of one or two operands, element by element.
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
+pub enum Step {
+    /// Arithmetic on two operands.
+    Binary {
+        /// What two elements become.
+        kind: BinaryKind,
+        /// The first operand.
+        a: Source,
+        /// The second operand.
+        b: Source,
+    },
+    /// `scale[c] * a + shift[c]`.
+    Affine {
+        /// The operand.
+        a: Source,
+        /// One factor a channel.
+        #[serde(with = "super::stored::vector")]
+        scale: Arc<[f32]>,
+        /// One summand a channel.
+        #[serde(with = "super::stored::vector")]
+        shift: Arc<[f32]>,
+    },
+    /// A function without weights.
+    Activation {
+        /// The operand.
+        a: Source,
+        /// The function.
+        f: Activation,
+    },
+    /// `a` where it is not negative, else `slope[c] * a`.
+    PRelu {
+        /// The operand.
+        a: Source,
+        /// One slope a channel.
+        #[serde(with = "super::stored::vector")]
+        slope: Arc<[f32]>,
+    },
+}
+
+impl Step {
+    pub(crate) fn sources(&mut self) -> impl Iterator<Item = &mut Source> {
+        let (a, b) = match self {
+            Step::Binary { a, b, .. } => (a, Some(b)),
+            Step::Affine { a, .. } | Step::Activation { a, .. } | Step::PRelu { a, .. } => (a, None),
+        };
+        [a].into_iter().chain(b)
+    }
+
+    /// The vectors of one number a channel.
+    pub(crate) fn vectors(&self) -> impl Iterator<Item = &Arc<[f32]>> {
+        let (first, second) = match self {
+            Step::Binary { .. } | Step::Activation { .. } => (None, None),
+            Step::Affine { scale, shift, .. } => (Some(scale), Some(shift)),
+            Step::PRelu { slope, .. } => (Some(slope), None),
+        };
+        first.into_iter().chain(second)
+    }
+
+    /// The step's result for a run of channel `c`, from the inputs and earlier results.
+    #[cfg(feature = "cpu")]
+    fn cpu(&self, before: &[Vec<f32>], inputs: usize, c: usize, result: &mut [f32]) {
+        let of = |source: &Source| match *source {
+            Source::Input(input) => &before[input],
+            Source::Step(step) => &before[inputs + step],
+        };
+        match self {
+            Step::Binary { kind, a, b } => {
+                let operands = of(a).iter().zip(of(b));
+                result.iter_mut().zip(operands).for_each(|(y, (&a, &b))| *y = kind.of(a, b));
+            }
+            Step::Affine { a, scale, shift } => {
+                result.iter_mut().zip(of(a)).for_each(|(y, a)| *y = scale[c] * a + shift[c]);
+            }
+            Step::Activation { a, f } => {
+                result.copy_from_slice(&of(a)[..result.len()]);
+                f.apply(result);
+            }
+            Step::PRelu { a, slope } => {
+                result.copy_from_slice(&of(a)[..result.len()]);
+                Activation::LeakyRelu(slope[c]).apply(result);
+            }
+        }
+    }
+}
+
+/// Steps in running order; the last one's result is the operator's. The inputs are spread to one shape, which all steps
+/// have: each extent is that of the result, or 1.
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
+pub struct Pointwise {
+    /// What is computed.
+    pub steps: Vec<Step>,
+}
+
+impl Pointwise {
+    /// Most inputs: with the result and the numbers of the steps they fill the eight bindings that every device has.
+    pub const MAX_INPUTS: usize = 6;
+    /// Most steps, so that their results fit registers.
+    pub const MAX_STEPS: usize = 16;
+
+    /// What an operator computes, when that is pointwise.
+    pub(crate) fn of(op: &Op) -> Option<Pointwise> {
+        let a = Source::Input(0);
+        let (first, f) = match op {
+            Op::Pointwise(pointwise) => return Some(pointwise.clone()),
+            Op::Activation(f) => (Step::Activation { a, f: *f }, Activation::None),
+            Op::PRelu(op) => (Step::PRelu { a, slope: op.slope.clone() }, Activation::None),
+            Op::BatchNorm(op) => {
+                (Step::Affine { a, scale: op.scale.clone(), shift: op.shift.clone() }, op.activation)
+            }
+            Op::Binary(op) => (Step::Binary { kind: op.kind, a, b: Source::Input(1) }, op.activation),
+            _ => return None,
+        };
+        let then = (f != Activation::None).then_some(Step::Activation { a: Source::Step(0), f });
+        Some(Pointwise { steps: [first].into_iter().chain(then).collect() })
+    }
+}
+
+impl Operator for Pointwise {
+    fn name(&self) -> &'static str {
+        "pointwise"
+    }
+
+    fn infer(&self, inputs: &[Shape]) -> Result<Vec<Shape>> {
+        for (what, count, most) in
+            [("inputs", inputs.len(), Self::MAX_INPUTS), ("steps", self.steps.len(), Self::MAX_STEPS)]
+        {
+            if !(1..=most).contains(&count) {
+                return Err(Error::shape(what, format!("1 to {most}"), count));
+            }
+        }
+        let y = inputs[1..].iter().try_fold(inputs[0], |y, &x| broadcast(y, x))?;
+        for (i, step) in self.steps.iter().enumerate() {
+            let known = |source: &mut Source| match *source {
+                Source::Input(input) => input < inputs.len(),
+                Source::Step(step) => step < i,
+            };
+            if !step.clone().sources().all(known) {
+                return Err(Error::shape("pointwise", "operands that are there", format!("{step:?}")));
+            }
+            if let Some(vector) = step.vectors().find(|vector| vector.len() != y.c) {
+                return Err(Error::shape("pointwise", format!("{} channels", vector.len()), y.c));
+            }
+            if let Step::Activation { f, .. } = step {
+                f.infer(&[y])?;
+            }
+        }
+        Ok(vec![y])
+    }
+
+    /// A run of each plane at a time, so that what the steps make stays in the cache.
+    #[cfg(feature = "cpu")]
+    fn cpu(&self, inputs: &[&Tensor], outputs: &mut [Tensor]) {
+        let y = outputs[0].shape();
+        let spread = |x: &&Tensor| ![1, y.pixels()].contains(&x.shape().pixels());
+        // Where an input is spread along rows or columns alone, row by row.
+        let run = if inputs.iter().any(spread) { y.w } else { y.pixels().min(1 << 10) };
+        outputs[0].par_planes(|n, c, plane| {
+            let mut values = vec![vec![0.0; run]; inputs.len() + self.steps.len()];
+            for (i, result) in plane.chunks_mut(run).enumerate() {
+                for (value, x) in values.iter_mut().zip(inputs) {
+                    load(&mut value[..result.len()], x, y, [n, c, i * run]);
+                }
+                for (k, step) in self.steps.iter().enumerate() {
+                    let (before, to) = values.split_at_mut(inputs.len() + k);
+                    step.cpu(before, inputs.len(), c, &mut to[0][..result.len()]);
+                }
+                result.copy_from_slice(&values[values.len() - 1][..result.len()]);
+            }
+        });
+    }
+
+    fn flops(&self, _: &[Shape], outputs: &[Shape]) -> u64 {
+        let each = |step: &Step| if let Step::Affine { .. } = step { 2 } else { 1 };
+        self.steps.iter().map(each).sum::<u64>() * outputs[0].elements() as u64
+    }
+
+    fn parameters(&self) -> usize {
+        self.steps.iter().flat_map(Step::vectors).map(|vector| vector.len()).sum()
+    }
+}
+
+/// What an input has for a run of the result's plane that starts at element `at`.
+#[cfg(feature = "cpu")]
+fn load(run: &mut [f32], x: &Tensor, y: Shape, [n, c, at]: [usize; 3]) {
+    let plane = x.plane(n.min(x.shape().n - 1), c.min(x.shape().c - 1));
+    if let [single] = plane {
+        run.fill(*single);
+    } else if plane.len() == y.pixels() {
+        run.copy_from_slice(&plane[at..][..run.len()]);
+    } else {
+        let (row, along) = spread_row(x, n, c, at / y.w);
+        run.iter_mut().enumerate().for_each(|(column, v)| *v = row[column * along]);
+    }
+}

@@ -1,0 +1,63 @@
+//! A pointwise operator moves into the pointwise operator that alone reads it: the value between them is never stored.
+
+use crate::graph::{Graph, Pointwise, Source, ValueId};
+use crate::tensor::Shape;
+
+pub(super) fn apply(graph: &mut Graph, shapes: &[Option<Shape>]) {
+    let mut i = 0;
+    while i < graph.nodes.len() {
+        let merged = graph.nodes[i].inputs.iter().find_map(|&id| merged(graph, shapes, i, id));
+        match merged {
+            Some((maker, pointwise, inputs)) => {
+                graph.nodes[i].op = pointwise.into();
+                graph.nodes[i].inputs = inputs;
+                graph.nodes.remove(maker);
+                i -= 1;
+            }
+            None => i += 1,
+        }
+    }
+}
+
+/// The maker of one of a node's inputs, and what the two compute as one, of which inputs.
+fn merged(
+    graph: &Graph,
+    shapes: &[Option<Shape>],
+    reader: usize,
+    via: ValueId,
+) -> Option<(usize, Pointwise, Vec<ValueId>)> {
+    let reader = &graph.nodes[reader];
+    let second = Pointwise::of(&reader.op)?;
+    let maker = graph.producer(via)?;
+    let first = Pointwise::of(&graph.nodes[maker].op)?;
+    let reads = reader.inputs.iter().filter(|&&id| id == via).count();
+    // A value that is spread would be computed again for each place.
+    if graph.uses(via) != reads || shapes[via.index()] != shapes[reader.outputs[0].index()] {
+        return None;
+    }
+    let made = first.steps.len();
+    let mut inputs = Vec::new();
+    let mut steps = Vec::new();
+    for (part, node, offset) in [(first, &graph.nodes[maker], 0), (second, reader, made)] {
+        for mut step in part.steps {
+            for source in step.sources() {
+                *source = match *source {
+                    Source::Input(i) if node.inputs[i] == via => Source::Step(made - 1),
+                    Source::Input(i) => Source::Input(place(&mut inputs, node.inputs[i])),
+                    Source::Step(i) => Source::Step(i + offset),
+                };
+            }
+            steps.push(step);
+        }
+    }
+    let fits = inputs.len() <= Pointwise::MAX_INPUTS && steps.len() <= Pointwise::MAX_STEPS;
+    fits.then_some((maker, Pointwise { steps }, inputs))
+}
+
+/// The place of a value among the inputs, where each stands once.
+fn place(inputs: &mut Vec<ValueId>, id: ValueId) -> usize {
+    inputs.iter().position(|&input| input == id).unwrap_or_else(|| {
+        inputs.push(id);
+        inputs.len() - 1
+    })
+}

@@ -1,0 +1,42 @@
+//! A sum moves into the convolution that makes one of its operands for it alone, as at the end of a residual block: the
+//! convolution's own map is never stored.
+
+use crate::graph::{Activation, Binary, BinaryKind, Graph, Op, ValueId};
+use crate::tensor::Shape;
+
+pub(super) fn apply(graph: &mut Graph, shapes: &[Option<Shape>]) {
+    let mut i = 0;
+    while i < graph.nodes.len() {
+        let Some((convolution, summand, activation)) = find(graph, shapes, i) else {
+            i += 1;
+            continue;
+        };
+        // Where the sum was, because the other operand may be made in between.
+        let mut node = graph.nodes[convolution].clone();
+        if let Op::Conv(conv) = &mut node.op {
+            (conv.add, conv.activation) = (true, activation);
+        }
+        node.inputs.push(summand);
+        node.outputs.clone_from(&graph.nodes[i].outputs);
+        graph.nodes[i] = node;
+        graph.nodes.remove(convolution);
+    }
+}
+
+/// The last convolution that a sum can move into, what else it adds, and the activation behind it.
+fn find(graph: &Graph, shapes: &[Option<Shape>], sum: usize) -> Option<(usize, ValueId, Activation)> {
+    let sum = &graph.nodes[sum];
+    let Op::Binary(Binary { kind: BinaryKind::Add, activation }) = sum.op else { return None };
+    let &[a, b] = &sum.inputs[..] else { return None };
+    // The lanes past the last channel hold the summand's.
+    if !activation.is_tame() || shapes[a.index()] != shapes[b.index()] {
+        return None;
+    }
+    let fits = |(own, other): (ValueId, ValueId)| {
+        let maker = graph.producer(own)?;
+        let Op::Conv(conv) = &graph.nodes[maker].op else { return None };
+        let plain = conv.activation == Activation::None && conv.head.is_none() && !conv.pool && !conv.add;
+        (plain && graph.uses(own) == 1).then_some((maker, other, activation))
+    };
+    [(a, b), (b, a)].into_iter().filter_map(fits).max_by_key(|found| found.0)
+}

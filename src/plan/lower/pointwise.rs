@@ -1,0 +1,96 @@
+//! Pointwise operators, alone and several as one: the kernel's arithmetic is written out here, a line a step.
+
+use super::{Lowering, params, write};
+use crate::error::Result;
+use crate::graph::{Activation, BinaryKind, Node, Pointwise, Source, Step};
+use crate::plan::kernel;
+use crate::plan::pack::{Constant, vec4s};
+use crate::tensor::Shape;
+use std::fmt::Write as _;
+
+impl Lowering {
+    pub(super) fn pointwise(&mut self, node: &Node, pointwise: &Pointwise, flops: u64) -> Result<()> {
+        let y = self.shape(node.outputs[0]);
+        let mut step = self.elementwise(node, kernel::POINTWISE, Activation::None, flops)?;
+        let sizes = [("out_h", y.h), ("out_w", y.w), ("vectors", vec4s(y.c)), ("channels", y.c)];
+        step.params.splice(0..0, params(&sizes)?);
+        step.kernel.flags.push(("MASK", !y.c.is_multiple_of(4)));
+        step.arguments.push(write(1, node.outputs[0]));
+        let (mut bindings, mut lines) = (String::new(), String::new());
+        let mut bind = |slot: u32, name: &str, of: &str| {
+            let _ = writeln!(bindings, "@group(0) @binding({slot}) var<storage, read> {name}: array<{of}>;");
+        };
+        for ((i, &id), slot) in node.inputs.iter().enumerate().zip(2..) {
+            bind(slot, &format!("src{i}"), "elem4");
+            step.arguments.push(self.read(slot, id));
+            let _ = writeln!(lines, "let x{i} = {};", load(i, self.shape(id), y));
+        }
+        let mut numbers: Vec<f32> = Vec::new();
+        for (i, step) in pointwise.steps.iter().enumerate() {
+            let first = numbers.len() / vec4s(y.c) / 4;
+            for vector in step.vectors() {
+                numbers.extend_from_slice(vector);
+                numbers.resize(numbers.len().next_multiple_of(4), 0.0);
+            }
+            let _ = writeln!(lines, "let s{i} = {};", value(step, first));
+        }
+        if !numbers.is_empty() {
+            let slot = 2 + node.inputs.len() as u32;
+            bind(slot, "numbers", "vec4<f32>");
+            let constant = Constant::Vector { len: numbers.len(), values: Some(numbers.into()) };
+            step.arguments.push(super::read(slot, self.constant(constant)));
+        }
+        let last = pointwise.steps.len() - 1;
+        step.kernel.written = format!(
+            "{bindings}fn expression(i: u32, n: u32, y: u32, x: u32, c: u32) -> vec4<f32> {{\n{lines}return s{last};\n}}\n"
+        );
+        self.push(step)
+    }
+}
+
+/// What an input has for the result's vec4 `i`, at `(n, y, x, c)`.
+fn load(input: usize, x: Shape, y: Shape) -> String {
+    let axes = [
+        ("n", "", x.n == y.n),
+        ("y", "p.out_h", x.h == y.h),
+        ("x", "p.out_w", x.w == y.w),
+        ("c", "p.vectors", x.c == y.c),
+    ];
+    let along = axes.iter().filter(|axis| axis.2);
+    let place = along.fold(String::new(), |place, (coordinate, extent, _)| match &place[..] {
+        "" => coordinate.to_string(),
+        _ => format!("({place}) * {extent} + {coordinate}"),
+    });
+    let place = match &place[..] {
+        _ if x == y => "i",
+        "" => "0u",
+        place => place,
+    };
+    format!("vec4<f32>(src{input}[{place}]){}", if x.c == y.c { "" } else { ".xxxx" })
+}
+
+/// A step's result. `first` is the place of its first vector among the numbers.
+fn value(step: &Step, first: usize) -> String {
+    let name = |source: &Source| match source {
+        Source::Input(input) => format!("x{input}"),
+        Source::Step(step) => format!("s{step}"),
+    };
+    let vector = |k: usize| format!("numbers[{k}u * p.vectors + c]");
+    match step {
+        Step::Binary { kind, a, b } => {
+            let (a, b) = (name(a), name(b));
+            match kind {
+                BinaryKind::Add => format!("{a} + {b}"),
+                BinaryKind::Sub => format!("{a} - {b}"),
+                BinaryKind::Mul => format!("{a} * {b}"),
+                BinaryKind::Div => format!("{a} / {b}"),
+                BinaryKind::Min => format!("-larger(-{a}, -{b})"),
+                BinaryKind::Max => format!("larger({a}, {b})"),
+                BinaryKind::Pow => format!("power({a}, {b})"),
+            }
+        }
+        Step::Affine { a, .. } => format!("{} * {} + {}", name(a), vector(first), vector(first + 1)),
+        Step::Activation { a, f } => kernel::call(*f, &name(a)),
+        Step::PRelu { a, .. } => format!("negative({0}, {1} * {0})", name(a), vector(first)),
+    }
+}
