@@ -394,7 +394,7 @@ fn bad_requests_are_refused_before_any_work() {
         (format!("{run} new.png --raw"), ["--raw", ".npy"]),
         (format!("{run} new.png --require-gpu"), ["--require-gpu", "contradict"]),
         (format!("{run} new.png --precision f16"), ["f16", "CPU"]),
-        (format!("{run} new.png --max-memory 1K"), ["bytes", "--max-memory"]),
+        (format!("{run} new.png --max-memory 1K"), ["bytes", "raise the limit"]),
         ("verify same.safetensors --device cpu".into(), ["verify", "GPU"]),
         ("inspect --preset tree".into(), ["tree", "seed"]),
         ("inspect missing.safetensors".into(), ["missing.safetensors", "os error 2"]),
