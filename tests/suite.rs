@@ -16,5 +16,6 @@ mod session; // sessions on a GPU: numbers, sharing, faults
 mod shaders; // every WGSL permutation, parsed and validated without a GPU
 mod support; // backends, tolerances, vectors
 mod tune; // measured kernel choices, compiled pipelines, and the files that keep them
-mod unet;
-mod zoo; // families and operators of ONNX // whole networks: configuration, optimisation, PyTorch
+mod tza; // Open Image Denoise's weights: results, and what is refused
+mod unet; // whole networks: configuration, optimisation, PyTorch
+mod zoo; // families and operators of ONNX
