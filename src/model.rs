@@ -120,6 +120,7 @@ impl Model {
     ///
     /// # Errors
     /// When the network does not take that shape.
+    #[cfg_attr(not(feature = "onnx"), expect(unused_variables, reason = "one graph for all sizes"))]
     pub fn graph(&self, input: Shape) -> Result<Cow<'_, Graph>> {
         match &self.network {
             Network::Graph(graph) => Ok(Cow::Borrowed(graph)),

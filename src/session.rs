@@ -102,7 +102,7 @@ impl Session {
         options: &SessionOptions,
     ) -> Result<Session> {
         // The CPU's kernels would make the map before a fused head anew in each run.
-        let fuse_head = options.optimizations.fuse_head && !matches!(device, Device::Cpu);
+        let fuse_head = options.optimizations.fuse_head && matches!(device, Device::Gpu(_));
         let graph =
             optimize(&*model.graph(input)?, input, &Optimizations { fuse_head, ..options.optimizations })?;
         let output = graph.output_shape(input)?;

@@ -93,14 +93,14 @@ impl<'a> Bytes<'a> {
             let got = got.escape_ascii();
             Some(Err(broken(format!("tensor {name} has {what} {got}, expected {expected}"))))
         };
+        if ![&b"x"[..], b"oihw"].contains(&layout) {
+            return unknown("layout", "x or oihw", layout);
+        }
         let dtype = match letter {
             b'f' => Dtype::F32,
             b'h' => Dtype::F16,
             _ => return unknown("type", "f or h", &[letter]),
         };
-        if ![&b"x"[..], b"oihw"].contains(&layout) {
-            return unknown("layout", "x or oihw", layout);
-        }
         Some(Ok((name, Stored::contiguous(dtype, &shape, place))))
     }
 }
