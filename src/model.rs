@@ -94,7 +94,7 @@ impl Model {
         Model { family: Some(family), ..self }
     }
 
-    /// Reads a model file: safetensors; with the feature `onnx`, ONNX; with the feature `pickle`, what PyTorch saves
+    /// Reads a model file: safetensors; Open Image Denoise's weights (`.tza`); with the feature `onnx`, ONNX; with the feature `pickle`, what PyTorch saves
     /// (`.pth`, `.pt`, `.ckpt`: zip archives, the format before them, TorchScript's tensors), without running any of it.
     ///
     /// With the feature `recipes`, `MODEL.toml` and a bioimage.io description beside the file complete its recipe, and
@@ -116,6 +116,11 @@ impl Model {
     /// Reads the bytes of a safetensors file.
     pub fn from_safetensors(bytes: &[u8]) -> Result<Model> {
         import::from_safetensors(bytes)
+    }
+
+    /// Reads the bytes of a weight file of Intel Open Image Denoise (`.tza`).
+    pub fn from_tza(bytes: &[u8]) -> Result<Model> {
+        import::from_tza(bytes)
     }
 
     /// Reads the bytes of a file that `torch.save` wrote, or of a TorchScript archive.
@@ -177,10 +182,6 @@ impl Model {
     ///
     /// # Errors
     /// When the network does not take that shape.
-    #[cfg_attr(
-        not(feature = "onnx"),
-        expect(unused_variables, reason = "only a network of an ONNX file depends on it")
-    )]
     pub fn graph(&self, input: Shape) -> Result<Cow<'_, Graph>> {
         input.check("input")?;
         match &self.network {

@@ -4,7 +4,8 @@ mod bench; // `unet bench` and the cost model: figures, charts, bad requests
 mod cli; // the built binary: results, options, and one clear line for every bad input
 mod device; // the GPU that tests run on
 mod formats; // pictures that go in and come out as bytes
-mod import; // model files: state dicts of other code bases, and hostile bytes
+mod hostile; // damaged files of every format, and ONNX files that ask for the impossible
+mod import; // model files: state dicts of other code bases, and headers that do not add up
 mod onnx; // ONNX files: results, and what is refused
 mod ops; // operators one at a time, against the oracle, worked examples and PyTorch
 mod oracle; // each operator in plain f64 loops, written from its definition: what `ops` compares with
@@ -18,5 +19,6 @@ mod shaders; // every WGSL permutation, parsed and validated without a GPU
 mod support; // backends, tolerances, vectors
 mod tiles; // large pictures in parts
 mod tune; // measured kernel choices, compiled pipelines, and the files that keep them
-mod unet;
-mod zoo; // families and operators of ONNX // whole networks: configuration, optimisation, PyTorch
+mod tza; // Open Image Denoise's weights: results, and what is refused
+mod unet; // whole networks: configuration, optimisation, PyTorch
+mod zoo; // families and operators of ONNX

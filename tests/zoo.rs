@@ -83,14 +83,19 @@ fn weights(sidecar: &Sidecar) -> Vec<u8> {
     bytes
 }
 
+/// Puts a model and its weights into a folder; the model's path.
+pub(crate) fn unpack(name: &str, folder_to: &Path) -> PathBuf {
+    let file = folder_to.join("model.onnx");
+    std::fs::write(folder_to.join("weights.bin"), weights(&sidecar(name))).expect("it is written");
+    std::fs::copy(folder().join(format!("{name}.onnx")), &file).expect("a model");
+    file
+}
+
 impl Animal {
     fn read(name: &str, goldens: &BTreeMap<&str, Vectors>) -> Result<Animal, unet_wgpu::Error> {
         let sidecar = sidecar(name);
         let desk = tempfile::tempdir().expect("a folder");
-        let file = desk.path().join("model.onnx");
-        std::fs::write(desk.path().join("weights.bin"), weights(&sidecar)).expect("it is written");
-        std::fs::copy(folder().join(format!("{name}.onnx")), &file).expect("a model");
-        let model = Model::open(&file)?;
+        let model = Model::open(unpack(name, desk.path()))?;
         let [n, second, third, last] = sidecar.input.shape;
         let channels_last = name.starts_with("keras");
         let shape = if channels_last {

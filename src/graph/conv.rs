@@ -125,8 +125,8 @@ impl Operator for Conv {
         let y = Shape {
             n: x.n,
             c: weight.n,
-            h: windows(x.h, top + bottom, effective[0], self.stride[0], false)?,
-            w: windows(x.w, left + right, effective[1], self.stride[1], false)?,
+            h: windows(x.h, top.saturating_add(bottom), effective[0], self.stride[0], false)?,
+            w: windows(x.w, left.saturating_add(right), effective[1], self.stride[1], false)?,
         };
         if self.add && (summand != Some(&y) || self.pool || self.head.is_some()) {
             return Err(Error::shape(

@@ -88,8 +88,8 @@ impl Operator for ConvTranspose {
         Ok(vec![Shape {
             n: x.n,
             c: self.out_channels(),
-            h: extent(x.h, top + bottom, 0)?,
-            w: extent(x.w, left + right, 1)?,
+            h: extent(x.h, top.saturating_add(bottom), 0)?,
+            w: extent(x.w, left.saturating_add(right), 1)?,
         }])
     }
 

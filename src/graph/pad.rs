@@ -73,13 +73,15 @@ impl Operator for Pad {
     fn infer(&self, inputs: &[Shape]) -> Result<Vec<Shape>> {
         let x = one(inputs)?;
         let grow = |size: usize, amount: isize| {
-            usize::try_from(size as isize + amount)
-                .map_err(|_| Error::shape("pad", "at least one pixel left", size as isize + amount))
+            let grown = (size as isize).saturating_add(amount);
+            usize::try_from(grown).map_err(|_| Error::shape("pad", "at least one pixel left", grown))
         };
         Ok(vec![match self.amount {
-            PadAmount::Fixed([top, left, bottom, right]) => {
-                Shape { h: grow(x.h, top + bottom)?, w: grow(x.w, left + right)?, ..x }
-            }
+            PadAmount::Fixed([top, left, bottom, right]) => Shape {
+                h: grow(x.h, top.saturating_add(bottom))?,
+                w: grow(x.w, left.saturating_add(right))?,
+                ..x
+            },
             PadAmount::Multiple(m) => {
                 Shape { h: x.h.next_multiple_of(m.max(1)), w: x.w.next_multiple_of(m.max(1)), ..x }
             }

@@ -158,6 +158,11 @@ fn cubic(t: f64, a: f64) -> [f64; 4] {
     [far(t + 1.0), near(t), near(1.0 - t), far(2.0 - t)]
 }
 
+/// Whether a factor is a whole number, or one over it.
+fn whole(factor: f32) -> bool {
+    factor.fract() == 0.0 || (1.0 / factor).fract() == 0.0
+}
+
 impl Operator for Resize {
     fn name(&self) -> &'static str {
         match self.interpolation {
@@ -206,8 +211,13 @@ impl Operator for Resize {
     /// `None` by size, because the distance between pixels then depends on the input.
     fn reach(&self) -> Option<Reach> {
         match self.to {
-            ResizeTo::Scale([h, _]) => Some(Reach { extent: self.taps(), step: 1.0 / f64::from(h) }),
-            ResizeTo::Size(_) => None,
+            // Elsewhere where a pixel looks depends on the size of the whole.
+            ResizeTo::Scale([h, w])
+                if self.coordinates != Coordinates::AlignCorners && [h, w].map(whole) == [true; 2] =>
+            {
+                Some(Reach { extent: self.taps(), step: 1.0 / f64::from(h) })
+            }
+            _ => None,
         }
     }
 

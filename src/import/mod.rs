@@ -13,6 +13,7 @@ mod safetensors;
 #[cfg(feature = "recipes")]
 mod sidecar;
 mod tensors;
+mod tza;
 
 use crate::error::{Error, Result};
 use crate::model::Model;
@@ -93,13 +94,20 @@ fn read(source: Box<dyn Source>, first: &[u8], len: u64, folder: Option<&Path>) 
     if pickle::is_pytorch(first) {
         return pickle::read(source, len, folder);
     }
-    let _ = first;
+    if tza::is_tza(first) {
+        return tza::read(source, len);
+    }
     safetensors::read(source, len, folder)
 }
 
 /// Reads the bytes of a safetensors file.
 pub(crate) fn from_safetensors(bytes: &[u8]) -> Result<Model> {
     safetensors::read(Box::new(Cursor::new(bytes)), bytes.len() as u64, None).map_err(one_line)
+}
+
+/// Reads the bytes of a weight file of Open Image Denoise.
+pub(crate) fn from_tza(bytes: &[u8]) -> Result<Model> {
+    tza::read(Box::new(Cursor::new(bytes)), bytes.len() as u64).map_err(one_line)
 }
 
 /// Reads the bytes of a PyTorch file.

@@ -12,6 +12,7 @@ mod monai_unet;
 mod net;
 mod nnunet;
 mod noise2noise;
+mod oidn;
 mod own;
 mod smp;
 
@@ -26,12 +27,13 @@ use net::Net;
 type Recognise = fn(&mut StateDict<'_>) -> Result<Option<Model>>;
 
 /// In the order in which they are asked; [`own`] takes what is left.
-const FAMILIES: [Recognise; 8] = [
+const FAMILIES: [Recognise; 9] = [
     milesial::recognise,
     mateuszbuda::recognise,
     noise2noise::recognise,
     smp::recognise,
     drunet::recognise,
+    oidn::recognise,
     monai_basic::recognise,
     monai_unet::recognise,
     nnunet::recognise,

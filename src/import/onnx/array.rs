@@ -5,14 +5,17 @@ use super::view::View;
 use crate::error::{Error, Result};
 use crate::tensor::{Shape, Tensor};
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::hash_map::{Entry, HashMap};
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Most elements of a constant that is computed from others, so that a few bytes cannot ask for gigabytes.
-const MOST: usize = 1 << 22;
+const MOST: usize = 1 << 21;
+
+/// Most axes.
+const RANK: usize = 32;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -39,7 +42,7 @@ enum Data {
 impl Array {
     /// A computed constant. Errors when it would be huge.
     pub(super) fn new(dims: Vec<usize>, kind: Kind, numbers: Vec<f64>) -> Result<Array> {
-        if numbers.len() != dims.iter().fold(1, |n: usize, &d| n.saturating_mul(d)) {
+        if numbers.len() != extents(&dims)? {
             return Err(Error::shape("constant", format!("{dims:?}"), format!("{} numbers", numbers.len())));
         }
         Ok(Array { dims, kind, data: Data::Numbers(numbers.into()) })
@@ -55,6 +58,7 @@ impl Array {
     }
 
     fn of_floats(dims: Vec<usize>, values: Vec<f32>) -> Result<Array> {
+        extents(&dims)?;
         if values.is_empty() {
             return Ok(Array { dims, kind: Kind::Float, data: Data::Numbers([].into()) });
         }
@@ -69,6 +73,15 @@ impl Array {
         match &self.data {
             Data::Weights(tensor) => tensor.data().len(),
             Data::Numbers(numbers) => numbers.len(),
+        }
+    }
+
+    /// Bytes of the numbers that no other array shares.
+    pub(super) fn own_bytes(&self) -> usize {
+        match &self.data {
+            Data::Weights(tensor) if Arc::strong_count(tensor) == 1 => 4 * tensor.data().len(),
+            Data::Numbers(numbers) if Arc::strong_count(numbers) == 1 => 8 * numbers.len(),
+            _ => 0,
         }
     }
 
@@ -131,7 +144,7 @@ impl Array {
             (Kind::Float | Kind::Integer, Kind::Bool) => |v| f64::from(v != 0.0),
             _ => return Ok(Array { kind, ..self.clone() }),
         };
-        Array::new(self.dims.clone(), kind, self.numbers().iter().map(|&v| convert(v)).collect())
+        self.mapped(kind, convert)
     }
 
     /// Four extents, which weights of that rank share with every graph made of them.
@@ -153,19 +166,45 @@ impl Array {
             return Ok(Array { dims, ..same });
         }
         room(&dims, self.len())?;
+        self.picked(dims, view.indices())
+    }
+
+    /// The elements at these places.
+    pub(super) fn picked(&self, dims: Vec<usize>, places: impl Iterator<Item = usize>) -> Result<Array> {
         match &self.data {
-            Data::Weights(tensor) => {
-                Array::of_floats(dims, view.indices().map(|i| tensor.data()[i]).collect())
+            Data::Weights(tensor) => Array::of_floats(dims, places.map(|i| tensor.data()[i]).collect()),
+            Data::Numbers(n) => Array::new(dims, self.kind, places.map(|i| n[i]).collect()),
+        }
+    }
+
+    /// A function of every element.
+    pub(super) fn mapped(&self, kind: Kind, f: impl Fn(f64) -> f64) -> Result<Array> {
+        match (&self.data, kind) {
+            (Data::Weights(tensor), Kind::Float) => Array::of_floats(
+                self.dims.clone(),
+                tensor.data().iter().map(|&v| f(f64::from(v)) as f32).collect(),
+            ),
+            (Data::Weights(tensor), _) => {
+                Array::new(self.dims.clone(), kind, tensor.data().iter().map(|&v| f(f64::from(v))).collect())
             }
-            Data::Numbers(n) => Array::new(dims, self.kind, view.indices().map(|i| n[i]).collect()),
+            (Data::Numbers(n), _) => Array::new(self.dims.clone(), kind, n.iter().map(|&v| f(v)).collect()),
         }
     }
 }
 
+/// The elements of a tensor of these extents. Errors when there are too many axes, or empty ones hide extents that no
+/// product of which fits.
+pub(super) fn extents(dims: &[usize]) -> Result<usize> {
+    if dims.len() > RANK || dims.iter().fold(1, |n: usize, &d| n.saturating_mul(d.max(1))) > 1 << 48 {
+        let got = format!("{} axes, {:?}", dims.len(), &dims[..dims.len().min(RANK)]);
+        return Err(Error::shape("extents", format!("at most {RANK} axes of fewer than 2^48 elements"), got));
+    }
+    Ok(dims.iter().product())
+}
+
 /// Errors when a computed constant of these extents would be larger than any of its operands and huge.
 pub(super) fn room(dims: &[usize], operands: usize) -> Result<()> {
-    let elements = dims.iter().fold(1, |n: usize, &d| n.saturating_mul(d));
-    match elements > MOST.max(operands) {
+    match extents(dims)? > MOST.max(operands) {
         true => {
             Err(Error::shape("computed constant", format!("at most {MOST} numbers"), format!("{dims:?}")))
         }
@@ -177,7 +216,16 @@ pub(super) fn room(dims: &[usize], operands: usize) -> Result<()> {
 #[derive(Debug, Default)]
 pub(super) struct External {
     folder: Option<PathBuf>,
-    open: HashMap<String, File>,
+    open: HashMap<String, Beside>,
+}
+
+/// An open file beside the model.
+#[derive(Debug)]
+struct Beside {
+    file: File,
+    size: u64,
+    /// Bytes that may still be read: tensors may share some, but not let a small model take any amount of memory.
+    left: u64,
 }
 
 impl External {
@@ -212,21 +260,30 @@ impl External {
             return Err(Error::shape("length", format!("{expected} bytes"), length.unwrap_or(0)));
         }
         let path = folder.join(location);
-        if !self.open.contains_key(location) {
-            let file = File::open(&path).map_err(Error::io(&path))?;
-            self.open.insert(location.to_string(), file);
-        }
-        let file = self.open.get_mut(location).expect("just opened");
-        let size = file.metadata().map_err(Error::io(&path))?.len();
-        if offset.saturating_add(expected as u64) > size {
+        let beside = match self.open.entry(location.to_string()) {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => {
+                // Asked before opening: opening a pipe would wait for its writer.
+                if !std::fs::metadata(&path).map_err(Error::io(&path))?.is_file() {
+                    return Err(Error::Model(format!(
+                        "its data is in {location}, which is not a regular file"
+                    )));
+                }
+                let file = File::open(&path).map_err(Error::io(&path))?;
+                let size = file.metadata().map_err(Error::io(&path))?.len();
+                entry.insert(Beside { file, size, left: size.saturating_mul(2) })
+            }
+        };
+        if offset.saturating_add(expected as u64) > beside.size {
             let expected = format!("{expected} bytes at {offset}");
-            return Err(Error::shape(
-                location,
-                expected,
-                format!("a file of {size} bytes (is it complete?)"),
-            ));
+            let got = format!("a file of {} bytes (is it complete?)", beside.size);
+            return Err(Error::shape(location, expected, got));
         }
+        let too_often =
+            || Error::Model(format!("tensors take the bytes of {location} more often than twice"));
+        beside.left = beside.left.checked_sub(expected as u64).ok_or_else(too_often)?;
         let mut bytes = vec![0; expected];
+        let file = &mut beside.file;
         let read = file.seek(SeekFrom::Start(offset)).and_then(|_| file.read_exact(&mut bytes));
         read.map_err(Error::io(&path))?;
         Ok(bytes)
@@ -240,7 +297,7 @@ pub(super) fn read(tensor: &proto::Tensor, external: &mut External) -> Result<Ar
 
 fn values(tensor: &proto::Tensor, external: &mut External) -> Result<Array> {
     let dims = tensor.dims.iter().map(|&d| super::node::extent(d)).collect::<Result<Vec<_>>>()?;
-    let elements = dims.iter().fold(1usize, |n, &d| n.saturating_mul(d));
+    let elements = extents(&dims)?;
     let (size, kind) = match tensor.data_type {
         1 => (4, Kind::Float),
         2 | 3 => (1, Kind::Integer),
@@ -254,13 +311,15 @@ fn values(tensor: &proto::Tensor, external: &mut External) -> Result<Array> {
             return Err(Error::shape("data type", expected, format!("number {other} of ONNX's list")));
         }
     };
+    // They take 8 bytes each in memory; no arithmetic on shapes needs millions.
+    if kind != Kind::Float && elements > MOST {
+        return Err(Error::shape("data", format!("at most {MOST} whole numbers"), elements));
+    }
     let outside;
     let raw: &[u8] = match tensor.data_location {
         0 => &tensor.raw_data,
         _ => {
-            let bytes =
-                elements.checked_mul(size).ok_or_else(|| Error::shape("extents", "a size", "too many"))?;
-            outside = external.read(tensor, bytes)?;
+            outside = external.read(tensor, elements.saturating_mul(size))?;
             &outside
         }
     };

@@ -2,7 +2,7 @@
 //! what is left becomes operators.
 
 use super::array::{self, Array, External, Kind};
-use super::node::{Reader, axis, extent};
+use super::node::{Reader, axes, axis, extent};
 use super::view::View;
 use super::{File, fold, proto};
 use crate::error::{Error, Result};
@@ -13,6 +13,18 @@ use std::sync::Arc;
 
 /// Most nodes inside nodes inside nodes.
 const DEPTH: usize = 16;
+
+/// Most nodes of the graph that is built.
+const NODES: usize = 1 << 14;
+
+/// Bytes that computed constants may take beyond those of the file, so that a few bytes cannot ask for gigabytes.
+const COMPUTED: usize = 32 << 20;
+
+/// Numbers that may be looked at to compute constants, beyond eight times those of the file.
+const WORK: usize = 1 << 26;
+
+/// Most parts of a sequence.
+const PARTS: usize = 1 << 10;
 
 /// Most unevenly spaced places that are picked out of a computed tensor, one by one.
 const GATHERED: usize = 64;
@@ -60,7 +72,11 @@ pub(super) struct Builder<'a> {
     sequences: HashMap<&'a str, Vec<Value>>,
     pub(super) graph: Graph,
     shapes: Vec<Shape>,
-    taken: HashSet<String>,
+    /// Names of the graph's nodes, and under how many of that name each is known.
+    taken: HashMap<String, usize>,
+    /// What constants may still be computed: bytes that they take, and numbers that are looked at for them.
+    memory: usize,
+    work: usize,
     /// Nodes without weights by what they compute, because exporters write the same thing more than once.
     computed: HashMap<(String, Vec<ValueId>), ValueId>,
     /// What became of each node.
@@ -82,7 +98,11 @@ impl<'a> Builder<'a> {
             sequences: HashMap::new(),
             graph: Graph::new(input.c),
             shapes: vec![input],
-            taken: HashSet::from(["input".into()]),
+            taken: HashMap::from([("input".into(), 1)]),
+            memory: COMPUTED
+                .saturating_add(file.constants.values().map(|c| c.len()).sum::<usize>().saturating_mul(4)),
+            work: WORK
+                .saturating_add(file.constants.values().map(|c| c.len()).sum::<usize>().saturating_mul(8)),
             computed: HashMap::new(),
             fates: Vec::new(),
             survey: false,
@@ -98,7 +118,13 @@ impl<'a> Builder<'a> {
         let mut view = View::whole(&[n, c, h, w]);
         match file.input.layout {
             super::Layout::Nchw => {}
-            super::Layout::Flat => view = View::whole(&file.input.dims),
+            super::Layout::Flat if view.elements() == View::whole(&file.input.dims).elements() => {
+                view = View::whole(&file.input.dims);
+            }
+            super::Layout::Flat => {
+                let got = format!("{}", self.shape(input));
+                return Err(Error::shape("input", format!("{:?}", file.input.dims), got));
+            }
             super::Layout::Nhwc => view = view.permuted(&[0, 2, 3, 1])?,
             super::Layout::Chw => {
                 view = view.reshaped(&[c, h, w]).ok_or_else(|| Error::shape("input", "one picture", n))?
@@ -136,6 +162,7 @@ impl<'a> Builder<'a> {
             };
             let operators = self.graph.nodes()[before..].iter().map(|n| n.name.clone()).collect::<Vec<_>>();
             let constant = made.iter().all(|value| matches!(value, Value::Constant(_)));
+            self.charge(node, &made).map_err(|e| e.at(&reader.place()))?;
             self.fates.push(match operators.is_empty() {
                 _ if constant && !made.is_empty() => Fate::Folded,
                 true => Fate::Moved,
@@ -145,6 +172,30 @@ impl<'a> Builder<'a> {
                 self.values.insert(name, value);
             }
         }
+        Ok(())
+    }
+
+    /// Takes what a node's constants cost out of what is left.
+    fn charge(&mut self, node: &proto::Node, made: &[Value]) -> Result<()> {
+        let constants = |value: &Value| match value {
+            Value::Constant(array) => Some((array.len(), array.own_bytes())),
+            Value::Live(_) => None,
+        };
+        let costs: Vec<(usize, usize)> = made.iter().filter_map(constants).collect();
+        if costs.is_empty() {
+            return Ok(());
+        }
+        let known = |name: &String| match self.values.get(name.as_str()) {
+            Some(Value::Constant(array)) => array.len(),
+            Some(Value::Live(_)) => 0,
+            None => self.file.constants.get(name).map_or(0, Array::len),
+        };
+        let work = node.input.iter().map(known).chain(costs.iter().map(|c| c.0));
+        let work = work.fold(made.len(), usize::saturating_add);
+        let memory = costs.iter().map(|c| c.1).fold(0, usize::saturating_add);
+        let too_much = || Error::Model("computed constants take too much memory or time".into());
+        self.memory = self.memory.checked_sub(memory).ok_or_else(too_much)?;
+        self.work = self.work.checked_sub(work).ok_or_else(too_much)?;
         Ok(())
     }
 
@@ -234,8 +285,6 @@ impl<'a> Builder<'a> {
         let rank = dims.len();
         let needed =
             |list: Option<Vec<i64>>, name: &str| list.ok_or_else(|| Error::Model(format!("has no {name}")));
-        let axes =
-            |list: Vec<i64>, rank: usize| list.into_iter().map(|a| axis(a, rank)).collect::<Result<Vec<_>>>();
         let view = match reader.op() {
             "Identity" => value.view(),
             // In training a dropout drops; a network that is run does not train.
@@ -285,12 +334,10 @@ impl<'a> Builder<'a> {
             "Unsqueeze" => {
                 let list = needed(list(1, "axes")?, "axes")?;
                 let total = rank + list.len();
-                let added = axes(list, total)?;
-                let mut own = dims.iter().copied();
-                let dims = (0..total).map(|a| if added.contains(&a) { Some(1) } else { own.next() });
-                let dims = dims
-                    .collect::<Option<Vec<_>>>()
-                    .ok_or_else(|| Error::Model("an axis is named twice".into()))?;
+                let mut added = axes(list, total)?;
+                added.sort_unstable();
+                let mut dims = dims;
+                added.into_iter().for_each(|a| dims.insert(a, 1));
                 return self.reshaped(value, &dims).map(|v| Some(vec![v]));
             }
             "Transpose" => {
@@ -345,6 +392,9 @@ impl<'a> Builder<'a> {
             "Split" => {
                 let along = axis(reader.int("axis", 0), rank)?;
                 let outputs = reader.node.output.len().max(1);
+                if reader.int("num_outputs", outputs as i64) != outputs as i64 {
+                    return Err(Error::shape("attribute num_outputs", outputs, reader.int("num_outputs", 0)));
+                }
                 let sizes = match list(1, "split")? {
                     Some(sizes) => sizes.into_iter().map(extent).collect::<Result<Vec<_>>>()?,
                     None => parts_of(dims[along], dims[along].div_ceil(outputs)),
@@ -400,10 +450,10 @@ impl<'a> Builder<'a> {
             ("SpaceToDepth", mode) if h.is_multiple_of(block) && w.is_multiple_of(block) => (
                 [n, c, h / block, block, w / block, block],
                 if mode == "CRD" { [0, 1, 3, 5, 2, 4] } else { [0, 3, 5, 1, 2, 4] },
-                [n, c * area, h / block, w / block],
+                [n, c.saturating_mul(area), h / block, w / block],
             ),
             ("DepthToSpace", mode) if c.is_multiple_of(area) => {
-                let end = [n, c / area, h * block, w * block];
+                let end = [n, c / area, h.saturating_mul(block), w.saturating_mul(block)];
                 match mode {
                     "CRD" => ([n, c / area, block, block, h, w], [0, 1, 4, 2, 5, 3], end),
                     _ => ([n, block, block, c / area, h, w], [0, 3, 4, 1, 5, 2], end),
@@ -454,6 +504,9 @@ impl<'a> Builder<'a> {
             Some(array) => array.ints().into_iter().map(extent).collect::<Result<Vec<_>>>()?,
             None => vec![1; dims[along]],
         };
+        if sizes.len() > PARTS {
+            return Err(reader.unsupported(&format!("it makes more than {PARTS} parts")));
+        }
         let mut parts = self.split(&value, along, &sizes)?;
         if each.is_none() && reader.int("keepdims", 1) == 0 {
             let mut left = dims;
@@ -477,6 +530,7 @@ impl<'a> Builder<'a> {
 
     /// A value seen through another view of the same elements.
     fn seen(&mut self, value: &Value, view: View) -> Result<Value> {
+        array::extents(&view.dims())?;
         Ok(match value {
             Value::Constant(array) => Value::Constant(array.viewed(&view)?),
             Value::Live(live) => {
@@ -620,13 +674,17 @@ impl<'a> Builder<'a> {
         }
         let shapes: Vec<Shape> = inputs.iter().map(|&id| self.shape(id)).collect();
         let made = op.rules().infer(&shapes)?;
-        let mut name = wanted.to_string();
-        let mut count = 1;
-        while self.taken.contains(&name) {
+        if self.graph.nodes().len() == NODES {
+            return Err(Error::Model(format!("the network has more than {NODES} layers")));
+        }
+        let mut count = self.taken.get(wanted).map_or(1, |count| count + 1);
+        let mut name = if count == 1 { wanted.to_string() } else { format!("{wanted} {count}") };
+        while self.taken.contains_key(&name) {
             count += 1;
             name = format!("{wanted} {count}");
         }
-        self.taken.insert(name.clone());
+        self.taken.insert(wanted.to_string(), count);
+        self.taken.entry(name.clone()).or_insert(1);
         let id = self.graph.push(&name, op, inputs)?;
         self.shapes.push(made[0].check(wanted)?);
         self.computed.extend(key.map(|key| (key, id)));
@@ -720,6 +778,20 @@ fn constant(reader: &Reader<'_>) -> Result<Array> {
         }
         _ if reader.has("value_int") => Ok(Array::scalar(Kind::Integer, reader.int("value_int", 0) as f64)),
         _ => Err(reader.unsupported("it holds no numbers")),
+    }
+}
+
+/// Refuses a graph that makes something twice: readers disagree on which of the two counts.
+pub(super) fn check_names(graph: &proto::Graph) -> Result<()> {
+    // Old files list constants among the inputs too.
+    let inputs: HashSet<&str> = graph.input.iter().map(|input| input.name.as_str()).collect();
+    let constants = graph.initializer.iter().map(|tensor| (tensor.name.as_str(), false));
+    let made = graph.node.iter().flat_map(|node| &node.output).filter(|name| !name.is_empty());
+    let made = made.map(|name| (name.as_str(), inputs.contains(name.as_str())));
+    let mut names = HashSet::new();
+    match constants.chain(made).find(|(name, is_input)| *is_input || !names.insert(*name)) {
+        Some((name, _)) => Err(Error::Model(format!("{name} is made twice"))),
+        None => Ok(()),
     }
 }
 

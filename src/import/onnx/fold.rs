@@ -15,7 +15,7 @@ pub(super) fn evaluate(reader: &Reader<'_>, operands: &[Option<Array>]) -> Resul
     };
     let unary = |kind: fn(Kind) -> Kind, f: &dyn Fn(f64) -> f64| {
         let x = operand(0)?;
-        Array::new(x.dims.clone(), kind(x.kind), x.numbers().iter().map(|&v| f(v)).collect())
+        x.mapped(kind(x.kind), f)
     };
     let same = |kind: Kind| kind;
     let truth = |_: Kind| Kind::Bool;
@@ -107,7 +107,7 @@ pub(super) fn evaluate(reader: &Reader<'_>, operands: &[Option<Array>]) -> Resul
             let one = |i: usize| Ok::<_, Error>(operand(i)?.numbers().first().copied().unwrap_or(0.0));
             let (start, limit, delta) = (one(0)?, one(1)?, one(2)?);
             let count = ((limit - start) / delta).ceil().max(0.0);
-            if !count.is_finite() {
+            if delta == 0.0 || !count.is_finite() {
                 return Err(Error::shape("range", "a step other than 0", delta));
             }
             room(&[count as usize], 0)?;
@@ -183,14 +183,8 @@ fn gather(x: &Array, indices: &Array, axis: usize) -> Result<Array> {
     room(&dims, x.len())?;
     let places =
         indices.ints().into_iter().map(|i| super::node::axis(i, along)).collect::<Result<Vec<_>>>()?;
-    let all = x.numbers();
-    let mut numbers = Vec::with_capacity(before * places.len() * behind);
-    for i in 0..before {
-        for &place in &places {
-            numbers.extend_from_slice(&all[(i * along + place) * behind..][..behind]);
-        }
-    }
-    Array::new(dims, x.kind, numbers)
+    let starts = (0..before).flat_map(|i| places.iter().map(move |&place| (i * along + place) * behind));
+    x.picked(dims, starts.flat_map(|start| start..start + behind))
 }
 
 fn reduce(x: &Array, axes: &[usize], keep: bool, op: &str) -> Result<Array> {

@@ -11,6 +11,7 @@ mod node;
 mod operators;
 mod proto;
 mod view;
+mod weigh;
 
 use crate::error::{Error, Result};
 use crate::graph::{Crop, Graph, Pad, PadAmount, PadMode, Rearrange, Slice, ValueId};
@@ -139,10 +140,12 @@ impl File {
 
     /// The file as it stands, not yet known to run.
     fn decode(bytes: Bytes, external: &mut External, bound: &[Bound]) -> Result<File> {
+        weigh::check(&bytes)?;
         let model = proto::Model::decode(bytes)
             .map_err(|e| Error::Model(format!("not a readable ONNX file: {e} (is it complete?)")))?;
         let opset = model.opset_import.iter().find(|o| o.domain.is_empty() || o.domain == "ai.onnx");
         let mut graph = model.graph.ok_or_else(|| Error::Model("the ONNX file holds no graph".into()))?;
+        build::check_names(&graph)?;
         let mut constants = build::constants(&mut graph, external)?;
         for bound in bound {
             constants.insert(bound.name.clone(), bound.array(&graph)?);
@@ -206,7 +209,7 @@ impl File {
         let mut first = None;
         for side in [256, 224, 512, 64] {
             let [h, w] = self.input.size.map(|size| size.unwrap_or(side));
-            let shape = Shape { h, w, ..self.example };
+            let shape = Shape { h, w, ..self.example }.check("input")?;
             match self.build(shape, 1) {
                 Ok(graph) => {
                     let y = graph.output_shape(shape)?;

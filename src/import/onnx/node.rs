@@ -112,7 +112,7 @@ impl<'a> Reader<'a> {
             let (stride, window) =
                 (stride[axis].max(1), dilation[axis].saturating_mul(kernel[axis].saturating_sub(1)));
             let outputs = input[axis].div_ceil(stride).max(1);
-            ((outputs - 1) * stride + window + 1).saturating_sub(input[axis])
+            ((outputs - 1) * stride).saturating_add(window).saturating_add(1).saturating_sub(input[axis])
         });
         let split = |first: [usize; 2]| [first[0], first[1], total[0] - first[0], total[1] - first[1]];
         match self.text("auto_pad", "NOTSET").as_str() {
@@ -129,6 +129,16 @@ impl<'a> Reader<'a> {
 
 pub(super) fn extent(value: i64) -> Result<usize> {
     usize::try_from(value).map_err(|_| Error::shape("extent", "a number that is not negative", value))
+}
+
+/// Axes, each named once.
+pub(super) fn axes(list: impl IntoIterator<Item = i64>, rank: usize) -> Result<Vec<usize>> {
+    let mut named = vec![false; rank];
+    let once = |a: i64| match axis(a, rank)? {
+        a if std::mem::replace(&mut named[a], true) => Err(Error::Model(format!("axis {a} is named twice"))),
+        a => Ok(a),
+    };
+    list.into_iter().map(once).collect()
 }
 
 /// An axis counted from the front, negative numbers from behind.

@@ -2,7 +2,7 @@
 
 use super::array::Array;
 use super::build::{Builder, Live, Value, per_channel};
-use super::node::{Reader, axis, extent};
+use super::node::{Reader, axes, axis, extent};
 use super::view::{View, broadcast};
 use crate::error::{Error, Result};
 use crate::graph::{
@@ -335,8 +335,12 @@ impl<'a> Builder<'a> {
         let (kernel, stride) = ([weight.shape().h, weight.shape().w], reader.sizes("strides", [1, 1])?);
         let mut output_padding = reader.sizes("output_padding", [0, 0])?;
         let (input, auto) = ([s.h, s.w], reader.text("auto_pad", "NOTSET"));
-        let natural = [0, 1]
-            .map(|a| (input[a] - 1).saturating_mul(stride[a]).saturating_add(kernel[a] + output_padding[a]));
+        let natural = [0, 1].map(|a| {
+            (input[a] - 1)
+                .saturating_mul(stride[a])
+                .saturating_add(kernel[a])
+                .saturating_add(output_padding[a])
+        });
         let wanted = match (reader.has("output_shape"), auto.as_str()) {
             (true, _) => {
                 let list = reader.ints("output_shape").unwrap_or_default();
@@ -347,7 +351,7 @@ impl<'a> Builder<'a> {
                         .map_err(|_| Error::shape("output_shape", "2 numbers", "others"))?,
                 )
             }
-            (false, "SAME_UPPER" | "SAME_LOWER") => Some([0, 1].map(|a| input[a] * stride[a])),
+            (false, "SAME_UPPER" | "SAME_LOWER") => Some([0, 1].map(|a| input[a].saturating_mul(stride[a]))),
             _ => None,
         };
         let padding = match wanted {
@@ -357,7 +361,8 @@ impl<'a> Builder<'a> {
                 for a in [0, 1] {
                     total[a] = natural[a].saturating_sub(wanted[a]);
                     // A result larger than the convolution makes has zeros behind.
-                    output_padding[a] += wanted[a].saturating_sub(natural[a]);
+                    output_padding[a] =
+                        output_padding[a].saturating_add(wanted[a].saturating_sub(natural[a]));
                 }
                 let first = total.map(|t| if auto == "SAME_UPPER" { t / 2 } else { t.div_ceil(2) });
                 [first[0], first[1], total[0] - first[0], total[1] - first[1]]
@@ -398,7 +403,7 @@ impl<'a> Builder<'a> {
             _ => self.constant(reader, 1)?.ints(),
         };
         let axes = match self.optional_constant(reader, 3)? {
-            Some(array) => array.ints().into_iter().map(|a| axis(a, rank)).collect::<Result<Vec<_>>>()?,
+            Some(array) => axes(array.ints(), rank)?,
             None => (0..rank).collect(),
         };
         if amounts.len() != 2 * axes.len() {
@@ -477,7 +482,7 @@ impl<'a> Builder<'a> {
         };
         if let Some(axes) = reader.ints("axes") {
             // Axes that are not named stay as they are.
-            let axes = axes.into_iter().map(|a| axis(a, 4)).collect::<Result<Vec<_>>>()?;
+            let axes = super::node::axes(axes, 4)?;
             let named = |i: usize| axes.iter().position(|&a| a == i);
             scales = scales
                 .map(|s| (0..4).map(|i| named(i).and_then(|at| s.get(at).copied()).unwrap_or(1.0)).collect());
@@ -581,8 +586,8 @@ impl<'a> Builder<'a> {
             Some(array) => Some(array.ints()),
             None => reader.ints("axes"),
         };
-        let axes = match listed.filter(|axes| !axes.is_empty()) {
-            Some(axes) => axes.into_iter().map(|a| axis(a, rank)).collect::<Result<Vec<_>>>()?,
+        let axes = match listed.filter(|list| !list.is_empty()) {
+            Some(list) => axes(list, rank)?,
             None if reader.int("noop_with_empty_axes", 0) != 0 => return Ok(live),
             None => (0..rank).collect(),
         };
@@ -891,6 +896,7 @@ impl<'a> Builder<'a> {
         let extras = reader.node.input.iter().skip(3).chain(reader.node.output.iter().skip(1));
         let plain = reader.int("is_causal", 0) == 0 && reader.float("softcap", 0.0) == 0.0;
         if dims.len() != 4
+            || k.view.rank() != 4
             || dims[1] != k.dims()[1]
             || !plain
             || extras.into_iter().any(|name| !name.is_empty())

@@ -55,7 +55,7 @@ impl View {
         for &(size, stride) in self.axes.iter().flatten().filter(|d| d.0 != 1) {
             match joined.last_mut() {
                 Some(last) if stride.checked_mul(size as isize) == Some(last.1) => {
-                    *last = (last.0 * size, stride)
+                    *last = (last.0.saturating_mul(size), stride)
                 }
                 _ => joined.push((size, stride)),
             }
@@ -124,6 +124,8 @@ impl View {
             return Some(view);
         }
         let stride = self.stride(axis)?;
+        // From the only place to the next there is no step.
+        let step = if len == 1 { 1 } else { step };
         view.offset += usize::try_from(stride.checked_mul(start as isize)?).ok()?;
         view.axes[axis] = vec![(len, stride.checked_mul(step)?)];
         Some(view)

@@ -1,0 +1,95 @@
+//! Intel Open Image Denoise (github.com/RenderKit/oidn, `core/unet_filter.cpp`): U-Nets that clean path-traced pictures.
+//!
+//! 3x3 convolutions, each with a ReLU behind it, the last one's too; max pool; up-sampling by nearest neighbour; skips
+//! from behind the pools, and the last of them is the input. The small network is the base one and the very large the
+//! large one with other widths. Sizes that 16 does not divide are padded with zeros below and right.
+
+use super::Net;
+use crate::error::Result;
+use crate::graph::{PadMode, Pool, Resize, ResizeTo, ValueId};
+use crate::import::tensors::StateDict;
+use crate::model::Model;
+use crate::recipe::{Decode, Recipe};
+
+/// Names of convolutions in the order in which they run: those before each pool, those at the lowest scale, and those
+/// behind each concatenation.
+struct Layout {
+    encoder: [&'static [&'static str]; 4],
+    decoder: [&'static [&'static str]; 4],
+}
+
+const BOTTLENECK: [&str; 2] = ["enc_conv5a", "enc_conv5b"];
+
+const BASE: Layout = Layout {
+    encoder: [&["enc_conv0", "enc_conv1"], &["enc_conv2"], &["enc_conv3"], &["enc_conv4"]],
+    decoder: [
+        &["dec_conv4a", "dec_conv4b"],
+        &["dec_conv3a", "dec_conv3b"],
+        &["dec_conv2a", "dec_conv2b"],
+        &["dec_conv1a", "dec_conv1b", "dec_conv0"],
+    ],
+};
+
+const LARGE: Layout = Layout {
+    encoder: [
+        &["enc_conv1a", "enc_conv1b"],
+        &["enc_conv2a", "enc_conv2b"],
+        &["enc_conv3a", "enc_conv3b"],
+        &["enc_conv4a", "enc_conv4b"],
+    ],
+    decoder: [
+        &["dec_conv4a", "dec_conv4b"],
+        &["dec_conv3a", "dec_conv3b"],
+        &["dec_conv2a", "dec_conv2b"],
+        &["dec_conv1a", "dec_conv1b", "dec_conv1c"],
+    ],
+};
+
+pub(super) fn recognise(dict: &mut StateDict<'_>) -> Result<Option<Model>> {
+    let starts = |layout: &Layout| {
+        let names = layout.encoder[0].iter().chain(&BOTTLENECK);
+        names.into_iter().all(|name| dict.has(&format!("{name}.weight")))
+    };
+    let Some(Layout { encoder, decoder }) = [BASE, LARGE].into_iter().find(starts) else { return Ok(None) };
+    let mut net = Net::new(dict, encoder[0][0])?;
+    let channels = net.graph.input_channels();
+
+    let mut y = net.padded_input(16, PadMode::Zero)?;
+    let mut skips = Vec::new();
+    for (i, names) in encoder.into_iter().enumerate() {
+        skips.push(y);
+        y = convs(&mut net, names, y)?;
+        y = net.push(&format!("pool{}", i + 1), Pool::MAX_2X2, &[y])?;
+    }
+    y = convs(&mut net, &BOTTLENECK, y)?;
+    for ((i, skip), names) in skips.into_iter().enumerate().rev().zip(decoder) {
+        let level = i + 1;
+        y = net.push(&format!("upsample{level}"), Resize::nearest(ResizeTo::Scale([2.0; 2])), &[y])?;
+        y = net.concat(&format!("concat{level}"), [y, skip])?;
+        y = convs(&mut net, names, y)?;
+    }
+    net.crop_to_input(y)?;
+
+    let beside = match channels {
+        6 => ", then albedo",
+        9 => ", then albedo, then normals as 0.5 + 0.5 n",
+        _ => "",
+    };
+    // 8-bit pictures have the sRGB curve already. Which filter the weights are for, no file tells.
+    let description = format!(
+        "denoises rendered pictures: red, green, blue from 0 to 1 with the sRGB curve{beside}; weights for other input \
+         (hdr, alb, nrm, lightmaps) want it, and give it, with their own curve"
+    );
+    let mut recipe = Recipe { task: "denoise".into(), description, ..Recipe::default() };
+    recipe.output.decode = Some(Decode::Image);
+    Ok(net.finish("Open Image Denoise", recipe))
+}
+
+/// Convolutions, each with a ReLU behind it.
+fn convs(net: &mut Net<'_, '_>, names: &[&str], mut x: ValueId) -> Result<ValueId> {
+    for name in names {
+        x = net.conv(name, x)?;
+        x = net.relu(&format!("{name}.relu"), x)?;
+    }
+    Ok(x)
+}
