@@ -16,10 +16,11 @@ fn vectors(name: &str) -> Model {
 fn networks() -> Vec<(&'static str, Model)> {
     let bilinear =
         UnetConfig { upsample: Upsample::BilinearConv1x1, ..UnetConfig::new(2, 1, &[4, 6], 8, &[6, 4]) };
+    let deeper = UnetConfig { upsample: Upsample::NearestConv, ..UnetConfig::new(1, 2, &[4, 4], 4, &[4, 4]) };
     vec![
         ("configuration", Model::from_config(&bilinear, &mut RandomWeights::new(1)).expect("it builds")),
         ("ONNX", vectors("onnx_transposed.onnx")),
-        ("resized ONNX", vectors("onnx_resized.onnx")),
+        ("deeper", Model::from_config(&deeper, &mut RandomWeights::new(2)).expect("it builds")),
     ]
 }
 

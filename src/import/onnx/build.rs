@@ -673,7 +673,7 @@ impl<'a> Builder<'a> {
             return Ok(known);
         }
         let shapes: Vec<Shape> = inputs.iter().map(|&id| self.shape(id)).collect();
-        let made = op.rules().infer(&shapes)?;
+        let made = op.rules().infer(&shapes)?[0].check(wanted)?;
         if self.graph.nodes().len() == NODES {
             return Err(Error::Model(format!("the network has more than {NODES} layers")));
         }
@@ -686,7 +686,7 @@ impl<'a> Builder<'a> {
         self.taken.insert(wanted.to_string(), count);
         self.taken.entry(name.clone()).or_insert(1);
         let id = self.graph.push(&name, op, inputs)?;
-        self.shapes.push(made[0].check(wanted)?);
+        self.shapes.push(made);
         self.computed.extend(key.map(|key| (key, id)));
         Ok(id)
     }
