@@ -16,7 +16,7 @@ use std::path::Path;
 
 /// Longest header that is read, bytes. The format allows 100 MB; a U-Net's takes kilobytes, and parsing takes many
 /// times the header's size.
-const MAX_HEADER: u64 = 16 << 20;
+const MAX_HEADER: u64 = 8 << 20;
 
 /// Reads a model from a file of `len` bytes. One that is no model, or not whole, is refused before its tensors are read.
 pub(super) fn read(mut source: Box<dyn Source + '_>, len: u64, folder: Option<&Path>) -> Result<Model> {

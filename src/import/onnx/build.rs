@@ -18,7 +18,7 @@ const DEPTH: usize = 16;
 const NODES: usize = 1 << 14;
 
 /// Bytes that computed constants may take beyond those of the file, so that a few bytes cannot ask for gigabytes.
-const COMPUTED: usize = 32 << 20;
+const COMPUTED: usize = 24 << 20;
 
 /// Numbers that may be looked at to compute constants, beyond eight times those of the file.
 const WORK: usize = 1 << 26;
