@@ -1,0 +1,90 @@
+//! Norms.
+
+use super::*;
+
+impl<'a> Builder<'a> {
+    pub(super) fn batch_norm(&mut self, reader: &Reader<'a>) -> Result<Live> {
+        let live = self.live(reader, 0)?;
+        reader.only("training_mode", 0)?;
+        let [gamma, beta, mean, var] = [1, 2, 3, 4].map(|i| self.constant(reader, i));
+        let eps = f64::from(reader.float("epsilon", 1e-5));
+        let norm = BatchNorm::new(&gamma?.floats(), &beta?.floats(), &mean?.floats(), &var?.floats(), eps)?;
+        let (x, moved) = self.channels(&live, 1.min(live.view.rank().saturating_sub(1)))?;
+        let id = self.push(reader.name(), norm, &[x])?;
+        self.put_back(id, moved)
+    }
+
+    /// Instance and group norm. Exporters write the latter as the former on channels that a reshape joined to groups,
+    /// which is a group norm of the value beneath.
+    pub(super) fn group_norm(&mut self, reader: &Reader<'a>) -> Result<Live> {
+        let live = self.live(reader, 0)?;
+        let (scale, shift) = (self.constant(reader, 1)?, self.constant(reader, 2)?);
+        let dims = live.dims();
+        let &[n, second, ..] = &dims[..] else {
+            return Err(Error::shape("operand 0", "at least 2 axes", format!("{dims:?}")));
+        };
+        let s = self.shape(live.id);
+        let joined = live.view.is_whole(s.elements()) && s.n == n && s.c.is_multiple_of(second);
+        let (x, view) = match joined {
+            true => (live.id, live.view.clone()),
+            false => {
+                let shape = match dims[..] {
+                    [n, c, h, w] => Shape::new(n, c, h, w),
+                    _ => Shape::new(n, second, 1, dims[2..].iter().product()),
+                };
+                (self.placed(&live, shape.check("operand 0")?)?, View::whole(&dims))
+            }
+        };
+        let channels = self.shape(x).c;
+        let groups = match reader.op() {
+            "GroupNormalization" => extent(reader.int("num_groups", 1))?,
+            _ => second,
+        };
+        let vector = |array: &Array| -> Result<Arc<[f32]>> {
+            let values = array.floats();
+            if values.is_empty() || !channels.is_multiple_of(values.len()) {
+                return Err(Error::shape(
+                    "scale",
+                    format!("a number for each of {channels} channels"),
+                    values.len(),
+                ));
+            }
+            Ok((0..channels).map(|c| values[c / (channels / values.len())]).collect())
+        };
+        let eps = reader.float("epsilon", 1e-5);
+        let norm = Norm {
+            scale: Some(vector(&scale)?),
+            shift: Some(vector(&shift)?),
+            ..Norm::new(NormOver::Groups(groups), eps)
+        };
+        Ok(Live { id: self.push(reader.name(), norm, &[x])?, view })
+    }
+
+    pub(super) fn layer_norm(&mut self, reader: &Reader<'a>) -> Result<Live> {
+        let live = self.live(reader, 0)?;
+        let rank = live.view.rank();
+        let first = axis(reader.int("axis", -1), rank)?;
+        if first != rank - 1 {
+            // All of the axes from this one on are one group of channels.
+            let dims = live.dims();
+            let s = around(&dims, first..rank)?;
+            let x = self.placed(&live, s)?;
+            let scale = per_channel(&self.constant(reader, 1)?, s.c)?;
+            let shift = self.optional_constant(reader, 2)?.map(|b| per_channel(&b, s.c)).transpose()?;
+            let norm = Norm {
+                scale: Some(scale),
+                shift,
+                ..Norm::new(NormOver::Groups(1), reader.float("epsilon", 1e-5))
+            };
+            return Ok(Live { id: self.push(reader.name(), norm, &[x])?, view: View::whole(&dims) });
+        }
+        let extent = live.dims()[rank - 1];
+        let scale = per_channel(&self.constant(reader, 1)?, extent)?;
+        let shift = self.optional_constant(reader, 2)?.map(|b| per_channel(&b, extent)).transpose()?;
+        let eps = reader.float("epsilon", 1e-5);
+        let (x, moved) = self.channels(&live, rank - 1)?;
+        let norm = Norm { scale: Some(scale), shift, ..Norm::new(NormOver::Channels, eps) };
+        let id = self.push(reader.name(), norm, &[x])?;
+        self.put_back(id, moved)
+    }
+}

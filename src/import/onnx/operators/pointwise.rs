@@ -1,0 +1,224 @@
+//! Arithmetic and functions of an element.
+
+use super::*;
+
+impl<'a> Builder<'a> {
+    /// Applies a function to every element; where they stand does not matter.
+    pub(super) fn activate(&mut self, reader: &Reader<'a>, activation: Activation) -> Result<Live> {
+        let live = self.live(reader, 0)?;
+        self.apply(reader.name(), &live, activation)
+    }
+
+    pub(super) fn apply(&mut self, name: &str, live: &Live, op: impl Into<Op>) -> Result<Live> {
+        let op = op.into();
+        if matches!(op, Op::Activation(Activation::None)) {
+            return Ok(live.clone());
+        }
+        // A view of a part: its elements are moved out first when they are less than half.
+        let whole = self.shape(live.id).elements();
+        if matches!(op, Op::Activation(_)) && live.view.elements() < whole / 2 && live.view.rank() <= 4 {
+            let (id, _) = self.nchw(live)?;
+            return Ok(Live { id: self.push(name, op, &[id])?, view: View::whole(&live.dims()) });
+        }
+        Ok(Live { id: self.push(name, op, &[live.id])?, view: live.view.clone() })
+    }
+
+    /// `x * scale + shift` with a number, or one for each channel of the underlying value.
+    pub(super) fn affine(
+        &mut self,
+        name: &str,
+        live: &Live,
+        scale: Vec<f32>,
+        shift: Vec<f32>,
+    ) -> Result<Live> {
+        let channels = self.shape(live.id).c;
+        let each = |values: Vec<f32>| -> Arc<[f32]> {
+            if values.len() == 1 { vec![values[0]; channels].into() } else { values.into() }
+        };
+        if scale.iter().chain(&shift).any(|v| !v.is_finite()) {
+            return Err(Error::shape("constant", "finite numbers", "an infinity"));
+        }
+        self.apply(
+            name,
+            live,
+            BatchNorm { scale: each(scale), shift: each(shift), activation: Activation::None },
+        )
+    }
+
+    /// The numbers by which a constant operand stands against the channels of the value beneath a view: one, or one a
+    /// channel. `None` when it varies along more than that.
+    pub(super) fn along_channels(&self, live: &Live, array: &Array) -> Option<Vec<f32>> {
+        let values = array.floats();
+        let dims = live.dims();
+        if values.iter().all(|v| *v == values[0]) && array.dims.len() <= dims.len() {
+            return Some(vec![*values.first()?]);
+        }
+        let s = self.shape(live.id);
+        let missing = dims.len().checked_sub(array.dims.len())?;
+        let mut varying = (0..array.dims.len()).filter(|&a| array.dims[a] != 1);
+        let (axis, None) = (varying.next()?, varying.next()) else { return None };
+        let stride = live.view.stride(axis + missing)?;
+        let is_channel = dims[axis + missing] == s.c && values.len() == s.c && stride == s.pixels() as isize;
+        // With several pictures the batch must be an axis of its own, which it is unless the view joined the two.
+        is_channel.then(|| values.into_owned())
+    }
+
+    pub(super) fn arithmetic(&mut self, reader: &Reader<'a>) -> Result<Live> {
+        let (a, b) = (self.operand(reader, 0)?, self.operand(reader, 1)?);
+        let name = reader.name();
+        let (live, array, swapped) = match (&a, &b) {
+            (Value::Live(live), Value::Constant(array)) => (live, array, false),
+            (Value::Constant(array), Value::Live(live)) => (live, array, true),
+            _ => return self.binary(reader),
+        };
+        let dims = broadcast(&[&live.dims(), &array.dims])?;
+        if dims == live.dims()
+            && let Some(values) = self.along_channels(live, array)
+        {
+            let map = |f: fn(f32) -> f32| values.iter().map(|&v| f(v)).collect::<Vec<_>>();
+            let (zero, one) = (vec![0.0; values.len()], vec![1.0; values.len()]);
+            match (reader.op(), swapped) {
+                ("Add", _) => return self.affine(name, live, one, values),
+                ("Sub", false) => return self.affine(name, live, one, map(|v| -v)),
+                ("Sub", true) => return self.affine(name, live, map(|_| -1.0), values),
+                ("Mul", _) => return self.affine(name, live, values, zero),
+                ("Div", false) => return self.affine(name, live, map(|v| 1.0 / v), zero),
+                ("Div", true) => {
+                    let inverse = self.apply(name, live, Activation::Reciprocal)?;
+                    return self.affine(name, &inverse, values, zero);
+                }
+                ("Pow", false) if values.len() == 1 => {
+                    return self.apply(name, live, Activation::power(values[0]));
+                }
+                _ => {}
+            }
+        }
+        self.binary(reader)
+    }
+
+    pub(super) fn binary(&mut self, reader: &Reader<'a>) -> Result<Live> {
+        let (a, b) = (self.live(reader, 0)?, self.live(reader, 1)?);
+        let kind = match reader.op() {
+            "Add" | "Sum" | "Mean" => BinaryKind::Add,
+            "Sub" => BinaryKind::Sub,
+            "Mul" => BinaryKind::Mul,
+            "Div" => BinaryKind::Div,
+            "Min" => BinaryKind::Min,
+            "Max" => BinaryKind::Max,
+            _ => BinaryKind::Pow,
+        };
+        self.pair(reader.name(), kind, &a, &b)
+    }
+
+    pub(super) fn pair(&mut self, name: &str, kind: BinaryKind, a: &Live, b: &Live) -> Result<Live> {
+        let op = Binary::new(kind);
+        if a.view == b.view && self.shape(a.id) == self.shape(b.id) {
+            return Ok(Live { id: self.push(name, op, &[a.id, b.id])?, view: a.view.clone() });
+        }
+        let dims = broadcast(&[&a.dims(), &b.dims()])?;
+        // Both in the places of the larger, where that is a value as it stands: nothing is moved then.
+        for (x, y) in [(a, b), (b, a)] {
+            let shape = self.shape(x.id);
+            if x.dims() == dims
+                && x.view.elements() == shape.elements()
+                && let Some(y) = self.beneath(x, y)?
+            {
+                let inputs = if x == a { [x.id, y] } else { [y, x.id] };
+                return Ok(Live { id: self.push(name, op, &inputs)?, view: x.view.clone() });
+            }
+        }
+        if dims.len() > 4 {
+            return Err(Error::shape("operands", "at most 4 axes", format!("{dims:?}")));
+        }
+        let ((a, _), (b, _)) = (self.nchw(a)?, self.nchw(b)?);
+        Ok(Live { id: self.push(name, op, &[a, b])?, view: View::whole(&dims) })
+    }
+
+    /// An operand in the places of the value beneath `x`, where its axes are those of `x` or 1, and each of those is an
+    /// axis of that value.
+    pub(super) fn beneath(&mut self, x: &Live, y: &Live) -> Result<Option<ValueId>> {
+        let s = self.shape(x.id);
+        let strides = [s.c * s.pixels(), s.pixels(), s.w, 1];
+        let extents = [s.n, s.c, s.h, s.w];
+        let dims = x.dims();
+        let own = y.dims();
+        let missing = dims.len() - own.len();
+        // For each axis of the value beneath, the axis of `x` that is it.
+        let mut from = [None; 4];
+        for (axis, &dim) in dims.iter().enumerate() {
+            if dim == 1 {
+                continue;
+            }
+            let Some(stride) = x.view.stride(axis) else { return Ok(None) };
+            let place = (0..4).find(|&i| extents[i] == dim && strides[i] as isize == stride);
+            match place {
+                Some(place) if from[place].is_none() => from[place] = Some(axis),
+                _ => return Ok(None),
+            }
+        }
+        if (0..4).any(|i| extents[i] != 1 && from[i].is_none()) {
+            return Ok(None);
+        }
+        // `y` with its axes in that order, absent ones 1.
+        let mut order: Vec<usize> =
+            from.iter().flatten().filter(|&&a| a >= missing).map(|a| a - missing).collect();
+        order.extend((0..own.len()).filter(|a| !from.iter().flatten().any(|&f| f == a + missing)));
+        let extent = |i: usize| from[i].filter(|&a| a >= missing).map_or(1, |a| own[a - missing]);
+        let shape = Shape::new(extent(0), extent(1), extent(2), extent(3));
+        let view = y.view.permuted(&order)?;
+        if view.elements() != shape.elements() {
+            return Ok(None);
+        }
+        self.placed(&Live { id: y.id, view }, shape).map(Some)
+    }
+
+    /// `Sum`, `Mean`, `Min` and `Max` of any number of operands.
+    pub(super) fn variadic(&mut self, reader: &Reader<'a>) -> Result<Live> {
+        let count = reader.node.input.len();
+        if let (2, "Min" | "Max") = (count, reader.op()) {
+            let pair = (self.operand(reader, 0)?, self.operand(reader, 1)?);
+            if let (Value::Live(live), Value::Constant(array)) | (Value::Constant(array), Value::Live(live)) =
+                &pair
+                && array.len() == 1
+            {
+                let bound = array.floats()[0];
+                let (min, max) =
+                    if reader.op() == "Min" { (f32::NEG_INFINITY, bound) } else { (bound, f32::INFINITY) };
+                return self.apply(reader.name(), live, Activation::Clip { min, max });
+            }
+        }
+        let mut all = self.live(reader, 0)?;
+        let kind = match reader.op() {
+            "Min" => BinaryKind::Min,
+            "Max" => BinaryKind::Max,
+            _ => BinaryKind::Add,
+        };
+        for i in 1..count {
+            let next = self.live(reader, i)?;
+            all = self.pair(reader.name(), kind, &all, &next)?;
+        }
+        match reader.op() {
+            "Mean" => self.affine(reader.name(), &all, vec![1.0 / count as f32], vec![0.0]),
+            _ => Ok(all),
+        }
+    }
+
+    pub(super) fn prelu(&mut self, reader: &Reader<'a>) -> Result<Live> {
+        let (live, slope) = (self.live(reader, 0)?, self.constant(reader, 1)?);
+        match self.along_channels(&live, &slope) {
+            Some(values) if values.len() == 1 => {
+                self.apply(reader.name(), &live, Activation::LeakyRelu(values[0]))
+            }
+            Some(values) => self.apply(reader.name(), &live, PRelu { slope: values.into() }),
+            // A slope for each place: what is below 0 times that, and what is above.
+            None => {
+                let below =
+                    self.apply(reader.name(), &live, Activation::Clip { min: f32::NEG_INFINITY, max: 0.0 })?;
+                let slope = self.constant_node(&slope)?;
+                let below = self.pair(reader.name(), BinaryKind::Mul, &below, &slope)?;
+                let above = self.apply(reader.name(), &live, Activation::Relu)?;
+                self.pair(reader.name(), BinaryKind::Add, &above, &below)
+            }
+        }
+    }
+}

@@ -1,0 +1,278 @@
+//! Convolutions, pools, padding and resizing.
+
+use super::*;
+
+impl<'a> Builder<'a> {
+    /// Four extents, as the operators of pictures need them.
+    pub(super) fn picture(&mut self, reader: &Reader<'a>, i: usize) -> Result<(ValueId, Shape)> {
+        let live = self.live(reader, i)?;
+        if live.view.rank() != 4 {
+            let expected = "4 axes (2-D networks)";
+            return Err(Error::shape(format!("operand {i}"), expected, format!("{:?}", live.dims())));
+        }
+        self.nchw(&live)
+    }
+
+    pub(super) fn computed(
+        &mut self,
+        reader: &Reader<'a>,
+        op: impl Into<Op>,
+        input: ValueId,
+    ) -> Result<Live> {
+        let id = self.push(reader.name(), op, &[input])?;
+        Ok(self.plain(id))
+    }
+
+    /// A value of the graph as it stands.
+    pub(super) fn plain(&self, id: ValueId) -> Live {
+        let Shape { n, c, h, w } = self.shape(id);
+        Live { id, view: View::whole(&[n, c, h, w]) }
+    }
+
+    pub(super) fn weight(&self, reader: &Reader<'a>) -> Result<Arc<Tensor>> {
+        let array = self.constant(reader, 1)?;
+        match array.dims[..] {
+            [n, c, h, w] => finite(array.tensor(Shape::new(n, c, h, w))?),
+            _ => Err(Error::shape("weight", "4 extents (2-D convolutions)", format!("{:?}", array.dims))),
+        }
+    }
+
+    pub(super) fn bias(&self, reader: &Reader<'a>) -> Result<Option<Arc<[f32]>>> {
+        Ok(self.optional_constant(reader, 2)?.map(|bias| bias.floats().iter().copied().collect()))
+    }
+
+    pub(super) fn conv(&mut self, reader: &Reader<'a>) -> Result<Live> {
+        let (x, s) = self.picture(reader, 0)?;
+        let weight = self.weight(reader)?;
+        let kernel = [weight.shape().h, weight.shape().w];
+        let (stride, dilation) = (reader.sizes("strides", [1, 1])?, reader.sizes("dilations", [1, 1])?);
+        let conv = Conv {
+            stride,
+            dilation,
+            padding: reader.padding([s.h, s.w], kernel, stride, dilation)?,
+            groups: extent(reader.int("group", 1))?,
+            ..Conv::new(weight, self.bias(reader)?)
+        };
+        self.computed(reader, conv, x)
+    }
+
+    pub(super) fn conv_transpose(&mut self, reader: &Reader<'a>) -> Result<Live> {
+        let (x, s) = self.picture(reader, 0)?;
+        let weight = self.weight(reader)?;
+        if reader.sizes("dilations", [1, 1])? != [1, 1] {
+            return Err(reader.unsupported("its kernel is dilated"));
+        }
+        let (kernel, stride) = ([weight.shape().h, weight.shape().w], reader.sizes("strides", [1, 1])?);
+        let mut output_padding = reader.sizes("output_padding", [0, 0])?;
+        let (input, auto) = ([s.h, s.w], reader.text("auto_pad", "NOTSET"));
+        let natural = [0, 1].map(|a| {
+            (input[a] - 1)
+                .saturating_mul(stride[a])
+                .saturating_add(kernel[a])
+                .saturating_add(output_padding[a])
+        });
+        let wanted = match (reader.has("output_shape"), auto.as_str()) {
+            (true, _) => {
+                let list = reader.ints("output_shape").unwrap_or_default();
+                let last = list.len().saturating_sub(2);
+                let sizes = list[last..].iter().map(|&v| extent(v)).collect::<Result<Vec<_>>>()?;
+                Some(
+                    <[usize; 2]>::try_from(sizes)
+                        .map_err(|_| Error::shape("output_shape", "2 numbers", "others"))?,
+                )
+            }
+            (false, "SAME_UPPER" | "SAME_LOWER") => Some([0, 1].map(|a| input[a].saturating_mul(stride[a]))),
+            _ => None,
+        };
+        let padding = match wanted {
+            None => reader.padding(input, kernel, stride, [1, 1])?,
+            Some(wanted) => {
+                let mut total = [0; 2];
+                for a in [0, 1] {
+                    total[a] = natural[a].saturating_sub(wanted[a]);
+                    // A result larger than the convolution makes has zeros behind.
+                    output_padding[a] =
+                        output_padding[a].saturating_add(wanted[a].saturating_sub(natural[a]));
+                }
+                let first = total.map(|t| if auto == "SAME_UPPER" { t / 2 } else { t.div_ceil(2) });
+                [first[0], first[1], total[0] - first[0], total[1] - first[1]]
+            }
+        };
+        let conv = ConvTranspose {
+            stride,
+            padding,
+            output_padding,
+            groups: extent(reader.int("group", 1))?,
+            ..ConvTranspose::new(weight, self.bias(reader)?, 1)
+        };
+        self.computed(reader, conv, x)
+    }
+
+    pub(super) fn pool(&mut self, reader: &Reader<'a>) -> Result<Live> {
+        let (x, s) = self.picture(reader, 0)?;
+        if reader.node.output.iter().skip(1).any(|o| !o.is_empty()) {
+            return Err(reader.unsupported("it also gives indices"));
+        }
+        let kind = match (reader.op(), reader.int("count_include_pad", 0)) {
+            ("MaxPool", _) => PoolKind::Max,
+            (_, 0) => PoolKind::Average,
+            _ => PoolKind::AverageWithPadding,
+        };
+        let kernel = reader.sizes("kernel_shape", [1, 1])?;
+        let (stride, dilation) = (reader.sizes("strides", [1, 1])?, reader.sizes("dilations", [1, 1])?);
+        let padding = reader.padding([s.h, s.w], kernel, stride, dilation)?;
+        let ceil = reader.int("ceil_mode", 0) != 0;
+        self.computed(reader, Pool { kind, kernel, stride, dilation, padding, ceil }, x)
+    }
+
+    pub(super) fn pad(&mut self, reader: &Reader<'a>) -> Result<Live> {
+        let live = self.live(reader, 0)?;
+        let rank = live.view.rank();
+        let amounts = match reader.opset {
+            ..11 => reader.ints("pads").or_else(|| reader.ints("paddings")).unwrap_or_default(),
+            _ => self.constant(reader, 1)?.ints(),
+        };
+        let axes = match self.optional_constant(reader, 3)? {
+            Some(array) => axes(array.ints(), rank)?,
+            None => (0..rank).collect(),
+        };
+        if amounts.len() != 2 * axes.len() {
+            return Err(Error::shape("pads", format!("{} numbers", 2 * axes.len()), amounts.len()));
+        }
+        let mode = match reader.text("mode", "constant").as_str() {
+            "constant" => PadMode::Zero,
+            "edge" => PadMode::Edge,
+            "reflect" => PadMode::Reflect,
+            other => return Err(Error::shape("attribute mode", "constant, edge or reflect", other)),
+        };
+        let value = match self.optional_constant(reader, 2)? {
+            Some(array) => array.floats().first().copied().unwrap_or(0.0),
+            None => reader.float("value", 0.0),
+        };
+        let (mut before, mut behind) = (vec![0; rank], vec![0; rank]);
+        for (i, &axis) in axes.iter().enumerate() {
+            let amount = |v: i64| isize::try_from(v).unwrap_or(isize::MAX);
+            (before[axis], behind[axis]) = (amount(amounts[i]), amount(amounts[axes.len() + i]));
+        }
+        let touched: Vec<usize> = (0..rank).filter(|&a| (before[a], behind[a]) != (0, 0)).collect();
+        if touched.is_empty() {
+            return Ok(live);
+        }
+        if touched.len() > 2 || rank > 4 {
+            return Err(reader.unsupported("it pads more than two axes"));
+        }
+        // The padded axes become rows and columns.
+        let mut order: Vec<usize> = (0..rank).filter(|a| !touched.contains(a)).collect();
+        order.extend(&touched);
+        let moved = Live { id: live.id, view: live.view.permuted(&order)? };
+        let (mut x, s) = self.nchw(&moved)?;
+        let last = rank - 1;
+        let fill = mode == PadMode::Zero && value != 0.0;
+        let shifted = |shift: f32, c: usize| BatchNorm {
+            scale: vec![1.0; c].into(),
+            shift: vec![shift; c].into(),
+            activation: Activation::None,
+        };
+        if fill {
+            x = self.push(reader.name(), shifted(-value, s.c), &[x])?;
+        }
+        let rows = if touched.len() == 2 { [before[touched[0]], behind[touched[0]]] } else { [0, 0] };
+        let columns = [before[order[last]], behind[order[last]]];
+        let amount = PadAmount::Fixed([rows[0], columns[0], rows[1], columns[1]]);
+        x = self.push(reader.name(), Pad { amount, mode }, &[x])?;
+        if fill {
+            x = self.push(reader.name(), shifted(value, s.c), &[x])?;
+        }
+        self.reordered(x, &moved.dims(), &order)
+    }
+
+    /// A value whose last four axes are `dims` with other rows and columns, with its axes put back from `order`.
+    pub(super) fn reordered(&self, id: ValueId, dims: &[usize], order: &[usize]) -> Result<Live> {
+        let Shape { n, c, h, w } = self.shape(id);
+        let rank = dims.len();
+        let all = [n, c, h, w];
+        Ok(Live { id, view: View::whole(&all[4 - rank..]).permuted(&inverse(order))? })
+    }
+
+    pub(super) fn resize(&mut self, reader: &Reader<'a>) -> Result<Live> {
+        let live = self.live(reader, 0)?;
+        let dims = live.dims();
+        if dims.len() != 4 {
+            return Err(Error::shape("operand 0", "4 axes (2-D networks)", format!("{dims:?}")));
+        }
+        let old = reader.opset < 11;
+        let floats = |array: Option<Array>| array.map(|a| a.floats().into_owned()).filter(|v| !v.is_empty());
+        let (mut scales, mut sizes) = match (reader.op(), reader.opset) {
+            ("Upsample", ..9) => (reader.floats("scales"), None),
+            ("Upsample", _) | ("Resize", ..11) => (floats(self.optional_constant(reader, 1)?), None),
+            _ => {
+                let sizes = self.optional_constant(reader, 3)?.map(|a| a.ints()).filter(|v| !v.is_empty());
+                (floats(self.optional_constant(reader, 2)?), sizes)
+            }
+        };
+        if let Some(axes) = reader.ints("axes") {
+            // Axes that are not named stay as they are.
+            let axes = super::super::node::axes(axes, 4)?;
+            let named = |i: usize| axes.iter().position(|&a| a == i);
+            scales = scales
+                .map(|s| (0..4).map(|i| named(i).and_then(|at| s.get(at).copied()).unwrap_or(1.0)).collect());
+            sizes = sizes.map(|s| {
+                (0..4).map(|i| named(i).and_then(|at| s.get(at).copied()).unwrap_or(dims[i] as i64)).collect()
+            });
+        }
+        let changed = |i: usize| match (&sizes, &scales) {
+            (Some(sizes), _) => sizes.get(i).is_some_and(|&s| s != dims[i] as i64),
+            (None, Some(scales)) => scales.get(i).is_some_and(|&s| s != 1.0),
+            _ => false,
+        };
+        // Channels are the second axis, or in some exports the last.
+        let rows = match [0, 1, 2, 3].map(changed) {
+            [false, false, _, _] => 2,
+            [false, true, _, false] => 1,
+            _ => return Err(reader.unsupported("it changes more than height and width")),
+        };
+        let to = match (&sizes, &scales) {
+            (Some(sizes), _) if sizes.len() == 4 => {
+                ResizeTo::Size([extent(sizes[rows])?, extent(sizes[rows + 1])?])
+            }
+            (None, Some(scales)) if scales.len() == 4 => ResizeTo::Scale([scales[rows], scales[rows + 1]]),
+            _ => return Err(Error::shape("resize", "four scales or four sizes", "others")),
+        };
+        reader.only("antialias", 0)?;
+        reader.only("exclude_outside", 0)?;
+        reader.only_text("keep_aspect_ratio_policy", "stretch")?;
+        let default = if old { "asymmetric" } else { "half_pixel" };
+        let coordinates = match reader.text("coordinate_transformation_mode", default).as_str() {
+            "asymmetric" => Coordinates::Asymmetric,
+            "half_pixel" => Coordinates::HalfPixel,
+            "pytorch_half_pixel" => Coordinates::PytorchHalfPixel,
+            "align_corners" => Coordinates::AlignCorners,
+            other => {
+                let expected = "asymmetric, half_pixel, pytorch_half_pixel or align_corners";
+                return Err(Error::shape("attribute coordinate_transformation_mode", expected, other));
+            }
+        };
+        let nearest = reader.text("nearest_mode", if old { "floor" } else { "round_prefer_floor" });
+        let interpolation = match (reader.text("mode", "nearest").as_str(), nearest.as_str()) {
+            ("nearest", "floor") => Interpolation::Nearest(Rounding::Floor),
+            ("nearest", "ceil") => Interpolation::Nearest(Rounding::Ceil),
+            ("nearest", "round_prefer_floor") => Interpolation::Nearest(Rounding::PreferFloor),
+            ("nearest", "round_prefer_ceil") => Interpolation::Nearest(Rounding::PreferCeil),
+            ("linear" | "bilinear", _) => Interpolation::Linear,
+            ("cubic", _) => Interpolation::Cubic(reader.float("cubic_coeff_a", -0.75)),
+            (mode, _) => return Err(Error::shape("attribute mode", "nearest, linear or cubic", mode)),
+        };
+        let order = if rows == 2 { [0, 1, 2, 3] } else { [0, 3, 1, 2] };
+        let moved = Live { id: live.id, view: live.view.permuted(&order)? };
+        let (x, shape) = self.nchw(&moved)?;
+        // A size that is a whole multiple is that factor, which can be told without knowing the picture.
+        let to = match to {
+            ResizeTo::Size([h, w]) if h.is_multiple_of(shape.h) && w.is_multiple_of(shape.w) => {
+                ResizeTo::Scale([(h / shape.h) as f32, (w / shape.w) as f32])
+            }
+            to => to,
+        };
+        let id = self.push(reader.name(), Resize { to, interpolation, coordinates }, &[x])?;
+        self.reordered(id, &moved.dims(), &order)
+    }
+}
