@@ -92,6 +92,21 @@ fn converted_state_dicts_read_back_the_same() {
 }
 
 #[test]
+fn a_state_dict_and_the_onnx_file_of_the_same_network_give_the_same_result() {
+    let vectors = Vectors::read("state_dicts/results");
+    for (file, case) in
+        [("milesial.pth", "milesial"), ("mateuszbuda_f16.pt", "mateuszbuda"), ("nnunet.pth", "nnunet")]
+    {
+        let input = vectors.get(&format!("{case}/input"));
+        let [want, got] = [file.to_string(), format!("{case}.onnx")].map(|file| {
+            let model = Model::open(path(&file)).expect("it is read");
+            cpu::run(&model.graph(input.shape()).expect("it takes the size"), input).expect("it runs")
+        });
+        assert_close(case, &got, &want, Tolerance::Network);
+    }
+}
+
+#[test]
 fn padding_for_odd_sizes_costs_nothing_at_even_ones() {
     let model = Model::open(path("milesial.pth")).expect("it is read");
     let pads = |size: usize| {

@@ -258,7 +258,7 @@ fn a_residual_upsampling_network_of_odd_size_runs_in_batches() {
 #[test]
 fn a_dropped_run_leaves_its_buffers_usable_and_waiting_has_an_end() {
     let Some(gpu) = gpu() else { return };
-    let options = SessionOptions { timeout: Duration::from_secs(5), ..Default::default() };
+    let options = SessionOptions { timeout: Duration::from_secs(10), ..Default::default() };
     let session = Session::with_options(&small(), SHAPE, Device::Gpu(gpu), &options).expect("it fits");
     let input = Tensor::random(SHAPE, 6);
     let want = session.run(&input).expect("it runs");

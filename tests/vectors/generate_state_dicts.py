@@ -277,9 +277,14 @@ def main():
     def save(name, value, **options):
         torch.save(value, OUT / name, **options)
 
+    def export(case, net):
+        """The same network as ONNX."""
+        torch.onnx.export(net, tensors[f"{case}/input"], OUT / f"{case}.onnx", opset_version=17, dynamo=False)
+
     # A state dict with its extra key, odd sizes.
     net = randomise(Milesial(3, 2, 1, False))
     result("milesial", net, (1, 3, 45, 62))
+    export("milesial", net)
     save("milesial.pth", net.state_dict() | {"mask_values": [0, [255, 0, 7]]})
 
     # The same, before 1.6.
@@ -301,6 +306,7 @@ def main():
     # 16-bit numbers.
     net = randomise(Brain(3, 1, 1)).half().float()
     result("mateuszbuda", net, (1, 3, 32, 48))
+    export("mateuszbuda", net)
     save("mateuszbuda_f16.pt", net.half().state_dict())
     net = randomise(Noise2Noise(4)).bfloat16().float()
     result("noise2noise", net, (1, 3, 64, 32))
@@ -350,6 +356,7 @@ def main():
     plans = {"configurations": {"2d": {"normalization_schemes": ["ZScoreNormalization"], "patch_size": [32, 64]}}}
     net = randomise(nnunet(PlainConvUNet, 1, 3, [3, 4, 5, 6], [1, 2, 2, (1, 2)]))
     result("nnunet", net, (1, 1, 24, 32))
+    export("nnunet", net)
     save("nnunet.pth", {
         "network_weights": {f"_orig_mod.{k}": v for k, v in net.state_dict().items()}, "current_epoch": 1000,
         "optimizer_state": {"state": {0: {"momentum_buffer": torch.ones(3)}}}, "grad_scaler_state": None,
