@@ -12,7 +12,7 @@ use crate::plan::FRAMES;
 use crate::session::{Device, Session, SessionOptions};
 use crate::tensor::{Shape, Tensor};
 use std::ops::Range;
-use std::sync::Mutex;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Share of a tile's side that its neighbour covers too, when tiles are blended.
@@ -60,7 +60,6 @@ pub struct TiledSession {
     rows: Vec<Span>,
     columns: Vec<Span>,
     exact: bool,
-    threads: usize,
 }
 
 /// A tile's place along one axis.
@@ -133,8 +132,7 @@ impl TiledSession {
                     let made = session.output_shape();
                     let rows = layout.axis(input.h, h, output.h, made.h)?;
                     let columns = layout.axis(input.w, w, output.w, made.w)?;
-                    let threads = if session.gpu().is_some() { FRAMES as usize } else { 1 };
-                    return Ok(TiledSession { session, input, output, rows, columns, exact, threads });
+                    return Ok(TiledSession { session, input, output, rows, columns, exact });
                 }
                 Err(Error::LimitExceeded { .. } | Error::OutOfMemory { .. })
                     if tiles.size.is_none() && h.max(w) > 2 * reach.align =>
@@ -226,8 +224,7 @@ impl TiledSession {
     /// The results of all tiles of a row.
     fn band(&self, band: &Tensor, done: &(dyn Fn() + Sync)) -> Result<Vec<Tensor>> {
         let width = self.session.input_shape().w;
-        let results: Vec<Mutex<Option<Result<Tensor>>>> =
-            self.columns.iter().map(|_| Mutex::default()).collect();
+        let results: Vec<OnceLock<Result<Tensor>>> = self.columns.iter().map(|_| OnceLock::new()).collect();
         let next = AtomicUsize::new(0);
         let work = || {
             loop {
@@ -236,21 +233,22 @@ impl TiledSession {
                 let tile = part(band, 0..band.shape().h, column.input..column.input + width);
                 let result = self.session.run(&tile);
                 let failed = result.is_err();
-                *results[at].lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(result);
+                results[at].set(result).expect("each tile is one thread's");
                 done();
                 if failed {
                     next.store(self.columns.len(), Ordering::Relaxed);
                 }
             }
         };
+        // A GPU overlaps as many runs; the CPU takes them in turn.
+        let threads = if self.session.gpu().is_some() { FRAMES as usize } else { 1 };
         std::thread::scope(|scope| {
-            for _ in 1..self.threads.min(self.columns.len()) {
+            for _ in 1..threads.min(self.columns.len()) {
                 scope.spawn(work);
             }
             work();
         });
-        let all: Vec<_> = results.into_iter().filter_map(|r| r.into_inner().ok().flatten()).collect();
-        all.into_iter().collect()
+        results.into_iter().filter_map(OnceLock::into_inner).collect()
     }
 }
 

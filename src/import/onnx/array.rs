@@ -1,7 +1,7 @@
 //! Constants: weights, and the small numbers that shapes are computed from.
 
 use super::proto;
-use super::view::View;
+use super::view::{View, product};
 use crate::error::{Error, Result};
 use crate::tensor::{Shape, Tensor};
 use std::borrow::Cow;
@@ -113,7 +113,7 @@ impl Array {
     }
 
     pub(super) fn of_tensor(dims: Vec<usize>, tensor: Arc<Tensor>) -> Result<Array> {
-        let elements = dims.iter().fold(1usize, |n, &d| n.saturating_mul(d));
+        let elements = product(&dims);
         if elements != tensor.data().len() {
             return Err(Error::shape("weights", format!("{dims:?}"), tensor.shape()));
         }

@@ -3,7 +3,7 @@
 
 use super::array::{self, Array, External, Kind};
 use super::node::{Reader, axes, axis, extent};
-use super::view::View;
+use super::view::{View, product};
 use super::{File, fold, proto};
 use crate::error::{Error, Result};
 use crate::graph::{Constant, Graph, Op, Rearrange, ValueId};
@@ -546,7 +546,7 @@ impl<'a> Builder<'a> {
             return self.seen(value, view);
         }
         let own = value.dims();
-        if own.iter().product::<usize>() != dims.iter().fold(1, |n: usize, &d| n.saturating_mul(d)) {
+        if product(&own) != product(dims) {
             return Err(Error::shape("reshape", format!("as many elements as {own:?}"), format!("{dims:?}")));
         }
         let value = self.settled(value)?;
@@ -714,7 +714,7 @@ pub(super) fn any_shape(dims: &[usize]) -> Result<Shape> {
     let split = dims.len().saturating_sub(3);
     let mut last = vec![1; 3_usize.saturating_sub(dims.len())];
     last.extend(&dims[split..]);
-    let first = dims[..split].iter().fold(1, |n: usize, &d| n.saturating_mul(d));
+    let first = product(&dims[..split]);
     Shape::new(first, last[0], last[1], last[2]).check("tensor")
 }
 
@@ -735,7 +735,7 @@ fn reshape(dims: &[usize], wanted: &[i64], zeros: bool) -> Result<Vec<usize>> {
         });
     }
     if let Some(rest) = wanted.iter().position(|&d| d == -1) {
-        let others = out.iter().fold(1, |n: usize, &d| n.saturating_mul(d));
+        let others = product(&out);
         let elements: usize = dims.iter().product();
         if others == 0 || !elements.is_multiple_of(others) || wanted[rest + 1..].contains(&-1) {
             return Err(impossible());

@@ -133,9 +133,7 @@ fn model(bytes: Bytes, mut external: External, bound: &[Bound]) -> Result<Model>
 
 impl File {
     fn parse(bytes: Bytes, external: &mut External, bound: &[Bound]) -> Result<File> {
-        let mut file = File::decode(bytes, external, bound)?;
-        file.try_sizes()?;
-        Ok(file)
+        File::decode(bytes, external, bound)?.ready()
     }
 
     /// The file as it stands, not yet known to run.
@@ -199,25 +197,28 @@ impl File {
         for ((name, dims), tensor) in stored.weights.into_iter().zip(weights) {
             constants.insert(name, Array::of_tensor(dims, tensor)?);
         }
-        let mut file = File::new(graph, constants, stored.opset, Vec::new())?;
-        file.try_sizes()?;
-        Ok(file)
+        File::new(graph, constants, stored.opset, Vec::new())?.ready()
     }
 
-    /// Finds a size that the network takes: its own where it has one.
-    fn try_sizes(&mut self) -> Result<()> {
+    /// A shape of the input: the file's own height and width where it fixes them, elsewhere `side`.
+    fn sized(&self, side: usize) -> Shape {
+        let [h, w] = self.input.size.map(|own| own.unwrap_or(side));
+        Shape { h, w, ..self.example }
+    }
+
+    /// The file with a size that the network takes: its own where it has one.
+    fn ready(mut self) -> Result<File> {
         let mut first = None;
         for side in [256, 224, 512, 64] {
-            let [h, w] = self.input.size.map(|size| size.unwrap_or(side));
-            let shape = Shape { h, w, ..self.example }.check("input")?;
+            let shape = self.sized(side).check("input")?;
             match self.build(shape, 1) {
                 Ok(graph) => {
                     let y = graph.output_shape(shape)?;
-                    let ratio = [y.h as f64 / h as f64, y.w as f64 / w as f64];
+                    let ratio = [y.h as f64 / shape.h as f64, y.w as f64 / shape.w as f64];
                     let even = |r: f64| r.fract() == 0.0 || (1.0 / r).fract() == 0.0;
                     (self.example, self.ratio) =
                         (shape, Some(ratio).filter(|r| y.pixels() > 1 && r.iter().all(|&r| even(r))));
-                    return Ok(());
+                    return Ok(self);
                 }
                 Err(error) => first = first.or(Some(error)),
             }
@@ -228,8 +229,7 @@ impl File {
 
     /// An error with how many nodes besides the first cannot run.
     fn others(&self, first: Error) -> Error {
-        let [h, w] = self.input.size.map(|side| side.unwrap_or(256));
-        let nodes = self.survey(Shape { h, w, ..self.example });
+        let nodes = self.survey(self.sized(256));
         let stuck = nodes.iter().filter(|n| matches!(n.fate, Fate::Unsupported(_))).count();
         match first {
             Error::Model(message) if stuck > 1 => Error::Model(format!(
@@ -364,8 +364,7 @@ pub struct NodeReport {
 pub(crate) fn survey(path: &Path) -> Result<Vec<NodeReport>> {
     let bytes = fs::read(path).map_err(Error::io(path))?;
     let file = File::decode(bytes.into(), &mut External::beside(path), &[])?;
-    let [h, w] = file.input.size.map(|side| side.unwrap_or(256));
-    Ok(file.survey(Shape { h, w, ..file.example }))
+    Ok(file.survey(file.sized(256)))
 }
 
 /// The part of a padded result that belongs to the picture.

@@ -42,7 +42,7 @@ impl View {
     }
 
     pub(super) fn elements(&self) -> usize {
-        self.dims().into_iter().fold(1, usize::saturating_mul)
+        product(&self.dims())
     }
 
     pub(super) fn offset(&self) -> usize {
@@ -90,7 +90,7 @@ impl View {
     /// The same elements with other extents; `None` when a new extent cuts through a digit, so that the elements must
     /// be moved first.
     pub(super) fn reshaped(&self, dims: &[usize]) -> Option<View> {
-        if dims.iter().fold(1, |n: usize, &d| n.saturating_mul(d)) != self.elements() {
+        if product(dims) != self.elements() {
             return None;
         }
         let mut rest = self.digits();
@@ -164,6 +164,11 @@ impl View {
             at as usize
         })
     }
+}
+
+/// Elements of a tensor with these extents; `usize::MAX` where they do not fit.
+pub(super) fn product(dims: &[usize]) -> usize {
+    dims.iter().copied().fold(1, usize::saturating_mul)
 }
 
 /// The extents to which all of these broadcast.

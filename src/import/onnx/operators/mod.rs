@@ -9,7 +9,7 @@ mod windows;
 use super::array::Array;
 use super::build::{Builder, Live, Value, per_channel};
 use super::node::{Reader, axes, axis, extent};
-use super::view::{View, broadcast};
+use super::view::{View, broadcast, product};
 use crate::error::{Error, Result};
 use crate::graph::{
     Activation, ArgMax, Axis, BatchNorm, Binary, BinaryKind, Concat, Conv, ConvTranspose, Coordinates,
@@ -113,7 +113,6 @@ struct Moved {
 
 /// The extents before some axes as pictures, theirs as channels, and those behind them as rows and columns.
 fn around(dims: &[usize], axes: std::ops::Range<usize>) -> Result<Shape> {
-    let product = |dims: &[usize]| dims.iter().fold(1, |n: usize, &d| n.saturating_mul(d));
     let w = if axes.end < dims.len() { dims[dims.len() - 1] } else { 1 };
     let behind = product(&dims[axes.end..]);
     let h = behind.checked_div(w).unwrap_or(0);
