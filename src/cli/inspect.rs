@@ -73,10 +73,11 @@ pub(super) fn run(args: &InspectArgs, common: &Common) -> Result<ExitCode> {
     let input = Size::or_example(args.size, &model);
     let graph = model.graph(input)?;
     let layers = layers(&graph, input)?;
-    let (plan, excess) = plan(&model, input, common)?;
     let optimized = optimize(&graph, input, &common.options().optimizations)?;
+    let (plan, excess) = plan(&optimized, input, common)?;
     let nodes = model.nodes(input).map(|nodes| Nodes::of(nodes, Some(&optimized)));
-    let roofline = args.roofline.then(|| Roofline::new(args, common, &model, input)).transpose()?;
+    let roofline =
+        args.roofline.then(|| Roofline::new(args, common, [&graph, &optimized], input)).transpose()?;
     let text = match (args.json, &roofline) {
         (true, roofline) => {
             let mut report = json(&model, &graph, &layers, &plan);
@@ -115,14 +116,18 @@ struct Roofline {
 }
 
 impl Roofline {
-    fn new(args: &InspectArgs, common: &Common, model: &Model, input: Shape) -> Result<Roofline> {
+    /// Of a network as it was built and as it was optimised.
+    fn new(
+        args: &InspectArgs,
+        common: &Common,
+        [graph, optimized]: [&Graph; 2],
+        input: Shape,
+    ) -> Result<Roofline> {
         let options = common.options();
-        let graph = model.graph(input)?;
-        let optimized = optimize(&graph, input, &options.optimizations)?;
         let peak = Rates::h200(options.precision);
         Ok(Roofline {
-            layers: roofline::layers(&graph, input, options.precision)?,
-            groups: roofline::groups(&graph, &optimized, input, options.precision)?,
+            layers: roofline::layers(graph, input, options.precision)?,
+            groups: roofline::groups(graph, optimized, input, options.precision)?,
             rates: Rates {
                 flops: args.tflops.map_or(peak.flops, |rate| rate * 1e12),
                 bytes: args.gbs.map_or(peak.bytes, |rate| rate * 1e9),
@@ -153,9 +158,8 @@ pub(super) fn flops(graph: &Graph, input: Shape) -> Result<u64> {
 }
 
 /// The plan for a device with WebGPU's guaranteed limits; where it passes them, for one without, and how it does.
-fn plan(model: &Model, input: Shape, common: &Common) -> Result<(Plan, Option<Error>)> {
+fn plan(optimized: &Graph, input: Shape, common: &Common) -> Result<(Plan, Option<Error>)> {
     let options = common.options();
-    let graph = optimize(&*model.graph(input)?, input, &options.optimizations)?;
     let choices = PlanOptions {
         precision: options.precision,
         max_memory: options.max_memory,
@@ -163,10 +167,10 @@ fn plan(model: &Model, input: Shape, common: &Common) -> Result<(Plan, Option<Er
         ..PlanOptions::default()
     };
     let small = DeviceProfile::default();
-    match Plan::new(&graph, input, &small, &choices) {
+    match Plan::new(optimized, input, &small, &choices) {
         Err(excess @ Error::LimitExceeded { .. }) => {
             let large = DeviceProfile { max_binding: 1 << 40, max_buffer: 1 << 40, ..small };
-            Ok((Plan::new(&graph, input, &large, &choices)?, Some(excess)))
+            Ok((Plan::new(optimized, input, &large, &choices)?, Some(excess)))
         }
         plan => Ok((plan?, None)),
     }
