@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::Arc;
 use tempfile::TempDir;
-use unet_wgpu::image::{Picture, read_npy, write_npy};
+use unet_wgpu::image::{Depth, Picture, read_npy, write_npy};
 use unet_wgpu::recipe::{Decode, OutputRecipe, Recipe};
 use unet_wgpu::unet::{RandomWeights, UnetConfig, Weights};
 use unet_wgpu::{Model, Shape, Tensor, cpu, gpu};
@@ -96,7 +96,7 @@ impl Desk {
         std::fs::create_dir(desk.path("cache")).unwrap();
         desk.put("same.safetensors", &Parts::new(&small(3), &decoding(Decode::Image), None).bytes());
         let planes = Tensor::from_fn(Shape::new(1, 3, 10, 13), |i| (i * 7 % 256) as f32);
-        let picture = Picture::new(planes, false).unwrap();
+        let picture = Picture::new(planes, Depth::Eight).unwrap();
         desk.put("picture.png", &picture.encode(Path::new("picture.png")).unwrap());
         desk
     }
@@ -192,10 +192,10 @@ fn a_picture_goes_through_and_says_how() {
 fn sixteen_bit_pictures_stay_so() {
     let desk = Desk::new();
     let planes = Tensor::from_fn(Shape::new(1, 3, 6, 6), |i| (i * 601) as f32 / 257.0);
-    let picture = Picture::new(planes, true).unwrap();
+    let picture = Picture::new(planes, Depth::Sixteen).unwrap();
     desk.put("deep.png", &picture.encode(Path::new("deep.png")).unwrap());
     desk.unet("run deep.png -m same.safetensors -o out.png --device cpu");
-    assert!(desk.picture("out.png").deep());
+    assert_eq!(desk.picture("out.png").depth(), Depth::Sixteen);
     assert_eq!(desk.picture("out.png").planes(), desk.picture("deep.png").planes());
 }
 
@@ -204,7 +204,7 @@ fn masks_get_an_overlay_and_shares() {
     let desk = Desk::new();
     desk.put("mask.safetensors", &Parts::new(&small(1), &decoding(Decode::Mask), None).bytes());
     let planes = Tensor::from_fn(Shape::new(1, 1, 2, 4), |i| i as f32 * 30.0);
-    desk.put("gray.png", &Picture::new(planes, false).unwrap().encode(Path::new("gray.png")).unwrap());
+    desk.put("gray.png", &Picture::new(planes, Depth::Eight).unwrap().encode(Path::new("gray.png")).unwrap());
     let line =
         "run gray.png -m mask.safetensors -o out.png --overlay over.png --compare both.png --device cpu";
     let text = stderr(&desk.unet(line));

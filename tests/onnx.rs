@@ -2,7 +2,7 @@
 
 use crate::support::{Tolerance, Vectors, check};
 use std::path::{Path, PathBuf};
-use unet_wgpu::image::{Decoded, Picture, Prepared, read_npy};
+use unet_wgpu::image::{Decoded, Depth, Picture, Prepared, read_npy};
 use unet_wgpu::{Device, Model, Session, SessionOptions, Shape, Tensor};
 
 const CASES: [&str; 3] = ["transposed", "resized", "classes"];
@@ -68,7 +68,7 @@ fn the_nuclei_mask_of_a_picture_is_the_golden_one() {
     let session = Session::new(&model, prepared.tensor().shape(), Device::Cpu).expect("it fits");
     let result = session.run(prepared.tensor()).expect("it runs");
     let result = prepared.finish(result, &model.recipe).expect("finite numbers");
-    let Decoded::Mask(mask) = Decoded::new(&result, &model.recipe, false).expect("a mask") else {
+    let Decoded::Mask(mask) = Decoded::new(&result, &model.recipe, Depth::Eight).expect("a mask") else {
         panic!("not a mask")
     };
     let want = read_npy(&folder.join("test_output.npy")).expect("an array");

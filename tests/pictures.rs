@@ -5,7 +5,9 @@
 use image::codecs::{jpeg::JpegEncoder, png::PngEncoder};
 use image::{ExtendedColorType, ImageEncoder};
 use std::path::{Path, PathBuf};
-use unet_wgpu::image::{Decoded, Format, Mask, Picture, read_npy, side_by_side, write_atomic, write_npy};
+use unet_wgpu::image::{
+    Decoded, Depth, Format, Mask, Picture, read_npy, side_by_side, write_atomic, write_npy,
+};
 use unet_wgpu::recipe::{Channels, Class, Decode, InputRecipe, OutputRecipe, Recipe};
 use unet_wgpu::{Error, Shape, Tensor};
 
@@ -25,7 +27,7 @@ fn message(bytes: &[u8]) -> String {
 }
 
 fn gray(width: usize, height: usize, data: &[f32]) -> Picture {
-    Picture::new(Tensor::new(Shape::new(1, 1, height, width), data.to_vec()).unwrap(), false).unwrap()
+    Picture::new(Tensor::new(Shape::new(1, 1, height, width), data.to_vec()).unwrap(), Depth::Eight).unwrap()
 }
 
 /// An EXIF block with nothing but an orientation.
@@ -42,7 +44,10 @@ fn files(folder: &Path) -> Vec<PathBuf> {
 fn eight_bits_come_back_as_they_were() {
     let bytes: Vec<u8> = (0..24 * 3).map(|i| (i * 37 % 256) as u8).collect();
     let picture = read(&png(&bytes, 6, 4, ExtendedColorType::Rgb8));
-    assert_eq!((picture.width(), picture.height(), picture.channels(), picture.deep()), (6, 4, 3, false));
+    assert_eq!(
+        (picture.width(), picture.height(), picture.channels(), picture.depth()),
+        (6, 4, 3, Depth::Eight)
+    );
     assert_eq!(picture.rgb(2, 1), [bytes[24], bytes[25], bytes[26]]);
     for name in ["a.png", "a.tiff", "a.bmp", "a.webp"] {
         assert_eq!(read(&picture.encode(Path::new(name)).unwrap()).planes(), picture.planes(), "{name}");
@@ -57,7 +62,7 @@ fn sixteen_bits_are_kept() {
     let values: Vec<u16> = (0..12).map(|i| i * 5461 + 1).collect();
     let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_ne_bytes()).collect();
     let picture = read(&png(&bytes, 4, 3, ExtendedColorType::L16));
-    assert!(picture.deep());
+    assert_eq!(picture.depth(), Depth::Sixteen);
     assert_eq!(picture.planes().data()[3], f32::from(values[3]) / 257.0);
     for name in ["a.png", "a.tif"] {
         let file = picture.encode(Path::new(name)).unwrap();
@@ -127,7 +132,7 @@ fn damaged_pictures_are_refused_in_one_line() {
 #[test]
 fn recipes_normalise_each_channel() {
     let planes = Tensor::from_fn(Shape::new(1, 3, 1, 2), |i| i as f32 * 10.0);
-    let picture = Picture::new(planes, false).unwrap();
+    let picture = Picture::new(planes, Depth::Eight).unwrap();
     let recipe =
         InputRecipe { scale: 0.1, mean: vec![0.0, 1.0, 2.0], std: vec![0.5], ..InputRecipe::default() };
     let tensor = picture.to_tensor(&recipe, 3).unwrap();
@@ -158,17 +163,17 @@ fn results_become_pictures_by_the_recipe() {
     let output = OutputRecipe { decode: Some(Decode::Image), ..OutputRecipe::default() };
     let recipe = Recipe { output, ..Recipe::default() };
     let result = Tensor::new(Shape::new(1, 1, 1, 4), vec![-0.5, 0.5, 1.0, 2.0]).unwrap();
-    let Decoded::Image(picture) = Decoded::new(&result, &recipe, false).unwrap() else {
+    let Decoded::Image(picture) = Decoded::new(&result, &recipe, Depth::Eight).unwrap() else {
         panic!("not a picture")
     };
     let read = image::load_from_memory(&picture.encode(Path::new("a.png")).unwrap()).unwrap();
     assert_eq!(read.as_luma8().unwrap().as_raw(), &[0, 128, 255, 255]);
 
     let nan = Tensor::new(Shape::new(1, 1, 1, 1), vec![f32::NAN]).unwrap();
-    assert!(Decoded::new(&nan, &recipe, false).unwrap_err().to_string().contains("not finite"));
+    assert!(Decoded::new(&nan, &recipe, Depth::Eight).unwrap_err().to_string().contains("not finite"));
 
     let scores = Tensor::new(Shape::new(1, 3, 1, 1), vec![0.25, 2.0, -1.0]).unwrap();
-    let decoded = Decoded::new(&scores, &Recipe::default(), false).unwrap();
+    let decoded = Decoded::new(&scores, &Recipe::default(), Depth::Eight).unwrap();
     assert_eq!(
         decoded.encode(Path::new("a.txt")).unwrap(),
         b"2.000000\tclass 1\n0.250000\tclass 0\n-1.000000\tclass 2\n"

@@ -20,7 +20,7 @@ fn picture(path: &Path) -> Picture {
 fn decoded(model: &Model, picture: &Picture, device: Device) -> Decoded {
     let input = picture.to_tensor(&model.recipe.input, model.input_channels()).unwrap();
     let session = Session::new(model, input.shape(), device).unwrap();
-    Decoded::new(&session.run(&input).unwrap(), &model.recipe, picture.deep()).unwrap()
+    Decoded::new(&session.run(&input).unwrap(), &model.recipe, picture.depth()).unwrap()
 }
 
 /// Peak signal-to-noise ratio over all pixels and channels of 8-bit values, dB.

@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 use unet_wgpu::graph::Graph;
-use unet_wgpu::image::{Decoded, Picture, Prepared, write_npy};
+use unet_wgpu::image::{Decoded, Depth, Picture, Prepared, write_npy};
 use unet_wgpu::recipe::{Channels, Decode, Fit, InputRecipe, Over, Recipe, Step};
 use unet_wgpu::{Device, Model, Random, Session, SessionOptions, Shape, Tensor};
 
@@ -236,13 +236,13 @@ fn pictures_are_brought_to_a_size_and_back() {
 #[test]
 fn blue_comes_first_where_the_recipe_says_so() {
     let planes = Tensor::from_fn(Shape::new(1, 3, 1, 1), |i| i as f32);
-    let picture = Picture::new(planes.clone(), false).unwrap();
+    let picture = Picture::new(planes.clone(), Depth::Eight).unwrap();
     let mut recipe = Recipe::default();
     (recipe.input.channels, recipe.input.scale) = (Some(Channels::Bgr), 1.0);
     (recipe.output.decode, recipe.output.scale) = (Some(Decode::Image), 1.0);
     let input = picture.to_tensor(&recipe.input, 3).unwrap();
     assert_eq!(input.data(), [2.0, 1.0, 0.0]);
-    let Decoded::Image(result) = Decoded::new(&input, &recipe, false).unwrap() else {
+    let Decoded::Image(result) = Decoded::new(&input, &recipe, Depth::Eight).unwrap() else {
         panic!("not a picture")
     };
     assert_eq!(result.planes(), &planes);
@@ -256,7 +256,7 @@ fn a_network_of_one_size_takes_pictures_of_all() {
     // What is smaller can be padded by the network's own graph.
     for (height, width, resized) in [(8, 8, false), (5, 7, false), (16, 24, true), (9, 5, true)] {
         let picture =
-            Picture::new(Tensor::from_fn(Shape::new(1, 1, height, width), |_| 51.0), false).unwrap();
+            Picture::new(Tensor::from_fn(Shape::new(1, 1, height, width), |_| 51.0), Depth::Eight).unwrap();
         let prepared = Prepared::picture(&picture, &model).unwrap();
         assert_eq!(prepared.note().is_some(), resized);
         let session = Session::new(&model, prepared.tensor().shape(), Device::Cpu).unwrap();

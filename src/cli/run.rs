@@ -3,7 +3,8 @@
 use super::{Common, device, open};
 use crate::error::{Error, Result};
 use crate::image::{
-    Decoded, Format, Mask, Picture, Prepared, check_target, encode_npy, read_npy, side_by_side, write_atomic,
+    Decoded, Depth, Format, Mask, Picture, Prepared, check_target, encode_npy, read_npy, side_by_side,
+    write_atomic,
 };
 use crate::model::Model;
 use crate::recipe::{Decode, Recipe};
@@ -156,7 +157,7 @@ impl Input {
         if args.raw {
             return Ok(Input { picture: None, prepared: Prepared::raw(tensor) });
         }
-        let picture = Picture::new(tensor.clone(), true).ok();
+        let picture = Picture::new(tensor.clone(), Depth::Sixteen).ok();
         Ok(Input { picture, prepared: Prepared::new(tensor, model)? })
     }
 
@@ -238,8 +239,8 @@ fn write_all(
         files.push((&args.out, encode_npy(result)));
     }
     if format != Format::Npy || args.overlay.is_some() || args.compare.is_some() {
-        let deep = input.picture.as_ref().is_some_and(Picture::deep);
-        let decoded = Decoded::new(result, recipe, deep)?;
+        let depth = input.picture.as_ref().map_or(Depth::Eight, Picture::depth);
+        let decoded = Decoded::new(result, recipe, depth)?;
         if format != Format::Npy {
             files.push((&args.out, decoded.encode(&args.out)?));
         }

@@ -1,7 +1,7 @@
 //! What a network's numbers mean: a picture, a mask or class scores.
 
 use super::picture::swapped;
-use super::{Mask, Picture};
+use super::{Depth, Mask, Picture};
 use crate::error::{Error, Result};
 use crate::recipe::{Channels, Decode, Recipe};
 use crate::tensor::Tensor;
@@ -28,21 +28,21 @@ pub struct Score {
 }
 
 impl Decoded {
-    /// Decodes a result as the recipe says; `deep` asks for a 16-bit picture.
+    /// Decodes a result as the recipe says, pictures to that depth.
     ///
     /// # Errors
     /// When the numbers are not finite or their channels do not fit the recipe.
-    pub fn new(result: &Tensor, recipe: &Recipe, deep: bool) -> Result<Decoded> {
+    pub fn new(result: &Tensor, recipe: &Recipe, depth: Depth) -> Result<Decoded> {
         check_result(result)?;
         let shape = result.shape();
         Ok(match recipe.decode(shape.c, shape.pixels()) {
             Decode::Image => {
-                let scale = recipe.output.scale as f32;
+                let scale = (recipe.output.scale * f64::from(depth.white()) / 255.0) as f32;
                 let mut planes = Tensor::from_fn(shape, |i| result.data()[i] * scale);
                 if recipe.input.channels == Some(Channels::Bgr) && (shape.n, shape.c) == (1, 3) {
                     planes = swapped(&planes);
                 }
-                Decoded::Image(Picture::new(planes, deep)?)
+                Decoded::Image(Picture::new(planes, depth)?)
             }
             Decode::Mask => Decoded::Mask(Mask::new(result, &recipe.output)?),
             Decode::Scores => Decoded::Scores(scores(result, recipe)?),

@@ -1,22 +1,19 @@
 //! Pictures to tensors and back: reading, the recipe's arithmetic, masks with colours, and safe writing.
 //!
-//! Values are f32 in units of 8-bit steps, 0 to 255, whatever the file held: 16-bit and float pictures keep
-//! their finer steps on the way in, and 16-bit ones on the way out.
+//! Values are f32 whatever the file held, so that 16-bit and float pictures keep their finer steps on the way in and on
+//! the way out. Networks get them in units of 8-bit steps, 0 to 255.
 
 mod decode;
+mod files;
 mod mask;
-mod npy;
 mod picture;
 mod prepare;
-mod read;
 mod resample;
 #[cfg(feature = "cpu")]
 mod test_pair;
-mod write;
 
 pub use decode::{Decoded, Score};
+pub use files::{Format, check_place, check_target, encode_npy, read_npy, write_atomic, write_npy};
 pub use mask::Mask;
-pub use npy::{encode_npy, read_npy, write_npy};
-pub use picture::{Picture, side_by_side};
+pub use picture::{Depth, Picture, side_by_side};
 pub use prepare::Prepared;
-pub use write::{Format, check_place, check_target, write_atomic};

@@ -10,23 +10,59 @@ const LUMA: [f32; 3] = [0.299, 0.587, 0.114];
 /// Columns between the pictures of [`side_by_side`].
 const GAP: usize = 4;
 
-/// A grey or RGB picture with values from 0 to 255.
+/// What the samples of a picture's file are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Depth {
+    /// 0 to 255.
+    #[default]
+    Eight,
+    /// 0 to 65,535.
+    Sixteen,
+    /// f32, 1 is white; light beyond it is kept.
+    Float,
+}
+
+impl Depth {
+    /// White in the units of [`Picture::planes`].
+    pub fn white(self) -> f32 {
+        match self {
+            Depth::Eight | Depth::Sixteen => 255.0,
+            Depth::Float => 1.0,
+        }
+    }
+}
+
+/// A grey or RGB picture. Values are 0 to 255 where its file has 8 or 16 bits a sample, and the file's own where it has
+/// floats.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Picture {
     /// `(1, 1 or 3, height, width)`.
     planes: Tensor,
-    deep: bool,
+    /// Opacity, 0 to 1, `(1, 1, height, width)`.
+    alpha: Option<Tensor>,
+    depth: Depth,
     notes: Vec<String>,
 }
 
 impl Picture {
-    /// A picture from planes of shape `(1, 1 or 3, height, width)`; `deep` asks for 16-bit files where the format has them.
-    pub fn new(planes: Tensor, deep: bool) -> Result<Picture> {
+    /// A picture from planes of shape `(1, 1 or 3, height, width)` in the units of that depth. Files get that depth, or
+    /// the next lower one that their format has.
+    pub fn new(planes: Tensor, depth: Depth) -> Result<Picture> {
         let shape = planes.shape();
         if shape.n != 1 || !matches!(shape.c, 1 | 3) {
             return Err(Error::shape("picture", "one picture of 1 or 3 channels (or write .npy)", shape));
         }
-        Ok(Picture { planes, deep, notes: Vec::new() })
+        Ok(Picture { planes, alpha: None, depth, notes: Vec::new() })
+    }
+
+    /// The same picture with opacity, 0 to 1, `(1, 1, height, width)`.
+    pub fn with_alpha(mut self, alpha: Option<Tensor>) -> Result<Picture> {
+        let expected = Shape { c: 1, ..self.planes.shape() };
+        if let Some(shape) = alpha.as_ref().map(Tensor::shape).filter(|&shape| shape != expected) {
+            return Err(Error::shape("the picture's opacity", expected, shape));
+        }
+        self.alpha = alpha;
+        Ok(self)
     }
 
     /// The same picture with something to tell its user.
@@ -50,14 +86,19 @@ impl Picture {
         self.planes.shape().c
     }
 
-    /// Whether it came with more than 8 bits a sample.
-    pub fn deep(&self) -> bool {
-        self.deep
+    /// What the samples of its file are.
+    pub fn depth(&self) -> Depth {
+        self.depth
     }
 
-    /// The values, `(1, channels, height, width)`, 0 to 255.
+    /// The values, `(1, channels, height, width)`.
     pub fn planes(&self) -> &Tensor {
         &self.planes
+    }
+
+    /// Opacity, 0 to 1, `(1, 1, height, width)`, where the file has it.
+    pub fn alpha(&self) -> Option<&Tensor> {
+        self.alpha.as_ref()
     }
 
     /// What was lost or guessed while reading, a line each.
@@ -68,10 +109,11 @@ impl Picture {
     /// Red, green and blue at a place, rounded to bytes.
     pub fn rgb(&self, x: usize, y: usize) -> [u8; 3] {
         let last = self.channels() - 1;
-        [0, 1, 2].map(|c| byte(self.planes.plane(0, last.min(c))[y * self.width() + x]))
+        let scale = 255.0 / self.depth.white();
+        [0, 1, 2].map(|c| byte(scale * self.planes.plane(0, last.min(c))[y * self.width() + x]))
     }
 
-    /// The picture in the wanted channels: grey copied thrice, or colours weighted to luma.
+    /// The planes in the wanted channels: grey copied thrice, or colours weighted to luma.
     pub fn to_channels(&self, wanted: Channels) -> Tensor {
         let shape = self.planes.shape();
         match (wanted, shape.c) {
@@ -112,7 +154,11 @@ impl Picture {
                 ));
             }
         };
-        Ok(self.to_channels(wanted))
+        let mut values = self.to_channels(wanted);
+        if self.depth == Depth::Float {
+            values.data_mut().iter_mut().for_each(|v| *v *= 255.0);
+        }
+        Ok(values)
     }
 
     /// The network's input at the picture's own size: the recipe's channels, normalised.
@@ -143,14 +189,18 @@ pub fn side_by_side(pictures: &[&Picture]) -> Result<Picture> {
     let mut left = 0;
     for picture in pictures {
         let planes = picture.to_channels(Channels::Rgb);
+        let scale = 255.0 / picture.depth.white();
         for c in 0..3 {
             for (y, row) in planes.plane(0, c).chunks_exact(picture.width()).enumerate() {
-                data[(c * height + y) * width + left..][..row.len()].copy_from_slice(row);
+                data[(c * height + y) * width + left..][..row.len()]
+                    .iter_mut()
+                    .zip(row)
+                    .for_each(|(to, v)| *to = v * scale);
             }
         }
         left += picture.width() + GAP;
     }
-    Picture::new(Tensor::new(shape, data)?, false)
+    Picture::new(Tensor::new(shape, data)?, Depth::Eight)
 }
 
 /// A value from 0 to 255, clamped and rounded.

@@ -1,8 +1,8 @@
 //! Pictures and masks to files. A file is written beside its place and then moved there, never half.
 
-use super::picture::byte;
-use super::{Mask, Picture};
 use crate::error::{Error, Result};
+use crate::image::picture::byte;
+use crate::image::{Depth, Mask, Picture};
 use crate::recipe::Channels;
 use image::codecs::{
     bmp::BmpEncoder, jpeg::JpegEncoder, png::PngEncoder, tiff::TiffEncoder, webp::WebPEncoder,
@@ -67,7 +67,7 @@ impl Picture {
     /// 16 bits a sample for deep pictures in PNG and TIFF, 8 bits otherwise; values are clamped and rounded.
     pub fn encode(&self, path: &Path) -> Result<Vec<u8>> {
         let format = Format::of(path)?;
-        let wide = self.deep() && matches!(format, Format::Png | Format::Tiff);
+        let wide = self.depth() != Depth::Eight && matches!(format, Format::Png | Format::Tiff);
         // WebP knows no grey.
         let planes = match format {
             Format::Webp => self.to_channels(Channels::Rgb),
@@ -75,9 +75,10 @@ impl Picture {
         };
         let (shape, data) = (planes.shape(), planes.data());
         let values = (0..shape.elements()).map(|i| data[i % shape.c * shape.pixels() + i / shape.c]);
+        let scale = 255.0 / self.depth().white();
         let bytes: Vec<u8> = match wide {
-            true => values.flat_map(|v| ((v * 257.0).round() as u16).to_ne_bytes()).collect(),
-            false => values.map(byte).collect(),
+            true => values.flat_map(|v| ((v * scale * 257.0).round() as u16).to_ne_bytes()).collect(),
+            false => values.map(|v| byte(v * scale)).collect(),
         };
         let color = match (shape.c, wide) {
             (1, false) => ExtendedColorType::L8,

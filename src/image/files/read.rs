@@ -1,7 +1,7 @@
 //! Picture files to pictures. The content decides the format, never the file's name.
 
-use super::Picture;
 use crate::error::{Error, Result};
+use crate::image::{Depth, Picture};
 use crate::tensor::{Shape, Tensor};
 use image::{DynamicImage, ImageDecoder, ImageError, ImageReader, Limits};
 use std::fs::File;
@@ -81,14 +81,19 @@ fn from_image(image: &DynamicImage) -> Result<Picture, String> {
     let plane = |c: usize| match usize::from(color.bits_per_pixel()) / stride {
         8 => samples(bytes, stride, c, |[v]: [u8; 1]| f32::from(v)),
         16 => samples(bytes, stride, c, |v| f32::from(u16::from_ne_bytes(v)) / 257.0),
-        _ => samples(bytes, stride, c, |v| f32::from_ne_bytes(v) * 255.0),
+        _ => samples(bytes, stride, c, f32::from_ne_bytes),
     };
     let data = (0..channels).flat_map(plane).collect();
     let shape = Shape::new(1, channels, image.height() as usize, image.width() as usize);
-    let deep = usize::from(color.bits_per_pixel()) > 8 * stride;
+    let depth = match usize::from(color.bits_per_pixel()) / stride {
+        8 => Depth::Eight,
+        16 => Depth::Sixteen,
+        _ => Depth::Float,
+    };
     let picture =
-        Tensor::new(shape, data).and_then(|planes| Picture::new(planes, deep)).map_err(|e| e.to_string())?;
-    let transparent = color.has_alpha() && plane(channels).iter().any(|&alpha| alpha < 255.0);
+        Tensor::new(shape, data).and_then(|planes| Picture::new(planes, depth)).map_err(|e| e.to_string())?;
+    let opaque = depth.white();
+    let transparent = color.has_alpha() && plane(channels).iter().any(|&alpha| alpha < opaque);
     Ok(picture
         .with_note(transparent.then_some("transparency was dropped; colours are used as they are stored")))
 }

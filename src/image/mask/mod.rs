@@ -1,6 +1,6 @@
 //! Masks: a class number a pixel, with names and colours.
 
-use super::Picture;
+use super::{Depth, Picture};
 use crate::error::{Error, Result};
 use crate::recipe::OutputRecipe;
 use crate::tensor::{Shape, Tensor};
@@ -84,9 +84,10 @@ impl Mask {
     pub fn overlay(&self, picture: &Picture) -> Result<Picture> {
         let (w, h) = (picture.width(), picture.height());
         let rgb = picture.to_channels(crate::recipe::Channels::Rgb);
+        let scale = 255.0 / picture.depth().white();
         self.paint(w, h, |class, color, i| match self.colors[class] {
-            [0, 0, 0] => rgb.data()[i],
-            _ => rgb.data()[i] * (1.0 - OPACITY) + color * OPACITY,
+            [0, 0, 0] => rgb.data()[i] * scale,
+            _ => rgb.data()[i] * scale * (1.0 - OPACITY) + color * OPACITY,
         })
     }
 
@@ -98,7 +99,7 @@ impl Mask {
             let class = usize::from(self.classes[y * self.height / h * self.width + x * self.width / w]);
             value(class, f32::from(self.colors[class][c]), i)
         });
-        Picture::new(planes, false)
+        Picture::new(planes, Depth::Eight)
     }
 }
 
