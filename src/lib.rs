@@ -54,12 +54,14 @@ pub mod image;
 #[cfg(feature = "cpu")]
 pub mod verify;
 
+mod augment;
 mod error;
 mod import;
 mod model;
 mod session;
 mod tensor;
 
+pub use augment::Augment;
 pub use error::{Error, Result};
 pub use gpu::{AdapterChoice, Gpu};
 #[cfg(feature = "onnx")]

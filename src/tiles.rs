@@ -5,6 +5,7 @@
 //! pooling windows and its borders fall where the picture's do. Where some operator sees all of its input (instance norm,
 //! global pooling, attention), no cut can do that: such tiles are weighted by a Gaussian and blended.
 
+use crate::augment::Augment;
 use crate::error::{Error, Result};
 use crate::graph::Graph;
 use crate::model::Model;
@@ -49,12 +50,17 @@ pub struct TileOptions {
     pub overlap: Option<usize>,
     /// How tiles become one.
     pub blend: Blend,
+    /// Copies of each tile that the network runs on.
+    pub augment: Augment,
 }
 
 /// A model made ready for pictures of one shape, in as few tiles as fit.
 #[derive(Debug)]
 pub struct TiledSession {
     session: Session,
+    /// For tiles with rows and columns exchanged, where these have another shape.
+    turned: Option<Session>,
+    augment: Augment,
     input: Shape,
     output: Shape,
     rows: Vec<Span>,
@@ -121,18 +127,36 @@ impl TiledSession {
         let graph = model.graph(input)?;
         let output = graph.output_shape(input)?;
         let reach = Reach::of(&graph);
-        let exact = reach.halo.is_some() && tiles.blend != Blend::Gaussian;
+        let sees_all = |halo| tiles.overlap.is_none_or(|pixels| pixels >= 2 * halo);
+        let exact = tiles.blend != Blend::Gaussian && reach.halo.is_some_and(sees_all);
+        let turns = tiles.augment == Augment::All;
+        let options = &SessionOptions {
+            max_memory: options.max_memory.map(|bytes| if turns { bytes / 2 } else { bytes }),
+            ..options.clone()
+        };
         let mut side = tiles.size.unwrap_or(input.h.max(input.w));
         loop {
             let [h, w] = [input.h, input.w].map(|len| tile_side(len, side, reach.align));
             let tile = Shape { h, w, ..input };
-            match Session::with_options(model, tile, device.clone(), options) {
-                Ok(session) => {
+            let build = |shape| Session::with_options(model, shape, device.clone(), options);
+            let turned = || (turns && h != w).then(|| build(Shape { h: w, w: h, ..tile })).transpose();
+            match build(tile).and_then(|session| Ok((turned()?, session))) {
+                Ok((turned, session)) => {
                     let layout = Layout { reach, exact, overlap: tiles.overlap, blend: tiles.blend };
                     let made = session.output_shape();
                     let rows = layout.axis(input.h, h, output.h, made.h)?;
                     let columns = layout.axis(input.w, w, output.w, made.w)?;
-                    return Ok(TiledSession { session, input, output, rows, columns, exact });
+                    let augment = tiles.augment;
+                    return Ok(TiledSession {
+                        session,
+                        turned,
+                        augment,
+                        input,
+                        output,
+                        rows,
+                        columns,
+                        exact,
+                    });
                 }
                 Err(Error::LimitExceeded { .. } | Error::OutOfMemory { .. })
                     if tiles.size.is_none() && h.max(w) > 2 * reach.align =>
@@ -178,7 +202,7 @@ impl TiledSession {
             return Err(Error::shape("input", self.input, input.shape()));
         }
         if self.tiles() == 1 {
-            let result = self.session.run(input)?;
+            let result = self.run_tile(input)?;
             done();
             return Ok(result);
         }
@@ -221,6 +245,21 @@ impl TiledSession {
         Ok(())
     }
 
+    /// The mean result of a tile's copies.
+    fn run_tile(&self, tile: &Tensor) -> Result<Tensor> {
+        let mut sum = self.session.run(tile)?;
+        for turn in self.augment.turns().skip(1) {
+            let session = self.turned.as_ref().filter(|_| turn.transpose).unwrap_or(&self.session);
+            let result = turn.undo(&session.run(&turn.apply(tile))?);
+            sum.data_mut().iter_mut().zip(result.data()).for_each(|(sum, v)| *sum += v);
+        }
+        if self.augment != Augment::None {
+            let count = self.augment.turns().count() as f32;
+            sum.data_mut().iter_mut().for_each(|sum| *sum /= count);
+        }
+        Ok(sum)
+    }
+
     /// The results of all tiles of a row.
     fn band(&self, band: &Tensor, done: &(dyn Fn() + Sync)) -> Result<Vec<Tensor>> {
         let width = self.session.input_shape().w;
@@ -231,7 +270,7 @@ impl TiledSession {
                 let at = next.fetch_add(1, Ordering::Relaxed);
                 let Some(column) = self.columns.get(at) else { break };
                 let tile = part(band, 0..band.shape().h, column.input..column.input + width);
-                let result = self.session.run(&tile);
+                let result = self.run_tile(&tile);
                 let failed = result.is_err();
                 results[at].set(result).expect("each tile is one thread's");
                 done();

@@ -6,7 +6,7 @@ use unet_wgpu::graph::{Activation, Conv, Graph, Norm, NormOver};
 use unet_wgpu::recipe::Recipe;
 use unet_wgpu::tiles::{Blend, TileOptions, TiledSession};
 use unet_wgpu::unet::{RandomWeights, UnetConfig, Upsample};
-use unet_wgpu::{Device, Error, Model, Random, Session, SessionOptions, Shape, Tensor};
+use unet_wgpu::{Augment, Device, Error, Model, Random, Session, SessionOptions, Shape, Tensor};
 
 fn vectors(name: &str) -> Model {
     Model::open(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors").join(name)).expect("it is read")
@@ -109,4 +109,46 @@ fn what_does_not_fit_is_cut_by_itself_and_what_cannot_be_cut_is_refused() {
     let narrow = TileOptions { size: Some(20), ..TileOptions::default() };
     let refused = TiledSession::new(&model, shape, &Device::Cpu, &SessionOptions::default(), &narrow);
     assert!(refused.is_err_and(|e| e.to_string().contains("--tile")));
+}
+
+/// The planes mirrored left to right.
+fn mirrored(x: &Tensor) -> Tensor {
+    let w = x.shape().w;
+    Tensor::from_fn(x.shape(), |i| x.data()[i / w * w + (w - 1 - i % w)])
+}
+
+#[test]
+fn augmented_results_do_not_depend_on_the_orientation() {
+    let (_, model) = networks().remove(0);
+    let shape = Shape::new(1, 2, 203, 166);
+    let input = Tensor::random(shape, 7);
+    let run = |device: &Device, input: &Tensor, tiles: TileOptions| {
+        let options = SessionOptions::default();
+        let session = TiledSession::new(&model, input.shape(), device, &options, &tiles).expect("it fits");
+        (session.run(input, &|| {}).expect("it runs"), session.tiles())
+    };
+    let off = |a: &Tensor, b: &Tensor| {
+        a.data().iter().zip(b.data()).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+    };
+    for device in devices() {
+        let (plain, _) = run(&device, &input, TileOptions::default());
+        for augment in [Augment::Flips, Augment::All] {
+            let options = TileOptions { augment, ..TileOptions::default() };
+            let (whole, _) = run(&device, &input, options);
+            let (turned, _) = run(&device, &mirrored(&input), options);
+            assert!(off(&whole, &mirrored(&turned)) <= 1e-6, "{augment:?}");
+            assert!(off(&whole, &plain) > 1e-3, "{augment:?} changes nothing");
+            let (tiled, tiles) = run(&device, &input, TileOptions { size: Some(120), ..options });
+            assert!(tiles > 1 && off(&whole, &tiled) <= 1e-6, "{augment:?} in {tiles} tiles");
+        }
+    }
+}
+
+#[test]
+fn less_overlap_than_the_network_sees_is_not_called_exact() {
+    let (_, model) = networks().remove(0);
+    let options = TileOptions { size: Some(120), overlap: Some(8), ..TileOptions::default() };
+    let shape = Shape::new(1, 2, 300, 300);
+    let tiled = TiledSession::new(&model, shape, &Device::Cpu, &SessionOptions::default(), &options);
+    assert!(!tiled.expect("it fits").is_exact());
 }

@@ -78,6 +78,7 @@ impl RunArgs {
                 BlendChoice::Crop => Blend::Crop,
                 BlendChoice::Gaussian => Blend::Gaussian,
             },
+            ..TileOptions::default()
         }
     }
 }

@@ -3,9 +3,11 @@
 //! As JSON, a recipe is the `unet.recipe` entry of a model file; as TOML, it stands beside any model file as
 //! `MODEL.toml`. All arithmetic is done on the host, in f64 a value.
 
+mod measure;
 mod step;
 mod words;
 
+pub use measure::Pass;
 pub use step::{Over, Step};
 
 use crate::error::{Error, Result};

@@ -98,7 +98,7 @@ fn hundred() -> f64 {
 
 impl Over {
     /// Elements that share their statistics; they follow each other.
-    fn len(self, shape: Shape) -> usize {
+    pub(super) fn len(self, shape: Shape) -> usize {
         match self {
             Over::Sample => shape.c * shape.pixels(),
             Over::Channel => shape.pixels(),
@@ -125,6 +125,21 @@ impl Step {
         };
         let expected = "finite numbers, min up to max, percentiles rising from 0 to 100, eps not below 0";
         if good { Ok(()) } else { Err(Error::shape("a step of the recipe", expected, format!("{self:?}"))) }
+    }
+
+    /// Whether it can be done to each pixel knowing no other.
+    pub(super) fn is_local(&self) -> bool {
+        match self {
+            Step::Linear { .. }
+            | Step::Clip { .. }
+            | Step::Sigmoid
+            | Step::Softmax
+            | Step::Binarize { .. } => true,
+            Step::Standardize { .. }
+            | Step::Rescale { .. }
+            | Step::DivideByMax { .. }
+            | Step::MatchInput { .. } => false,
+        }
     }
 
     /// Does the step. `input` is what a result was computed from.
@@ -206,7 +221,7 @@ impl Step {
 }
 
 /// A quotient; 0 where nothing can be divided.
-fn ratio(dividend: f64, divisor: f64) -> f64 {
+pub(super) fn ratio(dividend: f64, divisor: f64) -> f64 {
     if divisor == 0.0 { 0.0 } else { dividend / divisor }
 }
 

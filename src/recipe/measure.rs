@@ -1,0 +1,241 @@
+//! Steps that look at a whole picture, for pictures that never are in memory as a whole: what such a step must know is
+//! measured in passes over bands of rows, and the step becomes a linear one, which bands can be brought through alone.
+
+use super::step::{Over, Step, ratio};
+use super::{InputRecipe, Recipe};
+use crate::error::Result;
+use crate::tensor::Tensor;
+
+/// Goes through a picture once: calls the function with each band of its values, all channels, from the top.
+pub type Pass<'a> = dyn FnMut(&mut dyn FnMut(&Tensor) -> Result<()>) -> Result<()> + 'a;
+
+impl Recipe {
+    /// Whether a result can be brought through the output steps a band of rows at a time.
+    pub fn finishes_in_bands(&self) -> bool {
+        self.output.steps.iter().all(Step::is_local)
+    }
+}
+
+impl InputRecipe {
+    /// The same recipe for one picture, with numbers in place of steps that look at all of it.
+    ///
+    /// # Errors
+    /// Those of the passes and of the steps.
+    pub fn measured(&self, pass: &mut Pass<'_>) -> Result<InputRecipe> {
+        let mut known = InputRecipe { steps: Vec::new(), mean: Vec::new(), std: Vec::new(), ..self.clone() };
+        for step in &self.steps {
+            step.check()?;
+            let step = if step.is_local() { step.clone() } else { linear(step, &known, pass)? };
+            known.steps.push(step);
+        }
+        Ok(InputRecipe { mean: self.mean.clone(), std: self.std.clone(), ..known })
+    }
+}
+
+/// What the step does to this picture; `before` is what is done before it.
+fn linear(step: &Step, before: &InputRecipe, pass: &mut Pass<'_>) -> Result<Step> {
+    // (value - low) / width, a pair a part of the picture.
+    let pairs: Vec<(f64, f64)> = match *step {
+        Step::Standardize { over, eps } => {
+            let moments = collect(|_| Moments::default(), over, before, pass)?;
+            moments.iter().map(|part| (part.mean, part.deviation() + eps)).collect()
+        }
+        Step::DivideByMax { over } => {
+            let largest = collect(|_| Largest(f64::MIN), over, before, pass)?;
+            largest.iter().map(|part| (0.0, if part.0 >= 1e-6 { part.0 } else { 1.0 })).collect()
+        }
+        Step::Rescale { low, high, over, eps } => {
+            let lows = percentiles(low, over, before, pass)?;
+            let highs = percentiles(high, over, before, pass)?;
+            lows.into_iter().zip(highs).map(|(low, high)| (low, high - low + eps)).collect()
+        }
+        _ => return Ok(step.clone()),
+    };
+    let gain: Vec<f64> = pairs.iter().map(|&(_, width)| ratio(1.0, width)).collect();
+    let offset = pairs.iter().zip(&gain).map(|(&(low, _), gain)| -low * gain).collect();
+    Ok(Step::Linear { gain, offset })
+}
+
+/// Something learnt from values that come in parts.
+trait Collect {
+    fn add(&mut self, values: &[f32]);
+}
+
+/// What one pass teaches: one collection for the whole picture, or one a channel, each begun by its number.
+fn collect<C: Collect>(
+    begin: impl Fn(usize) -> C,
+    over: Over,
+    before: &InputRecipe,
+    pass: &mut Pass<'_>,
+) -> Result<Vec<C>> {
+    let mut parts = Vec::new();
+    pass(&mut |band| {
+        let mut band = band.clone();
+        before.normalize(&mut band)?;
+        let values = band.data().chunks_exact(over.len(band.shape()));
+        for (i, values) in values.enumerate() {
+            if i == parts.len() {
+                parts.push(begin(i));
+            }
+            parts[i].add(values);
+        }
+        Ok(())
+    })?;
+    Ok(parts)
+}
+
+/// Mean and squared deviations, joined as Chan, Golub and LeVeque 1979 do.
+#[derive(Debug, Clone, Default)]
+struct Moments {
+    count: f64,
+    mean: f64,
+    squares: f64,
+}
+
+impl Moments {
+    fn deviation(&self) -> f64 {
+        (self.squares / self.count).sqrt()
+    }
+}
+
+impl Collect for Moments {
+    fn add(&mut self, values: &[f32]) {
+        let count = values.len() as f64;
+        let mean = values.iter().map(|&v| f64::from(v)).sum::<f64>() / count;
+        let squares: f64 = values.iter().map(|&v| (f64::from(v) - mean).powi(2)).sum();
+        let (total, apart) = (self.count + count, mean - self.mean);
+        self.squares += squares + apart * apart * self.count * count / total;
+        self.mean += apart * count / total;
+        self.count = total;
+    }
+}
+
+struct Largest(f64);
+
+impl Collect for Largest {
+    fn add(&mut self, values: &[f32]) {
+        self.0 = values.iter().fold(self.0, |max, &v| max.max(f64::from(v)));
+    }
+}
+
+/// How many values there are of each upper half, or of those with one upper half, of each lower half. Halves are those of
+/// [`key`].
+struct Histogram {
+    upper: Option<u32>,
+    counts: Vec<u64>,
+}
+
+impl Histogram {
+    fn new(upper: Option<u32>) -> Histogram {
+        Histogram { upper, counts: vec![0; 1 << 16] }
+    }
+
+    /// The half in which the value of that rank lies, and its rank among those.
+    fn find(&self, mut rank: u64) -> (u32, u64) {
+        for (half, &count) in self.counts.iter().enumerate() {
+            if rank < count {
+                return (half as u32, rank);
+            }
+            rank -= count;
+        }
+        (u32::from(u16::MAX), 0)
+    }
+}
+
+impl Collect for Histogram {
+    fn add(&mut self, values: &[f32]) {
+        for key in values.iter().map(|&v| key(v)) {
+            match self.upper {
+                None => self.counts[(key >> 16) as usize] += 1,
+                Some(upper) if key >> 16 == upper => self.counts[(key & 0xffff) as usize] += 1,
+                Some(_) => {}
+            }
+        }
+    }
+}
+
+/// A number that is ordered as the values are.
+fn key(value: f32) -> u32 {
+    let bits = value.to_bits();
+    if bits >> 31 == 0 { bits | 1 << 31 } else { !bits }
+}
+
+fn value(key: u32) -> f32 {
+    f32::from_bits(if key >> 31 == 1 { key & !(1 << 31) } else { !key })
+}
+
+/// The percentile of each part, between two values in proportion: exact, in three passes.
+fn percentiles(percent: f64, over: Over, before: &InputRecipe, pass: &mut Pass<'_>) -> Result<Vec<f64>> {
+    let upper = collect(|_| Histogram::new(None), over, before, pass)?;
+    let place = |part: &Histogram| part.counts.iter().sum::<u64>().saturating_sub(1) as f64 * percent / 100.0;
+    // The value at that place, and the one above it.
+    let mut neighbours = Vec::new();
+    for above in [0, 1] {
+        let find = |part: &Histogram| {
+            let last = part.counts.iter().sum::<u64>().saturating_sub(1);
+            part.find((place(part) as u64 + above).min(last))
+        };
+        let found: Vec<(u32, u64)> = upper.iter().map(find).collect();
+        let lower = collect(|i| Histogram::new(Some(found[i].0)), over, before, pass)?;
+        let exact = |(part, (upper, rank)): (&Histogram, &(u32, u64))| {
+            f64::from(value(upper << 16 | part.find(*rank).0))
+        };
+        neighbours.push(lower.iter().zip(&found).map(exact).collect::<Vec<f64>>());
+    }
+    let between = |((low, high), part)| low + (high - low) * place(part).fract();
+    let pairs = neighbours[0].iter().copied().zip(neighbours[1].iter().copied());
+    Ok(pairs.zip(&upper).map(between).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tensor::{Random, Shape};
+
+    /// Bands of three rows.
+    fn in_bands(picture: &Tensor, each: &mut dyn FnMut(&Tensor) -> Result<()>) -> Result<()> {
+        let shape = picture.shape();
+        for first in (0..shape.h).step_by(3) {
+            let h = 3.min(shape.h - first);
+            let rows: Vec<f32> = (0..shape.c)
+                .flat_map(|c| picture.plane(0, c)[first * shape.w..][..h * shape.w].iter().copied())
+                .collect();
+            each(&Tensor::new(Shape { h, ..shape }, rows)?)?;
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn what_is_measured_in_bands_is_what_the_whole_tells() {
+        let mut random = Random::new(5);
+        let picture = Tensor::from_fn(Shape::new(1, 3, 20, 17), |i| {
+            (random.uniform(-20.0, 250.0) + (i / 340) as f32 * 40.0).round()
+        });
+        for over in [Over::Sample, Over::Channel] {
+            let steps = vec![
+                Step::Clip { min: Some(-0.05), max: Some(1.1) },
+                Step::Rescale { low: 1.0, high: 99.8, over, eps: 1e-6 },
+                Step::Rescale { low: 0.0, high: 100.0, over, eps: 0.0 },
+                Step::Standardize { over, eps: 1e-6 },
+                Step::DivideByMax { over },
+            ];
+            let recipe = InputRecipe { steps, mean: vec![0.1], std: vec![0.5], ..InputRecipe::default() };
+            let mut want = picture.clone();
+            recipe.normalize(&mut want).unwrap();
+            let known = recipe.measured(&mut |each| in_bands(&picture, each)).unwrap();
+            assert!(known.steps.iter().all(Step::is_local));
+            let mut got = picture.clone();
+            known.normalize(&mut got).unwrap();
+            let off = got.data().iter().zip(want.data()).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            assert!(off <= 1e-6, "{over:?}: {off:e}");
+        }
+        // A flat picture: nothing can be divided.
+        let flat = Tensor::from_fn(Shape::new(1, 1, 4, 4), |_| 7.0);
+        let steps = vec![Step::Rescale { low: 0.0, high: 100.0, over: Over::Sample, eps: 0.0 }];
+        let recipe = InputRecipe { steps, ..InputRecipe::default() };
+        let known = recipe.measured(&mut |each| in_bands(&flat, each)).unwrap();
+        let mut got = flat.clone();
+        known.normalize(&mut got).unwrap();
+        assert!(got.data().iter().all(|&v| v == 0.0), "{got:?}");
+    }
+}
