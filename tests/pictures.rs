@@ -92,11 +92,11 @@ fn exif_orientation_turns_the_picture() {
 }
 
 #[test]
-fn transparency_is_dropped_and_said() {
-    let picture = read(&png(&[9, 8, 7, 128, 6, 5, 4, 255], 2, 1, ExtendedColorType::Rgba8));
+fn opacity_is_kept_where_a_pixel_is_not_opaque() {
+    let picture = read(&png(&[9, 8, 7, 51, 6, 5, 4, 255], 2, 1, ExtendedColorType::Rgba8));
     assert_eq!((picture.rgb(0, 0), picture.rgb(1, 0)), ([9, 8, 7], [6, 5, 4]));
-    assert!(picture.notes()[0].contains("transparency"), "{:?}", picture.notes());
-    assert!(read(&png(&[9, 255, 7, 255], 2, 1, ExtendedColorType::La8)).notes().is_empty());
+    assert_eq!(picture.alpha().unwrap().data(), [0.2, 1.0]);
+    assert!(read(&png(&[9, 255, 7, 255], 2, 1, ExtendedColorType::La8)).alpha().is_none());
 }
 
 #[test]
@@ -113,13 +113,7 @@ fn damaged_pictures_are_refused_in_one_line() {
     assert!(message(b"").contains("empty"));
     let mut huge = Vec::new();
     png::Encoder::new(&mut huge, 65535, 65535).write_header().unwrap();
-    assert!(huge.len() < 200 && message(&huge).contains("32768"), "{}", message(&huge));
-    let mut wide = Vec::new();
-    let mut encoder = png::Encoder::new(&mut wide, 32_000, 32_000);
-    encoder.set_color(png::ColorType::Rgba);
-    encoder.write_header().unwrap().write_chunk(png::chunk::IDAT, b"\x78\x9c").unwrap();
-    assert!(message(&wide).contains("512 MiB"), "{}", message(&wide));
-
+    assert!(huge.len() < 200 && message(&huge).contains("cut off"), "{}", message(&huge));
     let noise = Tensor::random(Shape::new(1, 1, 64, 64), 1).into_data();
     let jpeg = gray(64, 64, &noise.iter().map(|v| v.abs() * 255.0).collect::<Vec<_>>());
     let jpeg = jpeg.encode(Path::new("a.jpg")).unwrap();

@@ -13,7 +13,9 @@ mod resample;
 mod test_pair;
 
 pub use decode::{Decoded, Score};
-pub use files::{Format, check_place, check_target, encode_npy, read_npy, write_atomic, write_npy};
+pub use files::{
+    Format, Pages, Rows, check_place, check_target, encode_npy, read_npy, write_atomic, write_npy,
+};
 pub use mask::Mask;
 pub use picture::{Depth, Picture, side_by_side};
 pub use prepare::Prepared;

@@ -1,0 +1,51 @@
+//! The pictures of a file, one after the other.
+
+use super::Rows;
+use crate::error::Result;
+use crate::image::Picture;
+use std::path::Path;
+
+/// A file's pictures, one after the other: the pages of a TIFF, the slices of a NIfTI volume, else one.
+///
+/// After an error no more are given.
+pub struct Pages {
+    rows: Rows,
+    count: usize,
+    next: usize,
+}
+
+impl Pages {
+    /// Opens a file of any format that [`Picture::open`] reads, and counts its pictures without decoding them.
+    ///
+    /// # Errors
+    /// Those of [`Rows::open`].
+    pub fn open(path: &Path) -> Result<Pages> {
+        let mut rows = Rows::open(path)?;
+        Ok(Pages { count: rows.pages()?, rows, next: 0 })
+    }
+
+    /// How many pictures the file has, those already given included.
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
+    fn page(&mut self) -> Result<Picture> {
+        if self.next > 0 {
+            self.rows.turn_page()?;
+        }
+        self.rows.page()
+    }
+}
+
+impl Iterator for Pages {
+    type Item = Result<Picture>;
+
+    fn next(&mut self) -> Option<Result<Picture>> {
+        if self.next >= self.count {
+            return None;
+        }
+        let page = self.page();
+        self.next = if page.is_ok() { self.next + 1 } else { self.count };
+        Some(page)
+    }
+}

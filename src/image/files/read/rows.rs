@@ -1,0 +1,205 @@
+//! A picture file in bands of rows.
+
+use super::{Decode, Layout, MAX_SAMPLES, Source, decoder, source};
+use crate::error::{Error, Result};
+use crate::image::{Depth, Picture};
+use crate::tensor::{Shape, Tensor};
+use ::image::metadata::Orientation;
+use std::path::{Path, PathBuf};
+
+/// About how many samples are between a decoder and the planes at once.
+const SCRATCH: usize = 1 << 16;
+
+/// A picture file read from the top in bands of rows: the first picture of the file, upright.
+///
+/// Of a PNG that is not interlaced, a PFM, a NIfTI slice and a TIFF, only the band is in memory, and of a TIFF a row of
+/// its strips or tiles. Of the others it is the decoded samples at their own depth, and as f32 of PNG and TIFF files
+/// that an EXIF orientation turns.
+pub struct Rows {
+    path: PathBuf,
+    decoder: Box<dyn Decode>,
+    /// The current page as the file has it.
+    stored: Layout,
+    /// All its rows, interleaved, where they have to be turned and have been read.
+    unturned: Vec<f32>,
+    /// The next row, upright.
+    row: usize,
+}
+
+impl Rows {
+    /// Opens a file of any format that [`Picture::open`] reads, and reads its header.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the file cannot be read, [`Error::Picture`] when it is damaged, of another kind, or larger
+    /// than 262,144 pixels a side; or than 512 MiB of samples where it has to be decoded as a whole.
+    pub fn open(path: &Path) -> Result<Rows> {
+        Rows::new(source(path)?, path)
+    }
+
+    pub(super) fn new(source: Box<dyn Source>, path: &Path) -> Result<Rows> {
+        let decoder = decoder(source).map_err(|message| Error::Picture { path: path.to_owned(), message })?;
+        let stored = decoder.layout();
+        Ok(Rows { path: path.to_owned(), decoder, stored, unturned: Vec::new(), row: 0 })
+    }
+
+    /// Columns.
+    pub fn width(&self) -> usize {
+        if self.lies() { self.stored.height } else { self.stored.width }
+    }
+
+    /// Rows.
+    pub fn height(&self) -> usize {
+        if self.lies() { self.stored.width } else { self.stored.height }
+    }
+
+    /// 1 (grey) or 3 (RGB).
+    pub fn channels(&self) -> usize {
+        self.stored.channels
+    }
+
+    /// What the samples of the file are.
+    pub fn depth(&self) -> Depth {
+        self.stored.depth
+    }
+
+    /// Whether the file holds opacity.
+    pub fn has_alpha(&self) -> bool {
+        self.stored.alpha
+    }
+
+    /// The next rows as a picture; fewer where the file has no more. Every band has opacity where the file has, and the
+    /// first one has the notes.
+    ///
+    /// # Errors
+    /// [`Error::Picture`] when the file is damaged or cut off, or the band larger than 128 Mi samples;
+    /// [`Error::Usage`] when no rows are asked for or all were read, as they are after an error.
+    pub fn next(&mut self, rows: usize) -> Result<Picture> {
+        let (first, left) = (self.row, self.height() - self.row);
+        if rows == 0 || left == 0 {
+            return Err(Error::Usage(format!(
+                "{}: {left} rows are left, {rows} wanted",
+                self.path.display()
+            )));
+        }
+        let band = self.band(rows.min(left));
+        self.row = if band.is_ok() { first + rows.min(left) } else { self.height() };
+        let band = band.map_err(|message| self.error(message))?;
+        let notes = if first == 0 { self.decoder.notes() } else { Vec::new() };
+        Ok(notes.iter().fold(band, |band, note| band.with_note(Some(note))))
+    }
+
+    /// The current page as a whole, without opacity where all of it is opaque.
+    pub(super) fn page(&mut self) -> Result<Picture> {
+        let page = self.next(self.height())?;
+        let transparent = page.alpha().is_some_and(|alpha| alpha.data().iter().any(|&v| v != 1.0));
+        if transparent { Ok(page) } else { page.with_alpha(None) }
+    }
+
+    /// The first page as a whole, with a note where there are more.
+    pub(super) fn first_page(mut self) -> Result<Picture> {
+        let pages = self.pages()?;
+        let note = (pages > 1).then(|| format!("the file has {pages} pages or slices, the first is used"));
+        Ok(self.page()?.with_note(note.as_deref()))
+    }
+
+    /// How many pages the file has.
+    pub(super) fn pages(&mut self) -> Result<usize> {
+        self.decoder.pages().map_err(|message| self.error(message))
+    }
+
+    /// Goes on to the next page.
+    pub(super) fn turn_page(&mut self) -> Result<()> {
+        self.decoder.turn_page().map_err(|message| self.error(message))?;
+        (self.stored, self.row) = (self.decoder.layout(), 0);
+        self.unturned.clear();
+        Ok(())
+    }
+
+    fn error(&self, message: String) -> Error {
+        Error::Picture { path: self.path.clone(), message }
+    }
+
+    /// Whether rows of the file are columns of the picture.
+    fn lies(&self) -> bool {
+        lies(self.stored.orientation)
+    }
+
+    /// The next `rows` rows, of which there are as many.
+    fn band(&mut self, rows: usize) -> Result<Picture, String> {
+        let (width, layout) = (self.width(), self.stored);
+        let pixels = rows * width;
+        if pixels * layout.stride() > MAX_SAMPLES {
+            return Err(format!(
+                "{width}x{rows} pixels at once are too many; at most {} Mi samples are read, so scale or cut it",
+                MAX_SAMPLES >> 20
+            ));
+        }
+        if layout.orientation != Orientation::NoTransforms && self.unturned.is_empty() {
+            self.read_unturned()?;
+        }
+        let mut planes = vec![0.0; pixels * layout.channels];
+        let mut alpha = vec![0.0; if layout.alpha { pixels } else { 0 }];
+        let stride = layout.stride();
+        let step = rows.min((SCRATCH / (width * stride)).max(1)) * width;
+        let mut scratch = vec![0.0; step * stride];
+        for done in (0..pixels).step_by(step) {
+            let part = &mut scratch[..step.min(pixels - done) * stride];
+            match layout.orientation {
+                Orientation::NoTransforms => self.decoder.read(part)?,
+                turn => turned(&self.unturned, &layout, turn, self.row + done / width, part),
+            }
+            for (c, plane) in planes.chunks_exact_mut(pixels).enumerate() {
+                let values = part.iter().skip(c).step_by(stride);
+                plane[done..].iter_mut().zip(values).for_each(|(to, &v)| *to = v);
+            }
+            let opacity = part.iter().skip(layout.channels).step_by(stride);
+            alpha.iter_mut().skip(done).zip(opacity).for_each(|(to, v)| *to = v / layout.depth.white());
+        }
+        let shape = Shape::new(1, layout.channels, rows, width);
+        let alpha = layout.alpha.then(|| Tensor::new(Shape { c: 1, ..shape }, alpha)).transpose();
+        Tensor::new(shape, planes)
+            .and_then(|planes| Picture::new(planes, layout.depth))
+            .and_then(|band| band.with_alpha(alpha?))
+            .map_err(|e| e.to_string())
+    }
+
+    /// Reads all rows of a page that has to be turned.
+    fn read_unturned(&mut self) -> Result<(), String> {
+        let Layout { width, height, .. } = self.stored;
+        let samples = self.stored.row() * height;
+        if samples > MAX_SAMPLES {
+            return Err(format!(
+                "{width}x{height} pixels are too many to turn as the EXIF orientation says; turn and save it first"
+            ));
+        }
+        self.unturned = vec![0.0; samples];
+        self.decoder.read(&mut self.unturned)
+    }
+}
+
+/// Whether an orientation makes rows columns.
+pub(super) fn lies(orientation: Orientation) -> bool {
+    orientation.to_exif() > 4
+}
+
+/// Rows of the upright picture, the first of them `top`, out of all rows as they are stored.
+///
+/// The orientations: Exif 2.32 (CIPA DC-008), tag 274: which borders row 0 and column 0 of the file are.
+fn turned(stored: &[f32], layout: &Layout, turn: Orientation, top: usize, rows: &mut [f32]) {
+    let &Layout { width: w, height: h, .. } = layout;
+    let (stride, width) = (layout.stride(), if lies(turn) { h } else { w });
+    for (i, pixel) in rows.chunks_exact_mut(stride).enumerate() {
+        let (x, y) = (i % width, top + i / width);
+        let (x, y) = match turn {
+            Orientation::NoTransforms => (x, y),
+            Orientation::FlipHorizontal => (w - 1 - x, y),
+            Orientation::Rotate180 => (w - 1 - x, h - 1 - y),
+            Orientation::FlipVertical => (x, h - 1 - y),
+            Orientation::Rotate90FlipH => (y, x),
+            Orientation::Rotate90 => (y, h - 1 - x),
+            Orientation::Rotate270FlipH => (w - 1 - y, h - 1 - x),
+            Orientation::Rotate270 => (w - 1 - y, x),
+        };
+        pixel.copy_from_slice(&stored[(y * w + x) * stride..][..stride]);
+    }
+}
