@@ -9,11 +9,16 @@ mod mask;
 mod picture;
 mod prepare;
 mod resample;
+mod similarity;
 #[cfg(feature = "cpu")]
 mod test_pair;
 
 pub use decode::{Decoded, Score};
 pub use files::{Format, check_place, check_target, encode_npy, read_npy, write_atomic, write_npy};
-pub use mask::Mask;
+pub use mask::{
+    ClassScore, ClassStatistics, Component, Components, Mask, Palette, Scores, Statistics, cutout,
+    probabilities,
+};
 pub use picture::{Depth, Picture, side_by_side};
 pub use prepare::Prepared;
+pub use similarity::{Similarity, similarity};

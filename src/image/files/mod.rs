@@ -5,4 +5,5 @@ mod read;
 mod write;
 
 pub use npy::{encode_npy, read_npy, write_npy};
+pub(super) use read::read_file;
 pub use write::{Format, check_place, check_target, write_atomic};
