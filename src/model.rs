@@ -5,7 +5,7 @@ use crate::graph::Graph;
 use crate::import;
 #[cfg(feature = "onnx")]
 use crate::import::onnx::{self, Bound, NodeReport};
-use crate::recipe::Recipe;
+use crate::recipe::{Recipe, Step};
 use crate::tensor::Shape;
 use crate::unet::{UnetConfig, Weights};
 use std::borrow::Cow;
@@ -189,6 +189,21 @@ impl Model {
             #[cfg(feature = "onnx")]
             Network::Onnx(file) => file.graph(input).map(Cow::Owned),
         }
+    }
+
+    /// Whether the result for an input of this shape, after the recipe's output steps, holds probabilities and not logits:
+    /// the network ends in a sigmoid or softmax, the recipe's steps have one, or its threshold for a result of one
+    /// channel lies between 0 and 1. Values are not looked at, so that all pictures of a model are treated alike.
+    ///
+    /// # Errors
+    /// When the network does not take that shape.
+    pub fn gives_probabilities(&self, input: Shape) -> Result<bool> {
+        let graph = self.graph(input)?;
+        let output = &self.recipe.output;
+        let has_step = output.steps.iter().any(|step| matches!(step, Step::Sigmoid | Step::Softmax));
+        let by_threshold =
+            graph.output_shape(input)?.c == 1 && output.threshold > 0.0 && output.threshold < 1.0;
+        Ok(has_step || by_threshold || graph.ends_in_probabilities())
     }
 
     /// What becomes of each node of the ONNX file that the model comes from, for an input of this shape.

@@ -1,14 +1,12 @@
-//! Pictures, masks and arrays: what is read is what was written, and no file is ever half.
+//! Pictures and arrays: what is read is what was written, and no file is ever half.
 
 #![allow(clippy::unwrap_used, reason = "the helpers of tests may fail a test")]
 
 use image::codecs::{jpeg::JpegEncoder, png::PngEncoder};
 use image::{ExtendedColorType, ImageEncoder};
 use std::path::{Path, PathBuf};
-use unet_wgpu::image::{
-    Decoded, Depth, Format, Mask, Picture, read_npy, side_by_side, write_atomic, write_npy,
-};
-use unet_wgpu::recipe::{Channels, Class, Decode, InputRecipe, OutputRecipe, Recipe};
+use unet_wgpu::image::{Decoded, Depth, Format, Picture, read_npy, side_by_side, write_atomic, write_npy};
+use unet_wgpu::recipe::{Channels, Decode, InputRecipe, OutputRecipe, Recipe};
 use unet_wgpu::{Error, Shape, Tensor};
 
 /// A file of pixels by the `image` crate.
@@ -172,49 +170,6 @@ fn results_become_pictures_by_the_recipe() {
         decoded.encode(Path::new("a.txt")).unwrap(),
         b"2.000000\tclass 1\n0.250000\tclass 0\n-1.000000\tclass 2\n"
     );
-}
-
-#[test]
-fn masks_are_palette_pictures_with_shares() {
-    let class = |name: &str, color| Class { name: name.into(), color };
-    let classes = vec![class("back", None), class("cell", Some([1, 2, 3]))];
-    let recipe = OutputRecipe { threshold: 0.44, classes, ..OutputRecipe::default() };
-    let result = Tensor::new(Shape::new(1, 1, 2, 2), vec![0.43, 0.44, 0.45, 0.9]).unwrap();
-    let mask = Mask::new(&result, &recipe).unwrap();
-    assert_eq!(mask.classes(), [0, 0, 1, 1]);
-    assert_eq!(mask.shares(), [("back", 50.0), ("cell", 50.0)]);
-
-    let file = mask.encode(Path::new("a.png")).unwrap();
-    let mut reader = png::Decoder::new(std::io::Cursor::new(&file)).read_info().unwrap();
-    assert_eq!(reader.info().color_type, png::ColorType::Indexed);
-    assert_eq!(reader.info().palette.as_deref(), Some([0, 0, 0, 1, 2, 3].as_slice()));
-    let mut indices = vec![0; reader.output_buffer_size().unwrap()];
-    reader.next_frame(&mut indices).unwrap();
-    assert_eq!(indices, [0, 0, 1, 1]);
-    assert_eq!(read(&mask.encode(Path::new("a.bmp")).unwrap()).rgb(0, 1), [1, 2, 3]);
-
-    // Several channels: the largest value, the first of equals; then the PASCAL VOC colours.
-    let result = Tensor::new(Shape::new(1, 3, 1, 2), vec![0.0, 1.0, 5.0, 1.0, 4.0, 0.0]).unwrap();
-    let mask = Mask::new(&result, &OutputRecipe::default()).unwrap();
-    assert_eq!(mask.classes(), [1, 0]);
-    assert_eq!(mask.colors(), [[0, 0, 0], [128, 0, 0], [0, 128, 0]]);
-    let many = Mask::new(&Tensor::zeros(Shape::new(1, 256, 1, 1)), &OutputRecipe::default()).unwrap();
-    assert_eq!((many.colors()[20], many.colors()[255]), ([0, 64, 128], [224, 224, 192]));
-    assert!(Mask::new(&Tensor::zeros(Shape::new(1, 257, 1, 1)), &OutputRecipe::default()).is_err());
-}
-
-#[test]
-fn overlays_paint_classes_and_leave_the_background() {
-    let classes =
-        vec![Class { name: "a".into(), color: None }, Class { name: "b".into(), color: Some([200, 100, 0]) }];
-    let recipe = OutputRecipe { classes, ..OutputRecipe::default() };
-    let result = Tensor::new(Shape::new(1, 1, 1, 2), vec![0.0, 1.0]).unwrap();
-    let mask = Mask::new(&result, &recipe).unwrap();
-    let overlay = mask.overlay(&gray(2, 1, &[50.0, 100.0])).unwrap();
-    assert_eq!((overlay.rgb(0, 0), overlay.rgb(1, 0)), ([50, 50, 50], [150, 100, 50]));
-    // A mask of half the size covers the whole picture.
-    let wide = mask.overlay(&gray(4, 2, &[100.0; 8])).unwrap();
-    assert_eq!([wide.rgb(1, 1), wide.rgb(2, 0), wide.rgb(3, 1)], [[100; 3], [150, 100, 50], [150, 100, 50]]);
 }
 
 #[test]

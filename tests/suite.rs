@@ -6,16 +6,18 @@ mod device; // the GPU that tests run on
 mod formats; // pictures that go in and come out as bytes
 mod hostile; // damaged files of every format, and ONNX files that ask for the impossible
 mod import; // model files: state dicts of other code bases, and headers that do not add up
+mod masks; // masks: their files, components, statistics, drawings and scores; likeness of pictures
 mod onnx; // ONNX files: results, and what is refused
 mod ops; // operators one at a time, against the oracle, worked examples and PyTorch
 mod oracle; // each operator in plain f64 loops, written from its definition: what `ops` compares with
 mod pickle; // what PyTorch saves, and other code bases' networks: results, and what is refused
-mod pictures; // reading, decoding and writing of pictures, masks and arrays
+mod pictures; // reading, decoding and writing of pictures and arrays
 mod plan; // plans without a GPU: memory, limits, budgets
 mod quality; // the shipped models against what models/README.md promises
 mod recipes; // recipes: their arithmetic, the files they come from, which wins, what is refused
 mod session; // sessions on a GPU: numbers, sharing, faults
 mod shaders; // every WGSL permutation, parsed and validated without a GPU
+mod snapshots; // what is drawn for people, against pictures that someone looked at
 mod support; // backends, tolerances, vectors
 mod tiles; // large pictures in parts
 mod tune; // measured kernel choices, compiled pipelines, and the files that keep them

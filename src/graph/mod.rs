@@ -362,6 +362,25 @@ impl Graph {
         self.nodes.iter().position(|node| node.outputs.contains(&id))
     }
 
+    /// Whether the last operator is one that makes probabilities: sigmoid, hard sigmoid or softmax. What only moves or
+    /// re-samples them may follow. For graphs that were not optimised.
+    pub fn ends_in_probabilities(&self) -> bool {
+        let mut value = self.output;
+        for node in self.nodes.iter().rev() {
+            match (&node.op, node.inputs.first()) {
+                _ if !node.outputs.contains(&value) => {}
+                (Op::Crop(_) | Op::Rearrange(_) | Op::Resize(_), Some(&input)) => value = input,
+                (op, _) => {
+                    return matches!(
+                        op,
+                        Op::Softmax(_) | Op::Activation(Activation::Sigmoid | Activation::HardSigmoid { .. })
+                    );
+                }
+            }
+        }
+        false
+    }
+
     /// For each value, the input pixels that one of its pixels sees and the input pixels from one to the next; `None`
     /// when a pixel sees all of the input.
     ///

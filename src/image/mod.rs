@@ -9,6 +9,7 @@ mod mask;
 mod picture;
 mod prepare;
 mod resample;
+mod similarity;
 #[cfg(feature = "cpu")]
 mod test_pair;
 
@@ -16,6 +17,10 @@ pub use decode::{Decoded, Score};
 pub use files::{
     Format, Pages, Rows, check_place, check_target, encode_npy, read_npy, write_atomic, write_npy,
 };
-pub use mask::Mask;
+pub use mask::{
+    ClassScore, ClassStatistics, Component, Components, Mask, Palette, Scores, Statistics, cutout,
+    probabilities,
+};
 pub use picture::{Depth, Picture, side_by_side};
 pub use prepare::Prepared;
+pub use similarity::{Similarity, similarity};

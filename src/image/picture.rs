@@ -5,7 +5,7 @@ use crate::recipe::{Channels, InputRecipe};
 use crate::tensor::{Shape, Tensor};
 
 /// Rec. 601 luma, as PIL, OpenCV and most training scripts compute it.
-const LUMA: [f32; 3] = [0.299, 0.587, 0.114];
+pub(super) const LUMA: [f32; 3] = [0.299, 0.587, 0.114];
 
 /// Columns between the pictures of [`side_by_side`].
 const GAP: usize = 4;

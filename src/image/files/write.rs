@@ -1,8 +1,8 @@
-//! Pictures and masks to files. A file is written beside its place and then moved there, never half.
+//! Pictures to files. A file is written beside its place and then moved there, never half.
 
 use crate::error::{Error, Result};
 use crate::image::picture::byte;
-use crate::image::{Depth, Mask, Picture};
+use crate::image::{Depth, Picture};
 use crate::recipe::Channels;
 use image::codecs::{
     bmp::BmpEncoder, jpeg::JpegEncoder, png::PngEncoder, tiff::TiffEncoder, webp::WebPEncoder,
@@ -100,27 +100,6 @@ impl Picture {
         };
         result.map_err(|e| refuse(path, format!("{w}x{h} pixels cannot be written so: {e}")))?;
         Ok(file.into_inner())
-    }
-}
-
-impl Mask {
-    /// The mask as the bytes of a file with that name: PNG with a palette, class numbers as indices;
-    /// other formats get the colours.
-    pub fn encode(&self, path: &Path) -> Result<Vec<u8>> {
-        if Format::of(path)? != Format::Png {
-            return self.to_picture()?.encode(path);
-        }
-        let mut bytes = Vec::new();
-        let mut encoder = png::Encoder::new(&mut bytes, self.width() as u32, self.height() as u32);
-        encoder.set_color(png::ColorType::Indexed);
-        encoder.set_depth(png::BitDepth::Eight);
-        encoder.set_palette(self.colors().concat());
-        let written = encoder.write_header().and_then(|mut writer| {
-            writer.write_image_data(self.classes())?;
-            writer.finish()
-        });
-        written.map_err(|e| refuse(path, format!("the mask cannot be written: {e}")))?;
-        Ok(bytes)
     }
 }
 

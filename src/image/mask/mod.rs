@@ -1,19 +1,37 @@
 //! Masks: a class number a pixel, with names and colours.
 
+mod components;
+mod contours;
+mod cutout;
+mod file;
+mod palette;
+mod scores;
+mod statistics;
+
+pub use components::{Component, Components};
+pub use cutout::{cutout, probabilities};
+pub use palette::Palette;
+pub use scores::{ClassScore, Scores};
+pub use statistics::{ClassStatistics, Statistics};
+
 use super::{Depth, Picture};
 use crate::error::{Error, Result};
-use crate::recipe::OutputRecipe;
+use crate::recipe::{Channels, OutputRecipe};
 use crate::tensor::{Shape, Tensor};
 
 /// How much of a class colour an overlay shows.
 const OPACITY: f32 = 0.5;
+/// Most classes: their numbers have 16 bits.
+const MAX_CLASSES: usize = 1 << 16;
 
 /// A class number for every pixel.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mask {
     width: usize,
     height: usize,
-    classes: Vec<u8>,
+    /// Each below the number of colours.
+    classes: Vec<u16>,
+    /// One a class, as are the names.
     colors: Vec<[u8; 3]>,
     names: Vec<String>,
 }
@@ -23,19 +41,23 @@ impl Mask {
     ///
     /// One channel: class 1 above the threshold, class 0 elsewhere. Several: the class of the largest value,
     /// the first of equals. Names and colours are the recipe's, else numbers and the PASCAL VOC colours.
+    ///
+    /// # Errors
+    /// When the result is not of one picture, or has more than 65,536 channels.
     pub fn new(result: &Tensor, recipe: &OutputRecipe) -> Result<Mask> {
         let shape = result.shape();
-        if shape.n != 1 || shape.c > 256 {
-            return Err(Error::shape("mask", "one picture of at most 256 classes (or write .npy)", shape));
+        if shape.n != 1 || shape.c > MAX_CLASSES {
+            let expected = format!("one picture of at most {MAX_CLASSES} classes (or write .npy)");
+            return Err(Error::shape("mask", expected, shape));
         }
         let classes = match shape.c {
-            1 => result.data().iter().map(|&v| u8::from(v > recipe.threshold)).collect(),
+            1 => result.data().iter().map(|&v| u16::from(v > recipe.threshold)).collect(),
             _ => largest(result),
         };
-        let count = shape.c.max(2);
+        let (count, palette) = (shape.c.max(2), Palette::voc());
         let named = |i: usize| recipe.classes.get(i);
-        let name = |i| named(i).map_or_else(|| format!("class {i}"), |class| class.name.clone());
-        let color = |i| named(i).and_then(|class| class.color).unwrap_or_else(|| voc_color(i as u8));
+        let name = |i| named(i).map_or_else(|| number_as_name(i), |class| class.name.clone());
+        let color = |i| named(i).and_then(|class| class.color).unwrap_or_else(|| palette.color(i));
         Ok(Mask {
             width: shape.w,
             height: shape.h,
@@ -43,6 +65,17 @@ impl Mask {
             colors: (0..count).map(color).collect(),
             names: (0..count).map(name).collect(),
         })
+    }
+
+    /// The same mask in a palette's colours. Classes without a name get the palette's.
+    pub fn with_palette(mut self, palette: &Palette) -> Mask {
+        for (i, (color, name)) in self.colors.iter_mut().zip(&mut self.names).enumerate() {
+            *color = palette.color(i);
+            if let Some(known) = palette.name(i).filter(|_| *name == number_as_name(i)) {
+                *name = known.into();
+            }
+        }
+        self
     }
 
     /// Columns.
@@ -56,7 +89,7 @@ impl Mask {
     }
 
     /// Class numbers, row by row.
-    pub fn classes(&self) -> &[u8] {
+    pub fn classes(&self) -> &[u16] {
         &self.classes
     }
 
@@ -65,12 +98,22 @@ impl Mask {
         &self.colors
     }
 
+    /// Names by class number.
+    pub fn names(&self) -> &[String] {
+        &self.names
+    }
+
     /// Every class's name and share of the pixels in percent.
     pub fn shares(&self) -> Vec<(&str, f64)> {
-        let mut counts = [0_usize; 256];
-        self.classes.iter().for_each(|&class| counts[usize::from(class)] += 1);
         let percent = |count: usize| 100.0 * count as f64 / self.classes.len() as f64;
-        self.names.iter().zip(counts).map(|(name, count)| (name.as_str(), percent(count))).collect()
+        self.names.iter().zip(self.counts()).map(|(name, count)| (name.as_str(), percent(count))).collect()
+    }
+
+    /// Pixels of every class.
+    fn counts(&self) -> Vec<usize> {
+        let mut counts = vec![0; self.colors.len()];
+        self.classes.iter().for_each(|&class| counts[usize::from(class)] += 1);
+        counts
     }
 
     /// The mask in its colours.
@@ -83,7 +126,7 @@ impl Mask {
     /// A mask of another size is stretched to the picture's.
     pub fn overlay(&self, picture: &Picture) -> Result<Picture> {
         let (w, h) = (picture.width(), picture.height());
-        let rgb = picture.to_channels(crate::recipe::Channels::Rgb);
+        let rgb = picture.to_channels(Channels::Rgb);
         let scale = 255.0 / picture.depth().white();
         self.paint(w, h, |class, color, i| match self.colors[class] {
             [0, 0, 0] => rgb.data()[i] * scale,
@@ -93,32 +136,35 @@ impl Mask {
 
     /// An RGB picture of `value(class, one part of its colour, flat index)`.
     fn paint(&self, w: usize, h: usize, value: impl Fn(usize, f32, usize) -> f32) -> Result<Picture> {
-        let shape = Shape::new(1, 3, h, w);
-        let planes = Tensor::from_fn(shape, |i| {
-            let (c, y, x) = (i / (w * h), i / w % h, i % w);
-            let class = usize::from(self.classes[y * self.height / h * self.width + x * self.width / w]);
-            value(class, f32::from(self.colors[class][c]), i)
+        let planes = Tensor::from_fn(Shape::new(1, 3, h, w), |i| {
+            let class = self.class_at(i % (w * h), w, h);
+            value(class, f32::from(self.colors[class][i / (w * h)]), i)
         });
         Picture::new(planes, Depth::Eight)
     }
+
+    /// The class at a pixel's place, row by row, in a picture of any size that the mask is stretched to.
+    fn class_at(&self, pixel: usize, w: usize, h: usize) -> usize {
+        let (x, y) = (pixel % w, pixel / w);
+        usize::from(self.classes[y * self.height / h * self.width + x * self.width / w])
+    }
+}
+
+/// The name of a class that has none.
+fn number_as_name(class: usize) -> String {
+    format!("class {class}")
 }
 
 /// The channel with the largest value, for every pixel.
-fn largest(result: &Tensor) -> Vec<u8> {
+fn largest(result: &Tensor) -> Vec<u16> {
     let mut best = result.plane(0, 0).to_vec();
     let mut classes = vec![0; best.len()];
     for c in 1..result.shape().c {
         for ((best, class), &v) in best.iter_mut().zip(&mut classes).zip(result.plane(0, c)) {
             if v > *best {
-                (*best, *class) = (v, c as u8);
+                (*best, *class) = (v, c as u16);
             }
         }
     }
     classes
-}
-
-/// The PASCAL VOC colour of a class: its bits, three at a time, from the colours' high bits down.
-fn voc_color(class: u8) -> [u8; 3] {
-    let bit = |place: u32| u32::from(class) >> place & 1;
-    [0, 1, 2].map(|channel| (0..3).fold(0, |color, step| color | bit(3 * step + channel) << (7 - step)) as u8)
 }

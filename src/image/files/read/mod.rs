@@ -144,7 +144,7 @@ fn source(path: &Path) -> Result<Box<dyn Source>> {
 }
 
 /// A whole file, within reason.
-pub(super) fn read_file(path: &Path) -> Result<Vec<u8>> {
+pub(in crate::image) fn read_file(path: &Path) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let file = File::open(path).map_err(Error::io(path))?;
     file.take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(Error::io(path))?;

@@ -1,0 +1,201 @@
+//! Connected components of a mask: the regions of one class whose pixels touch at a side or a corner.
+//!
+//! Rows are cut into runs of one class, and runs that touch in neighbouring rows are joined (union by the smaller
+//! number, paths halved; Rosenfeld and Pfaltz 1966 on runs), so that memory goes with runs and not with pixels.
+
+use super::Mask;
+use std::ops::Range;
+
+/// The components of every class but 0, in the order of their first pixels, row by row.
+#[derive(Debug, Clone)]
+pub struct Components {
+    list: Vec<Component>,
+    runs: Vec<Run>,
+    /// The component of each run.
+    numbers: Vec<u32>,
+}
+
+/// A connected region of one class.
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
+pub struct Component {
+    /// Its class; never 0.
+    #[serde(skip)]
+    pub class: u16,
+    /// Pixels.
+    pub area: usize,
+    /// The leftmost column.
+    pub x: usize,
+    /// The first row.
+    pub y: usize,
+    /// Columns from the leftmost to the rightmost.
+    pub width: usize,
+    /// Rows from the first to the last.
+    pub height: usize,
+    /// The mean column and the mean row of its pixels, both counted from 0.
+    pub center: [f64; 2],
+}
+
+/// Neighbours of one class in a row.
+#[derive(Debug, Clone, Copy)]
+struct Run {
+    row: u32,
+    start: u32,
+    /// One past the last column.
+    end: u32,
+    class: u16,
+}
+
+impl Components {
+    /// The components.
+    pub fn list(&self) -> &[Component] {
+        &self.list
+    }
+}
+
+impl Mask {
+    /// The connected components of every class but 0; pixels that touch at a corner are connected.
+    pub fn components(&self) -> Components {
+        let mut runs: Vec<Run> = Vec::new();
+        let mut parents = Vec::new();
+        let mut above = 0..0;
+        for (row, classes) in self.classes.chunks_exact(self.width).enumerate() {
+            let first = runs.len();
+            push_runs(&mut runs, row as u32, classes);
+            parents.extend(first as u32..runs.len() as u32);
+            join_rows(&runs, &mut parents, above, first..runs.len());
+            above = first..runs.len();
+        }
+        let mut list = Vec::new();
+        // A parent is never behind its child, so that the roots' components exist when they are asked for.
+        for run in 0..runs.len() {
+            let parent = parents[run] as usize;
+            if parent == run {
+                parents[run] = list.len() as u32;
+                list.push(Component::new(&runs[run]));
+            } else {
+                parents[run] = parents[parent];
+                list[parents[run] as usize].add(&runs[run]);
+            }
+        }
+        list.iter_mut().for_each(Component::divide);
+        Components { list, runs, numbers: parents }
+    }
+
+    /// Of each class but 0 only the largest component stays, the first of equals; the others become class 0.
+    pub fn keep_largest(&mut self) {
+        let components = self.components();
+        let mut largest: Vec<Option<usize>> = vec![None; self.colors.len()];
+        for (i, component) in components.list.iter().enumerate() {
+            let best = &mut largest[usize::from(component.class)];
+            if best.is_none_or(|best| component.area > components.list[best].area) {
+                *best = Some(i);
+            }
+        }
+        self.keep(&components, |i, component| largest[usize::from(component.class)] == Some(i));
+    }
+
+    /// Components of fewer pixels than that become class 0.
+    pub fn remove_small(&mut self, min_area: usize) {
+        let components = self.components();
+        self.keep(&components, |_, component| component.area >= min_area);
+    }
+
+    /// Components that have no pixel in common with the regions of another mask of this size become class 0.
+    pub(super) fn keep_touching(&mut self, other: &Mask) {
+        let components = self.components();
+        let mut touches = vec![false; components.list.len()];
+        for (run, &number) in components.runs.iter().zip(&components.numbers) {
+            touches[number as usize] |= other.classes[self.pixels(run)].iter().any(|&class| class != 0);
+        }
+        self.keep(&components, |i, _| touches[i]);
+    }
+
+    /// Makes class 0 of the components that do not stay.
+    fn keep(&mut self, components: &Components, stays: impl Fn(usize, &Component) -> bool) {
+        let stays: Vec<bool> = components.list.iter().enumerate().map(|(i, c)| stays(i, c)).collect();
+        for (run, &number) in components.runs.iter().zip(&components.numbers) {
+            if !stays[number as usize] {
+                let pixels = self.pixels(run);
+                self.classes[pixels].fill(0);
+            }
+        }
+    }
+
+    /// The places of a run's pixels among the classes.
+    fn pixels(&self, run: &Run) -> Range<usize> {
+        let row = run.row as usize * self.width;
+        row + run.start as usize..row + run.end as usize
+    }
+}
+
+impl Component {
+    /// A component of one run. `center` has sums until [`divide`](Component::divide).
+    fn new(run: &Run) -> Component {
+        let mut component = Component {
+            class: run.class,
+            area: 0,
+            x: run.start as usize,
+            y: run.row as usize,
+            width: 0,
+            height: 0,
+            center: [0.0; 2],
+        };
+        component.add(run);
+        component
+    }
+
+    fn add(&mut self, run: &Run) {
+        let (start, end) = (run.start as usize, run.end as usize);
+        let right = end.max(self.x + self.width);
+        self.x = self.x.min(start);
+        self.width = right - self.x;
+        self.height = run.row as usize + 1 - self.y;
+        self.area += end - start;
+        self.center[0] += (start + end - 1) as f64 / 2.0 * (end - start) as f64;
+        self.center[1] += (run.row as usize * (end - start)) as f64;
+    }
+
+    fn divide(&mut self) {
+        self.center = self.center.map(|sum| sum / self.area as f64);
+    }
+}
+
+/// Appends the runs of a row, those of class 0 left out.
+fn push_runs(runs: &mut Vec<Run>, row: u32, classes: &[u16]) {
+    let mut start = 0;
+    for run in classes.chunk_by(|a, b| a == b) {
+        let end = start + run.len() as u32;
+        if run[0] != 0 {
+            runs.push(Run { row, start, end, class: run[0] });
+        }
+        start = end;
+    }
+}
+
+/// Joins the runs of a row with those of the row above that they touch.
+fn join_rows(runs: &[Run], parents: &mut [u32], above: Range<usize>, below: Range<usize>) {
+    let mut first = above.start;
+    for b in below {
+        let lower = &runs[b];
+        // At a corner, one run's end is the other's start.
+        while first < above.end && runs[first].end < lower.start {
+            first += 1;
+        }
+        for a in (first..above.end).take_while(|&a| runs[a].start <= lower.end) {
+            if runs[a].class == lower.class {
+                let [a, b] = [root(parents, a as u32), root(parents, b as u32)];
+                parents[a.max(b) as usize] = a.min(b);
+            }
+        }
+    }
+}
+
+/// The first run of a run's set.
+fn root(parents: &mut [u32], mut run: u32) -> u32 {
+    while parents[run as usize] != run {
+        let parent = parents[run as usize];
+        parents[run as usize] = parents[parent as usize];
+        run = parents[run as usize];
+    }
+    run
+}

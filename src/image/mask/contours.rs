@@ -1,0 +1,108 @@
+//! The outlines of a mask's regions, drawn on a picture.
+
+use super::Mask;
+use crate::error::Result;
+use crate::image::picture::LUMA;
+use crate::image::{Depth, Picture};
+use crate::recipe::Channels;
+use crate::tensor::Tensor;
+
+/// Width of a line: a pixel for so many of the picture's longer side, within these bounds.
+const SIDE_A_PIXEL: usize = 500;
+const WIDTHS: [usize; 2] = [2, 12];
+/// How much the edge of a line, which sets it off from the picture, hides of it.
+const EDGE_OPACITY: f32 = 0.8;
+/// Lines of this luma (of 255) or brighter get a black edge, darker ones a white one.
+const BRIGHT: f32 = 110.0;
+
+/// The nearest pixel of an outline.
+#[derive(Debug, Clone, Copy)]
+struct Nearest {
+    /// Its distance, pixels, squared.
+    squared: u16,
+    class: u16,
+}
+
+impl Mask {
+    /// A picture with every region outlined in its class's colour: a line of 2 pixels or more, by the picture's size, along the
+    /// region's inside, with an edge of white or black, whichever shows the line better. Black classes, such as VOC's
+    /// background, have no outline, nor have regions where they meet the picture's border.
+    ///
+    /// A mask of another size is stretched to the picture's.
+    pub fn contours(&self, picture: &Picture) -> Result<Picture> {
+        let (w, h) = (picture.width(), picture.height());
+        let line = (w.max(h) / SIDE_A_PIXEL).clamp(WIDTHS[0], WIDTHS[1]);
+        let edge = line / 2;
+        let classes: Vec<u16> = (0..w * h).map(|i| self.class_at(i, w, h) as u16).collect();
+        let nearest = self.nearest(&classes, w, line + edge);
+
+        let scale = 255.0 / picture.depth().white();
+        let mut planes = picture.to_channels(Channels::Rgb);
+        planes.data_mut().iter_mut().for_each(|v| *v *= scale);
+        for (i, nearest) in nearest.iter().enumerate() {
+            let distance = f32::from(nearest.squared).sqrt();
+            let color = self.colors[usize::from(nearest.class)];
+            // Lines end softly: what they cover of their last pixel falls with its distance.
+            let covers = |width: usize| (width as f32 - distance).clamp(0.0, 1.0);
+            let (line, edge) = match classes[i] == nearest.class {
+                true => (covers(line), covers(line + edge)),
+                false => (0.0, covers(edge + 1)),
+            };
+            if edge > 0.0 {
+                blend(&mut planes, i, [edge_color(color); 3], edge * EDGE_OPACITY);
+                blend(&mut planes, i, color, line);
+            }
+        }
+        Picture::new(planes, Depth::Eight)
+    }
+
+    /// For each pixel the nearest one of an outline, where it is no further than `reach`.
+    fn nearest(&self, classes: &[u16], w: usize, reach: usize) -> Vec<Nearest> {
+        let h = classes.len() / w;
+        let disc = disc(reach as isize);
+        let mut nearest = vec![Nearest { squared: u16::MAX, class: 0 }; classes.len()];
+        for (i, &class) in classes.iter().enumerate() {
+            let (x, y) = (i % w, i / w);
+            let differs = |place: usize| classes[place] != class;
+            let is_border = (x > 0 && differs(i - 1))
+                || (x + 1 < w && differs(i + 1))
+                || (y > 0 && differs(i - w))
+                || (y + 1 < h && differs(i + w));
+            if !is_border || self.colors[usize::from(class)] == [0; 3] {
+                continue;
+            }
+            for &(dx, dy, squared) in &disc {
+                let place = x.checked_add_signed(dx).zip(y.checked_add_signed(dy));
+                if let Some((x, y)) = place.filter(|&(x, y)| x < w && y < h)
+                    && squared < nearest[y * w + x].squared
+                {
+                    nearest[y * w + x] = Nearest { squared, class };
+                }
+            }
+        }
+        nearest
+    }
+}
+
+/// Steps to all pixels within a radius, with their squared lengths.
+fn disc(radius: isize) -> Vec<(isize, isize, u16)> {
+    let side = -radius..=radius;
+    let steps = side.clone().flat_map(|dy| side.clone().map(move |dx| (dx, dy, dx * dx + dy * dy)));
+    let within = steps.filter(|&(_, _, squared)| squared <= radius * radius);
+    within.map(|(dx, dy, squared)| (dx, dy, squared as u16)).collect()
+}
+
+/// White or black, whichever is further from a colour.
+fn edge_color(color: [u8; 3]) -> u8 {
+    let luma: f32 = color.iter().zip(LUMA).map(|(&part, weight)| f32::from(part) * weight).sum();
+    if luma < BRIGHT { 255 } else { 0 }
+}
+
+/// Lays a colour over a pixel of RGB planes.
+fn blend(planes: &mut Tensor, pixel: usize, color: [u8; 3], opacity: f32) {
+    let pixels = planes.shape().pixels();
+    for (c, part) in color.into_iter().enumerate() {
+        let value = &mut planes.data_mut()[c * pixels + pixel];
+        *value += (f32::from(part) - *value) * opacity;
+    }
+}

@@ -1,0 +1,170 @@
+//! Masks to files and back.
+
+use super::Mask;
+use crate::error::{Error, Result};
+use crate::image::files::read_file;
+use crate::image::{Depth, Format, Picture};
+use crate::recipe::Channels;
+use crate::tensor::{Shape, Tensor};
+use std::io::Cursor;
+use std::path::Path;
+
+/// Most classes whose numbers are bytes.
+const BYTES: usize = 256;
+
+impl Mask {
+    /// The mask as the bytes of a file with that name. PNG: with a palette, class numbers as indices; TIFF: class numbers
+    /// as 8-bit grey. Of more than 256 classes both are class numbers as 16-bit grey. Other formats get the colours.
+    ///
+    /// # Errors
+    /// When the name's extension is not that of a picture, or the format does not take the mask's size.
+    pub fn encode(&self, path: &Path) -> Result<Vec<u8>> {
+        match Format::of(path)? {
+            Format::Png if self.colors.len() <= BYTES => self.encode_palette(path),
+            Format::Png | Format::Tiff => self.to_numbers()?.encode(path),
+            _ => self.to_picture()?.encode(path),
+        }
+    }
+
+    /// A PNG file with a palette.
+    fn encode_palette(&self, path: &Path) -> Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        let mut encoder = png::Encoder::new(&mut bytes, self.width as u32, self.height as u32);
+        encoder.set_color(png::ColorType::Indexed);
+        encoder.set_depth(png::BitDepth::Eight);
+        encoder.set_palette(self.colors.concat());
+        let indices: Vec<u8> = self.classes.iter().map(|&class| class as u8).collect();
+        let written = encoder.write_header().and_then(|mut writer| {
+            writer.write_image_data(&indices)?;
+            writer.finish()
+        });
+        written.map_err(|e| refuse(path, format!("the mask cannot be written: {e}")))?;
+        Ok(bytes)
+    }
+
+    /// The class numbers as grey.
+    fn to_numbers(&self) -> Result<Picture> {
+        let (depth, step) =
+            if self.colors.len() <= BYTES { (Depth::Eight, 1.0) } else { (Depth::Sixteen, 257.0) };
+        let shape = Shape::new(1, 1, self.height, self.width);
+        Picture::new(Tensor::from_fn(shape, |i| f32::from(self.classes[i]) / step), depth)
+    }
+
+    /// Reads a mask of the same classes and size as another one, such as the right answer for it.
+    ///
+    /// A pixel's class is its index in a PNG's palette, whatever the palette's colours; its grey value; or the class of
+    /// `like` that has exactly its colour. Of two classes, black and white are 0 and 1.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the file cannot be read, [`Error::Picture`] when it is damaged, has another size, or holds a
+    /// value that is no class, of which the first is named.
+    pub fn open(path: &Path, like: &Mask) -> Result<Mask> {
+        let bytes = read_file(path)?;
+        let classes = match raw_samples(&bytes, like).map_err(|message| refuse(path, message))? {
+            Some(samples) => numbers(samples.iter().copied().map(f32::from), 255.0, like),
+            None => from_picture(&Picture::from_bytes(&bytes, path)?, like),
+        };
+        Ok(Mask {
+            width: like.width,
+            height: like.height,
+            classes: classes.map_err(|message| refuse(path, message))?,
+            colors: like.colors.clone(),
+            names: like.names.clone(),
+        })
+    }
+}
+
+/// The samples of a PNG with a palette, or with grey of less than 8 bits, as they are stored; `None` for other files,
+/// whose samples a [`Picture`] has.
+fn raw_samples(bytes: &[u8], like: &Mask) -> Result<Option<Vec<u8>>, String> {
+    if !bytes.starts_with(b"\x89PNG") {
+        return Ok(None);
+    }
+    let damaged = |e: png::DecodingError| format!("the mask is damaged or cut off: {e}");
+    let mut reader = png::Decoder::new(Cursor::new(bytes)).read_info().map_err(damaged)?;
+    let info = reader.info();
+    let (width, bits) = (info.width as usize, info.bit_depth as usize);
+    let is_raw = info.color_type == png::ColorType::Indexed
+        || info.color_type == png::ColorType::Grayscale && bits < 8;
+    if !is_raw {
+        return Ok(None);
+    }
+    check_size([width, info.height as usize], like)?;
+    let mut packed = vec![0; reader.output_buffer_size().ok_or("the mask is too large")?];
+    let line = reader.next_frame(&mut packed).map_err(damaged)?.line_size;
+    // Each row begins at a byte, its first sample in the high bits.
+    let sample = |row: &[u8], x: usize| row[x * bits / 8] >> (8 - bits - x * bits % 8) & (0xff >> (8 - bits));
+    let samples = packed.chunks_exact(line).flat_map(|row| (0..width).map(move |x| sample(row, x)));
+    Ok(Some(samples.collect()))
+}
+
+/// The classes of a picture's pixels.
+fn from_picture(picture: &Picture, like: &Mask) -> Result<Vec<u16>, String> {
+    check_size([picture.width(), picture.height()], like)?;
+    let planes = picture.planes();
+    let values = planes.plane(0, 0).iter().copied();
+    let grey = || match picture.depth() {
+        Depth::Sixteen => numbers(values.clone().map(|v| (v * 257.0).round()), 65_535.0, like),
+        depth => numbers(values.clone(), depth.white(), like),
+    };
+    if picture.channels() == 1 {
+        return grey();
+    }
+    let [red, green, blue] = [0, 1, 2].map(|c| planes.plane(0, c));
+    let is_grey = red == green && green == blue;
+    // Grey stored as colours: the colours come first, because a palette may have grey ones.
+    colors(picture, like).or_else(|message| if is_grey { grey() } else { Err(message) })
+}
+
+/// Classes by their numbers.
+fn numbers(values: impl Iterator<Item = f32> + Clone, white: f32, like: &Mask) -> Result<Vec<u16>, String> {
+    let count = like.colors.len();
+    let black_and_white = count == 2 && values.clone().all(|v| v == 0.0 || v == white);
+    let class = |(i, v): (usize, f32)| match v {
+        _ if black_and_white => Ok(u16::from(v == white)),
+        _ if v >= 0.0 && v.fract() == 0.0 && (v as usize) < count => Ok(v as u16),
+        _ => Err(no_class(like, i, format!("the value {v}"), format!("0 to {}", count - 1))),
+    };
+    values.enumerate().map(class).collect()
+}
+
+/// Classes by their colours.
+fn colors(picture: &Picture, like: &Mask) -> Result<Vec<u16>, String> {
+    let rgb = picture.to_channels(Channels::Rgb);
+    let scale = 255.0 / picture.depth().white();
+    let known: Vec<[f32; 3]> = like.colors.iter().map(|color| color.map(f32::from)).collect();
+    // Neighbours mostly have the same colour.
+    let mut last = 0;
+    let class = |i: usize| {
+        let color = [0, 1, 2].map(|c| rgb.plane(0, c)[i] * scale);
+        if known[last] != color {
+            last = known.iter().position(|&known| known == color).ok_or_else(|| {
+                let found = format!("the colour {} {} {}", color[0], color[1], color[2]);
+                no_class(like, i, found, "exactly the colours of the model's classes".into())
+            })?;
+        }
+        Ok(last as u16)
+    };
+    (0..rgb.shape().pixels()).map(class).collect()
+}
+
+fn check_size([w, h]: [usize; 2], like: &Mask) -> Result<(), String> {
+    if [w, h] == [like.width, like.height] {
+        return Ok(());
+    }
+    Err(format!(
+        "expected a mask of {}x{} pixels, got {w}x{h}; give the one of the same picture",
+        like.width, like.height
+    ))
+}
+
+fn no_class(like: &Mask, pixel: usize, found: String, expected: String) -> String {
+    let (x, y) = (pixel % like.width, pixel / like.width);
+    format!(
+        "{found} at column {x}, row {y} is no class: expected {expected} (JPEG changes values; use PNG or TIFF)"
+    )
+}
+
+fn refuse(path: &Path, message: String) -> Error {
+    Error::Picture { path: path.to_owned(), message }
+}

@@ -1,0 +1,87 @@
+//! What a mask holds of each class, for tables and programs.
+
+use super::{Component, Mask};
+use serde::Serialize;
+
+/// Pixels and components of every class.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Statistics {
+    /// Columns of the mask.
+    pub width: usize,
+    /// Rows of the mask.
+    pub height: usize,
+    /// By class number.
+    pub classes: Vec<ClassStatistics>,
+}
+
+/// Pixels and components of a class.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ClassStatistics {
+    /// Its number.
+    pub class: usize,
+    /// Its name.
+    pub name: String,
+    /// Its pixels.
+    pub pixels: usize,
+    /// Its share of all pixels, percent.
+    pub percent: f64,
+    /// Its connected components, the largest first; none for class 0, the background.
+    pub components: Vec<Component>,
+}
+
+impl Mask {
+    /// Pixels and [components](Mask::components) of every class.
+    pub fn statistics(&self) -> Statistics {
+        let shares = self.shares().into_iter().zip(self.counts()).enumerate();
+        let mut classes: Vec<ClassStatistics> = shares
+            .map(|(class, ((name, percent), pixels))| {
+                let name = name.to_string();
+                ClassStatistics { class, name, pixels, percent, components: Vec::new() }
+            })
+            .collect();
+        for component in self.components().list() {
+            classes[usize::from(component.class)].components.push(*component);
+        }
+        for class in &mut classes {
+            class.components.sort_by_key(|component| std::cmp::Reverse(component.area));
+        }
+        Statistics { width: self.width, height: self.height, classes }
+    }
+}
+
+impl Statistics {
+    /// A table with a row a component, behind its class; a class without components has a row with these columns empty.
+    ///
+    /// Percent with 4 decimals, centers with 2; names in quotes where they need it (RFC 4180).
+    pub fn to_csv(&self) -> String {
+        let mut rows =
+            String::from("class,name,pixels,percent,component,area,x,y,width,height,center_x,center_y\n");
+        for class in &self.classes {
+            let start =
+                format!("{},{},{},{:.4}", class.class, quoted(&class.name), class.pixels, class.percent);
+            if class.components.is_empty() {
+                rows += &format!("{start},,,,,,,,\n");
+            }
+            for (i, component) in class.components.iter().enumerate() {
+                let Component { area, x, y, width, height, center, .. } = component;
+                rows += &format!("{start},{},{area},{x},{y},{width},{height},", i + 1);
+                rows += &format!("{:.2},{:.2}\n", center[0], center[1]);
+            }
+        }
+        rows
+    }
+
+    /// The same as JSON, with all digits.
+    pub fn to_json(&self) -> String {
+        let text = serde_json::to_string_pretty(self).expect("numbers and text are always JSON");
+        text + "\n"
+    }
+}
+
+/// A text as a field of a CSV file.
+fn quoted(text: &str) -> String {
+    match text.contains([',', '"', '\n', '\r']) {
+        true => format!("\"{}\"", text.replace('"', "\"\"")),
+        false => text.to_string(),
+    }
+}

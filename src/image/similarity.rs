@@ -1,0 +1,106 @@
+//! How near a picture comes to a reference.
+
+use super::Picture;
+use crate::error::{Error, Result};
+use crate::recipe::Channels;
+use crate::tensor::Tensor;
+use std::fmt;
+
+/// Pixels of the SSIM window to each side of its middle, and its standard deviation.
+const RADIUS: usize = 5;
+const SIGMA: f64 = 1.5;
+/// Pixels of the window a side.
+const WINDOW: usize = 2 * RADIUS + 1;
+/// White.
+const PEAK: f64 = 255.0;
+
+/// Two measures of how near a picture comes to a reference; both grow with the likeness.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Similarity {
+    /// Peak signal-to-noise ratio in dB, the peak being white; infinite for equal pictures.
+    pub psnr: f64,
+    /// Structural similarity, at most 1; `None` for pictures of less than 11 pixels a side.
+    pub ssim: Option<f64>,
+}
+
+impl fmt::Display for Similarity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PSNR {:.2} dB", self.psnr)?;
+        self.ssim.map_or(Ok(()), |ssim| write!(f, ", SSIM {ssim:.4}"))
+    }
+}
+
+/// Compares a picture with a reference, over all channels; grey counts as colours where the other one has them.
+///
+/// SSIM is that of Wang et al. 2004: Gaussian windows of 11 pixels and sigma 1.5, K1 = 0.01, K2 = 0.03, its mean over all places
+/// where the whole window lies in the picture, and over the channels. scikit-image gives the same with
+/// `gaussian_weights=True, sigma=1.5, use_sample_covariance=False, data_range=255`.
+///
+/// # Errors
+/// When the sizes differ.
+pub fn similarity(picture: &Picture, reference: &Picture) -> Result<Similarity> {
+    let size = |picture: &Picture| [picture.width(), picture.height()];
+    let [own, wanted] = [size(picture), size(reference)];
+    if own != wanted {
+        let expected = format!("{}x{} pixels, as the result has", own[0], own[1]);
+        return Err(Error::shape("the reference", expected, format!("{}x{}", wanted[0], wanted[1])));
+    }
+    let channels = picture.channels().max(reference.channels());
+    let [x, y] = [picture, reference].map(|picture| values(picture, channels));
+    let squares = x.data().iter().zip(y.data()).map(|(&x, &y)| (f64::from(x) - f64::from(y)).powi(2));
+    let error = squares.sum::<f64>() / x.data().len() as f64;
+    let ssim = (own[0].min(own[1]) >= WINDOW).then(|| {
+        let sum: f64 = (0..channels).map(|c| ssim(x.plane(0, c), y.plane(0, c), own[0])).sum();
+        sum / channels as f64
+    });
+    Ok(Similarity { psnr: 10.0 * (PEAK * PEAK / error).log10(), ssim })
+}
+
+/// A picture's planes in units of 8-bit steps.
+fn values(picture: &Picture, channels: usize) -> Tensor {
+    let mut planes = picture.to_channels(if channels == 3 { Channels::Rgb } else { Channels::Gray });
+    let scale = PEAK as f32 / picture.depth().white();
+    planes.data_mut().iter_mut().for_each(|v| *v *= scale);
+    planes
+}
+
+/// The mean structural similarity of two planes of that many columns.
+fn ssim(x: &[f32], y: &[f32], w: usize) -> f64 {
+    let weights = gaussian();
+    let (c1, c2) = ((0.01 * PEAK).powi(2), (0.03 * PEAK).powi(2));
+    let rows = x.len() / w - (WINDOW - 1);
+    let mut sum = 0.0;
+    for row in 0..rows {
+        let columns = moments_of_columns(&x[row * w..], &y[row * w..], w, &weights);
+        for window in columns.windows(WINDOW) {
+            let mut mean = [0.0; 5];
+            for (weight, column) in weights.iter().zip(window) {
+                mean.iter_mut().zip(column).for_each(|(mean, moment)| *mean += weight * moment);
+            }
+            let [x, y, xx, yy, xy] = mean;
+            let (vx, vy, vxy) = (xx - x * x, yy - y * y, xy - x * y);
+            sum += (2.0 * x * y + c1) * (2.0 * vxy + c2) / ((x * x + y * y + c1) * (vx + vy + c2));
+        }
+    }
+    sum / (rows * (w - (WINDOW - 1))) as f64
+}
+
+/// Weighted means of x, y, x², y² and xy over the first rows, in each column.
+fn moments_of_columns(x: &[f32], y: &[f32], w: usize, weights: &[f64; WINDOW]) -> Vec<[f64; 5]> {
+    let mut moments = vec![[0.0; 5]; w];
+    for ((weight, x), y) in weights.iter().zip(x.chunks_exact(w)).zip(y.chunks_exact(w)) {
+        for ((moments, &x), &y) in moments.iter_mut().zip(x).zip(y) {
+            let (x, y) = (f64::from(x), f64::from(y));
+            let values = [x, y, x * x, y * y, x * y];
+            moments.iter_mut().zip(values).for_each(|(moment, value)| *moment += weight * value);
+        }
+    }
+    moments
+}
+
+/// The weights of the window along one axis, which add up to 1.
+fn gaussian() -> [f64; WINDOW] {
+    let weight = |i: usize| (-0.5 * ((i as f64 - RADIUS as f64) / SIGMA).powi(2)).exp();
+    let sum: f64 = (0..WINDOW).map(weight).sum();
+    std::array::from_fn(|i| weight(i) / sum)
+}

@@ -1,0 +1,145 @@
+//! What is drawn for people, pixel for pixel as it was when someone last looked at it.
+//!
+//! The pictures are `tests/vectors/snapshots/*.png`. After a change that is meant, run these tests with
+//! `UNET_ACCEPT_SNAPSHOTS=1`, look at every file that git says is new, and commit it.
+
+use std::path::Path;
+use unet_wgpu::image::{Depth, Mask, Picture, cutout, side_by_side};
+use unet_wgpu::recipe::OutputRecipe;
+use unet_wgpu::{Shape, Tensor};
+
+const WIDTH: usize = 160;
+const HEIGHT: usize = 120;
+
+/// A disc (middle, radius) or a rectangle (corner, size) of a class.
+#[derive(Debug, Clone, Copy)]
+enum Form {
+    Disc(f32, f32, f32),
+    Rectangle(f32, f32, f32, f32),
+}
+
+/// Later ones lie on top.
+const FORMS: [(usize, Form); 7] = [
+    (1, Form::Disc(38.0, 36.0, 21.6)),
+    (2, Form::Rectangle(66.0, 14.0, 40.0, 34.0)),
+    (3, Form::Disc(128.0, 38.0, 19.6)),
+    (4, Form::Rectangle(92.0, 36.0, 22.0, 26.0)),
+    (1, Form::Disc(146.0, 92.0, 23.6)),
+    (3, Form::Disc(36.0, 90.0, 14.6)),
+    (2, Form::Rectangle(72.0, 84.0, 34.0, 9.0)),
+];
+
+impl Form {
+    /// Pixels from its border, positive inside.
+    fn depth(self, x: f32, y: f32) -> f32 {
+        match self {
+            Form::Disc(cx, cy, radius) => radius - ((x - cx).powi(2) + (y - cy).powi(2)).sqrt(),
+            Form::Rectangle(left, top, w, h) => (x - left).min(left + w - x).min(y - top).min(top + h - y),
+        }
+    }
+}
+
+/// Evening on the left, noon on the right, with the forms as shaded bodies.
+fn picture() -> Picture {
+    let planes = Tensor::from_fn(Shape::new(1, 3, HEIGHT, WIDTH), |i| {
+        let (c, x, y) = (i / (WIDTH * HEIGHT), (i % WIDTH) as f32, (i / WIDTH % HEIGHT) as f32);
+        let light = x / WIDTH as f32;
+        let ground = [18.0, 26.0, 44.0][c] + light * [225.0, 214.0, 192.0][c];
+        FORMS.iter().fold(ground, |value, (class, form)| {
+            let cover = (form.depth(x, y) + 0.5).clamp(0.0, 1.0);
+            let tint =
+                [[150.0, 120.0, 100.0], [96.0, 128.0, 104.0], [140.0, 136.0, 156.0], [104.0, 116.0, 150.0]];
+            let shade = tint[class - 1][c] * (0.45 + 0.7 * light) + form.depth(x, y).min(14.0) * 1.5;
+            value + (shade - value) * cover
+        })
+    });
+    let planes = Tensor::from_fn(planes.shape(), |i| planes.data()[i].round());
+    Picture::new(planes, Depth::Eight).expect("three planes")
+}
+
+/// The forms as a network's result of five classes.
+fn classes() -> Tensor {
+    Tensor::from_fn(Shape::new(1, 5, HEIGHT, WIDTH), |i| {
+        let (channel, x, y) = (i / (WIDTH * HEIGHT), (i % WIDTH) as f32, (i / WIDTH % HEIGHT) as f32);
+        let top = FORMS.iter().rev().find(|(_, form)| form.depth(x, y) >= 0.0);
+        f32::from(u8::from(top.map_or(0, |top| top.0) == channel))
+    })
+}
+
+/// The discs as probabilities that fall off over several pixels, with a faint spot that is none of them.
+fn soft_discs() -> Tensor {
+    Tensor::from_fn(Shape::new(1, 1, HEIGHT, WIDTH), |i| {
+        let (x, y) = ((i % WIDTH) as f32, (i / WIDTH) as f32);
+        let discs = FORMS.iter().filter(|(_, form)| matches!(form, Form::Disc(..)));
+        let depth = discs.map(|(_, form)| form.depth(x, y)).fold(f32::NEG_INFINITY, f32::max);
+        let spot = Form::Disc(84.0, 66.0, 5.0).depth(x, y).clamp(0.0, 4.0) / 10.0;
+        (depth / 6.0 + 0.5).clamp(0.0, 1.0).max(spot)
+    })
+}
+
+fn mask(result: &Tensor) -> Mask {
+    Mask::new(result, &OutputRecipe::default()).expect("a mask")
+}
+
+/// Red, green, blue and opacity of every pixel.
+fn rgba(picture: &Picture) -> image::RgbaImage {
+    image::RgbaImage::from_fn(picture.width() as u32, picture.height() as u32, |x, y| {
+        let [r, g, b] = picture.rgb(x as usize, y as usize);
+        let place = y as usize * picture.width() + x as usize;
+        let opacity = picture.alpha().map_or(1.0, |alpha| alpha.data()[place]);
+        image::Rgba([r, g, b, (opacity * 255.0).round() as u8])
+    })
+}
+
+/// Compares a picture with the one that was accepted under that name.
+fn check(name: &str, picture: &Picture) {
+    let got = rgba(picture);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/vectors/snapshots/{name}.png"));
+    if std::env::var_os("UNET_ACCEPT_SNAPSHOTS").is_some_and(|value| value == "1") {
+        got.save(&path).expect("a place to write");
+    }
+    let want = image::open(&path).map(image::DynamicImage::into_rgba8).ok();
+    if want.as_ref() == Some(&got) {
+        return;
+    }
+    let new = std::env::temp_dir().join(format!("unet-snapshot-{name}.png"));
+    got.save(&new).expect("a place to write");
+    let differ = want.filter(|want| want.dimensions() == got.dimensions()).map_or_else(
+        || "it is missing or of another size".to_string(),
+        |want| {
+            let count = want.pixels().zip(got.pixels()).filter(|(a, b)| a != b).count();
+            format!("{count} of {} pixels differ", want.pixels().len())
+        },
+    );
+    panic!(
+        "{}: {differ}; the new picture is {}; if it is right, run with UNET_ACCEPT_SNAPSHOTS=1",
+        path.display(),
+        new.display()
+    );
+}
+
+#[test]
+fn overlays_look_as_they_did() {
+    check("overlay", &mask(&classes()).overlay(&picture()).unwrap());
+}
+
+#[test]
+fn contours_look_as_they_did() {
+    check("contours", &mask(&classes()).contours(&picture()).unwrap());
+}
+
+#[test]
+fn comparisons_look_as_they_did() {
+    let picture = picture();
+    let overlay = mask(&classes()).overlay(&picture).unwrap();
+    check("compare", &side_by_side(&[&picture, &overlay]).unwrap());
+}
+
+#[test]
+fn cutouts_look_as_they_did() {
+    let (result, picture) = (soft_discs(), picture());
+    let mut mask = mask(&result);
+    check("cutout", &cutout(&picture, &result, &mask, true).unwrap());
+    mask.keep_largest();
+    check("cutout_largest", &cutout(&picture, &result, &mask, true).unwrap());
+}
