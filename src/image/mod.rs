@@ -13,7 +13,10 @@ mod resample;
 mod test_pair;
 
 pub use decode::{Decoded, Score};
-pub use files::{Format, check_place, check_target, encode_npy, read_npy, write_atomic, write_npy};
+pub use files::{
+    Format, PageWriter, RowWriter, check_place, check_target, encode_npy, read_npy, remove_leftovers,
+    write_atomic, write_npy,
+};
 pub use mask::Mask;
 pub use picture::{Depth, Picture, side_by_side};
 pub use prepare::Prepared;
