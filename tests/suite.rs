@@ -23,4 +23,5 @@ mod tiles; // large pictures in parts
 mod tune; // measured kernel choices, compiled pipelines, and the files that keep them
 mod tza; // Open Image Denoise's weights: results, and what is refused
 mod unet; // whole networks: configuration, optimisation, PyTorch
+mod writers; // picture files out: depths, opacity, bands, pages, leftovers
 mod zoo; // families and operators of ONNX

@@ -15,7 +15,8 @@ mod test_pair;
 
 pub use decode::{Decoded, Score};
 pub use files::{
-    Format, Pages, Rows, check_place, check_target, encode_npy, read_npy, write_atomic, write_npy,
+    Format, PageWriter, Pages, RowWriter, Rows, check_place, check_target, encode_npy, read_npy,
+    remove_leftovers, write_atomic, write_npy,
 };
 pub use mask::{
     ClassScore, ClassStatistics, Component, Components, Mask, Palette, Scores, Statistics, cutout,

@@ -30,6 +30,15 @@ impl Depth {
             Depth::Float => 1.0,
         }
     }
+
+    /// Bytes of a sample in a file.
+    pub(super) fn bytes(self) -> usize {
+        match self {
+            Depth::Eight => 1,
+            Depth::Sixteen => 2,
+            Depth::Float => 4,
+        }
+    }
 }
 
 /// A grey or RGB picture. Values are 0 to 255 where its file has 8 or 16 bits a sample, and the file's own where it has

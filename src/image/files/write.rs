@@ -1,16 +1,18 @@
-//! Pictures to files. A file is written beside its place and then moved there, never half.
+//! Pictures to files of the format that their name asks for.
 
+use super::aside::check_place;
+use super::netpbm;
+use super::rows::{Layout, png_encoder};
+use super::tiff::TiffWriter;
 use crate::error::{Error, Result};
 use crate::image::picture::byte;
 use crate::image::{Depth, Picture};
 use crate::recipe::Channels;
-use image::codecs::{
-    bmp::BmpEncoder, jpeg::JpegEncoder, png::PngEncoder, tiff::TiffEncoder, webp::WebPEncoder,
-};
+use image::codecs::{bmp::BmpEncoder, jpeg::JpegEncoder, openexr::OpenExrEncoder, webp::WebPEncoder};
 use image::{ExtendedColorType, ImageEncoder};
-use std::fs::{self, File};
-use std::io::{Cursor, Write};
-use std::path::{Path, PathBuf};
+use std::borrow::Cow;
+use std::io::Cursor;
+use std::path::Path;
 
 /// Quality of JPEG files: no visible loss.
 const JPEG_QUALITY: u8 = 95;
@@ -18,16 +20,22 @@ const JPEG_QUALITY: u8 = 95;
 /// What a file is written as, by its extension.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
-    /// `.png`: 8 or 16 bits, masks with a palette.
+    /// `.png`: 8 or 16 bits, opacity, masks with a palette.
     Png,
-    /// `.jpg`, `.jpeg`.
+    /// `.jpg`, `.jpeg`: 8 bits.
     Jpeg,
-    /// `.tif`, `.tiff`: 8 or 16 bits.
+    /// `.tif`, `.tiff`: 8 or 16 bits or floats, opacity, pages; not compressed.
     Tiff,
-    /// `.bmp`.
+    /// `.bmp`: 8 bits.
     Bmp,
-    /// `.webp`, lossless.
+    /// `.webp`, lossless: 8 bits, opacity.
     Webp,
+    /// `.exr`, lossless: floats, opacity. Always RGB.
+    Exr,
+    /// `.pfm`: floats.
+    Pfm,
+    /// `.ppm`, `.pgm`, `.pnm`: 8 or 16 bits.
+    Pnm,
     /// `.npy`: the network's numbers.
     Npy,
     /// `.txt`: class scores.
@@ -44,12 +52,15 @@ impl Format {
             Some("tif" | "tiff") => Format::Tiff,
             Some("bmp") => Format::Bmp,
             Some("webp") => Format::Webp,
+            Some("exr") => Format::Exr,
+            Some("pfm") => Format::Pfm,
+            Some("ppm" | "pgm" | "pnm") => Format::Pnm,
             Some("npy") => Format::Npy,
             Some("txt") => Format::Text,
             other => {
                 let found =
                     other.map_or("a name with no extension".to_string(), |e| format!("the extension .{e}"));
-                let known = "end it in .png, .jpg, .tiff, .bmp, .webp, .npy (numbers) or .txt (scores)";
+                let known = "end it in .png, .jpg, .tiff, .bmp, .webp, .exr, .pfm, .ppm, .npy (numbers) or .txt (scores)";
                 return Err(refuse(path, format!("{found} does not say what to write; {known}")));
             }
         })
@@ -59,48 +70,132 @@ impl Format {
     pub fn is_picture(self) -> bool {
         !matches!(self, Format::Npy | Format::Text)
     }
+
+    /// What a picture of that depth is written with: the same where the format has it, else the nearest it has.
+    pub fn depth(self, depth: Depth) -> Depth {
+        match (self, depth) {
+            (Format::Tiff, depth) => depth,
+            (Format::Png | Format::Pnm, Depth::Eight) => Depth::Eight,
+            (Format::Png | Format::Pnm, Depth::Sixteen | Depth::Float) => Depth::Sixteen,
+            (Format::Exr | Format::Pfm | Format::Npy, _) => Depth::Float,
+            (Format::Jpeg | Format::Bmp | Format::Webp | Format::Text, _) => Depth::Eight,
+        }
+    }
+
+    /// Whether it holds opacity.
+    pub fn holds_alpha(self) -> bool {
+        matches!(self, Format::Png | Format::Tiff | Format::Webp | Format::Exr)
+    }
+
+    /// Whether one file holds many pictures.
+    pub fn holds_pages(self) -> bool {
+        matches!(self, Format::Tiff | Format::Npy)
+    }
 }
 
 impl Picture {
-    /// The picture as the bytes of a file with that name.
+    /// The picture as the bytes of a file with that name: of its own depth or [the nearest](Format::depth) that the
+    /// format has, with its opacity [where the format holds it](Format::holds_alpha).
     ///
-    /// 16 bits a sample for deep pictures in PNG and TIFF, 8 bits otherwise; values are clamped and rounded.
+    /// Integers are clamped and rounded; floats are 1 for white and neither. In OpenEXR colours are written as they
+    /// are, not multiplied with the opacity.
     pub fn encode(&self, path: &Path) -> Result<Vec<u8>> {
         let format = Format::of(path)?;
-        let wide = self.depth() != Depth::Eight && matches!(format, Format::Png | Format::Tiff);
-        // WebP knows no grey.
-        let planes = match format {
-            Format::Webp => self.to_channels(Channels::Rgb),
-            _ => self.planes().clone(),
-        };
-        let (shape, data) = (planes.shape(), planes.data());
-        let values = (0..shape.elements()).map(|i| data[i % shape.c * shape.pixels() + i / shape.c]);
-        let scale = 255.0 / self.depth().white();
-        let bytes: Vec<u8> = match wide {
-            true => values.flat_map(|v| ((v * scale * 257.0).round() as u16).to_ne_bytes()).collect(),
-            false => values.map(|v| byte(v * scale)).collect(),
-        };
-        let color = match (shape.c, wide) {
-            (1, false) => ExtendedColorType::L8,
-            (1, true) => ExtendedColorType::L16,
-            (_, false) => ExtendedColorType::Rgb8,
-            (_, true) => ExtendedColorType::Rgb16,
-        };
+        let picture = self.fitted(format)?;
+        let layout = Layout::of(&picture, format.depth(picture.depth())).check(path)?;
+        let pixels = || samples(&picture, layout.depth);
         let mut file = Cursor::new(Vec::new());
-        let (w, h) = (shape.w as u32, shape.h as u32);
-        let result = match format {
-            Format::Png => PngEncoder::new(&mut file).write_image(&bytes, w, h, color),
+        let written = match format {
+            Format::Png => png_encoder(&mut file, layout, &[])
+                .write_header()
+                .and_then(|mut writer| {
+                    writer.write_image_data(&pixels())?;
+                    writer.finish()
+                })
+                .map_err(|e| e.to_string()),
+            Format::Tiff => TiffWriter::new(&mut file)
+                .and_then(|mut tiff| {
+                    tiff.begin(layout)?;
+                    tiff.write(&pixels())?;
+                    tiff.finish()
+                })
+                .map_err(|e| e.to_string()),
             Format::Jpeg => {
-                JpegEncoder::new_with_quality(&mut file, JPEG_QUALITY).write_image(&bytes, w, h, color)
+                let encoder = JpegEncoder::new_with_quality(&mut file, JPEG_QUALITY);
+                write(encoder, layout, &pixels())
             }
-            Format::Tiff => TiffEncoder::new(&mut file).write_image(&bytes, w, h, color),
-            Format::Bmp => BmpEncoder::new(&mut file).write_image(&bytes, w, h, color),
-            Format::Webp => WebPEncoder::new_lossless(&mut file).write_image(&bytes, w, h, color),
+            Format::Bmp => write(BmpEncoder::new(&mut file), layout, &pixels()),
+            Format::Webp => write(WebPEncoder::new_lossless(&mut file), layout, &pixels()),
+            Format::Exr => {
+                write(OpenExrEncoder::new(&mut file), layout, &interleave(&picture, 1.0, f32::to_ne_bytes))
+            }
+            Format::Pfm => return Ok(netpbm::pfm(&picture)),
+            Format::Pnm => return Ok(netpbm::pnm(&picture)),
             Format::Npy | Format::Text => return Err(not_a_picture(path)),
         };
-        result.map_err(|e| refuse(path, format!("{w}x{h} pixels cannot be written so: {e}")))?;
+        written.map_err(|e| {
+            let Layout { width, height, .. } = layout;
+            refuse(path, format!("{width}x{height} pixels cannot be written so: {e}"))
+        })?;
         Ok(file.into_inner())
     }
+
+    /// The picture with what the format lacks taken out, and as RGB where it has no grey.
+    fn fitted(&self, format: Format) -> Result<Cow<'_, Picture>> {
+        let colors = self.channels() == 1 && matches!(format, Format::Webp | Format::Exr);
+        let opaque = self.alpha().is_some() && !format.holds_alpha();
+        if !colors && !opaque {
+            return Ok(Cow::Borrowed(self));
+        }
+        let planes = if colors { self.to_channels(Channels::Rgb) } else { self.planes().clone() };
+        let alpha = self.alpha().filter(|_| !opaque).cloned();
+        Ok(Cow::Owned(Picture::new(planes, self.depth())?.with_alpha(alpha)?))
+    }
+}
+
+/// Writes pixels by an encoder of the `image` crate.
+fn write(encoder: impl ImageEncoder, layout: Layout, pixels: &[u8]) -> Result<(), String> {
+    let color = match (layout.channels, layout.depth) {
+        (1, _) => ExtendedColorType::L8,
+        (3, Depth::Float) => ExtendedColorType::Rgb32F,
+        (3, _) => ExtendedColorType::Rgb8,
+        (_, Depth::Float) => ExtendedColorType::Rgba32F,
+        _ => ExtendedColorType::Rgba8,
+    };
+    encoder.write_image(pixels, layout.width as u32, layout.height as u32, color).map_err(|e| e.to_string())
+}
+
+/// A picture's samples of that depth, a pixel's side by side with its opacity last, big-endian.
+pub(super) fn samples(picture: &Picture, depth: Depth) -> Vec<u8> {
+    match depth {
+        Depth::Eight => interleave(picture, 255.0, |v| [byte(v)]),
+        // A float-to-integer cast saturates, which is the clamp.
+        Depth::Sixteen => interleave(picture, 65535.0, |v| (v.round() as u16).to_be_bytes()),
+        Depth::Float => interleave(picture, 1.0, f32::to_be_bytes),
+    }
+}
+
+/// The bytes of all samples, which are `white` for white and for full opacity.
+pub(super) fn interleave<const N: usize>(
+    picture: &Picture,
+    white: f32,
+    bytes: impl Fn(f32) -> [u8; N],
+) -> Vec<u8> {
+    let planes = picture.planes();
+    let own = picture.depth().white();
+    let mut sources: Vec<(&[f32], f32)> =
+        (0..picture.channels()).map(|c| (planes.plane(0, c), own)).collect();
+    sources.extend(picture.alpha().map(|alpha| (alpha.data(), 1.0)));
+    let stride = sources.len() * N;
+    let mut file = vec![0; planes.shape().pixels() * stride];
+    for (c, (plane, own)) in sources.into_iter().enumerate() {
+        // The larger white over the smaller is a whole number, so that one rounding is all there is.
+        let scaled = |v: f32| if own > white { v / (own / white) } else { v * (white / own) };
+        for (pixel, &v) in file.chunks_exact_mut(stride).zip(plane) {
+            pixel[c * N..][..N].copy_from_slice(&bytes(scaled(v)));
+        }
+    }
+    file
 }
 
 /// Errors early when a picture of that name could not be written later: its format, its folder, what stands there.
@@ -110,43 +205,10 @@ pub fn check_target(path: &Path) -> Result<Format> {
     Ok(format)
 }
 
-/// Writes a file by way of a temporary one in the same folder: readers see the old bytes or the new ones.
-pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
-    check_place(path)?;
-    // A link stays a link: what it points to is replaced.
-    let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    let name = target.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let temporary = folder(&target).join(format!(".{name}.{}.tmp", std::process::id()));
-    let mut file = File::create_new(&temporary).map_err(Error::io(path))?;
-    let written = file.write_all(bytes).and_then(|()| file.sync_all());
-    drop(file);
-    written.and_then(|()| fs::rename(&temporary, &target)).map_err(|e| {
-        // Best effort: the error that is told is the first one.
-        let _ = fs::remove_file(&temporary);
-        Error::io(path)(e)
-    })
-}
-
-/// Errors when a file cannot be written there, so that long work need not be done first to find out.
-pub fn check_place(path: &Path) -> Result<()> {
-    let folder = folder(path);
-    if !folder.is_dir() {
-        return Err(refuse(path, format!("the folder {} does not exist; make it first", folder.display())));
-    }
-    if path.exists() && !path.is_file() {
-        return Err(refuse(path, "it exists and is not a file; choose another name".into()));
-    }
-    Ok(())
-}
-
-fn folder(path: &Path) -> PathBuf {
-    path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_owned()
-}
-
 fn not_a_picture(path: &Path) -> Error {
-    refuse(path, "a picture goes to .png, .jpg, .tiff, .bmp or .webp".into())
+    refuse(path, "a picture goes to .png, .jpg, .tiff, .bmp, .webp, .exr, .pfm or .ppm".into())
 }
 
-fn refuse(path: &Path, message: String) -> Error {
+pub(super) fn refuse(path: &Path, message: String) -> Error {
     Error::Picture { path: path.to_owned(), message }
 }

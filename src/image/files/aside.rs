@@ -1,0 +1,113 @@
+//! Files that are written beside their place and then moved there, never half.
+
+use crate::error::{Error, Result};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+/// A file on its way: `.{name}.{process}.tmp` in the same folder until [`finish`](Aside::finish) moves it to its place.
+/// Dropped before, it leaves nothing.
+#[derive(Debug)]
+pub(super) struct Aside {
+    /// As the caller names it, for errors.
+    path: PathBuf,
+    target: PathBuf,
+    temporary: PathBuf,
+    /// Closed before it is moved or deleted, as some systems ask for.
+    file: Option<File>,
+}
+
+impl Aside {
+    /// An empty file beside that path.
+    pub(super) fn create(path: &Path) -> Result<Aside> {
+        check_place(path)?;
+        let target = target(path);
+        let temporary = target.with_file_name(format!(".{}.{}.tmp", name(&target), std::process::id()));
+        let opened = OpenOptions::new().read(true).write(true).create_new(true).open(&temporary);
+        let file = opened.map_err(|e| match e.kind() {
+            io::ErrorKind::AlreadyExists => {
+                let message = "it is being written, or was left by a run that was killed; then delete it";
+                Error::Picture { path: temporary.clone(), message: message.into() }
+            }
+            _ => Error::io(path)(e),
+        })?;
+        Ok(Aside { path: path.to_owned(), target, temporary, file: Some(file) })
+    }
+
+    /// Where the file will be, as the caller names it.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// A handle to write with; all handles share one position.
+    pub(super) fn handle(&self) -> Result<File> {
+        let file = self.file.as_ref().ok_or_else(|| io::Error::other("the file is closed"));
+        file.and_then(File::try_clone).map_err(Error::io(&self.path))
+    }
+
+    /// Moves the file to its place, once its bytes are on the disk. Other handles must be closed.
+    pub(super) fn finish(mut self) -> Result<()> {
+        let synced = self.file.take().map_or(Ok(()), |file| file.sync_all());
+        synced.and_then(|()| fs::rename(&self.temporary, &self.target)).map_err(Error::io(&self.path))
+    }
+}
+
+impl Drop for Aside {
+    fn drop(&mut self) {
+        drop(self.file.take());
+        // Best effort. After `finish` nothing of that name is there.
+        let _ = fs::remove_file(&self.temporary);
+    }
+}
+
+/// Writes a file by way of a temporary one in the same folder: readers see the old bytes or the new ones.
+pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
+    let aside = Aside::create(path)?;
+    aside.handle()?.write_all(bytes).map_err(Error::io(path))?;
+    aside.finish()
+}
+
+/// Deletes the temporary files that killed runs left beside that path. Nothing else may be writing there.
+pub fn remove_leftovers(path: &Path) -> Result<()> {
+    let target = target(path);
+    let start = format!(".{}.", name(&target));
+    let entries = match fs::read_dir(folder(&target)) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries.map_err(Error::io(path))?,
+    };
+    for entry in entries {
+        let entry = entry.map_err(Error::io(path))?;
+        let found = entry.file_name().to_string_lossy().into_owned();
+        let process = found.strip_prefix(&start).and_then(|rest| rest.strip_suffix(".tmp"));
+        if process.is_some_and(|p| !p.is_empty() && p.bytes().all(|b| b.is_ascii_digit())) {
+            fs::remove_file(entry.path()).map_err(Error::io(&entry.path()))?;
+        }
+    }
+    Ok(())
+}
+
+/// Errors when a file cannot be written there, so that long work need not be done first to find out.
+pub fn check_place(path: &Path) -> Result<()> {
+    let refuse = |message: String| Error::Picture { path: path.to_owned(), message };
+    let folder = folder(path);
+    if !folder.is_dir() {
+        return Err(refuse(format!("the folder {} does not exist; make it first", folder.display())));
+    }
+    if path.exists() && !path.is_file() {
+        return Err(refuse("it exists and is not a file; choose another name".into()));
+    }
+    Ok(())
+}
+
+/// What is replaced: a link stays a link, and what it points to is written.
+fn target(path: &Path) -> PathBuf {
+    fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
+}
+
+fn name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+fn folder(path: &Path) -> PathBuf {
+    path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_owned()
+}

@@ -1,0 +1,83 @@
+//! Stacks: TIFF files of many pages.
+
+use super::Format;
+use super::aside::Aside;
+use super::rows::{Layout, index_bytes};
+use super::tiff::TiffWriter;
+use super::write::{refuse, samples};
+use crate::error::{Error, Result};
+use crate::image::Picture;
+use std::fs::File;
+use std::io::BufWriter;
+use std::path::Path;
+
+/// A TIFF file of many pages, written a page at a time; pages may differ in size, channels and depth. It stands under a
+/// temporary name until [`finish`](PageWriter::finish) puts it in its place; dropped before, it leaves nothing.
+pub struct PageWriter {
+    // Before `aside`, so that it is closed first.
+    tiff: TiffWriter<BufWriter<File>>,
+    aside: Aside,
+    pages: usize,
+}
+
+impl PageWriter {
+    /// A file of no pages yet.
+    ///
+    /// # Errors
+    /// When the path does not name a TIFF file, or a file cannot be made there.
+    pub fn create(path: &Path) -> Result<PageWriter> {
+        if Format::of(path)? != Format::Tiff {
+            return Err(refuse(path, "only .tiff files hold pages; choose that".into()));
+        }
+        let aside = Aside::create(path)?;
+        let tiff = TiffWriter::new(BufWriter::new(aside.handle()?)).map_err(Error::io(path))?;
+        Ok(PageWriter { tiff, aside, pages: 0 })
+    }
+
+    /// The next page, a picture with its depth and opacity.
+    pub fn push(&mut self, picture: &Picture) -> Result<()> {
+        let layout = Layout::of(picture, picture.depth());
+        self.page(layout, &samples(picture, layout.depth))
+    }
+
+    /// The next page, class numbers as grey values: 8 bits where the palette has at most 256 colours, else 16.
+    ///
+    /// # Errors
+    /// When there are not `width * height` of them, or not all are below the number of colours.
+    pub fn push_indices(
+        &mut self,
+        width: usize,
+        height: usize,
+        indices: &[u16],
+        palette: &[[u8; 3]],
+    ) -> Result<()> {
+        let layout = Layout::indices(width, height, palette).check(self.aside.path())?;
+        if indices.len() != width * height {
+            return Err(Error::shape(
+                format!("a page of {width}x{height} pixels"),
+                width * height,
+                indices.len(),
+            ));
+        }
+        self.page(layout, &index_bytes(indices, palette.len(), layout.depth)?)
+    }
+
+    fn page(&mut self, layout: Layout, pixels: &[u8]) -> Result<()> {
+        self.pages += 1;
+        let written = self.tiff.begin(layout).and_then(|()| self.tiff.write(pixels));
+        written.map_err(Error::io(self.aside.path()))
+    }
+
+    /// Puts the file in its place.
+    ///
+    /// # Errors
+    /// When there is no page, or the disk is full. Nothing is left then.
+    pub fn finish(self) -> Result<()> {
+        let PageWriter { tiff, aside, pages } = self;
+        if pages == 0 {
+            return Err(refuse(aside.path(), "no page came; a TIFF file needs one".into()));
+        }
+        tiff.finish().map_err(Error::io(aside.path()))?;
+        aside.finish()
+    }
+}

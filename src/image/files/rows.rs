@@ -1,0 +1,267 @@
+//! Pictures written from the top in bands of rows, so that one larger than memory can be written.
+
+use super::Format;
+use super::aside::Aside;
+use super::tiff::TiffWriter;
+use super::write::{refuse, samples};
+use crate::error::{Error, Result};
+use crate::image::{Depth, Picture};
+use std::fs::File;
+use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
+use std::path::Path;
+
+/// Bytes of a chunk of a PNG file: a system call each.
+const CHUNK: usize = 1 << 18;
+/// The last chunk of a PNG file.
+const PNG_END: [u8; 12] = *b"\0\0\0\0IEND\xae\x42\x60\x82";
+/// Most colours of a palette.
+const PALETTE: usize = 256;
+
+/// How pixels lie in a file's bytes: rows from the top, a pixel's samples side by side, big-endian.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Layout {
+    pub(super) width: usize,
+    pub(super) height: usize,
+    /// 1 (grey), 2 (grey, opacity), 3 (RGB) or 4 (RGB, opacity).
+    pub(super) channels: usize,
+    pub(super) depth: Depth,
+}
+
+impl Layout {
+    /// A whole picture's, at that depth.
+    pub(super) fn of(picture: &Picture, depth: Depth) -> Layout {
+        let channels = picture.channels() + usize::from(picture.alpha().is_some());
+        Layout { width: picture.width(), height: picture.height(), channels, depth }
+    }
+
+    pub(super) fn row_bytes(&self) -> usize {
+        self.width * self.channels * self.depth.bytes()
+    }
+
+    /// Class numbers, of as many bits as they need.
+    pub(super) fn indices(width: usize, height: usize, palette: &[[u8; 3]]) -> Layout {
+        let depth = if palette.len() > PALETTE { Depth::Sixteen } else { Depth::Eight };
+        Layout { width, height, channels: 1, depth }
+    }
+
+    /// Refuses sizes that no file has.
+    pub(super) fn check(self, path: &Path) -> Result<Layout> {
+        let side = 1..=i32::MAX as usize;
+        if side.contains(&self.width) && side.contains(&self.height) && (1..=4).contains(&self.channels) {
+            return Ok(self);
+        }
+        let Layout { width, height, channels, .. } = self;
+        Err(refuse(path, format!("{width}x{height} pixels of {channels} channels are no picture")))
+    }
+}
+
+/// A file that grows from the top.
+enum Rows {
+    Png(Box<png::StreamWriter<'static, BufWriter<File>>>),
+    Tiff(TiffWriter<BufWriter<File>>),
+}
+
+impl Rows {
+    fn begin(file: BufWriter<File>, format: Format, layout: Layout, palette: &[[u8; 3]]) -> io::Result<Rows> {
+        if format == Format::Png {
+            let writer = png_encoder(file, layout, palette).write_header()?;
+            return Ok(Rows::Png(Box::new(writer.into_stream_writer_with_size(CHUNK)?)));
+        }
+        let mut tiff = TiffWriter::new(file)?;
+        tiff.begin(layout)?;
+        Ok(Rows::Tiff(tiff))
+    }
+
+    fn write(&mut self, pixels: &[u8]) -> io::Result<()> {
+        match self {
+            Rows::Png(stream) => stream.write_all(pixels),
+            Rows::Tiff(tiff) => tiff.write(pixels),
+        }
+    }
+
+    fn finish(self) -> io::Result<()> {
+        match self {
+            Rows::Png(stream) => Ok(stream.finish()?),
+            Rows::Tiff(tiff) => tiff.finish(),
+        }
+    }
+}
+
+/// An encoder of such pixels, with colours for class numbers where there is a palette that PNG can hold.
+pub(super) fn png_encoder<W: Write>(
+    file: W,
+    layout: Layout,
+    palette: &[[u8; 3]],
+) -> png::Encoder<'static, W> {
+    let mut encoder = png::Encoder::new(file, layout.width as u32, layout.height as u32);
+    let indexed = (1..=PALETTE).contains(&palette.len());
+    if indexed {
+        encoder.set_palette(palette.concat());
+    }
+    encoder.set_color(match layout.channels {
+        _ if indexed => png::ColorType::Indexed,
+        1 => png::ColorType::Grayscale,
+        2 => png::ColorType::GrayscaleAlpha,
+        3 => png::ColorType::Rgb,
+        _ => png::ColorType::Rgba,
+    });
+    let wide = layout.depth != Depth::Eight;
+    encoder.set_depth(if wide { png::BitDepth::Sixteen } else { png::BitDepth::Eight });
+    encoder.set_compression(png::Compression::Fast);
+    encoder
+}
+
+/// A PNG or TIFF file written from the top in bands of rows. It stands under a temporary name until
+/// [`finish`](RowWriter::finish) puts it in its place; dropped before, it leaves nothing.
+///
+/// ```
+/// # use unet_wgpu::image::{Depth, Picture, RowWriter};
+/// # use unet_wgpu::{Shape, Tensor};
+/// # fn main() -> unet_wgpu::Result<()> {
+/// # let folder = std::env::temp_dir();
+/// # let path = folder.join(format!("rows-{}.png", std::process::id()));
+/// let mut rows = RowWriter::picture(&path, 64, 100, 3, Depth::Eight)?;
+/// for height in [48, 48, 4] {
+///     let band = Tensor::zeros(Shape::new(1, 3, height, 64));
+///     rows.write_picture(&Picture::new(band, Depth::Eight)?)?;
+/// }
+/// rows.finish()?;
+/// # std::fs::remove_file(&path).ok();
+/// # Ok(())
+/// # }
+/// ```
+pub struct RowWriter {
+    // Before `aside`, so that it is closed first.
+    rows: Rows,
+    aside: Aside,
+    format: Format,
+    layout: Layout,
+    /// Rows that are still to come.
+    left: usize,
+    /// Class numbers are below this; 0 for pictures.
+    classes: usize,
+}
+
+impl RowWriter {
+    /// A picture of 1 (grey) or 3 (RGB) channels, 2 or 4 with opacity; of that depth or the nearest that the format has.
+    ///
+    /// # Errors
+    /// When the path names neither PNG nor TIFF, or a file cannot be made there.
+    pub fn picture(
+        path: &Path,
+        width: usize,
+        height: usize,
+        channels: usize,
+        depth: Depth,
+    ) -> Result<RowWriter> {
+        let depth = Format::of(path)?.depth(depth);
+        RowWriter::begin(path, Layout { width, height, channels, depth }, &[])
+    }
+
+    /// Class numbers: PNG with a palette of up to 256 colours; above that, and in TIFF files, the numbers as grey
+    /// values, of 16 bits where there are more than 256 colours.
+    ///
+    /// # Errors
+    /// When there is no colour, and those of [`picture`](RowWriter::picture).
+    pub fn indexed(path: &Path, width: usize, height: usize, palette: &[[u8; 3]]) -> Result<RowWriter> {
+        if palette.is_empty() {
+            return Err(refuse(path, "a mask needs a palette of at least one colour".into()));
+        }
+        RowWriter::begin(path, Layout::indices(width, height, palette), palette)
+    }
+
+    fn begin(path: &Path, layout: Layout, palette: &[[u8; 3]]) -> Result<RowWriter> {
+        let format = Format::of(path)?;
+        if !matches!(format, Format::Png | Format::Tiff) {
+            return Err(refuse(
+                path,
+                "only .png and .tiff files are written in bands; choose one of them".into(),
+            ));
+        }
+        let layout = layout.check(path)?;
+        let aside = Aside::create(path)?;
+        let file = BufWriter::new(aside.handle()?);
+        let rows = Rows::begin(file, format, layout, palette).map_err(Error::io(path))?;
+        Ok(RowWriter { rows, aside, format, layout, left: layout.height, classes: palette.len() })
+    }
+
+    /// The next rows of a picture.
+    ///
+    /// # Errors
+    /// When they are not as wide as the file, of other channels or too many; when the disk is full.
+    pub fn write_picture(&mut self, band: &Picture) -> Result<()> {
+        let Layout { width, height, channels, depth } = self.layout;
+        let got = Layout::of(band, depth);
+        if self.classes > 0 || (got.width, got.channels) != (width, channels) || got.height > self.left {
+            let expected = match self.classes {
+                0 => format!("at most {} rows of {width} pixels, {channels} channels", self.left),
+                _ => "class numbers".into(),
+            };
+            let got = format!("{} rows of {} pixels, {} channels", got.height, got.width, got.channels);
+            return Err(Error::shape(format!("a band of {width}x{height} pixels"), expected, got));
+        }
+        self.write(&samples(band, depth), band.height())
+    }
+
+    /// The next rows of class numbers, whole rows.
+    ///
+    /// # Errors
+    /// When they are not whole rows, too many, or not below the number of colours; when the disk is full.
+    pub fn write_indices(&mut self, indices: &[u16]) -> Result<()> {
+        let Layout { width, height, depth, .. } = self.layout;
+        let rows = indices.len() / width;
+        if self.classes == 0 || indices.len() % width != 0 || rows > self.left {
+            let expected = match self.classes {
+                0 => "a picture".into(),
+                _ => format!("whole rows of {width} class numbers, at most {}", self.left),
+            };
+            let got = format!("{} class numbers", indices.len());
+            return Err(Error::shape(format!("a band of {width}x{height} pixels"), expected, got));
+        }
+        self.write(&index_bytes(indices, self.classes, depth)?, rows)
+    }
+
+    fn write(&mut self, pixels: &[u8], rows: usize) -> Result<()> {
+        self.left -= rows;
+        self.rows.write(pixels).map_err(Error::io(self.aside.path()))
+    }
+
+    /// Puts the file in its place.
+    ///
+    /// # Errors
+    /// When rows are missing, or the disk is full. Nothing is left then.
+    pub fn finish(self) -> Result<()> {
+        let RowWriter { rows, aside, format, layout, left, .. } = self;
+        if left > 0 {
+            let what = format!("the file {}", aside.path().display());
+            return Err(Error::shape(what, format!("{} rows", layout.height), layout.height - left));
+        }
+        rows.finish().map_err(Error::io(aside.path()))?;
+        if format == Format::Png {
+            check_png_end(aside.handle()?).map_err(Error::io(aside.path()))?;
+        }
+        aside.finish()
+    }
+}
+
+/// The bytes of class numbers of a depth.
+pub(super) fn index_bytes(indices: &[u16], classes: usize, depth: Depth) -> Result<Vec<u8>> {
+    if let Some(&index) = indices.iter().find(|&&index| usize::from(index) >= classes) {
+        return Err(Error::shape("a mask", format!("class numbers below its {classes} colours"), index));
+    }
+    Ok(match depth {
+        Depth::Eight => indices.iter().map(|&index| index as u8).collect(),
+        _ => indices.iter().flat_map(|index| index.to_be_bytes()).collect(),
+    })
+}
+
+/// `png` writes the last chunk while it is dropped, and says nothing when that fails.
+fn check_png_end(mut file: File) -> io::Result<()> {
+    let mut end = [0; PNG_END.len()];
+    file.seek(SeekFrom::End(-(PNG_END.len() as i64)))?;
+    file.read_exact(&mut end)?;
+    match end == PNG_END {
+        true => Ok(()),
+        false => Err(io::Error::other("the last bytes could not be written; is the disk full?")),
+    }
+}
