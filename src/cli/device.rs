@@ -4,15 +4,41 @@ use super::Common;
 use crate::cache;
 use crate::error::{Error, Result};
 use crate::gpu::{self, AdapterChoice, Gpu};
-use crate::model::Model;
+use crate::image::Pipeline;
 use crate::plan::{ConvKernel, Precision, Tuning};
 use crate::session::{Device, SessionOptions};
-use crate::tensor::Shape;
-use crate::tiles::{TileOptions, TiledSession};
 use std::str::FromStr;
 use std::sync::Arc;
 
-/// The value of `--device`.
+/// The value of `--device`: one, or several as numbers and words between commas.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Choices(Vec<Choice>);
+
+impl FromStr for Choices {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Choices, String> {
+        let parts: Vec<&str> = text.split(',').collect();
+        // Adapters' names have commas too.
+        let is_plain = |part: &&str| part.parse::<usize>().is_ok() || matches!(*part, "auto" | "cpu" | "gpu");
+        match parts.len() > 1 && parts.iter().all(is_plain) {
+            true => parts.into_iter().map(Choice::from_str).collect::<Result<_, _>>().map(Choices),
+            false => Ok(Choices(vec![text.parse()?])),
+        }
+    }
+}
+
+impl Choices {
+    /// The one device.
+    fn one(&self) -> Result<&Choice> {
+        match &self.0[..] {
+            [one] => Ok(one),
+            _ => Err(Error::Usage("several devices are for `unet run`; name one".into())),
+        }
+    }
+}
+
+/// One device of `--device`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Choice {
     /// The best hardware GPU, else the CPU.
@@ -42,7 +68,20 @@ impl FromStr for Choice {
 
 /// Opens the device that was asked for; says so when `auto` has to fall back to the CPU.
 pub(super) fn open(common: &Common) -> Result<Device> {
-    let choice = match &common.device {
+    open_choice(common.device.one()?, common)
+}
+
+/// The pipeline on all devices that were asked for.
+pub(super) fn add_all(pipeline: Pipeline, common: &Common) -> Result<Pipeline> {
+    common.device.0.iter().try_fold(pipeline, |pipeline, choice| {
+        let device = open_choice(choice, common)?;
+        let options = options(&device, common);
+        Ok(pipeline.with_device(device, options))
+    })
+}
+
+fn open_choice(choice: &Choice, common: &Common) -> Result<Device> {
+    let choice = match choice {
         Choice::Cpu if common.require_gpu => {
             return Err(Error::Usage(
                 "--require-gpu and --device cpu contradict each other; drop one".into(),
@@ -64,13 +103,13 @@ pub(super) fn open(common: &Common) -> Result<Device> {
 
 /// Opens a GPU for work that makes no sense without one.
 pub(super) fn open_gpu(common: &Common, what: &str) -> Result<Gpu> {
-    let choice = match &common.device {
+    let choice = match common.device.one()? {
         Choice::Cpu => return Err(Error::Usage(format!("{what} needs a GPU; drop --device cpu"))),
         Choice::Gpu(choice) => choice,
         Choice::Auto => &AdapterChoice::Hardware,
     };
-    common.open_gpu(choice).map_err(|error| match common.device {
-        Choice::Auto => Error::Usage(format!("{what} needs a GPU ({})", why_no_gpu(&error))),
+    common.open_gpu(choice).map_err(|error| match common.device.one() {
+        Ok(Choice::Auto) => Error::Usage(format!("{what} needs a GPU ({})", why_no_gpu(&error))),
         _ => error,
     })
 }
@@ -130,21 +169,13 @@ pub(super) fn threads() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// Builds a session for pictures of that shape, or for tiles of them where these do not fit.
-pub(super) fn session(
-    model: &Model,
-    input: Shape,
-    device: &Device,
-    common: &Common,
-    tiles: &TileOptions,
-) -> Result<TiledSession> {
-    let session = TiledSession::new(model, input, device, &options(device, common), tiles)?;
+/// Keeps a device's compiled pipelines for the next run.
+pub(super) fn save_cache(device: &Device) {
     if let Device::Gpu(gpu) = device
         && let Err(error) = gpu.save_pipeline_cache()
     {
         log::warn!("compiled pipelines are not kept: {error}");
     }
-    Ok(session)
 }
 
 /// Bytes of memory that are free, where the system tells (Linux).

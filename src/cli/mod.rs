@@ -54,9 +54,9 @@ enum Command {
 #[command(next_help_heading = "Common options")]
 struct Common {
     /// Where to run: `auto` (best hardware GPU, else the CPU), `cpu`, `gpu` (a software adapter if there is no other),
-    /// or an adapter's number or part of its name from `unet devices`
+    /// or an adapter's number or part of its name from `unet devices`; of `run` also several, such as 0,1
     #[arg(long, global = true, value_name = "DEVICE", default_value = "auto")]
-    device: device::Choice,
+    device: device::Choices,
     /// Fail rather than run on the CPU path
     #[arg(long, global = true)]
     require_gpu: bool,

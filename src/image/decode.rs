@@ -54,11 +54,15 @@ impl Decoded {
         match self {
             Decoded::Image(picture) => picture.encode(path),
             Decoded::Mask(mask) => mask.encode(path),
-            Decoded::Scores(scores) => Ok(scores
-                .iter()
-                .flat_map(|s| format!("{:.6}\t{}\n", s.score, s.class).into_bytes())
-                .collect()),
+            Decoded::Scores(scores) => Ok(Score::table(scores).into_bytes()),
         }
+    }
+}
+
+impl Score {
+    /// Scores as text, `score<TAB>class` a line.
+    pub fn table(scores: &[Score]) -> String {
+        scores.iter().map(|s| format!("{:.6}\t{}\n", s.score, s.class)).collect()
     }
 }
 

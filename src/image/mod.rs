@@ -7,6 +7,7 @@ mod decode;
 mod files;
 mod mask;
 mod picture;
+mod pipeline;
 mod prepare;
 mod resample;
 mod similarity;
@@ -23,5 +24,6 @@ pub use mask::{
     probabilities,
 };
 pub use picture::{Depth, Picture, side_by_side};
+pub use pipeline::*;
 pub use prepare::Prepared;
 pub use similarity::{Similarity, similarity};

@@ -3,6 +3,7 @@
 use crate::error::{Error, Result};
 use crate::recipe::{Channels, InputRecipe};
 use crate::tensor::{Shape, Tensor};
+use std::ops::Range;
 
 /// Rec. 601 luma, as PIL, OpenCV and most training scripts compute it.
 pub(super) const LUMA: [f32; 3] = [0.299, 0.587, 0.114];
@@ -115,6 +116,52 @@ impl Picture {
         &self.notes
     }
 
+    /// The picture as a file of its depth has it: clamped and rounded, but for floats.
+    pub fn rounded(&self) -> Picture {
+        let steps = match self.depth {
+            Depth::Eight => 1.0,
+            Depth::Sixteen => 257.0,
+            Depth::Float => return self.clone(),
+        };
+        let mut rounded = self.clone();
+        rounded.planes.data_mut().iter_mut().for_each(|v| *v = (v.clamp(0.0, 255.0) * steps).round() / steps);
+        rounded
+    }
+
+    /// Some of its rows.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] when it has not all of them, or there are none.
+    pub fn rows(&self, rows: Range<usize>) -> Result<Picture> {
+        if rows.is_empty() || rows.end > self.height() {
+            return Err(Error::shape(
+                "rows of a picture",
+                format!("some of {}", self.height()),
+                format!("{rows:?}"),
+            ));
+        }
+        let alpha = self.alpha.as_ref().map(|alpha| some_rows(alpha, &rows)).transpose()?;
+        Picture::new(some_rows(&self.planes, &rows)?, self.depth)?.with_alpha(alpha)
+    }
+
+    /// Pictures of one width, depth and kind, one below the other.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] when they are not alike, or there are none.
+    pub fn stacked(parts: &[Picture]) -> Result<Picture> {
+        let unlike =
+            |got: &dyn std::fmt::Display| Error::shape("pictures to stack", "some that are alike", got);
+        let Some(first) = parts.first() else { return Err(unlike(&"none")) };
+        let kind = |p: &Picture| (p.width(), p.channels(), p.depth, p.alpha.is_some());
+        if let Some(other) = parts.iter().find(|part| kind(part) != kind(first)) {
+            return Err(unlike(&format!("{} and {}", first.planes.shape(), other.planes.shape())));
+        }
+        let alphas: Vec<&Tensor> = parts.iter().filter_map(Picture::alpha).collect();
+        let alpha = if alphas.is_empty() { None } else { Some(stacked_rows(&alphas)?) };
+        let planes: Vec<&Tensor> = parts.iter().map(Picture::planes).collect();
+        Picture::new(stacked_rows(&planes)?, first.depth)?.with_alpha(alpha)
+    }
+
     /// Red, green and blue at a place, rounded to bytes.
     pub fn rgb(&self, x: usize, y: usize) -> [u8; 3] {
         let last = self.channels() - 1;
@@ -180,6 +227,21 @@ impl Picture {
         recipe.normalize(&mut tensor)?;
         Ok(tensor)
     }
+}
+
+fn some_rows(x: &Tensor, rows: &Range<usize>) -> Result<Tensor> {
+    let shape = x.shape();
+    let places = rows.start * shape.w..rows.end * shape.w;
+    let data =
+        x.data().chunks_exact(shape.pixels()).flat_map(|plane| &plane[places.clone()]).copied().collect();
+    Tensor::new(Shape { h: rows.len(), ..shape }, data)
+}
+
+fn stacked_rows(parts: &[&Tensor]) -> Result<Tensor> {
+    let shape = parts[0].shape();
+    let plane = |c: usize| parts.iter().flat_map(move |part| part.plane(0, c)).copied();
+    let data = (0..shape.c).flat_map(plane).collect();
+    Tensor::new(Shape { h: parts.iter().map(|part| part.shape().h).sum(), ..shape }, data)
 }
 
 /// Three planes in the opposite order.

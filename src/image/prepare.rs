@@ -8,6 +8,7 @@ use crate::error::Result;
 use crate::model::Model;
 use crate::recipe::{Decode, Fit, Recipe, Step};
 use crate::tensor::{Shape, Tensor};
+use std::ops::Range;
 
 /// What a network gets of a picture, and what its result needs to become the picture's.
 #[derive(Debug, Clone)]
@@ -109,7 +110,19 @@ impl Prepared {
 
 /// The planes with rows below and columns to the right.
 fn pad(values: &Tensor, [h, w]: [usize; 2], fit: Fit) -> Tensor {
-    let shape = values.shape();
+    padded_rows(values, 0, values.shape().h, 0..h, w, fit)
+}
+
+/// Rows of a padded picture of `height` own rows, of which `values` holds those from `first` on that are needed.
+pub(super) fn padded_rows(
+    values: &Tensor,
+    first: usize,
+    height: usize,
+    rows: Range<usize>,
+    w: usize,
+    fit: Fit,
+) -> Tensor {
+    let (shape, h) = (values.shape(), rows.len());
     let place = |i: usize, own: usize| match fit {
         _ if i < own => Some(i),
         Fit::Zero => None,
@@ -119,14 +132,15 @@ fn pad(values: &Tensor, [h, w]: [usize; 2], fit: Fit) -> Tensor {
         }
         Fit::Resize | Fit::Edge | Fit::Reflect => Some(own - 1),
     };
-    Tensor::from_fn(Shape { h, w, ..shape }, |i| match (place(i / w % h, shape.h), place(i % w, shape.w)) {
-        (Some(y), Some(x)) => values.data()[(i / (h * w) * shape.h + y) * shape.w + x],
+    let row = |i: usize| place(rows.start + i, height);
+    Tensor::from_fn(Shape { h, w, ..shape }, |i| match (row(i / w % h), place(i % w, shape.w)) {
+        (Some(y), Some(x)) => values.data()[(i / (h * w) * shape.h + y - first) * shape.w + x],
         _ => 0.0,
     })
 }
 
 /// The planes without what lies below and to the right.
-fn cut(values: &Tensor, [h, w]: [usize; 2]) -> Tensor {
+pub(super) fn cut(values: &Tensor, [h, w]: [usize; 2]) -> Tensor {
     let shape = values.shape();
     let row = |i: usize| (i / (h * w) * shape.h + i / w % h) * shape.w;
     Tensor::from_fn(Shape { h, w, ..shape }, |i| values.data()[row(i) + i % w])

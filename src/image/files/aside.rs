@@ -1,6 +1,7 @@
 //! Files that are written beside their place and then moved there, never half.
 
 use crate::error::{Error, Result};
+use std::collections::{BTreeSet, HashSet};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -67,23 +68,30 @@ pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
     aside.finish()
 }
 
-/// Deletes the temporary files that killed runs left beside that path. Nothing else may be writing there.
-pub fn remove_leftovers(path: &Path) -> Result<()> {
-    let target = target(path);
-    let start = format!(".{}.", name(&target));
-    let entries = match fs::read_dir(folder(&target)) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
-        entries => entries.map_err(Error::io(path))?,
-    };
-    for entry in entries {
-        let entry = entry.map_err(Error::io(path))?;
-        let found = entry.file_name().to_string_lossy().into_owned();
-        let process = found.strip_prefix(&start).and_then(|rest| rest.strip_suffix(".tmp"));
-        if process.is_some_and(|p| !p.is_empty() && p.bytes().all(|b| b.is_ascii_digit())) {
-            fs::remove_file(entry.path()).map_err(Error::io(&entry.path()))?;
+/// Deletes the temporary files that killed runs left beside those paths. Nothing else may be writing there.
+pub fn remove_leftovers<'a>(paths: impl IntoIterator<Item = &'a Path>) -> Result<()> {
+    let targets: HashSet<PathBuf> = paths.into_iter().map(target).collect();
+    let folders: BTreeSet<PathBuf> = targets.iter().map(|target| folder(target)).collect();
+    for folder in folders {
+        let entries = match fs::read_dir(&folder) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
+            entries => entries.map_err(Error::io(&folder))?,
+        };
+        for entry in entries {
+            let path = entry.map_err(Error::io(&folder))?.path();
+            if begun(&name(&path)).is_some_and(|name| targets.contains(&path.with_file_name(name))) {
+                fs::remove_file(&path).map_err(Error::io(&path))?;
+            }
         }
     }
     Ok(())
+}
+
+/// The file that a temporary name is for.
+fn begun(temporary: &str) -> Option<&str> {
+    let (name, process) = temporary.strip_prefix('.')?.strip_suffix(".tmp")?.rsplit_once('.')?;
+    let is_process = !process.is_empty() && process.bytes().all(|b| b.is_ascii_digit());
+    is_process.then_some(name)
 }
 
 /// Errors when a file cannot be written there, so that long work need not be done first to find out.

@@ -24,8 +24,13 @@ impl Pages {
         Ok(Pages { count: rows.pages()?, rows, next: 0 })
     }
 
+    /// The first picture, of which nothing has been read.
+    pub(in crate::image) fn rows(&self) -> &Rows {
+        &self.rows
+    }
+
     /// How many pictures the file has, those already given included.
-    pub fn count(&self) -> usize {
+    pub fn total(&self) -> usize {
         self.count
     }
 

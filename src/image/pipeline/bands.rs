@@ -1,0 +1,235 @@
+//! Pictures that never are in memory as a whole: rows come from a file, go through the network in tiles, and go to files.
+
+use super::{Outcome, Pipeline, Report, Sink, Target, Targets, What};
+use crate::error::{Error, Result};
+use crate::image::decode::check_result;
+use crate::image::prepare::{cut, padded_rows};
+use crate::image::{Format, Made, Picture, RowWriter, Rows};
+use crate::recipe::{Fit, InputRecipe};
+use crate::session::SessionOptions;
+use crate::tensor::{Shape, Tensor};
+use crate::tiles::TiledSession;
+use std::cell::RefCell;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+/// Most numbers, of input and result together, that a picture has in memory: 256 MiB as f32, a few times over while it is
+/// worked on.
+const LARGE: f64 = (64 << 20) as f64;
+
+/// Bytes that a tile may take where no other bound is set.
+const TILE_MEMORY: u64 = 512 << 20;
+
+/// Rows that are read at once while something is measured.
+const MEASURE_ROWS: usize = 256;
+
+impl Pipeline {
+    /// Whether a picture should go through in bands because of its size.
+    pub(super) fn is_large(&self, rows: &Rows) -> bool {
+        let pixels = rows.width() as f64 * rows.height() as f64;
+        let numbers = rows.channels() as f64 + self.gives.channels as f64 * self.gives.scale.powi(2);
+        pixels * numbers > LARGE
+    }
+
+    /// Why a picture cannot go through in bands, where it cannot: what needs it whole.
+    pub(super) fn needs_whole(&self, rows: &Rows, targets: &Targets) -> Option<String> {
+        let recipe = &self.model.recipe;
+        let own = [rows.height(), rows.width()];
+        let fixed = self.model.exported_size().is_some();
+        let target = targets.0.iter().find(|t| !t.what.in_bands() || !is_banded(&t.path));
+        if let Some(Target { what, path }) = target {
+            return Some(match what.in_bands() {
+                true => format!("{}: only .png and .tiff are written row by row", path.display()),
+                false => what.option().to_string(),
+            });
+        }
+        if self.options.keep_largest || self.options.min_area > 1 {
+            return Some("--keep-largest and --min-area".into());
+        }
+        if fixed || recipe.input.fit == Fit::Resize && recipe.input.fitted(own).is_ok_and(|size| size != own)
+        {
+            return Some("the network takes one size, to which it is resized".into());
+        }
+        (!recipe.finishes_in_bands()).then(|| "the recipe's last steps look at the whole result".into())
+    }
+
+    /// Runs a picture file that never is in memory as a whole. `done` hears of each tile, and how many there are.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for what needs a picture whole, naming it; those of reading, running and writing.
+    pub fn run_bands(&self, path: &Path, targets: &Targets, done: &(dyn Fn(usize) + Sync)) -> Result<Report> {
+        let mut rows = Rows::open(path)?;
+        if let Some(reason) = self.needs_whole(&rows, targets) {
+            let size = format!("{}x{}", rows.width(), rows.height());
+            return Err(Error::Usage(format!(
+                "{}: {size} pixels go through row by row, but something needs the whole picture: {reason} (drop it, or scale \
+                 the picture down)",
+                path.display()
+            )));
+        }
+        let recipe = self.measured(path)?;
+        let own = [rows.height(), rows.width()];
+        let [h, w] = recipe.fitted(own)?;
+        let input = Shape::new(1, self.model.input_channels(), h, w);
+        let start = Instant::now();
+        let lane = self.lane(0)?;
+        let max_memory = lane.options().max_memory.unwrap_or(u64::MAX).min(TILE_MEMORY);
+        let options = SessionOptions { max_memory: Some(max_memory), ..lane.options().clone() };
+        let session = TiledSession::new(&self.model, input, lane.device(), &options, &self.options.tiles)?;
+        let built = start.elapsed();
+
+        let output = session.output_shape();
+        let scaled = |own: usize, x: usize, y: usize| (own * y).div_ceil(x);
+        let [height, width] = [scaled(own[0], h, output.h), scaled(own[1], w, output.w)];
+        if [height, width] != own && targets.0.iter().any(|target| target.what != What::Result) {
+            let message =
+                "the network gives another size than its input's: with such large pictures only --out works";
+            return Err(Error::Usage(message.into()));
+        }
+        let mut report = Report {
+            device: 0,
+            input,
+            tiles: session.tiles(),
+            tile: session.session().input_shape(),
+            exact: session.is_exact(),
+            build: built,
+            run: built,
+            notes: Vec::new(),
+        };
+        let mut sinks: Vec<(Target, Box<dyn Sink>)> = Vec::new();
+        for target in &targets.0 {
+            let file = BandFile { path: target.path.clone(), height, writer: None };
+            sinks.push((target.clone(), Box::new(file)));
+        }
+
+        let window = RefCell::new(Window { rows: &mut rows, first: 0, held: None, notes: Vec::new() });
+        let mut read = |range: Range<usize>| {
+            let mut window = window.borrow_mut();
+            // Rows that are padded below mirror the last ones.
+            window.advance(range.start.min((2 * own[0]).saturating_sub(range.end)), range.end.min(own[0]))?;
+            let held = window.held()?.values(&recipe, input.c)?;
+            let mut tensor = padded_rows(&held, window.first, own[0], range, w, recipe.fit);
+            recipe.normalize(&mut tensor)?;
+            Ok(tensor)
+        };
+        let mut write = |first: usize, result: Tensor| {
+            check_result(&result)?;
+            let rows = result.shape().h.min(height.saturating_sub(first));
+            if rows == 0 {
+                return Ok(());
+            }
+            let mut result = cut(&result, [rows, width]);
+            self.model.recipe.output.apply(&mut result, None)?;
+            let picture = match [height, width] == own {
+                true => Some(window.borrow().part(first, rows)?),
+                false => None,
+            };
+            self.put(&Outcome { picture, result, report: report.clone() }, &mut sinks)
+        };
+        let tiles = session.tiles();
+        session.stream(&mut read, &mut write, &|| done(tiles))?;
+        report.run = start.elapsed() - built;
+        report.notes.extend(std::mem::take(&mut window.borrow_mut().notes));
+        report.notes.extend(report.tiles_note());
+        sinks.into_iter().try_for_each(|(_, sink)| sink.finish())?;
+        Ok(report)
+    }
+
+    /// The input recipe with the numbers of this picture.
+    fn measured(&self, path: &Path) -> Result<InputRecipe> {
+        let recipe = &self.model.recipe.input;
+        let channels = self.model.input_channels();
+        recipe.measured(&mut |each| {
+            let mut rows = Rows::open(path)?;
+            for _ in 0..rows.height().div_ceil(MEASURE_ROWS) {
+                each(&rows.next(MEASURE_ROWS)?.values(recipe, channels)?)?;
+            }
+            Ok(())
+        })
+    }
+}
+
+fn is_banded(path: &Path) -> bool {
+    Format::of(path).is_ok_and(|format| matches!(format, Format::Png | Format::Tiff))
+}
+
+/// The rows of a file that are still needed.
+struct Window<'r> {
+    rows: &'r mut Rows,
+    /// The first row that is held.
+    first: usize,
+    held: Option<Picture>,
+    notes: Vec<String>,
+}
+
+impl Window<'_> {
+    /// Lets go of rows before `first` and reads up to `end`.
+    fn advance(&mut self, first: usize, end: usize) -> Result<()> {
+        let first = first.max(self.first);
+        let held_to = self.first + self.held.as_ref().map_or(0, Picture::height);
+        let mut parts = Vec::new();
+        if first < held_to {
+            parts.push(self.part(first, held_to - first)?);
+        }
+        if end > held_to {
+            // Bands are as long as the step between tiles, which is beyond all rows that are let go unread.
+            let next = self.rows.next(end - held_to)?;
+            self.notes.extend(next.notes().iter().cloned());
+            parts.push(next);
+        }
+        self.first = first.min(held_to);
+        self.held = Some(Picture::stacked(&parts)?);
+        Ok(())
+    }
+
+    fn held(&self) -> Result<&Picture> {
+        self.held.as_ref().ok_or_else(|| Error::Usage("no rows were read yet".into()))
+    }
+
+    /// Rows of the picture.
+    fn part(&self, first: usize, rows: usize) -> Result<Picture> {
+        self.held()?.rows(first - self.first..first - self.first + rows)
+    }
+}
+
+/// A file that grows with each band; what it is, the first band tells.
+struct BandFile {
+    path: PathBuf,
+    height: usize,
+    writer: Option<RowWriter>,
+}
+
+impl Sink for BandFile {
+    fn put(&mut self, made: Made) -> Result<()> {
+        let (path, height) = (&self.path, self.height);
+        match made {
+            Made::Picture(picture) => {
+                let channels = picture.channels() + usize::from(picture.alpha().is_some());
+                let begin = || RowWriter::picture(path, picture.width(), height, channels, picture.depth());
+                begun(&mut self.writer, begin)?.write_picture(&picture)
+            }
+            Made::Mask(mask) => {
+                let begin = || RowWriter::indexed(path, mask.width(), height, mask.colors());
+                begun(&mut self.writer, begin)?.write_indices(mask.classes())
+            }
+            Made::Scores(_) | Made::Numbers(_) | Made::Statistics(_) => {
+                Err(Error::Usage(format!("{}: only pictures and masks go row by row", path.display())))
+            }
+        }
+    }
+
+    fn finish(self: Box<Self>) -> Result<()> {
+        self.writer.map_or(Ok(()), RowWriter::finish)
+    }
+}
+
+fn begun(
+    writer: &mut Option<RowWriter>,
+    begin: impl FnOnce() -> Result<RowWriter>,
+) -> Result<&mut RowWriter> {
+    match writer {
+        Some(writer) => Ok(writer),
+        None => Ok(writer.insert(begin()?)),
+    }
+}

@@ -1,0 +1,187 @@
+//! Folders, patterns and lists of files: which pictures there are, and what each one's results are called.
+
+use super::{Gives, Targets};
+use crate::error::{Error, Result};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+/// Names that pictures end in. What they are, their content decides.
+const PICTURES: [&str; 18] = [
+    "png", "jpg", "jpeg", "jpe", "webp", "bmp", "tif", "tiff", "exr", "pfm", "hdr", "ppm", "pgm", "pbm",
+    "pnm", "npy", "nii", "gz",
+];
+
+/// A picture file and its place below the folder or pattern that it was found by.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Found {
+    /// The file.
+    pub path: PathBuf,
+    /// Its name there, with the folders between.
+    pub name: PathBuf,
+}
+
+/// A picture file and what is to be written for it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Job {
+    /// The file.
+    pub input: PathBuf,
+    /// Its results.
+    pub targets: Targets,
+}
+
+/// One of `of` equal parts of a list, `part` counted from 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shard {
+    part: usize,
+    of: usize,
+}
+
+impl Shard {
+    /// The whole list.
+    pub const ALL: Shard = Shard { part: 1, of: 1 };
+}
+
+impl FromStr for Shard {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Shard, String> {
+        let numbers =
+            text.split_once('/').and_then(|(part, of)| Some((part.parse().ok()?, of.parse().ok()?)));
+        match numbers {
+            Some((part, of)) if (1..=of).contains(&part) => Ok(Shard { part, of }),
+            _ => Err("expected K/N with K from 1 to N, such as 2/4".into()),
+        }
+    }
+}
+
+/// Whether a path stands for several pictures: a folder, or a pattern that is not a file's name.
+pub fn is_many(input: &Path) -> bool {
+    input.is_dir() || !input.exists() && input.to_string_lossy().contains(['*', '?', '['])
+}
+
+/// All pictures that the given files, folders and patterns name, in an order that is the same everywhere. `recursive` goes
+/// into folders in folders; what lies in one of the folders `without` is left out.
+///
+/// # Errors
+/// [`Error::Usage`] when one names nothing, [`Error::Io`] when a folder cannot be read.
+pub fn find(inputs: &[PathBuf], recursive: bool, without: &[&Path]) -> Result<Vec<Found>> {
+    let mut found = Vec::new();
+    for input in inputs {
+        let before = found.len();
+        if input.is_dir() {
+            in_folder(input, recursive, without, &mut found)?;
+        } else if is_many(input) {
+            by_pattern(input, &mut found)?;
+        } else {
+            let name = input.file_name().unwrap_or(input.as_os_str()).into();
+            found.push(Found { path: input.clone(), name });
+        }
+        if found.len() == before {
+            return Err(Error::Usage(format!("{}: no pictures there", input.display())));
+        }
+    }
+    found.sort();
+    found.dedup();
+    Ok(found)
+}
+
+fn in_folder(folder: &Path, recursive: bool, without: &[&Path], found: &mut Vec<Found>) -> Result<()> {
+    let outputs: Vec<PathBuf> = without.iter().filter_map(|path| path.canonicalize().ok()).collect();
+    let own = folder.canonicalize().ok();
+    let wanted = |entry: &walkdir::DirEntry| {
+        let is_output = entry.file_type().is_dir()
+            && entry
+                .path()
+                .canonicalize()
+                .is_ok_and(|path| outputs.contains(&path) && Some(&path) != own.as_ref());
+        let is_hidden = entry.depth() > 0 && entry.file_name().to_string_lossy().starts_with('.');
+        !is_output && !is_hidden
+    };
+    let depth = if recursive { usize::MAX } else { 1 };
+    for entry in
+        walkdir::WalkDir::new(folder).max_depth(depth).follow_links(true).into_iter().filter_entry(wanted)
+    {
+        let entry = entry.map_err(|error| {
+            let path = error.path().unwrap_or(folder).to_owned();
+            Error::Io { path, source: error.into() }
+        })?;
+        if entry.file_type().is_file() && is_picture_name(entry.path()) {
+            let name = entry.path().strip_prefix(folder).unwrap_or(entry.path()).into();
+            found.push(Found { path: entry.path().into(), name });
+        }
+    }
+    Ok(())
+}
+
+fn by_pattern(pattern: &Path, found: &mut Vec<Found>) -> Result<()> {
+    let refuse = |error: String| Error::Usage(format!("{}: {error}", pattern.display()));
+    let text = pattern.to_str().ok_or_else(|| refuse("a pattern must be UTF-8".into()))?;
+    // Folders before the first wildcard are where it looks, not part of the names.
+    let fixed: PathBuf = pattern
+        .components()
+        .take_while(|part| !part.as_os_str().to_string_lossy().contains(['*', '?', '[']))
+        .collect();
+    for entry in glob::glob(text).map_err(|error| refuse(format!("not a pattern: {error}")))? {
+        let path = entry.map_err(|error| Error::Io { path: error.path().into(), source: error.into() })?;
+        if path.is_file() && is_picture_name(&path) {
+            let name = path.strip_prefix(&fixed).unwrap_or(&path).into();
+            found.push(Found { path, name });
+        }
+    }
+    Ok(())
+}
+
+fn is_picture_name(path: &Path) -> bool {
+    let extension = path.extension().map(|e| e.to_string_lossy().to_lowercase());
+    let is_gzip = extension.as_deref() == Some("gz");
+    extension.is_some_and(|e| PICTURES.contains(&e.as_str()))
+        && (!is_gzip || path.with_extension("").extension().is_some_and(|e| e.eq_ignore_ascii_case("nii")))
+}
+
+/// A job for each picture of a shard: `targets` names folders, in which the results are called as the pictures are, with
+/// the extension of their format, the result with `extension` where one is given.
+///
+/// # Errors
+/// [`Error::Usage`] when two pictures' results would have one name, or the model does not give what a target asks for.
+pub fn jobs(
+    found: &[Found],
+    targets: &Targets,
+    extension: Option<&str>,
+    gives: &Gives,
+    shard: Shard,
+) -> Result<Vec<Job>> {
+    let plain = |found: &Found| stem(&found.name);
+    let mut uses: BTreeMap<PathBuf, usize> = BTreeMap::new();
+    found.iter().for_each(|found| *uses.entry(plain(found)).or_default() += 1);
+    let mut taken: BTreeMap<PathBuf, &Path> = BTreeMap::new();
+    let mut jobs = Vec::new();
+    for (i, found) in found.iter().enumerate() {
+        // a.png and a.jpg in one folder: a.png.png and a.jpg.png.
+        let name = if uses[&plain(found)] > 1 { found.name.clone() } else { plain(found) };
+        if let Some(other) = taken.insert(name.clone(), &found.path) {
+            let both = format!("{} and {}", other.display(), found.path.display());
+            return Err(Error::Usage(format!("{both} would get results of one name; run them apart")));
+        }
+        if i % shard.of == shard.part - 1 {
+            let targets = targets.of(&found.path, &name, gives.decode, extension);
+            targets.check_names(gives)?;
+            jobs.push(Job { input: found.path.clone(), targets });
+        }
+    }
+    Ok(jobs)
+}
+
+/// A name without its extension; `.nii.gz` is one.
+fn stem(name: &Path) -> PathBuf {
+    let stem = name.with_extension("");
+    let is_gzip = name.extension().is_some_and(|e| e.eq_ignore_ascii_case("gz"));
+    if is_gzip { stem.with_extension("") } else { stem }
+}
+
+impl Job {
+    /// Whether all of its results are there, and so whole.
+    pub fn is_done(&self) -> bool {
+        self.targets.paths().all(Path::is_file)
+    }
+}

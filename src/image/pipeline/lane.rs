@@ -1,0 +1,71 @@
+//! One device of a pipeline, and its sessions for the sizes that came last.
+
+use crate::error::Result;
+use crate::model::Model;
+use crate::plan::FRAMES;
+use crate::session::{Device, SessionOptions};
+use crate::tensor::Shape;
+use crate::tiles::{TileOptions, TiledSession};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Sessions that are kept. Each has the weights and the activations of its size in the device's memory.
+const SESSIONS: usize = 4;
+
+/// A device with its sessions, the one that was used last in front.
+#[derive(Debug)]
+pub(super) struct Lane {
+    device: Device,
+    options: SessionOptions,
+    sessions: Mutex<Vec<Arc<TiledSession>>>,
+}
+
+impl Lane {
+    pub(super) fn new(device: Device, options: SessionOptions) -> Lane {
+        Lane { device, options, sessions: Mutex::default() }
+    }
+
+    pub(super) fn device(&self) -> &Device {
+        &self.device
+    }
+
+    pub(super) fn options(&self) -> &SessionOptions {
+        &self.options
+    }
+
+    /// Runs that overlap on the device.
+    pub(super) fn overlap(&self) -> usize {
+        match self.device {
+            Device::Gpu(_) => FRAMES as usize,
+            #[cfg(feature = "cpu")]
+            Device::Cpu => 1,
+        }
+    }
+
+    /// The session for inputs of that shape; who needs the same one waits while it is built.
+    pub(super) fn session(
+        &self,
+        model: &Model,
+        shape: Shape,
+        tiles: &TileOptions,
+    ) -> Result<Arc<TiledSession>> {
+        let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(place) = sessions.iter().position(|session| session.input_shape() == shape) {
+            sessions[..=place].rotate_right(1);
+            return Ok(sessions[0].clone());
+        }
+        // A limit on memory is one on all of them.
+        sessions.truncate(if self.options.max_memory.is_some() { 0 } else { SESSIONS - 1 });
+        let build = || TiledSession::new(model, shape, &self.device, &self.options, tiles);
+        let built = match build() {
+            Ok(session) if session.tiles() == 1 || tiles.size.is_some() || sessions.is_empty() => session,
+            // The others may have taken the memory that it would need.
+            _ => {
+                sessions.clear();
+                build()?
+            }
+        };
+        let session = Arc::new(built);
+        sessions.insert(0, session.clone());
+        Ok(session)
+    }
+}

@@ -1,0 +1,138 @@
+//! Pictures that come one after the other and whose results go the same way: pages of a stack, frames of a video.
+
+use super::{Input, Load, Made, Outcome, Pipeline, Target, Threads};
+use crate::error::{Error, Result};
+use crate::image::{Depth, Format, PageWriter, Picture, encode_npy, write_atomic};
+use crate::tensor::{Shape, Tensor};
+
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+/// Where things of one kind go, one after the other.
+pub trait Sink: Send {
+    /// Takes the next.
+    ///
+    /// # Errors
+    /// When it is no such thing as goes there, and [`Error::Io`].
+    fn put(&mut self, made: Made) -> Result<()>;
+
+    /// Nothing more comes.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    fn finish(self: Box<Self>) -> Result<()>;
+}
+
+impl dyn Sink {
+    /// A file that holds many pages: TIFF pictures and masks, or one NPY array of all numbers.
+    ///
+    /// # Errors
+    /// When its name has no such extension, or it cannot be made.
+    pub fn pages(path: &Path) -> Result<Box<dyn Sink>> {
+        match Format::of(path)? {
+            Format::Tiff => Ok(Box::new(PageWriter::create(path)?)),
+            Format::Npy => Ok(Box::new(Numbers { path: path.into(), shape: None, data: Vec::new() })),
+            _ => {
+                let message = "there are several pages; end it in .tiff, or .npy for numbers".to_string();
+                Err(Error::Picture { path: path.to_owned(), message })
+            }
+        }
+    }
+}
+
+impl Sink for PageWriter {
+    fn put(&mut self, made: Made) -> Result<()> {
+        match made {
+            Made::Picture(picture) => self.push(&picture),
+            Made::Mask(mask) => self.push_indices(mask.width(), mask.height(), mask.classes(), mask.colors()),
+            // A page a channel.
+            Made::Numbers(tensor) => {
+                let shape = Shape { n: 1, c: 1, ..tensor.shape() };
+                tensor.data().chunks_exact(shape.pixels()).try_for_each(|plane| {
+                    self.push(&Picture::new(Tensor::new(shape, plane.to_vec())?, Depth::Float)?)
+                })
+            }
+            Made::Scores(_) | Made::Statistics(_) => Err(not_a_page()),
+        }
+    }
+
+    fn finish(self: Box<Self>) -> Result<()> {
+        PageWriter::finish(*self)
+    }
+}
+
+/// Numbers of pages of one size, which become a batch.
+struct Numbers {
+    path: PathBuf,
+    shape: Option<Shape>,
+    data: Vec<f32>,
+}
+
+impl Sink for Numbers {
+    fn put(&mut self, made: Made) -> Result<()> {
+        let Made::Numbers(tensor) = made else { return Err(not_a_page()) };
+        let next = tensor.shape();
+        let shape = self.shape.get_or_insert(Shape { n: 0, ..next });
+        if (shape.c, shape.h, shape.w) != (next.c, next.h, next.w) {
+            return Err(Error::shape("the next page", format!("the first one's {shape}"), next));
+        }
+        shape.n += next.n;
+        self.data.extend_from_slice(tensor.data());
+        Ok(())
+    }
+
+    fn finish(self: Box<Self>) -> Result<()> {
+        let shape = self.shape.unwrap_or(Shape::new(0, 0, 0, 0));
+        write_atomic(&self.path, &encode_npy(&Tensor::new(shape, self.data)?))
+    }
+}
+
+fn not_a_page() -> Error {
+    Error::Usage("only pictures and masks go to pages and frames, numbers to .npy; choose other names".into())
+}
+
+impl Pipeline {
+    /// Runs pictures as they come and puts what is made of them into sinks, in their order; gives how many there were.
+    /// `each` hears of every outcome.
+    ///
+    /// # Errors
+    /// The first one; what came before it is in the sinks. Those are not finished then.
+    pub fn run_sequence(
+        &self,
+        pictures: impl Iterator<Item = Result<Picture>> + Send,
+        threads: Threads,
+        mut sinks: Vec<(Target, Box<dyn Sink>)>,
+        each: &(dyn Fn(&Outcome) + Sync),
+    ) -> Result<usize> {
+        let state = Mutex::new((&mut sinks, 0, Ok(())));
+        let load = |picture: Result<Picture>| {
+            ((), picture.and_then(|picture| Input::picture(picture, &self.model)).map(Load::Run))
+        };
+        let save = |(), outcome: Result<Option<Outcome>>| {
+            let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
+            let (sinks, count, ended) = &mut *state;
+            *ended = outcome.and_then(|outcome| {
+                outcome.iter().try_for_each(|outcome| {
+                    each(outcome);
+                    self.put(outcome, sinks)
+                })
+            });
+            *count += 1;
+            if ended.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        };
+        self.run_all(pictures, threads, true, load, save);
+        let (_, count, ended) = state.into_inner().unwrap_or_else(PoisonError::into_inner);
+        ended?;
+        sinks.into_iter().try_for_each(|(_, sink)| sink.finish())?;
+        Ok(count)
+    }
+
+    /// Makes of an outcome what each sink takes.
+    pub(super) fn put(&self, outcome: &Outcome, sinks: &mut [(Target, Box<dyn Sink>)]) -> Result<()> {
+        let decoded = self.decoded_for(outcome, sinks.iter().map(|(target, _)| target))?;
+        sinks
+            .iter_mut()
+            .try_for_each(|(target, sink)| sink.put(self.make(target, outcome, decoded.as_ref())?))
+    }
+}

@@ -1,0 +1,50 @@
+//! What a file holds, and so which way it goes.
+
+use super::{Input, Pipeline, Targets};
+use crate::error::{Error, Result};
+use crate::image::{Format, Pages, read_npy};
+use std::path::Path;
+
+/// What a file holds, and so which way it goes.
+pub enum Source {
+    /// A picture or an array, ready to [run](Pipeline::run_input).
+    One(Box<Input>),
+    /// Several pictures, for [`run_sequence`](Pipeline::run_sequence).
+    Stack(Pages),
+    /// A picture that goes through in bands: [`run_bands`](Pipeline::run_bands).
+    Large,
+}
+
+impl Pipeline {
+    /// Reads a picture file or an `.npy` array (`raw`: of the network's own numbers), unless it is a stack or, with these
+    /// targets, better read in bands.
+    ///
+    /// # Errors
+    /// Those of reading and of [`Input`].
+    pub fn open(&self, path: &Path, targets: &Targets, raw: bool) -> Result<Source> {
+        if path.extension().is_some_and(|e| e.eq_ignore_ascii_case("npy")) {
+            let input = Input::array(read_npy(path)?, raw, &self.model)
+                .map_err(|error| error.at(&path.display().to_string()))?;
+            let many = input.prepared.tensor().shape().n > 1;
+            let is_array = |path: &Path| Format::of(path).is_ok_and(|format| format == Format::Npy);
+            if let Some(target) = targets.paths().find(|path| many && !is_array(path)) {
+                let message = "more than one picture in the input; end it in .npy";
+                return Err(Error::Usage(format!("{}: {message}", target.display())));
+            }
+            return Ok(Source::One(Box::new(input)));
+        }
+        if raw {
+            let message = "--raw is for .npy inputs; drop it for pictures";
+            return Err(Error::Usage(format!("{}: {message}", path.display())));
+        }
+        let mut pages = Pages::open(path)?;
+        if pages.total() > 1 {
+            return Ok(Source::Stack(pages));
+        }
+        if self.is_large(pages.rows()) && self.needs_whole(pages.rows(), targets).is_none() {
+            return Ok(Source::Large);
+        }
+        let picture = pages.next().expect("a file has a picture, or does not open")?;
+        Ok(Source::One(Box::new(Input::picture(picture, &self.model)?)))
+    }
+}
