@@ -39,7 +39,7 @@ pub fn cutout(picture: &Picture, result: &Tensor, mask: &Mask, are_probabilities
     }
     let opacity = match are_probabilities && shape.c == 1 {
         true => soft(result, mask),
-        false => Tensor::from_fn(Shape { c: 1, ..shape }, |i| f32::from(u8::from(mask.classes[i] != 0))),
+        false => Tensor::from_fn(Shape { c: 1, ..shape }, |i| f32::from(mask.classes[i] != 0)),
     };
     let size = [picture.height(), picture.width()];
     let mut opacity = match size == [shape.h, shape.w] {
