@@ -62,7 +62,7 @@ fn classes() -> Tensor {
     Tensor::from_fn(Shape::new(1, 5, HEIGHT, WIDTH), |i| {
         let (channel, x, y) = (i / (WIDTH * HEIGHT), (i % WIDTH) as f32, (i / WIDTH % HEIGHT) as f32);
         let top = FORMS.iter().rev().find(|(_, form)| form.depth(x, y) >= 0.0);
-        f32::from(u8::from(top.map_or(0, |top| top.0) == channel))
+        f32::from(top.map_or(0, |top| top.0) == channel)
     })
 }
 

@@ -32,8 +32,8 @@ impl fmt::Display for Similarity {
 
 /// Compares a picture with a reference, over all channels; grey counts as colours where the other one has them.
 ///
-/// SSIM is that of Wang et al. 2004: Gaussian windows of 11 pixels and sigma 1.5, K1 = 0.01, K2 = 0.03, its mean over all places
-/// where the whole window lies in the picture, and over the channels. scikit-image gives the same with
+/// SSIM is that of Wang et al. 2004: Gaussian windows of 11 pixels and sigma 1.5, K1 = 0.01, K2 = 0.03, its mean over all
+/// places where the whole window lies in the picture, and over the channels. scikit-image gives the same with
 /// `gaussian_weights=True, sigma=1.5, use_sample_covariance=False, data_range=255`.
 ///
 /// # Errors

@@ -1,14 +1,14 @@
 //! The outlines of a mask's regions, drawn on a picture.
 
 use super::Mask;
+use super::paint::{blend, canvas};
 use crate::error::Result;
 use crate::image::picture::LUMA;
 use crate::image::{Depth, Picture};
-use crate::recipe::Channels;
-use crate::tensor::Tensor;
 
-/// Width of a line: a pixel for so many of the picture's longer side, within these bounds.
-const SIDE_A_PIXEL: usize = 500;
+/// A line has a pixel of width for so many of the picture's longer side.
+const SIDE_A_PIXEL: usize = 400;
+/// Narrowest and widest line, pixels.
 const WIDTHS: [usize; 2] = [2, 12];
 /// How much the edge of a line, which sets it off from the picture, hides of it.
 const EDGE_OPACITY: f32 = 0.8;
@@ -24,22 +24,17 @@ struct Nearest {
 }
 
 impl Mask {
-    /// A picture with every region outlined in its class's colour: a line of 2 pixels or more, by the picture's size, along the
-    /// region's inside, with an edge of white or black, whichever shows the line better. Black classes, such as VOC's
-    /// background, have no outline, nor have regions where they meet the picture's border.
+    /// A picture with every region outlined in its class's colour: a line of 2 pixels or more, by the picture's size,
+    /// along the region's inside, with an edge of white or black, whichever shows the line better. Black classes, such
+    /// as VOC's background, have no outline, nor have regions where they meet the picture's border.
     ///
     /// A mask of another size is stretched to the picture's.
     pub fn contours(&self, picture: &Picture) -> Result<Picture> {
-        let (w, h) = (picture.width(), picture.height());
-        let line = (w.max(h) / SIDE_A_PIXEL).clamp(WIDTHS[0], WIDTHS[1]);
+        let line = (picture.width().max(picture.height()) / SIDE_A_PIXEL).clamp(WIDTHS[0], WIDTHS[1]);
         let edge = line / 2;
-        let classes: Vec<u16> = (0..w * h).map(|i| self.class_at(i, w, h) as u16).collect();
-        let nearest = self.nearest(&classes, w, line + edge);
-
-        let scale = 255.0 / picture.depth().white();
-        let mut planes = picture.to_channels(Channels::Rgb);
-        planes.data_mut().iter_mut().for_each(|v| *v *= scale);
-        for (i, nearest) in nearest.iter().enumerate() {
+        let classes = self.stretched(picture);
+        let mut planes = canvas(picture);
+        for (i, nearest) in self.nearest(&classes, picture.width(), line + edge).iter().enumerate() {
             let distance = f32::from(nearest.squared).sqrt();
             let color = self.colors[usize::from(nearest.class)];
             // Lines end softly: what they cover of their last pixel falls with its distance.
@@ -92,17 +87,8 @@ fn disc(radius: isize) -> Vec<(isize, isize, u16)> {
     within.map(|(dx, dy, squared)| (dx, dy, squared as u16)).collect()
 }
 
-/// White or black, whichever is further from a colour.
+/// White or black, whichever sets a colour off.
 fn edge_color(color: [u8; 3]) -> u8 {
     let luma: f32 = color.iter().zip(LUMA).map(|(&part, weight)| f32::from(part) * weight).sum();
     if luma < BRIGHT { 255 } else { 0 }
-}
-
-/// Lays a colour over a pixel of RGB planes.
-fn blend(planes: &mut Tensor, pixel: usize, color: [u8; 3], opacity: f32) {
-    let pixels = planes.shape().pixels();
-    for (c, part) in color.into_iter().enumerate() {
-        let value = &mut planes.data_mut()[c * pixels + pixel];
-        *value += (f32::from(part) - *value) * opacity;
-    }
 }

@@ -8,7 +8,11 @@ use crate::recipe::Step;
 use crate::tensor::{Shape, Tensor};
 
 /// A network's result `(n, classes, h, w)` as probabilities: as it is where
-/// [`Model::gives_probabilities`](crate::Model::gives_probabilities) says so, else the sigmoid of one channel or the softmax over several.
+/// [`Model::gives_probabilities`](crate::Model::gives_probabilities) says so, else the sigmoid of one channel or the
+/// softmax over several.
+///
+/// # Errors
+/// None but those of the recipe's steps sigmoid and softmax.
 pub fn probabilities(result: &Tensor, are_probabilities: bool) -> Result<Tensor> {
     let mut result = result.clone();
     match result.shape().c {
@@ -21,9 +25,9 @@ pub fn probabilities(result: &Tensor, are_probabilities: bool) -> Result<Tensor>
 
 /// The picture with everything of class 0 made transparent, in its own colours and depth; on top of its own opacity.
 ///
-/// Where one channel of the result holds probabilities, they are the opacity, so that edges stay soft. Then what the mask has lost (to
-/// [`keep_largest`](Mask::keep_largest) or [`remove_small`](Mask::remove_small)) is transparent, and so are faint spots that
-/// touch no pixel of the mask. A result of another size is resized to the picture's.
+/// Where one channel of the result holds probabilities, they are the opacity, so that edges stay soft; but what the mask
+/// has lost (to [`keep_largest`](Mask::keep_largest) or [`remove_small`](Mask::remove_small)) is transparent, and so are
+/// faint spots that touch no pixel of the mask. A result of another size is resized to the picture's.
 ///
 /// # Errors
 /// When the mask is not that of the result.
@@ -35,7 +39,7 @@ pub fn cutout(picture: &Picture, result: &Tensor, mask: &Mask, are_probabilities
     }
     let opacity = match are_probabilities && shape.c == 1 {
         true => soft(result, mask),
-        false => Tensor::from_fn(Shape { c: 1, ..shape }, |i| f32::from(u8::from(mask.classes[i] != 0))),
+        false => Tensor::from_fn(Shape { c: 1, ..shape }, |i| f32::from(mask.classes[i] != 0)),
     };
     let size = [picture.height(), picture.width()];
     let mut opacity = match size == [shape.h, shape.w] {

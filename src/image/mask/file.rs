@@ -13,8 +13,9 @@ use std::path::Path;
 const BYTES: usize = 256;
 
 impl Mask {
-    /// The mask as the bytes of a file with that name. PNG: with a palette, class numbers as indices; TIFF: class numbers
-    /// as 8-bit grey. Of more than 256 classes both are class numbers as 16-bit grey. Other formats get the colours.
+    /// The mask as the bytes of a file with that name. PNG: with a palette, class numbers as indices; TIFF: class
+    /// numbers as 8-bit grey. Of more than 256 classes both are class numbers as 16-bit grey. Other formats get the
+    /// colours.
     ///
     /// # Errors
     /// When the name's extension is not that of a picture, or the format does not take the mask's size.

@@ -4,6 +4,7 @@ mod components;
 mod contours;
 mod cutout;
 mod file;
+mod paint;
 mod palette;
 mod scores;
 mod statistics;
@@ -14,13 +15,10 @@ pub use palette::Palette;
 pub use scores::{ClassScore, Scores};
 pub use statistics::{ClassStatistics, Statistics};
 
-use super::{Depth, Picture};
 use crate::error::{Error, Result};
-use crate::recipe::{Channels, OutputRecipe};
-use crate::tensor::{Shape, Tensor};
+use crate::recipe::OutputRecipe;
+use crate::tensor::Tensor;
 
-/// How much of a class colour an overlay shows.
-const OPACITY: f32 = 0.5;
 /// Most classes: their numbers have 16 bits.
 const MAX_CLASSES: usize = 1 << 16;
 
@@ -114,39 +112,6 @@ impl Mask {
         let mut counts = vec![0; self.colors.len()];
         self.classes.iter().for_each(|&class| counts[usize::from(class)] += 1);
         counts
-    }
-
-    /// The mask in its colours.
-    pub fn to_picture(&self) -> Result<Picture> {
-        self.paint(self.width, self.height, |_, color, _| color)
-    }
-
-    /// The colours laid half over a picture; black classes, such as VOC's background, leave it as it is.
-    ///
-    /// A mask of another size is stretched to the picture's.
-    pub fn overlay(&self, picture: &Picture) -> Result<Picture> {
-        let (w, h) = (picture.width(), picture.height());
-        let rgb = picture.to_channels(Channels::Rgb);
-        let scale = 255.0 / picture.depth().white();
-        self.paint(w, h, |class, color, i| match self.colors[class] {
-            [0, 0, 0] => rgb.data()[i] * scale,
-            _ => rgb.data()[i] * scale * (1.0 - OPACITY) + color * OPACITY,
-        })
-    }
-
-    /// An RGB picture of `value(class, one part of its colour, flat index)`.
-    fn paint(&self, w: usize, h: usize, value: impl Fn(usize, f32, usize) -> f32) -> Result<Picture> {
-        let planes = Tensor::from_fn(Shape::new(1, 3, h, w), |i| {
-            let class = self.class_at(i % (w * h), w, h);
-            value(class, f32::from(self.colors[class][i / (w * h)]), i)
-        });
-        Picture::new(planes, Depth::Eight)
-    }
-
-    /// The class at a pixel's place, row by row, in a picture of any size that the mask is stretched to.
-    fn class_at(&self, pixel: usize, w: usize, h: usize) -> usize {
-        let (x, y) = (pixel % w, pixel / w);
-        usize::from(self.classes[y * self.height / h * self.width + x * self.width / w])
     }
 }
 

@@ -143,9 +143,9 @@ fn parse(text: &str) -> Result<Palette, String> {
         let (color, name) = parse_line(line).ok_or_else(|| {
             format!("line {}: expected \"#rrggbb name\" or \"r g b name\", got {line:.40?}", number + 1)
         })?;
-        // GIMP's word for no name.
-        let name = (!name.is_empty() && !(is_gimp && name == "Untitled")).then(|| name.to_string());
-        entries.push((color, name));
+        // "Untitled" is GIMP's word for no name.
+        let is_named = !(name.is_empty() || is_gimp && name == "Untitled");
+        entries.push((color, is_named.then(|| name.to_string())));
     }
     if entries.is_empty() {
         return Err("the palette has no colour; write a line \"#rrggbb name\" for each class".into());

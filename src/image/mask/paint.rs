@@ -1,0 +1,64 @@
+//! Masks in their colours, alone and over a picture.
+
+use super::Mask;
+use crate::error::Result;
+use crate::image::{Depth, Picture};
+use crate::recipe::Channels;
+use crate::tensor::{Shape, Tensor};
+use std::borrow::Cow;
+
+/// How much of a class colour an overlay shows.
+const OPACITY: f32 = 0.5;
+
+impl Mask {
+    /// The mask in its colours.
+    pub fn to_picture(&self) -> Result<Picture> {
+        let pixels = self.classes.len();
+        let planes = Tensor::from_fn(Shape::new(1, 3, self.height, self.width), |i| {
+            f32::from(self.colors[usize::from(self.classes[i % pixels])][i / pixels])
+        });
+        Picture::new(planes, Depth::Eight)
+    }
+
+    /// The colours laid half over a picture, whose opacity does not count; black classes, such as VOC's background,
+    /// leave it as it is.
+    ///
+    /// A mask of another size is stretched to the picture's.
+    pub fn overlay(&self, picture: &Picture) -> Result<Picture> {
+        let mut planes = canvas(picture);
+        for (i, &class) in self.stretched(picture).iter().enumerate() {
+            let color = self.colors[usize::from(class)];
+            if color != [0; 3] {
+                blend(&mut planes, i, color, OPACITY);
+            }
+        }
+        Picture::new(planes, Depth::Eight)
+    }
+
+    /// The class of every pixel of a picture that the mask is stretched to, row by row.
+    pub(super) fn stretched(&self, picture: &Picture) -> Cow<'_, [u16]> {
+        let (w, h) = (picture.width(), picture.height());
+        if [w, h] == [self.width, self.height] {
+            return Cow::Borrowed(&self.classes);
+        }
+        let place = |x: usize, y: usize| y * self.height / h * self.width + x * self.width / w;
+        (0..w * h).map(|i| self.classes[place(i % w, i / w)]).collect()
+    }
+}
+
+/// A picture's red, green and blue in units of 8-bit steps, to draw on.
+pub(super) fn canvas(picture: &Picture) -> Tensor {
+    let mut planes = picture.to_channels(Channels::Rgb);
+    let scale = 255.0 / picture.depth().white();
+    planes.data_mut().iter_mut().for_each(|v| *v *= scale);
+    planes
+}
+
+/// Lays a colour over a pixel of three planes.
+pub(super) fn blend(planes: &mut Tensor, pixel: usize, color: [u8; 3], opacity: f32) {
+    let pixels = planes.shape().pixels();
+    for (c, part) in color.into_iter().enumerate() {
+        let value = &mut planes.data_mut()[c * pixels + pixel];
+        *value += (f32::from(part) - *value) * opacity;
+    }
+}
