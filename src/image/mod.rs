@@ -11,6 +11,7 @@ mod prepare;
 mod resample;
 #[cfg(feature = "cpu")]
 mod test_pair;
+mod video;
 
 pub use decode::{Decoded, Score};
 pub use files::{
@@ -20,3 +21,4 @@ pub use files::{
 pub use mask::Mask;
 pub use picture::{Depth, Picture, side_by_side};
 pub use prepare::Prepared;
+pub use video::{FrameReader, FrameWriter, Stream, StreamFormat};

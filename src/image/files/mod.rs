@@ -14,3 +14,4 @@ pub use npy::{encode_npy, read_npy, write_npy};
 pub use pages::PageWriter;
 pub use rows::RowWriter;
 pub use write::{Format, check_target};
+pub(super) use write::{interleave, samples};

@@ -166,7 +166,7 @@ fn write(encoder: impl ImageEncoder, layout: Layout, pixels: &[u8]) -> Result<()
 }
 
 /// A picture's samples of that depth, a pixel's side by side with its opacity last, big-endian.
-pub(super) fn samples(picture: &Picture, depth: Depth) -> Vec<u8> {
+pub(in crate::image) fn samples(picture: &Picture, depth: Depth) -> Vec<u8> {
     match depth {
         Depth::Eight => interleave(picture, 255.0, |v| [byte(v)]),
         // A float-to-integer cast saturates, which is the clamp.
@@ -176,7 +176,7 @@ pub(super) fn samples(picture: &Picture, depth: Depth) -> Vec<u8> {
 }
 
 /// The bytes of all samples, which are `white` for white and for full opacity.
-pub(super) fn interleave<const N: usize>(
+pub(in crate::image) fn interleave<const N: usize>(
     picture: &Picture,
     white: f32,
     bytes: impl Fn(f32) -> [u8; N],
