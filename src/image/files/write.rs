@@ -11,7 +11,7 @@ use crate::recipe::Channels;
 use image::codecs::{bmp::BmpEncoder, jpeg::JpegEncoder, openexr::OpenExrEncoder, webp::WebPEncoder};
 use image::{ExtendedColorType, ImageEncoder};
 use std::borrow::Cow;
-use std::io::Cursor;
+use std::io::{self, Cursor};
 use std::path::Path;
 
 /// Quality of JPEG files: no visible loss.
@@ -106,20 +106,8 @@ impl Picture {
         let pixels = || samples(&picture, layout.depth);
         let mut file = Cursor::new(Vec::new());
         let written = match format {
-            Format::Png => png_encoder(&mut file, layout, &[])
-                .write_header()
-                .and_then(|mut writer| {
-                    writer.write_image_data(&pixels())?;
-                    writer.finish()
-                })
-                .map_err(|e| e.to_string()),
-            Format::Tiff => TiffWriter::new(&mut file)
-                .and_then(|mut tiff| {
-                    tiff.begin(layout)?;
-                    tiff.write(&pixels())?;
-                    tiff.finish()
-                })
-                .map_err(|e| e.to_string()),
+            Format::Png => write_png(&mut file, layout, &pixels()).map_err(|e| e.to_string()),
+            Format::Tiff => write_tiff(&mut file, layout, &pixels()).map_err(|e| e.to_string()),
             Format::Jpeg => {
                 let encoder = JpegEncoder::new_with_quality(&mut file, JPEG_QUALITY);
                 write(encoder, layout, &pixels())
@@ -151,6 +139,19 @@ impl Picture {
         let alpha = self.alpha().filter(|_| !opaque).cloned();
         Ok(Cow::Owned(Picture::new(planes, self.depth())?.with_alpha(alpha)?))
     }
+}
+
+fn write_png(file: &mut Cursor<Vec<u8>>, layout: Layout, pixels: &[u8]) -> Result<(), png::EncodingError> {
+    let mut writer = png_encoder(file, layout, &[]).write_header()?;
+    writer.write_image_data(pixels)?;
+    writer.finish()
+}
+
+fn write_tiff(file: &mut Cursor<Vec<u8>>, layout: Layout, pixels: &[u8]) -> io::Result<()> {
+    let mut tiff = TiffWriter::new(file)?;
+    tiff.begin(layout)?;
+    tiff.write(pixels)?;
+    tiff.finish()
 }
 
 /// Writes pixels by an encoder of the `image` crate.

@@ -21,17 +21,19 @@ impl Raw {
     }
 
     pub(super) fn decode(self, bytes: &[u8], [h, w]: [usize; 2]) -> Result<Picture> {
-        let shape = Shape::new(1, self.channels, h, w);
-        let place = |i: usize| i % shape.pixels() * shape.c + i / shape.pixels();
-        let wide = bytes.as_chunks::<2>().0;
-        let (planes, depth) = match self.bytes {
-            1 => (Tensor::from_fn(shape, |i| f32::from(bytes[place(i)])), Depth::Eight),
-            _ => {
-                let value = |i: usize| f32::from(u16::from_le_bytes(wide[place(i)])) / 257.0;
-                (Tensor::from_fn(shape, value), Depth::Sixteen)
-            }
+        let data = match self.bytes {
+            1 => self.planes(bytes, |[v]: [u8; 1]| f32::from(v)),
+            _ => self.planes(bytes, |v| f32::from(u16::from_le_bytes(v)) / 257.0),
         };
-        Picture::new(planes, depth)
+        let depth = if self.bytes == 1 { Depth::Eight } else { Depth::Sixteen };
+        Picture::new(Tensor::new(Shape::new(1, self.channels, h, w), data)?, depth)
+    }
+
+    /// One channel's samples after the other's.
+    fn planes<const N: usize>(self, bytes: &[u8], value: impl Fn([u8; N]) -> f32) -> Vec<f32> {
+        let samples = bytes.as_chunks::<N>().0;
+        let plane = |c: usize| samples.iter().skip(c).step_by(self.channels);
+        (0..self.channels).flat_map(plane).map(|&sample| value(sample)).collect()
     }
 
     pub(super) fn encode(self, picture: &Picture) -> Result<Vec<u8>> {

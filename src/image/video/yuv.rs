@@ -163,7 +163,7 @@ impl Axis {
         let taps = |i: usize| match self {
             Axis::Full => [(i, 1.0), (i, 0.0), (i, 0.0)],
             Axis::HalfBetween => {
-                let far = if i % 2 == 0 { (i / 2).saturating_sub(1) } else { (i / 2 + 1).min(last) };
+                let far = if i.is_multiple_of(2) { (i / 2).saturating_sub(1) } else { (i / 2 + 1).min(last) };
                 [(i / 2, 0.75), (far, 0.25), (far, 0.0)]
             }
             Axis::HalfFirst => [(i / 2, 0.5), (i.div_ceil(2).min(last), 0.5), (i / 2, 0.0)],
