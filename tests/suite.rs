@@ -23,5 +23,6 @@ mod tiles; // large pictures in parts
 mod tune; // measured kernel choices, compiled pipelines, and the files that keep them
 mod tza; // Open Image Denoise's weights: results, and what is refused
 mod unet; // whole networks: configuration, optimisation, PyTorch
+mod video; // streams of frames in and out: y4m and raw samples
 mod writers; // picture files out: depths, opacity, bands, pages, leftovers
 mod zoo; // families and operators of ONNX

@@ -206,7 +206,7 @@ fn bands_of_rows_make_the_same_file_as_the_whole() {
             let file = fs::read(&path).unwrap();
             let got = if name == "a.png" { samples(&file) } else { tiff_page(&mut tiff(file)).1 };
             assert_eq!(got, expected(&whole), "{name}, {depth:?}, {channels} channels");
-            assert_eq!(files(folder.path()), [path.clone()]);
+            assert_eq!(files(folder.path()), std::slice::from_ref(&path));
             fs::remove_file(path).unwrap();
         }
     }

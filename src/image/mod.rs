@@ -13,6 +13,7 @@ mod resample;
 mod similarity;
 #[cfg(feature = "cpu")]
 mod test_pair;
+mod video;
 
 pub use decode::{Decoded, Score};
 pub use files::{
@@ -27,3 +28,4 @@ pub use picture::{Depth, Picture, side_by_side};
 pub use pipeline::*;
 pub use prepare::Prepared;
 pub use similarity::{Similarity, similarity};
+pub use video::{FrameReader, FrameWriter, Stream, StreamFormat};

@@ -16,3 +16,4 @@ pub(super) use read::read_file;
 pub use read::{Pages, Rows};
 pub use rows::RowWriter;
 pub use write::{Format, check_target};
+pub(super) use write::{interleave, samples};

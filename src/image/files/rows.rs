@@ -210,7 +210,7 @@ impl RowWriter {
     pub fn write_indices(&mut self, indices: &[u16]) -> Result<()> {
         let Layout { width, height, depth, .. } = self.layout;
         let rows = indices.len() / width;
-        if self.classes == 0 || indices.len() % width != 0 || rows > self.left {
+        if self.classes == 0 || !indices.len().is_multiple_of(width) || rows > self.left {
             let expected = match self.classes {
                 0 => "a picture".into(),
                 _ => format!("whole rows of {width} class numbers, at most {}", self.left),

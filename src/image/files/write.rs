@@ -11,7 +11,7 @@ use crate::recipe::Channels;
 use image::codecs::{bmp::BmpEncoder, jpeg::JpegEncoder, openexr::OpenExrEncoder, webp::WebPEncoder};
 use image::{ExtendedColorType, ImageEncoder};
 use std::borrow::Cow;
-use std::io::Cursor;
+use std::io::{self, Cursor};
 use std::path::Path;
 
 /// Quality of JPEG files: no visible loss.
@@ -106,20 +106,8 @@ impl Picture {
         let pixels = || samples(&picture, layout.depth);
         let mut file = Cursor::new(Vec::new());
         let written = match format {
-            Format::Png => png_encoder(&mut file, layout, &[])
-                .write_header()
-                .and_then(|mut writer| {
-                    writer.write_image_data(&pixels())?;
-                    writer.finish()
-                })
-                .map_err(|e| e.to_string()),
-            Format::Tiff => TiffWriter::new(&mut file)
-                .and_then(|mut tiff| {
-                    tiff.begin(layout)?;
-                    tiff.write(&pixels())?;
-                    tiff.finish()
-                })
-                .map_err(|e| e.to_string()),
+            Format::Png => write_png(&mut file, layout, &pixels()).map_err(|e| e.to_string()),
+            Format::Tiff => write_tiff(&mut file, layout, &pixels()).map_err(|e| e.to_string()),
             Format::Jpeg => {
                 let encoder = JpegEncoder::new_with_quality(&mut file, JPEG_QUALITY);
                 write(encoder, layout, &pixels())
@@ -153,6 +141,19 @@ impl Picture {
     }
 }
 
+fn write_png(file: &mut Cursor<Vec<u8>>, layout: Layout, pixels: &[u8]) -> Result<(), png::EncodingError> {
+    let mut writer = png_encoder(file, layout, &[]).write_header()?;
+    writer.write_image_data(pixels)?;
+    writer.finish()
+}
+
+fn write_tiff(file: &mut Cursor<Vec<u8>>, layout: Layout, pixels: &[u8]) -> io::Result<()> {
+    let mut tiff = TiffWriter::new(file)?;
+    tiff.begin(layout)?;
+    tiff.write(pixels)?;
+    tiff.finish()
+}
+
 /// Writes pixels by an encoder of the `image` crate.
 fn write(encoder: impl ImageEncoder, layout: Layout, pixels: &[u8]) -> Result<(), String> {
     let color = match (layout.channels, layout.depth) {
@@ -166,7 +167,7 @@ fn write(encoder: impl ImageEncoder, layout: Layout, pixels: &[u8]) -> Result<()
 }
 
 /// A picture's samples of that depth, a pixel's side by side with its opacity last, big-endian.
-pub(super) fn samples(picture: &Picture, depth: Depth) -> Vec<u8> {
+pub(in crate::image) fn samples(picture: &Picture, depth: Depth) -> Vec<u8> {
     match depth {
         Depth::Eight => interleave(picture, 255.0, |v| [byte(v)]),
         // A float-to-integer cast saturates, which is the clamp.
@@ -176,7 +177,7 @@ pub(super) fn samples(picture: &Picture, depth: Depth) -> Vec<u8> {
 }
 
 /// The bytes of all samples, which are `white` for white and for full opacity.
-pub(super) fn interleave<const N: usize>(
+pub(in crate::image) fn interleave<const N: usize>(
     picture: &Picture,
     white: f32,
     bytes: impl Fn(f32) -> [u8; N],

@@ -1,0 +1,141 @@
+//! Frames out of a stream.
+
+use super::y4m::{FRAME, MAGIC, MAX_LINE, Y4m};
+use super::{Kind, MAX_FRAME, MAX_SIDE, Stream, StreamFormat, io_error, refuse};
+use crate::error::{Error, Result};
+use crate::image::Picture;
+use std::io::{BufRead, BufReader, Read};
+
+/// Reads a stream's frames, one after the other. After an error there are no more.
+#[derive(Debug)]
+pub struct FrameReader<R: Read> {
+    reader: BufReader<R>,
+    stream: Stream,
+    /// Height and width.
+    size: [usize; 2],
+    /// Frames that came.
+    count: usize,
+    done: bool,
+    /// The bytes of a frame, kept for the next one.
+    bytes: Vec<u8>,
+}
+
+impl<R: Read> FrameReader<R> {
+    /// Begins to read a stream of that kind, y4m if it begins like that and no kind is given. Raw streams need their
+    /// width and height.
+    ///
+    /// # Errors
+    /// When the stream is empty, no video, its header or size cannot be used, or reading fails.
+    pub fn new(
+        reader: R,
+        format: Option<StreamFormat>,
+        size: Option<(usize, usize)>,
+    ) -> Result<FrameReader<R>> {
+        let mut reader = BufReader::with_capacity(1 << 16, reader);
+        if reader.fill_buf().map_err(io_error)?.is_empty() {
+            return Err(refuse("it is empty; does the program that should write it run?"));
+        }
+        let (stream, size) = match (format, size) {
+            (None | Some(StreamFormat::Y4m), None) => header(&mut reader)?,
+            (Some(StreamFormat::Y4m), Some(_)) => {
+                return Err(Error::Usage("a y4m stream says its size itself; leave the size away".into()));
+            }
+            (None, Some(_)) => {
+                return Err(Error::Usage("a size needs the kind of stream: rgb24, gray8 or gray16le".into()));
+            }
+            (Some(format), None) => {
+                return Err(Error::Usage(format!("{format} frames have no header; give width and height")));
+            }
+            (Some(format), Some((w, h))) => (Stream::from(format), [h, w]),
+        };
+        let [h, w] = size;
+        let sides = 1..=MAX_SIDE;
+        if !sides.contains(&h) || !sides.contains(&w) || stream.frame_bytes(size) > MAX_FRAME {
+            let most = format!("1 to {MAX_SIDE} a side and {} MiB a frame can be read", MAX_FRAME >> 20);
+            return Err(refuse(format!("frames of {w}x{h} pixels; {most}, so scale them")));
+        }
+        Ok(FrameReader { reader, stream, size, count: 0, done: false, bytes: Vec::new() })
+    }
+
+    /// What the stream is, to write another one like it.
+    pub fn stream(&self) -> &Stream {
+        &self.stream
+    }
+
+    /// Columns.
+    pub fn width(&self) -> usize {
+        self.size[1]
+    }
+
+    /// Rows.
+    pub fn height(&self) -> usize {
+        self.size[0]
+    }
+
+    /// The next frame, or `None` after the last.
+    fn frame(&mut self) -> Result<Option<Picture>> {
+        let number = self.count + 1;
+        if matches!(self.stream.0, Kind::Y4m(_)) {
+            match line(&mut self.reader)? {
+                None if self.count == 0 => return Err(refuse("it has a header and no frames")),
+                None => return Ok(None),
+                Some(line) if line.starts_with(FRAME) => {}
+                Some(_) => {
+                    let what = "does not begin with FRAME; the stream is damaged or not what its header says";
+                    return Err(refuse(format!("frame {number} {what}")));
+                }
+            }
+        }
+        let length = self.stream.frame_bytes(self.size);
+        self.bytes.clear();
+        // Memory grows with what comes, not with what the header says.
+        let came = (&mut self.reader).take(length as u64).read_to_end(&mut self.bytes).map_err(io_error)?;
+        if came == 0 && matches!(self.stream.0, Kind::Raw(_)) {
+            return Ok(None);
+        }
+        if came < length {
+            let what = "is cut off (is the size right? did the program before stop?)";
+            return Err(refuse(format!("frame {number} {what}: {came} of {length} bytes came")));
+        }
+        self.count = number;
+        self.stream.decode(&self.bytes, self.size).map(Some)
+    }
+}
+
+impl<R: Read> Iterator for FrameReader<R> {
+    type Item = Result<Picture>;
+
+    fn next(&mut self) -> Option<Result<Picture>> {
+        if self.done {
+            return None;
+        }
+        let frame = self.frame().transpose();
+        self.done = !matches!(frame, Some(Ok(_)));
+        frame
+    }
+}
+
+/// The stream and its height and width from a y4m header.
+fn header(reader: &mut impl BufRead) -> Result<(Stream, [usize; 2])> {
+    let mut magic = Vec::new();
+    reader.take(MAGIC.len() as u64).read_to_end(&mut magic).map_err(io_error)?;
+    if magic != MAGIC {
+        return Err(refuse(
+            "it is not y4m; say what it holds (rgb24, gray8 or gray16le) and its width and height",
+        ));
+    }
+    let fields = line(reader)?.unwrap_or_default();
+    let (y4m, size) = Y4m::parse(&fields).map_err(refuse)?;
+    Ok((Stream(Kind::Y4m(y4m)), size))
+}
+
+/// The next line without its end, `None` at the stream's end.
+fn line(reader: &mut impl BufRead) -> Result<Option<Vec<u8>>> {
+    let mut line = Vec::new();
+    reader.take(MAX_LINE).read_until(b'\n', &mut line).map_err(io_error)?;
+    match line.pop() {
+        None => Ok(None),
+        Some(b'\n') => Ok(Some(line)),
+        Some(_) => Err(refuse("a y4m header does not end; the stream is cut off or no y4m")),
+    }
+}
