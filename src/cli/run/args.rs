@@ -2,7 +2,7 @@
 
 use crate::augment::Augment;
 use crate::error::{Error, Result};
-use crate::image::{Batch, Shard, Target, Targets, Threads, What};
+use crate::image::{Batch, Shard, StreamFormat, Target, Targets, Threads, What};
 use crate::tiles::{Blend, TileOptions};
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
@@ -101,12 +101,13 @@ pub(in crate::cli) struct RunArgs {
     #[arg(long, value_enum, default_value = "auto", help_heading = LARGE)]
     blend: BlendChoice,
 
-    /// What comes on standard input, and goes to standard output [default: y4m video or a picture file, by its content]
-    #[arg(long, value_enum, value_name = "FORMAT", help_heading = STREAMS)]
-    pub(super) pixel_format: Option<PixelFormat>,
+    /// What comes on standard input, and goes to standard output: y4m, rgb24, gray8 or gray16le [default: y4m video or a
+    /// picture file, by its content]
+    #[arg(long, value_name = "FORMAT", help_heading = STREAMS)]
+    pub(super) pixel_format: Option<StreamFormat>,
     /// Size of the frames of a raw stream
-    #[arg(long, value_name = "WIDTHxHEIGHT", value_parser = frame_size, help_heading = STREAMS)]
-    pub(super) frame_size: Option<[usize; 2]>,
+    #[arg(long, value_name = "WIDTHxHEIGHT", value_parser = frame_size, requires = "pixel_format", help_heading = STREAMS)]
+    pub(super) frame_size: Option<(usize, usize)>,
     /// Feed an .npy array to the network as it is, without the model's normalisation
     #[arg(long, help_heading = STREAMS)]
     pub(super) raw: bool,
@@ -149,19 +150,6 @@ enum Copies {
     All,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum PixelFormat {
-    /// YUV4MPEG2, which tells its own size
-    Y4m,
-    /// Three bytes a pixel
-    Rgb24,
-    /// A byte a pixel
-    #[value(alias = "gray")]
-    Gray8,
-    /// Two bytes a pixel, the low one first
-    Gray16le,
-}
-
 impl RunArgs {
     /// What is to be made, and where it goes.
     pub(super) fn targets(&self) -> Result<Targets> {
@@ -178,7 +166,20 @@ impl RunArgs {
         Ok(Targets(What::ALL.into_iter().filter_map(target).collect()))
     }
 
-    /// Refuses what is for streams alone.
+    /// Refuses what is for files.
+    pub(super) fn check_stream(&self) -> Result<()> {
+        let for_files =
+            self.recursive || self.resume || self.format.is_some() || self.shard.is_some() || self.json;
+        if for_files || self.raw || self.reference.is_some() {
+            let options = "--recursive, --resume, --format, --shard, --json, --reference and --raw";
+            return Err(Error::Usage(format!(
+                "{options} are for files, not for standard input or output; drop them"
+            )));
+        }
+        Ok(())
+    }
+
+    /// Refuses what is for streams.
     pub(super) fn check_no_stream(&self) -> Result<()> {
         match self.pixel_format.is_some() || self.frame_size.is_some() {
             true => {
@@ -229,8 +230,8 @@ fn batch(text: &str) -> Result<Batch, String> {
 }
 
 /// Width and height, in ffmpeg's order.
-fn frame_size(text: &str) -> Result<[usize; 2], String> {
+fn frame_size(text: &str) -> Result<(usize, usize), String> {
     let side = |text: &str| text.parse().ok().filter(|side| (1..=32_768).contains(side));
-    let sides = text.split_once('x').and_then(|(w, h)| Some([side(w)?, side(h)?]));
+    let sides = text.split_once('x').and_then(|(w, h)| Some((side(w)?, side(h)?)));
     sides.ok_or_else(|| "expected WIDTHxHEIGHT, each from 1 to 32768".into())
 }

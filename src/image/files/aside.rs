@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 /// A file on its way: `.{name}.{process}.tmp` in the same folder until [`finish`](Aside::finish) moves it to its place.
 /// Dropped before, it leaves nothing.
 #[derive(Debug)]
-pub(super) struct Aside {
+pub(in crate::image) struct Aside {
     /// As the caller names it, for errors.
     path: PathBuf,
     target: PathBuf,
@@ -20,7 +20,7 @@ pub(super) struct Aside {
 
 impl Aside {
     /// An empty file beside that path.
-    pub(super) fn create(path: &Path) -> Result<Aside> {
+    pub(in crate::image) fn create(path: &Path) -> Result<Aside> {
         check_place(path)?;
         let target = target(path);
         let temporary = target.with_file_name(format!(".{}.{}.tmp", name(&target), std::process::id()));
@@ -36,18 +36,18 @@ impl Aside {
     }
 
     /// Where the file will be, as the caller names it.
-    pub(super) fn path(&self) -> &Path {
+    pub(in crate::image) fn path(&self) -> &Path {
         &self.path
     }
 
     /// A handle to write with; all handles share one position.
-    pub(super) fn handle(&self) -> Result<File> {
+    pub(in crate::image) fn handle(&self) -> Result<File> {
         let file = self.file.as_ref().ok_or_else(|| io::Error::other("the file is closed"));
         file.and_then(File::try_clone).map_err(Error::io(&self.path))
     }
 
     /// Moves the file to its place, once its bytes are on the disk. Other handles must be closed.
-    pub(super) fn finish(mut self) -> Result<()> {
+    pub(in crate::image) fn finish(mut self) -> Result<()> {
         let synced = self.file.take().map_or(Ok(()), |file| file.sync_all());
         synced.and_then(|()| fs::rename(&self.temporary, &self.target)).map_err(Error::io(&self.path))
     }

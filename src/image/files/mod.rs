@@ -9,6 +9,7 @@ mod rows;
 mod tiff;
 mod write;
 
+pub(super) use aside::Aside;
 pub use aside::{check_place, remove_leftovers, write_atomic};
 pub use npy::{encode_npy, read_npy, write_npy};
 pub use pages::PageWriter;

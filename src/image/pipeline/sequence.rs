@@ -2,9 +2,12 @@
 
 use super::{Input, Load, Made, Outcome, Pipeline, Target, Threads};
 use crate::error::{Error, Result};
-use crate::image::{Depth, Format, PageWriter, Picture, encode_npy, write_atomic};
+use crate::image::files::Aside;
+use crate::image::{Depth, Format, FrameWriter, PageWriter, Picture, Stream, encode_npy, write_atomic};
+use crate::recipe::Channels;
 use crate::tensor::{Shape, Tensor};
 
+use std::io::{BufWriter, Write};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -38,6 +41,58 @@ impl dyn Sink {
                 Err(Error::Picture { path: path.to_owned(), message })
             }
         }
+    }
+}
+
+impl dyn Sink {
+    /// A file of frames, in a stream like that one.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn frame_file(path: &Path, stream: Stream) -> Result<Box<dyn Sink>> {
+        let aside = Aside::create(path)?;
+        let writer = FrameWriter::new(BufWriter::new(aside.handle()?), stream);
+        Ok(Box::new(Frames { writer, aside: Some(aside) }))
+    }
+
+    /// Frames for another program, in a stream like that one.
+    pub fn frames(writer: impl Write + Send + 'static, stream: Stream) -> Box<dyn Sink> {
+        Box::new(Frames { writer: FrameWriter::new(writer, stream), aside: None })
+    }
+}
+
+/// A stream of frames. Where it is grey, colours become luma, and class numbers steps from black to white.
+struct Frames<W: Write> {
+    // Before `aside`, so that it is closed first.
+    writer: FrameWriter<W>,
+    aside: Option<Aside>,
+}
+
+impl<W: Write + Send> Sink for Frames<W> {
+    fn put(&mut self, made: Made) -> Result<()> {
+        let is_grey = self.writer.stream().is_grey();
+        let picture = match made {
+            Made::Mask(mask) if is_grey => {
+                let step = 255.0 / (mask.colors().len() - 1).max(1) as f32;
+                let shape = Shape::new(1, 1, mask.height(), mask.width());
+                let data = mask.classes().iter().map(|&class| f32::from(class) * step).collect();
+                Picture::new(Tensor::new(shape, data)?, Depth::Eight)?
+            }
+            Made::Mask(mask) => mask.to_picture()?,
+            Made::Picture(picture) if is_grey => {
+                Picture::new(picture.to_channels(Channels::Gray), picture.depth())?
+            }
+            Made::Picture(picture) => picture,
+            Made::Scores(_) | Made::Numbers(_) | Made::Statistics(_) => return Err(not_a_page()),
+        };
+        self.writer.write(&picture)
+    }
+
+    fn finish(mut self: Box<Self>) -> Result<()> {
+        self.writer.flush()?;
+        let Frames { writer, aside } = *self;
+        drop(writer);
+        aside.map_or(Ok(()), Aside::finish)
     }
 }
 

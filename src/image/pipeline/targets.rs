@@ -189,12 +189,18 @@ impl Targets {
         Ok(())
     }
 
+    /// Refuses kinds that the model does not give.
+    ///
+    /// # Errors
+    /// [`Error::Usage`], naming the option.
+    pub fn check_kinds(&self, gives: &Gives) -> Result<()> {
+        self.0.iter().try_for_each(|target| target.what.check_kind(gives))
+    }
+
     /// Refuses kinds that the model does not give and extensions that cannot hold them.
     pub(super) fn check_names(&self, gives: &Gives) -> Result<()> {
-        self.0.iter().try_for_each(|Target { what, path }| {
-            what.check_kind(gives)?;
-            what.check_name(path, gives)
-        })
+        self.check_kinds(gives)?;
+        self.0.iter().try_for_each(|Target { what, path }| what.check_name(path, gives))
     }
 
     /// The files of one picture, where these are folders: `name` with each one's extension. The result's is `extension`, or
@@ -289,7 +295,7 @@ impl Pipeline {
     ///
     /// # Errors
     /// [`Error::Usage`] when it is not for such results, or needs a picture and the input was none.
-    pub(super) fn make(&self, target: &Target, outcome: &Outcome, decoded: Option<&Decoded>) -> Result<Made> {
+    pub fn make(&self, target: &Target, outcome: &Outcome, decoded: Option<&Decoded>) -> Result<Made> {
         let what = target.what;
         let picture = || outcome.picture.as_ref().ok_or_else(|| no_picture(what));
         let unfit = || Error::Usage(format!("{} is not for what this model gives; drop it", what.option()));

@@ -20,6 +20,11 @@ impl<W: Write> FrameWriter<W> {
         FrameWriter { writer, stream: stream.into(), size: None }
     }
 
+    /// What the stream is.
+    pub fn stream(&self) -> &Stream {
+        &self.stream
+    }
+
     /// Writes a frame in the stream's depth and colours; opacity is left away.
     ///
     /// # Errors
