@@ -3,7 +3,9 @@
 use super::{RunArgs, names, progress, save_caches, summary};
 use crate::cli::{Common, device};
 use crate::error::{Error, Result};
-use crate::image::{FrameReader, Input, Picture, Pipeline, Sink, Stream, Target, Targets, What};
+use crate::image::{
+    FrameReader, Input, Picture, Pipeline, Sink, Stream, StreamFormat, Target, Targets, What,
+};
 use crate::model::Model;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
@@ -94,7 +96,9 @@ fn frames(
 fn sink(path: &Path, stream: Stream) -> Result<Box<dyn Sink>> {
     match path {
         path if is_dash(path) => Ok(<dyn Sink>::frames(BufWriter::new(io::stdout()), stream)),
-        path if is_video(path) => <dyn Sink>::frame_file(path, stream),
+        path if is_video(path) => {
+            <dyn Sink>::frame_file(path, if stream.is_y4m() { stream } else { StreamFormat::Y4m.into() })
+        }
         path => <dyn Sink>::pages(path),
     }
 }

@@ -23,8 +23,11 @@ impl Pipeline {
     /// Those of reading and of [`Input`].
     pub fn open(&self, path: &Path, targets: &Targets, raw: bool) -> Result<Source> {
         if path.extension().is_some_and(|e| e.eq_ignore_ascii_case("npy")) {
-            let input = Input::array(read_npy(path)?, raw, &self.model)
-                .map_err(|error| error.at(&path.display().to_string()))?;
+            let named = |error: Error| match error {
+                Error::NonFinite { .. } => Error::Picture { path: path.into(), message: error.to_string() },
+                error => error.at(&path.display().to_string()),
+            };
+            let input = Input::array(read_npy(path)?, raw, &self.model).map_err(named)?;
             let many = input.prepared.tensor().shape().n > 1;
             let is_array = |path: &Path| Format::of(path).is_ok_and(|format| format == Format::Npy);
             if let Some(target) = targets.paths().find(|path| many && !is_array(path)) {

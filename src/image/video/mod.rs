@@ -87,6 +87,11 @@ enum Kind {
 }
 
 impl Stream {
+    /// Whether it is y4m, which says its size itself.
+    pub fn is_y4m(&self) -> bool {
+        matches!(self.0, Kind::Y4m(_))
+    }
+
     /// Whether frames are grey: pictures of three channels cannot be written.
     pub fn is_grey(&self) -> bool {
         match &self.0 {
