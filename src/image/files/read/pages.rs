@@ -10,7 +10,7 @@ use std::path::Path;
 /// After an error no more are given.
 pub struct Pages {
     rows: Rows,
-    count: usize,
+    total: usize,
     next: usize,
 }
 
@@ -21,12 +21,12 @@ impl Pages {
     /// Those of [`Rows::open`].
     pub fn open(path: &Path) -> Result<Pages> {
         let mut rows = Rows::open(path)?;
-        Ok(Pages { count: rows.pages()?, rows, next: 0 })
+        Ok(Pages { total: rows.pages()?, rows, next: 0 })
     }
 
-    /// How many pictures the file has, those already given included.
-    pub fn count(&self) -> usize {
-        self.count
+    /// How many pictures the file has, those already given included. (`count` is the iterator's, which reads them.)
+    pub fn total(&self) -> usize {
+        self.total
     }
 
     fn page(&mut self) -> Result<Picture> {
@@ -41,11 +41,11 @@ impl Iterator for Pages {
     type Item = Result<Picture>;
 
     fn next(&mut self) -> Option<Result<Picture>> {
-        if self.next >= self.count {
+        if self.next >= self.total {
             return None;
         }
         let page = self.page();
-        self.next = if page.is_ok() { self.next + 1 } else { self.count };
+        self.next = if page.is_ok() { self.next + 1 } else { self.total };
         Some(page)
     }
 }
