@@ -92,10 +92,13 @@ fn greedy() -> Vec<(&'static str, Vec<u8>, &'static str)> {
     };
     let tags = |more: &[(u16, Vec<u32>)]| [&[(258, vec![8]), (262, vec![1])], more].concat();
     let bomb = zlib(136 << 20);
-    // Its next directory is itself.
-    let mut circle = raw_tiff((1, 1), &tags(&[]), &[vec![0]], false);
-    let (place, end) = (circle[4..8].to_vec(), circle.len());
-    circle[end - 4..].copy_from_slice(&place);
+    // Its next directory is itself; and one without entries, which points back.
+    let mut own = raw_tiff((1, 1), &tags(&[]), &[vec![0]], false);
+    let (first, end) = (own[4..8].to_vec(), own.len());
+    own[end - 4..].copy_from_slice(&first);
+    let mut circle = own.clone();
+    circle[end - 4..].copy_from_slice(&(end as u32).to_le_bytes());
+    circle.extend([&[0; 2], &first[..]].concat());
     // Directories without entries, each pointing to the next.
     let mut chain = raw_tiff((1, 1), &tags(&[]), &[vec![0]], false);
     for _ in 0..70_000 {
@@ -128,8 +131,9 @@ fn greedy() -> Vec<(&'static str, Vec<u8>, &'static str)> {
         ("pfm of 20000 a side", b"PF 20000 20000 -1\n0".to_vec(), "cannot hold"),
         ("hdr", b"#?RADIANCE\nFORMAT=32-bit_rle_rgbe\n\n-Y 65535 +X 65535\n0".to_vec(), "MiB"),
         ("exr of 65536 a side", exr, "MiB"),
-        ("jpeg of 16448 a side", jpeg, "MiB"),
-        ("tiff with no end", circle, "circle"),
+        ("jpeg of 16448 a side", jpeg, "cannot hold"),
+        ("tiff whose page follows itself", own, "cycle"),
+        ("tiff whose pages run in a circle", circle, "circle"),
         ("tiff of many pages", chain, "65536"),
         (
             "tiff of one strip",
