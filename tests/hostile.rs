@@ -1,6 +1,7 @@
 //! Files that someone damaged or made to do harm: each loads or is refused in a line, in bounded time, and nothing panics.
 
 mod onnx; // ONNX files that ask for the impossible
+mod pictures; // picture files of every format: cut, damaged, greedy
 
 use crate::{import, zoo};
 use rayon::prelude::*;

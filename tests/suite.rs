@@ -11,6 +11,7 @@ mod onnx; // ONNX files: results, and what is refused
 mod ops; // operators one at a time, against the oracle, worked examples and PyTorch
 mod oracle; // each operator in plain f64 loops, written from its definition: what `ops` compares with
 mod pickle; // what PyTorch saves, and other code bases' networks: results, and what is refused
+mod picture_files; // picture files of every format, depth and layout: whole, in bands, page by page
 mod pictures; // reading, decoding and writing of pictures and arrays
 mod plan; // plans without a GPU: memory, limits, budgets
 mod quality; // the shipped models against what models/README.md promises

@@ -16,8 +16,9 @@ pub use rows::Rows;
 
 use crate::error::{Error, Result};
 use crate::image::{Depth, Picture};
-use ::image::ImageFormat;
-use ::image::metadata::Orientation;
+use image::ImageFormat;
+use image::metadata::Orientation;
+use std::fmt::Display;
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Cursor, ErrorKind, Read, Seek};
 use std::path::Path;
@@ -34,6 +35,9 @@ const MAX_FILE: u64 = 2 << 30;
 const MAX_DEFLATE: u64 = 1032;
 /// Bytes from which a format can be told: those of a NIfTI header.
 const HEAD: u64 = 348;
+
+/// Most characters of a decoder's reason in a message.
+const MAX_REASON: usize = 200;
 
 /// What can be read, for messages.
 const KNOWN: &str = "PNG, JPEG, WebP, BMP, TIFF, OpenEXR, PFM, Radiance HDR, PNM and NIfTI can";
@@ -157,11 +161,11 @@ pub(in crate::image) fn read_file(path: &Path) -> Result<Vec<u8>> {
 
 /// The decoder for what the file holds.
 fn decoder(mut source: Box<dyn Source>) -> Result<Box<dyn Decode>, String> {
-    let length = source.seek(io::SeekFrom::End(0)).map_err(damaged)?;
-    source.rewind().map_err(damaged)?;
+    let length = source.seek(io::SeekFrom::End(0)).map_err(unreadable)?;
+    source.rewind().map_err(unreadable)?;
     let mut head = Vec::new();
-    source.by_ref().take(HEAD).read_to_end(&mut head).map_err(damaged)?;
-    source.rewind().map_err(damaged)?;
+    source.by_ref().take(HEAD).read_to_end(&mut head).map_err(unreadable)?;
+    source.rewind().map_err(unreadable)?;
     Ok(match *head {
         [] => return Err("the file is empty".into()),
         [0x89, b'P', b'N', b'G', ..] => Box::new(png::Png::new(source, length)?),
@@ -176,7 +180,7 @@ fn decoder(mut source: Box<dyn Source>) -> Result<Box<dyn Decode>, String> {
         [0x93, b'N', b'U', b'M', b'P', b'Y', ..] => {
             return Err("not a picture but a NumPy array; name it .npy, so that it is read as one".into());
         }
-        _ => match ::image::guess_format(&head) {
+        _ => match image::guess_format(&head) {
             Ok(
                 format @ (ImageFormat::Jpeg
                 | ImageFormat::WebP
@@ -198,16 +202,18 @@ fn fill<const N: usize>(samples: &mut [f32], bytes: &[u8], value: impl Fn([u8; N
     samples.iter_mut().zip(bytes.as_chunks().0).for_each(|(to, &sample)| *to = value(sample));
 }
 
-/// The reader's reason as one line that says what to do.
-fn damaged(error: io::Error) -> String {
-    match error.kind() {
-        ErrorKind::UnexpectedEof => CUT_OFF.into(),
-        _ => format!("the picture file is damaged or cut off: {}", one_line(&error)),
-    }
+/// The system's or a decompressor's reason as one line that says what to do.
+fn unreadable(error: io::Error) -> String {
+    if error.kind() == ErrorKind::UnexpectedEof { CUT_OFF.into() } else { damaged(error) }
+}
+
+/// A decoder's reason likewise.
+fn damaged(reason: impl Display) -> String {
+    format!("the picture file is damaged or cut off: {}", one_line(reason))
 }
 
 /// A kind of a format that its decoder lacks.
-fn unsupported(reason: impl std::fmt::Display) -> String {
+fn unsupported(reason: impl Display) -> String {
     format!(
         "a kind of picture that is not read ({}); save it as an RGB or grey PNG or TIFF",
         one_line(reason)
@@ -219,6 +225,7 @@ fn too_large(what: &str) -> String {
     format!("{what} too large; {} MiB are decoded at once, so scale or cut it", MAX_DECODED >> 20)
 }
 
-fn one_line(text: impl std::fmt::Display) -> String {
-    text.to_string().replace(['\n', '\r'], " ")
+/// A reason that decoders give, which may be a list of whatever the file holds.
+fn one_line(reason: impl Display) -> String {
+    reason.to_string().chars().take(MAX_REASON).map(|c| if c.is_control() { ' ' } else { c }).collect()
 }

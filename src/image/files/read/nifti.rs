@@ -3,11 +3,11 @@
 //! A header of 348 bytes, then samples, columns fastest. The slices along the third axis are the pages, and those of
 //! further axes follow. Rows and columns are as they are stored; where they lie in the body is not looked at.
 
-use super::{CUT_OFF, Decode, HEAD, Layout, MAX_DEFLATE, Source, damaged, fill};
+use super::{Decode, HEAD, Layout, MAX_DEFLATE, Source, fill, unreadable};
 use crate::image::Depth;
-use ::image::metadata::Orientation;
 use flate2::read::MultiGzDecoder;
-use std::io::{ErrorKind, Read, copy, sink};
+use image::metadata::Orientation;
+use std::io::{Read, copy, sink};
 
 /// Most bytes before the samples: the header and what others keep behind it.
 const MAX_START: f32 = (64 << 20) as f32;
@@ -81,7 +81,7 @@ impl Nifti {
     /// A volume of at most `most` bytes.
     fn read_header(mut reader: Box<dyn Read + Send>, most: u64) -> Result<Nifti, String> {
         let mut header = Vec::new();
-        reader.by_ref().take(HEAD).read_to_end(&mut header).map_err(damaged)?;
+        reader.by_ref().take(HEAD).read_to_end(&mut header).map_err(unreadable)?;
         match &header[..] {
             [.., b'n', b'+', b'1', 0] if header.len() as u64 == HEAD => (),
             [.., b'n', b'i', b'1', 0] if header.len() as u64 == HEAD => {
@@ -132,19 +132,16 @@ impl Nifti {
         let samples =
             [layout.width, layout.height, slices, kind.bytes()].into_iter().fold(1, usize::saturating_mul);
         layout.check((samples as u64).saturating_add(start as u64), 1, most)?;
-        copy(&mut reader.by_ref().take(start as u64 - HEAD), &mut sink()).map_err(damaged)?;
+        copy(&mut reader.by_ref().take(start as u64 - HEAD), &mut sink()).map_err(unreadable)?;
         let unit = if plain { 1.0 } else { 255.0 };
         let left = layout.height * slices;
         let (slope, offset) = (slope / unit, offset / unit);
         Ok(Nifti { reader, layout, slices, kind, big_endian, slope, offset, left })
     }
 
-    /// Refuses a gzip stream that is not over, or whose checksum is not its bytes'.
+    /// Looks behind the last sample, where a gzip stream has its checksum.
     fn finish(&mut self) -> Result<(), String> {
-        match copy(&mut self.reader, &mut sink()) {
-            Err(e) if e.kind() == ErrorKind::UnexpectedEof => Err(CUT_OFF.into()),
-            other => other.map(|_| ()).map_err(damaged),
-        }
+        self.reader.read(&mut [0]).map(|_| ()).map_err(unreadable)
     }
 }
 
@@ -156,7 +153,7 @@ impl Decode for Nifti {
     fn read(&mut self, rows: &mut [f32]) -> Result<(), String> {
         let size = self.kind.bytes();
         let mut bytes = vec![0; rows.len() * size];
-        self.reader.read_exact(&mut bytes).map_err(damaged)?;
+        self.reader.read_exact(&mut bytes).map_err(unreadable)?;
         if self.big_endian {
             bytes.chunks_exact_mut(size).for_each(<[u8]>::reverse);
         }

@@ -10,7 +10,7 @@ use std::path::Path;
 /// After an error no more are given.
 pub struct Pages {
     rows: Rows,
-    count: usize,
+    total: usize,
     next: usize,
 }
 
@@ -21,7 +21,7 @@ impl Pages {
     /// Those of [`Rows::open`].
     pub fn open(path: &Path) -> Result<Pages> {
         let mut rows = Rows::open(path)?;
-        Ok(Pages { count: rows.pages()?, rows, next: 0 })
+        Ok(Pages { total: rows.pages()?, rows, next: 0 })
     }
 
     /// The first picture, of which nothing has been read.
@@ -29,9 +29,9 @@ impl Pages {
         &self.rows
     }
 
-    /// How many pictures the file has, those already given included.
+    /// How many pictures the file has, those already given included. (`count` is the iterator's, which reads them.)
     pub fn total(&self) -> usize {
-        self.count
+        self.total
     }
 
     fn page(&mut self) -> Result<Picture> {
@@ -46,11 +46,11 @@ impl Iterator for Pages {
     type Item = Result<Picture>;
 
     fn next(&mut self) -> Option<Result<Picture>> {
-        if self.next >= self.count {
+        if self.next >= self.total {
             return None;
         }
         let page = self.page();
-        self.next = if page.is_ok() { self.next + 1 } else { self.count };
+        self.next = if page.is_ok() { self.next + 1 } else { self.total };
         Some(page)
     }
 }

@@ -2,9 +2,9 @@
 //!
 //! A header of text, then f32 samples, the bottom row first.
 
-use super::{CUT_OFF, Decode, Layout, Source, damaged, fill};
+use super::{CUT_OFF, Decode, Layout, Source, fill, unreadable};
 use crate::image::Depth;
-use ::image::metadata::Orientation;
+use image::metadata::Orientation;
 use std::io::{Read, Seek, SeekFrom};
 
 /// Most bytes of a header: a kind, two extents and a scale.
@@ -26,7 +26,7 @@ impl Pfm {
         let mut word = || -> Result<String, String> {
             let mut text = String::new();
             // One white space ends a word; samples may follow the last one's at once.
-            while let Some(byte) = header.next().transpose().map_err(damaged)? {
+            while let Some(byte) = header.next().transpose().map_err(unreadable)? {
                 match (byte.is_ascii_whitespace(), text.is_empty()) {
                     (true, true) => continue,
                     (true, false) => return Ok(text),
@@ -50,7 +50,7 @@ impl Pfm {
             Ok(scale) if scale != 0.0 && scale.is_finite() => scale > 0.0,
             _ => return Err(format!("the PFM header's scale is {scale:?}, expected a number other than 0")),
         };
-        let start = source.stream_position().map_err(damaged)?;
+        let start = source.stream_position().map_err(unreadable)?;
         let samples =
             (layout.width.saturating_mul(layout.height) as u64).saturating_mul(layout.channels as u64);
         layout.check(samples.saturating_mul(4), 1, length.saturating_sub(start))?;
@@ -68,8 +68,8 @@ impl Decode for Pfm {
         self.row += rows.len() / row;
         let place = self.start + ((self.layout.height - self.row) * row * 4) as u64;
         let mut bytes = vec![0; rows.len() * 4];
-        self.source.seek(SeekFrom::Start(place)).map_err(damaged)?;
-        self.source.read_exact(&mut bytes).map_err(damaged)?;
+        self.source.seek(SeekFrom::Start(place)).map_err(unreadable)?;
+        self.source.read_exact(&mut bytes).map_err(unreadable)?;
         let sample = if self.big_endian { f32::from_be_bytes } else { f32::from_le_bytes };
         for (row, bytes) in rows.chunks_exact_mut(row).zip(bytes.rchunks_exact(row * 4)) {
             fill(row, bytes, sample);

@@ -1,8 +1,8 @@
 //! PNG and the first frame of APNG.
 
-use super::{Decode, Layout, MAX_DECODED, MAX_DEFLATE, Source, damaged, fill, one_line, too_large};
+use super::{Decode, Layout, MAX_DECODED, MAX_DEFLATE, Source, damaged, fill, too_large, unreadable};
 use crate::image::Depth;
-use ::image::metadata::Orientation;
+use image::metadata::Orientation;
 use png::{BitDepth, ColorType, Decoder, DecodingError, Reader, Transformations};
 
 /// A PNG file; samples of fewer than 8 bits, palettes and transparent colours are expanded.
@@ -86,8 +86,8 @@ impl Decode for Png {
 
 fn explain(error: DecodingError) -> String {
     match error {
-        DecodingError::IoError(e) => damaged(e),
+        DecodingError::IoError(e) => unreadable(e),
         DecodingError::LimitsExceeded => too_large("the picture's rows or metadata are"),
-        other => format!("the picture file is damaged or cut off: {}", one_line(other)),
+        other => damaged(other),
     }
 }

@@ -4,7 +4,7 @@ use super::{Decode, Layout, MAX_SAMPLES, Source, decoder, source};
 use crate::error::{Error, Result};
 use crate::image::{Depth, Picture};
 use crate::tensor::{Shape, Tensor};
-use ::image::metadata::Orientation;
+use image::metadata::Orientation;
 use std::path::{Path, PathBuf};
 
 /// About how many samples are between a decoder and the planes at once.

@@ -1,6 +1,6 @@
 //! Formats that are decoded as a whole, by the `image` crate: JPEG, WebP, BMP, OpenEXR, Radiance HDR and PNM.
 
-use super::{Decode, Layout, MAX_DECODED, Source, damaged, fill, one_line, rows, too_large, unsupported};
+use super::{Decode, Layout, MAX_DECODED, Source, damaged, fill, rows, too_large, unreadable, unsupported};
 use crate::image::Depth;
 use image::codecs::{
     bmp::BmpDecoder, hdr::HdrDecoder, jpeg::JpegDecoder, openexr::OpenExrDecoder, pnm::PnmDecoder,
@@ -34,7 +34,7 @@ impl Whole {
         let mut decoder: Box<dyn ImageDecoder + Send> = match format {
             ImageFormat::Jpeg => {
                 let mut bytes = Vec::new();
-                source.read_to_end(&mut bytes).map_err(damaged)?;
+                source.read_to_end(&mut bytes).map_err(unreadable)?;
                 notes = jpeg_notes(&bytes);
                 Box::new(JpegDecoder::new(Cursor::new(bytes)).map_err(explain)?)
             }
@@ -138,7 +138,7 @@ fn explain(error: ImageError) -> String {
     match error {
         ImageError::Limits(_) => too_large("the picture is"),
         ImageError::Unsupported(e) => unsupported(e),
-        ImageError::IoError(e) => damaged(e),
-        other => format!("the picture file is damaged or cut off: {}", one_line(other)),
+        ImageError::IoError(e) => unreadable(e),
+        other => damaged(other),
     }
 }

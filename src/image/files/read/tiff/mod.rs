@@ -1,0 +1,179 @@
+//! TIFF and BigTIFF, by the `tiff` crate: strips and tiles, pages.
+
+mod directories;
+mod page;
+
+use super::{Decode, Layout, MAX_DECODED, Source, damaged, too_large, unreadable, unsupported};
+use directories::File;
+use page::{Colors, Page};
+use tiff::decoder::{Decoder, DecodingResult, Limits};
+use tiff::{TiffError, TiffResult};
+
+/// Most pages of a file.
+const MAX_PAGES: usize = 65_536;
+
+/// A TIFF file on one of its pages.
+pub(super) struct Tiff {
+    decoder: Decoder<File>,
+    length: u64,
+    page: Page,
+    /// Number of the page.
+    number: usize,
+    /// The strip, or the row of tiles, that the last row came from; plane after plane.
+    chunks: Vec<DecodingResult>,
+    /// The next row's samples as they are stored, in units of the planes.
+    line: Vec<f32>,
+    row: usize,
+}
+
+impl Tiff {
+    pub(super) fn new(source: Box<dyn Source>, length: u64) -> Result<Tiff, String> {
+        let mut limits = Limits::default();
+        limits.decoding_buffer_size = MAX_DECODED;
+        limits.intermediate_buffer_size = MAX_DECODED;
+        let mut decoder = Decoder::new(File::new(source)).map_err(explain)?.with_limits(limits);
+        let page = Page::new(&mut decoder, 0, length)?;
+        Ok(Tiff { decoder, length, page, number: 0, chunks: Vec::new(), line: Vec::new(), row: 0 })
+    }
+
+    /// Decodes the strip or the row of tiles that the next row is in.
+    fn read_chunks(&mut self) -> TiffResult<()> {
+        let Page { layout, chunk: [width, height], samples, planar, .. } = self.page;
+        let across = layout.width.div_ceil(width);
+        let plane = across * layout.height.div_ceil(height);
+        self.chunks.clear();
+        for p in 0..if planar { samples } else { 1 } {
+            let first = p * plane + self.row / height * across;
+            for index in first..first + across {
+                self.chunks.push(self.decoder.read_chunk(u32::try_from(index)?)?);
+            }
+        }
+        Ok(())
+    }
+
+    /// Brings the next row of the chunks to `line`.
+    fn read_line(&mut self) -> Result<(), String> {
+        let Page { layout, chunk: [width, height], samples, planar, bits, .. } = self.page;
+        let y = self.row % height;
+        if y == 0 {
+            self.read_chunks().map_err(explain)?;
+        }
+        self.line.resize(layout.width * samples, 0.0);
+        let across = layout.width.div_ceil(width);
+        for (i, chunk) in self.chunks.iter().enumerate() {
+            let (plane, left) = (i / across, i % across * width);
+            let columns = width.min(layout.width - left);
+            let together = if planar { 1 } else { samples };
+            let line = &mut self.line[left * samples + plane..];
+            let row = columns * together;
+            let places = Places { columns, together, samples };
+            match chunk {
+                DecodingResult::U8(v) if bits < 8 => {
+                    places
+                        .put(line, &unpacked(v, y, row, bits), |v| v * 255.0 / f32::from((1u8 << bits) - 1));
+                }
+                DecodingResult::U8(v) => places.put(line, &v[y * row..], f32::from),
+                DecodingResult::U16(v) => places.put(line, &v[y * row..], |v| f32::from(v) / 257.0),
+                DecodingResult::F16(v) => places.put(line, &v[y * row..], half::f16::to_f32),
+                DecodingResult::F32(v) => places.put(line, &v[y * row..], |v| v),
+                DecodingResult::F64(v) => places.put(line, &v[y * row..], |v| v as f32),
+                DecodingResult::I8(v) => places.put(line, &v[y * row..], |v| f32::from(v) / 255.0),
+                DecodingResult::I16(v) => places.put(line, &v[y * row..], |v| f32::from(v) / 255.0),
+                DecodingResult::I32(v) => places.put(line, &v[y * row..], |v| v as f32 / 255.0),
+                DecodingResult::I64(v) => places.put(line, &v[y * row..], |v| v as f32 / 255.0),
+                DecodingResult::U32(v) => places.put(line, &v[y * row..], |v| v as f32 / 255.0),
+                DecodingResult::U64(v) => places.put(line, &v[y * row..], |v| v as f32 / 255.0),
+            }
+        }
+        self.row += 1;
+        Ok(())
+    }
+}
+
+impl Decode for Tiff {
+    fn layout(&self) -> Layout {
+        self.page.layout
+    }
+
+    fn notes(&self) -> Vec<String> {
+        self.page.notes.clone()
+    }
+
+    fn read(&mut self, rows: &mut [f32]) -> Result<(), String> {
+        let (stride, samples) = (self.page.layout.stride(), self.page.samples);
+        for row in rows.chunks_exact_mut(self.page.layout.row()) {
+            self.read_line()?;
+            let pixels = row.chunks_exact_mut(stride).zip(self.line.chunks_exact(samples));
+            let white = self.page.layout.depth.white();
+            match &self.page.colors {
+                Colors::Plain => row.copy_from_slice(&self.line),
+                Colors::Palette(colors) => {
+                    let most = (colors.len() - 1) as f32;
+                    let color = |v: f32| colors[(v / 255.0 * most).round() as usize];
+                    pixels.for_each(|(to, v)| to.copy_from_slice(&color(v[0])));
+                }
+                Colors::Cmyk => pixels.for_each(|(to, ink)| {
+                    to[..3].copy_from_slice(&[0, 1, 2].map(|c| (white - ink[c]) * (white - ink[3]) / white));
+                    to[3..].copy_from_slice(&ink[4..]);
+                }),
+                Colors::YCbCr => pixels.for_each(|(to, v)| to.copy_from_slice(&rgb([v[0], v[1], v[2]]))),
+            }
+        }
+        Ok(())
+    }
+
+    fn pages(&mut self) -> Result<usize, String> {
+        let pages = directories::count(&mut self.decoder, MAX_PAGES).map_err(explain)?;
+        pages.ok_or_else(|| format!("the TIFF file's pages run in a circle, or are more than {MAX_PAGES}"))
+    }
+
+    fn turn_page(&mut self) -> Result<(), String> {
+        self.decoder.next_image().map_err(explain)?;
+        self.number += 1;
+        self.page = Page::new(&mut self.decoder, self.number, self.length)?;
+        self.row = 0;
+        Ok(())
+    }
+}
+
+/// Where a row of a chunk goes in a line of interleaved samples.
+struct Places {
+    /// Pixels.
+    columns: usize,
+    /// Samples of a pixel that stand together in the chunk.
+    together: usize,
+    /// Samples of a pixel in the line.
+    samples: usize,
+}
+
+impl Places {
+    fn put<T: Copy>(&self, line: &mut [f32], row: &[T], value: impl Fn(T) -> f32) {
+        let pixels = row.chunks_exact(self.together).take(self.columns);
+        for (to, from) in line.chunks_mut(self.samples).zip(pixels) {
+            to.iter_mut().zip(from).for_each(|(to, &v)| *to = value(v));
+        }
+    }
+}
+
+/// Row `y` of samples of 1, 2 or 4 bits, each row of them in whole bytes, highest bits first.
+fn unpacked(bytes: &[u8], y: usize, samples: usize, bits: u8) -> Vec<f32> {
+    let in_byte = usize::from(8 / bits);
+    let row = &bytes[y * samples.div_ceil(in_byte)..];
+    let shift = |i: usize| 8 - usize::from(bits) * (i % in_byte + 1);
+    (0..samples).map(|i| f32::from(row[i / in_byte] >> shift(i) & ((1 << bits) - 1))).collect()
+}
+
+/// JPEG's colours to RGB: ITU-T T.871, section 7.
+fn rgb([y, cb, cr]: [f32; 3]) -> [f32; 3] {
+    let (cb, cr) = (cb - 128.0, cr - 128.0);
+    [y + 1.402 * cr, y - 0.344_136 * cb - 0.714_136 * cr, y + 1.772 * cb].map(|v| v.round().clamp(0.0, 255.0))
+}
+
+fn explain(error: TiffError) -> String {
+    match error {
+        TiffError::IoError(e) => unreadable(e),
+        TiffError::UnsupportedError(e) => unsupported(e),
+        TiffError::LimitsExceeded => too_large("the TIFF file's strips, tiles or tags are"),
+        other => damaged(other),
+    }
+}
