@@ -4,6 +4,7 @@ mod bench; // `unet bench` and the cost model: figures, charts, bad requests
 mod cli; // the built binary: results, options, and one clear line for every bad input
 mod device; // the GPU that tests run on
 mod formats; // pictures that go in and come out as bytes
+mod help; // completions and manual pages
 mod hostile; // damaged files of every format, and ONNX files that ask for the impossible
 mod import; // model files: state dicts of other code bases, and headers that do not add up
 mod masks; // masks: their files, components, statistics, drawings and scores; likeness of pictures

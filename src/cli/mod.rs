@@ -2,10 +2,12 @@
 
 mod bench;
 mod chart;
+mod completions;
 mod convert;
 mod device;
 mod devices;
 mod inspect;
+mod man;
 mod nodes;
 mod roofline;
 mod run;
@@ -47,6 +49,8 @@ enum Command {
     Bench(bench::BenchArgs),
     Tune(tune::TuneArgs),
     Start(start::StartArgs),
+    Completions(completions::CompletionsArgs),
+    Man(man::ManArgs),
 }
 
 /// What every subcommand takes.
@@ -221,6 +225,8 @@ pub fn main() -> ExitCode {
         Command::Bench(args) => bench::run(&args, &common),
         Command::Tune(args) => tune::run(&args, &common),
         Command::Start(args) => start::run(&args, &common),
+        Command::Completions(args) => completions::run(&args),
+        Command::Man(args) => man::run(&args),
     };
     result.unwrap_or_else(|error| {
         text::say(&error.to_string());

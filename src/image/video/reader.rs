@@ -7,6 +7,20 @@ use crate::image::Picture;
 use std::io::{BufRead, BufReader, Read};
 
 /// Reads a stream's frames, one after the other. After an error there are no more.
+///
+/// ```
+/// use unet_wgpu::image::{FrameReader, FrameWriter};
+///
+/// # fn main() -> unet_wgpu::Result<()> {
+/// # let (input, mut output) = (&b"YUV4MPEG2 W1 H1 C444\nFRAME\n\x51\x5a\xf0"[..], Vec::new());
+/// let frames = FrameReader::new(input, None, None)?;
+/// let mut writer = FrameWriter::new(&mut output, frames.stream().clone());
+/// for frame in frames {
+///     writer.write(&frame?)?;
+/// }
+/// writer.flush()
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct FrameReader<R: Read> {
     reader: BufReader<R>,

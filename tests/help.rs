@@ -1,0 +1,74 @@
+//! Completions and manual pages: whole, well-formed, a page for every subcommand.
+
+#![allow(clippy::unwrap_used, reason = "the helpers of tests may fail a test")]
+
+use std::fs;
+use std::process::{Command, Output};
+
+fn unet(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_unet")).args(args).output().unwrap()
+}
+
+fn printed(args: &[&str]) -> String {
+    let output = unet(args);
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// The subcommands that the help lists.
+fn subcommands() -> Vec<String> {
+    let help = printed(&["--help"]);
+    let listed = help.lines().skip_while(|line| *line != "Commands:").skip(1);
+    let names = listed.take_while(|line| line.starts_with("  ")).filter(|line| !line.starts_with("   "));
+    names.filter_map(|line| line.split_whitespace().next().map(str::to_string)).collect()
+}
+
+#[test]
+fn every_shell_gets_a_script_of_all_subcommands() {
+    let folder = tempfile::tempdir().unwrap();
+    for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
+        let script = printed(&["completions", shell]);
+        for part in subcommands().iter().map(String::as_str).chain(["precision", "max-memory"]) {
+            assert!(script.contains(part), "{shell} without {part}");
+        }
+        let path = folder.path().join(shell);
+        fs::write(&path, script).unwrap();
+        // Where the shell is at hand, it reads its script.
+        if let ("bash" | "zsh" | "fish", Ok(checked)) =
+            (shell, Command::new(shell).arg("-n").arg(&path).output())
+        {
+            assert!(checked.status.success() && checked.stderr.is_empty(), "{shell}: {checked:?}");
+        }
+    }
+    let wrong = unet(&["completions", "tcsh"]);
+    assert_eq!(wrong.status.code(), Some(2));
+}
+
+#[test]
+fn manual_pages_are_written_for_every_subcommand() {
+    let is_page =
+        |page: &str| page.starts_with(".ie") && page.contains(".TH unet") && page.contains(".SH OPTIONS");
+    let main = printed(&["man"]);
+    assert!(is_page(&main), "{main}");
+
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().to_str().unwrap();
+    assert!(printed(&["man", path]).is_empty());
+    let mut expected: Vec<String> =
+        subcommands().iter().filter(|name| *name != "help").map(|name| format!("unet-{name}.1")).collect();
+    assert!(expected.len() > 5, "{expected:?}");
+    expected.push("unet.1".into());
+    expected.sort();
+    let mut found: Vec<String> =
+        fs::read_dir(path).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    found.sort();
+    assert_eq!(found, expected);
+    for name in found {
+        let page = fs::read_to_string(folder.path().join(&name)).unwrap();
+        assert!(is_page(&page), "{name}");
+    }
+
+    let lost = unet(&["man", folder.path().join("nowhere").to_str().unwrap()]);
+    let line = String::from_utf8(lost.stderr).unwrap();
+    assert!(!lost.status.success() && line.contains("make it first") && line.lines().count() == 1, "{line}");
+}
