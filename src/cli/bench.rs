@@ -36,6 +36,9 @@ const LAYER_RUNS: usize = 10;
 
 /// Time a model: upload, run and read back, after a warm-up, on checked outputs
 #[derive(Debug, Args)]
+#[command(
+    after_long_help = "Examples:\n  unet bench model.onnx --size 512 --device gpu\n  unet bench --preset seed --size 128 --layers --chart layers.svg"
+)]
 pub(super) struct BenchArgs {
     #[command(flatten)]
     model: ModelArgs,

@@ -10,6 +10,9 @@ use std::process::ExitCode;
 
 /// Write a model as one safetensors file with its graph, weights and recipe inside
 #[derive(Debug, Args)]
+#[command(
+    after_long_help = "Examples:\n  unet convert checkpoint.pth model.safetensors\n  unet convert model.onnx model.safetensors --weights f16"
+)]
 pub(super) struct ConvertArgs {
     /// Model file of any format
     model: PathBuf,

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 /// List the adapters that networks can run on, with their limits
 #[derive(Debug, Args)]
+#[command(after_long_help = "Examples:\n  unet devices\n  unet devices --json")]
 pub(super) struct DevicesArgs {
     /// Print JSON
     #[arg(long)]

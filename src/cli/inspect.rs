@@ -16,6 +16,9 @@ use std::process::ExitCode;
 
 /// Show a model's layers, shapes, work and memory
 #[derive(Debug, Args)]
+#[command(
+    after_long_help = "Examples:\n  unet inspect model.onnx --size 512\n  unet inspect model.pth --nodes\n  unet inspect --preset seed --size 128 --json"
+)]
 pub(super) struct InspectArgs {
     #[command(flatten)]
     model: ModelArgs,

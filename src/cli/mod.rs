@@ -67,7 +67,8 @@ struct Common {
     /// How numbers are stored on the GPU; `auto` is f32, the exact one; f16 halves memory and traffic
     #[arg(long, global = true, value_enum, default_value = "auto")]
     precision: PrecisionChoice,
-    /// Refuse to start when more memory would be needed, such as 500M or 2G
+    /// Most memory that the network may take, such as 500M or 2G; `run` cuts pictures into tiles that fit, what cannot fit is
+    /// refused
     #[arg(long, global = true, value_name = "SIZE")]
     max_memory: Option<Bytes>,
     /// Which kernel computes dense convolutions on the GPU

@@ -24,6 +24,7 @@ const PHASES: [&str; 4] = ["model", "device", "build", "run"];
 
 /// Time a process from its start to its first result, first with empty caches, then with those that it filled
 #[derive(Debug, Args)]
+#[command(after_long_help = "Examples:\n  unet start model.onnx --size 512")]
 pub(super) struct StartArgs {
     #[command(flatten)]
     model: ModelArgs,

@@ -15,6 +15,7 @@ use std::process::ExitCode;
 
 /// Measure the fastest kernel for each layer on this GPU; later runs at this size take it
 #[derive(Debug, Args)]
+#[command(after_long_help = "Examples:\n  unet tune model.onnx --size 512 --device gpu")]
 pub(super) struct TuneArgs {
     #[command(flatten)]
     model: ModelArgs,

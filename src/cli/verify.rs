@@ -15,6 +15,9 @@ use std::process::ExitCode;
 /// A model with test tensors beside it (bioimage.io) is run on them, through its recipe, on the chosen device. Without,
 /// or with --layers, every layer gets a random input.
 #[derive(Debug, Args)]
+#[command(
+    after_long_help = "Examples:\n  unet verify bioimageio.yaml\n  unet verify model.onnx --layers --device gpu --precision f16"
+)]
 pub(super) struct VerifyArgs {
     #[command(flatten)]
     model: ModelArgs,

@@ -65,7 +65,7 @@ pub(in crate::cli) struct RunArgs {
     #[arg(long, value_name = "PIXELS", help_heading = QUALITY)]
     pub(super) min_area: Option<usize>,
     /// Average over mirrored copies of the input (4 runs), or mirrored and turned ones (8 runs)
-    #[arg(long, value_enum, value_name = "COPIES", num_args = 0..=1, default_missing_value = "flips", help_heading = QUALITY)]
+    #[arg(long, value_enum, value_name = "COPIES", help_heading = QUALITY)]
     tta: Option<Copies>,
 
     /// Also pictures in folders in folders
