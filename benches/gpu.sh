@@ -50,7 +50,10 @@ run "$unet" tune --preset seed --size 512 --precision f16 --require-gpu >"$out/t
 run "$unet" bench --preset seed --size 64,128,256,512,1024 --chart "$out/scaling.svg" "${common[@]}" >"$out/scaling.txt" 2>&1
 head -4 "$out"/f*-*.txt
 
-# 3. The other engines.
+# 3. A folder of pictures against the bare network.
+run benches/pipeline.sh gpu "$unet" 200 >"$out/pipeline.json" 2>"$out/pipeline.txt"
+
+# 4. The other engines.
 if [ -n "${3:-}" ]; then
     run benches/peers/run.sh --prepared "$3" --size 512 --precision f16 --json "$out/peers-512-f16.json"
     run benches/peers/run.sh --prepared "$3" --size 512 --precision f32 --json "$out/peers-512-f32.json"
