@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "the helpers of tests may fail a test")]
 
+use exr::prelude::{SpecificChannels, Vec2, WritableImage};
 use flate2::write::{GzEncoder, ZlibEncoder};
 use image::codecs::{
     hdr::HdrEncoder, jpeg::JpegEncoder, openexr::OpenExrEncoder, png::PngEncoder, webp::WebPEncoder,
@@ -205,6 +206,13 @@ fn float_files() -> Vec<Sample> {
             let encoder = OpenExrEncoder::new(&mut file);
             encoder.write_image(&raw, SIZE.0 as u32, SIZE.1 as u32, color).unwrap();
             add("exr", file.into_inner(), &values);
+        }
+        if stride == 1 {
+            let pixel = |at: Vec2<usize>| (values[at.y() * SIZE.0 + at.x()],);
+            let channels = SpecificChannels::build().with_channel("Y").with_pixel_fn(pixel);
+            let mut file = Cursor::new(Vec::new());
+            exr::prelude::Image::from_channels(SIZE, channels).write().to_buffered(&mut file).unwrap();
+            add("exr luminance", file.into_inner(), &values);
         }
         if stride != 4 {
             add("pfm little", pfm(stride, &values, false), &values);

@@ -3,6 +3,7 @@
 //! Every format is decoded in one place, a [`Decode`], which gives rows from the top. [`Rows`] makes bands of them,
 //! [`Picture::open`] is its one band of all rows, and [`Pages`] goes through files that hold several pictures.
 
+mod exr;
 mod nifti;
 mod pages;
 mod pfm;
@@ -181,11 +182,11 @@ fn decoder(mut source: Box<dyn Source>) -> Result<Box<dyn Decode>, String> {
             return Err("not a picture but a NumPy array; name it .npy, so that it is read as one".into());
         }
         _ => match image::guess_format(&head) {
+            Ok(ImageFormat::OpenExr) => Box::new(exr::Exr::new(source)?),
             Ok(
                 format @ (ImageFormat::Jpeg
                 | ImageFormat::WebP
                 | ImageFormat::Bmp
-                | ImageFormat::OpenExr
                 | ImageFormat::Hdr
                 | ImageFormat::Pnm),
             ) => Box::new(whole::Whole::new(source, format, length)?),
