@@ -1,7 +1,7 @@
 //! Picture files that someone damaged or made to do harm: read, or refused in a line, soon and in little memory.
 
 use super::damaged;
-use crate::picture_files::{Sample, animated_webp, cmyk_jpeg, raw_tiff, samples};
+use crate::picture_files::samples::{Sample, animated_webp, cmyk_jpeg, raw_tiff, samples};
 use rayon::prelude::*;
 use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -11,7 +11,7 @@ use unet_wgpu::image::{Depth, Pages, Picture};
 use unet_wgpu::{Error, Random, Shape, Tensor};
 
 /// Damaged files a sample.
-const MUTATIONS: u64 = 400;
+const MUTATIONS: u64 = 1_000;
 
 /// The longest that one file may take, on a machine that does other things too.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -20,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const CHILD: &str = "hostile::pictures::reads_one_file";
 const VARIABLE: &str = "UNET_HOSTILE_PICTURE";
 
-/// Reads a file, all its pages: whether it is read, and the line of the error. Panics tell where.
+/// Reads a file: the picture, or the line of the error. Panics tell where.
 #[track_caller]
 fn outcome(what: &str, file: &[u8]) -> Result<Picture, String> {
     let start = Instant::now();
