@@ -6,10 +6,8 @@ pub(crate) mod samples; // the files, and what was written to them
 
 use image::codecs::{jpeg::JpegEncoder, png::PngEncoder, webp::WebPEncoder};
 use image::{ExtendedColorType, ImageEncoder};
-use samples::{SIZE, animated_webp, cmyk_jpeg, gzip, native, nifti, png_of, raw_tiff, samples};
-use std::io::Cursor;
+use samples::{SIZE, animated_webp, cmyk_jpeg, gzip, native, nifti, png_of, raw_tiff, samples, stack};
 use std::path::Path;
-use tiff::encoder::{TiffEncoder, colortype};
 use unet_wgpu::Error;
 use unet_wgpu::image::{Depth, Pages, Picture, Rows};
 use unet_wgpu::recipe::InputRecipe;
@@ -195,14 +193,9 @@ fn integers_of_other_kinds_are_taken_as_they_are() {
 
 #[test]
 fn stacks_are_read_page_by_page() {
-    let mut file = Cursor::new(Vec::new());
-    let mut encoder = TiffEncoder::new(&mut file).unwrap();
-    encoder.write_image::<colortype::Gray8>(2, 1, &[1, 2]).unwrap();
-    encoder.write_image::<colortype::RGB16>(1, 1, &[257, 514, 771]).unwrap();
-    encoder.write_image::<colortype::Gray32Float>(1, 3, &[0.5, f32::NAN, -2.0]).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("stack.png");
-    std::fs::write(&path, file.get_ref()).unwrap();
+    std::fs::write(&path, stack()).unwrap();
     let pages = Pages::open(&path).unwrap();
     assert_eq!(pages.total(), 3);
     let pages: Vec<Picture> = pages.map(Result::unwrap).collect();
@@ -289,6 +282,7 @@ fn files_of_other_kinds_are_refused_by_name() {
     let gif = b"GIF89a\x01\0\x01\0\x80\0\0\0\0\0\xff\xff\xff,\0\0\0\0\x01\0\x01\0\0\x02\x02D\x01\0;";
     assert!(message(gif).contains("Gif"), "{}", message(gif));
     assert!(message(b"\x93NUMPY\x01\0").contains(".npy"));
+    assert!(message(b"\x1c\x02\0\0n+2\0\r\n").contains("NIfTI-2"));
     assert!(message(b"%PDF-1.7").contains("not a picture"));
     let folder = tempfile::tempdir().unwrap();
     assert!(matches!(Rows::open(folder.path()), Err(Error::Io { .. })));

@@ -476,3 +476,13 @@ pub(crate) fn animated_webp() -> Vec<u8> {
     .concat();
     [b"RIFF".as_slice(), &(body.len() as u32).to_le_bytes(), &body].concat()
 }
+
+/// A TIFF file of three pages that have nothing in common.
+pub(crate) fn stack() -> Vec<u8> {
+    let mut file = Cursor::new(Vec::new());
+    let mut encoder = TiffEncoder::new(&mut file).unwrap();
+    encoder.write_image::<colortype::Gray8>(2, 1, &[1, 2]).unwrap();
+    encoder.write_image::<colortype::RGB16>(1, 1, &[257, 514, 771]).unwrap();
+    encoder.write_image::<colortype::Gray32Float>(1, 3, &[0.5, f32::NAN, -2.0]).unwrap();
+    file.into_inner()
+}

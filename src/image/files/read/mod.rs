@@ -178,6 +178,9 @@ fn decoder(mut source: Box<dyn Source>) -> Result<Box<dyn Decode>, String> {
         [.., b'n', b'+' | b'i', b'1', 0] if head.len() as u64 == HEAD => {
             Box::new(nifti::Nifti::new(source, length)?)
         }
+        [_, _, _, _, b'n', b'+' | b'i', b'2', 0, ..] => {
+            return Err("a NIfTI-2 volume; only NIfTI-1 can be read, so convert it".into());
+        }
         [0x93, b'N', b'U', b'M', b'P', b'Y', ..] => {
             return Err("not a picture but a NumPy array; name it .npy, so that it is read as one".into());
         }
