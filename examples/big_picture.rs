@@ -6,7 +6,9 @@ use unet_wgpu::{Random, Shape, Tensor};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [size, path] = &arguments[..] else { return Err("usage: big_picture SIZE FILE.png|FILE.tiff".into()) };
+    let [size, path] = &arguments[..] else {
+        return Err("usage: big_picture SIZE FILE.png|FILE.tiff".into());
+    };
     let size: usize = size.parse()?;
 
     let mut file = RowWriter::picture(path.as_ref(), size, size, 1, Depth::Eight)?;

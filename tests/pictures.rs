@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "the helpers of tests may fail a test")]
 
-use image::codecs::{jpeg::JpegEncoder, png::PngEncoder};
+use image::codecs::png::PngEncoder;
 use image::{ExtendedColorType, ImageEncoder};
 use std::path::{Path, PathBuf};
 use unet_wgpu::image::{Decoded, Depth, Format, Picture, read_npy, side_by_side, write_atomic, write_npy};
@@ -26,12 +26,6 @@ fn message(bytes: &[u8]) -> String {
 
 fn gray(width: usize, height: usize, data: &[f32]) -> Picture {
     Picture::new(Tensor::new(Shape::new(1, 1, height, width), data.to_vec()).unwrap(), Depth::Eight).unwrap()
-}
-
-/// An EXIF block with nothing but an orientation.
-fn exif(orientation: u8) -> Vec<u8> {
-    let entry = [0x12, 0x01, 3, 0, 1, 0, 0, 0, orientation, 0, 0, 0];
-    [b"II*\0\x08\0\0\0\x01\0".as_slice(), &entry, &[0; 4]].concat()
 }
 
 fn files(folder: &Path) -> Vec<PathBuf> {
@@ -69,24 +63,6 @@ fn sixteen_bits_are_kept() {
     }
     let small = image::load_from_memory(&picture.encode(Path::new("a.bmp")).unwrap()).unwrap();
     assert_eq!(small.to_luma8().as_raw()[11], ((f32::from(values[11]) / 257.0).round()) as u8);
-}
-
-#[test]
-fn exif_orientation_turns_the_picture() {
-    // A row of three, turned by a quarter, is a column of three.
-    let mut file = Vec::new();
-    let mut encoder = PngEncoder::new(&mut file);
-    encoder.set_exif_metadata(exif(6)).unwrap();
-    encoder.write_image(&[10, 20, 30, 40, 50, 60], 3, 2, ExtendedColorType::L8).unwrap();
-    let picture = read(&file);
-    assert_eq!((picture.width(), picture.height()), (2, 3));
-    assert_eq!(picture.planes().data(), [40.0, 10.0, 50.0, 20.0, 60.0, 30.0]);
-
-    let mut file = Vec::new();
-    let mut encoder = JpegEncoder::new(&mut file);
-    encoder.set_exif_metadata(exif(8)).unwrap();
-    encoder.write_image(&[7; 48], 12, 4, ExtendedColorType::L8).unwrap();
-    assert_eq!((read(&file).width(), read(&file).height()), (4, 12));
 }
 
 #[test]

@@ -1,7 +1,9 @@
 //! Picture files that someone damaged or made to do harm: read, or refused in a line, soon and in little memory.
 
 use super::damaged;
-use crate::picture_files::{Sample, animated_webp, cmyk_jpeg, raw_tiff, samples};
+use crate::picture_files::samples::{
+    Sample, animated_webp, cmyk_jpeg, gzip, nifti, raw_tiff, samples, stack,
+};
 use rayon::prelude::*;
 use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -11,7 +13,7 @@ use unet_wgpu::image::{Depth, Pages, Picture};
 use unet_wgpu::{Error, Random, Shape, Tensor};
 
 /// Damaged files a sample.
-const MUTATIONS: u64 = 400;
+const MUTATIONS: u64 = 1_000;
 
 /// The longest that one file may take, on a machine that does other things too.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -20,7 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const CHILD: &str = "hostile::pictures::reads_one_file";
 const VARIABLE: &str = "UNET_HOSTILE_PICTURE";
 
-/// Reads a file, all its pages: whether it is read, and the line of the error. Panics tell where.
+/// Reads a file: the picture, or the line of the error. Panics tell where.
 #[track_caller]
 fn outcome(what: &str, file: &[u8]) -> Result<Picture, String> {
     let start = Instant::now();
@@ -70,6 +72,26 @@ fn damaged_files_do_no_harm() {
             let _ = outcome(&format!("{name}, mutation {i}"), &bytes);
         }
     });
+}
+
+#[test]
+fn damaged_stacks_do_no_harm() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let volume = nifti(4, 2, [3, 2, 4], (2.0, -24.0), false, &[7; 48]);
+    for (name, file) in [("zipped", gzip(&volume)), ("volume", volume), ("stack", stack())] {
+        (0..MUTATIONS).into_par_iter().for_each(|i| {
+            let path = folder.path().join(format!("{name}, mutation {i}"));
+            let bytes = damaged(std::slice::from_ref(&file), &mut Random::new(i));
+            std::fs::write(&path, bytes).expect("it is written");
+            let start = Instant::now();
+            let read = Pages::open(&path).and_then(|mut pages| pages.try_for_each(|page| page.map(|_| ())));
+            assert!(start.elapsed() < PATIENCE, "{name}, mutation {i}: took {:?}", start.elapsed());
+            if let Err(error) = read {
+                assert!(matches!(error, Error::Picture { .. }), "{name}, mutation {i}: {error:?}");
+            }
+            std::fs::remove_file(&path).expect("it is there");
+        });
+    }
 }
 
 /// Files that ask for much, and what is said of each.

@@ -3,6 +3,7 @@
 //! Every format is decoded in one place, a [`Decode`], which gives rows from the top. [`Rows`] makes bands of them,
 //! [`Picture::open`] is its one band of all rows, and [`Pages`] goes through files that hold several pictures.
 
+mod exr;
 mod nifti;
 mod pages;
 mod pfm;
@@ -25,8 +26,8 @@ use std::path::Path;
 
 /// Longest side that is read, pixels.
 const MAX_SIDE: usize = 262_144;
-/// Most samples that become f32 at once: 512 MiB.
-const MAX_SAMPLES: usize = 128 << 20;
+/// Most samples that become f32 at once: 1 GiB.
+const MAX_SAMPLES: usize = 256 << 20;
 /// Most bytes of samples, at the file's own depth, that are decoded at once.
 const MAX_DECODED: usize = 512 << 20;
 /// Longest file that is read into memory as a whole, bytes.
@@ -56,7 +57,7 @@ impl Picture {
     ///
     /// # Errors
     /// [`Error::Io`] when the file cannot be read, [`Error::Picture`] when it is damaged, of another kind,
-    /// or larger than 128 Mi samples (512 MiB as f32).
+    /// or larger than 256 Mi samples (1 GiB as f32).
     pub fn open(path: &Path) -> Result<Picture> {
         Rows::open(path)?.first_page()
     }
@@ -177,15 +178,18 @@ fn decoder(mut source: Box<dyn Source>) -> Result<Box<dyn Decode>, String> {
         [.., b'n', b'+' | b'i', b'1', 0] if head.len() as u64 == HEAD => {
             Box::new(nifti::Nifti::new(source, length)?)
         }
+        [_, _, _, _, b'n', b'+' | b'i', b'2', 0, ..] => {
+            return Err("a NIfTI-2 volume; only NIfTI-1 can be read, so convert it".into());
+        }
         [0x93, b'N', b'U', b'M', b'P', b'Y', ..] => {
             return Err("not a picture but a NumPy array; name it .npy, so that it is read as one".into());
         }
         _ => match image::guess_format(&head) {
+            Ok(ImageFormat::OpenExr) => Box::new(exr::Exr::new(source)?),
             Ok(
                 format @ (ImageFormat::Jpeg
                 | ImageFormat::WebP
                 | ImageFormat::Bmp
-                | ImageFormat::OpenExr
                 | ImageFormat::Hdr
                 | ImageFormat::Pnm),
             ) => Box::new(whole::Whole::new(source, format, length)?),

@@ -71,7 +71,7 @@ impl Rows {
     /// first one has the notes.
     ///
     /// # Errors
-    /// [`Error::Picture`] when the file is damaged or cut off, or the band larger than 128 Mi samples;
+    /// [`Error::Picture`] when the file is damaged or cut off, or the band larger than 256 Mi samples;
     /// [`Error::Usage`] when no rows are asked for or all were read, as they are after an error.
     pub fn next(&mut self, rows: usize) -> Result<Picture> {
         let (first, left) = (self.row, self.height() - self.row);

@@ -1,10 +1,9 @@
-//! Formats that are decoded as a whole, by the `image` crate: JPEG, WebP, BMP, OpenEXR, Radiance HDR and PNM.
+//! Formats that are decoded as a whole, by the `image` crate: JPEG, WebP, BMP, Radiance HDR and PNM.
 
 use super::{Decode, Layout, MAX_DECODED, Source, damaged, fill, rows, too_large, unreadable, unsupported};
 use crate::image::Depth;
 use image::codecs::{
-    bmp::BmpDecoder, hdr::HdrDecoder, jpeg::JpegDecoder, openexr::OpenExrDecoder, pnm::PnmDecoder,
-    webp::WebPDecoder,
+    bmp::BmpDecoder, hdr::HdrDecoder, jpeg::JpegDecoder, pnm::PnmDecoder, webp::WebPDecoder,
 };
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, Limits};
@@ -46,7 +45,6 @@ impl Whole {
                 Box::new(decoder)
             }
             ImageFormat::Bmp => Box::new(BmpDecoder::new(source).map_err(explain)?),
-            ImageFormat::OpenExr => Box::new(OpenExrDecoder::new(source).map_err(explain)?),
             ImageFormat::Hdr => Box::new(HdrDecoder::new(source).map_err(explain)?),
             _ => Box::new(PnmDecoder::new(source).map_err(explain)?),
         };

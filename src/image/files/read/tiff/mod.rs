@@ -63,26 +63,24 @@ impl Tiff {
         for (i, chunk) in self.chunks.iter().enumerate() {
             let (plane, left) = (i / across, i % across * width);
             let columns = width.min(layout.width - left);
-            let together = if planar { 1 } else { samples };
-            let line = &mut self.line[left * samples + plane..];
-            let row = columns * together;
-            let places = Places { columns, together, samples };
+            let line = &mut self.line[left * samples + plane..(left + columns) * samples];
+            let (step, row) = if planar { (samples, columns) } else { (1, columns * samples) };
             match chunk {
                 DecodingResult::U8(v) if bits < 8 => {
-                    places
-                        .put(line, &unpacked(v, y, row, bits), |v| v * 255.0 / f32::from((1u8 << bits) - 1));
+                    let unit = 255.0 / f32::from((1u8 << bits) - 1);
+                    put(line, step, &unpacked(v, y, row, bits), |v| f32::from(v) * unit);
                 }
-                DecodingResult::U8(v) => places.put(line, &v[y * row..], f32::from),
-                DecodingResult::U16(v) => places.put(line, &v[y * row..], |v| f32::from(v) / 257.0),
-                DecodingResult::F16(v) => places.put(line, &v[y * row..], half::f16::to_f32),
-                DecodingResult::F32(v) => places.put(line, &v[y * row..], |v| v),
-                DecodingResult::F64(v) => places.put(line, &v[y * row..], |v| v as f32),
-                DecodingResult::I8(v) => places.put(line, &v[y * row..], |v| f32::from(v) / 255.0),
-                DecodingResult::I16(v) => places.put(line, &v[y * row..], |v| f32::from(v) / 255.0),
-                DecodingResult::I32(v) => places.put(line, &v[y * row..], |v| v as f32 / 255.0),
-                DecodingResult::I64(v) => places.put(line, &v[y * row..], |v| v as f32 / 255.0),
-                DecodingResult::U32(v) => places.put(line, &v[y * row..], |v| v as f32 / 255.0),
-                DecodingResult::U64(v) => places.put(line, &v[y * row..], |v| v as f32 / 255.0),
+                DecodingResult::U8(v) => put(line, step, &v[y * row..], f32::from),
+                DecodingResult::U16(v) => put(line, step, &v[y * row..], |v| f32::from(v) / 257.0),
+                DecodingResult::F16(v) => put(line, step, &v[y * row..], half::f16::to_f32),
+                DecodingResult::F32(v) => put(line, step, &v[y * row..], |v| v),
+                DecodingResult::F64(v) => put(line, step, &v[y * row..], |v| v as f32),
+                DecodingResult::I8(v) => put(line, step, &v[y * row..], |v| f32::from(v) / 255.0),
+                DecodingResult::I16(v) => put(line, step, &v[y * row..], |v| f32::from(v) / 255.0),
+                DecodingResult::I32(v) => put(line, step, &v[y * row..], |v| v as f32 / 255.0),
+                DecodingResult::I64(v) => put(line, step, &v[y * row..], |v| v as f32 / 255.0),
+                DecodingResult::U32(v) => put(line, step, &v[y * row..], |v| v as f32 / 255.0),
+                DecodingResult::U64(v) => put(line, step, &v[y * row..], |v| v as f32 / 255.0),
             }
         }
         self.row += 1;
@@ -136,31 +134,21 @@ impl Decode for Tiff {
     }
 }
 
-/// Where a row of a chunk goes in a line of interleaved samples.
-struct Places {
-    /// Pixels.
-    columns: usize,
-    /// Samples of a pixel that stand together in the chunk.
-    together: usize,
-    /// Samples of a pixel in the line.
-    samples: usize,
-}
-
-impl Places {
-    fn put<T: Copy>(&self, line: &mut [f32], row: &[T], value: impl Fn(T) -> f32) {
-        let pixels = row.chunks_exact(self.together).take(self.columns);
-        for (to, from) in line.chunks_mut(self.samples).zip(pixels) {
-            to.iter_mut().zip(from).for_each(|(to, &v)| *to = value(v));
-        }
+/// Puts the samples of a row to every `step`th place of a line, until that is full.
+fn put<T: Copy>(line: &mut [f32], step: usize, row: &[T], value: impl Fn(T) -> f32) {
+    // The common case apart, because a step that is only known at run time keeps it from being vectorised.
+    match step {
+        1 => line.iter_mut().zip(row).for_each(|(to, &v)| *to = value(v)),
+        _ => line.iter_mut().step_by(step).zip(row).for_each(|(to, &v)| *to = value(v)),
     }
 }
 
 /// Row `y` of samples of 1, 2 or 4 bits, each row of them in whole bytes, highest bits first.
-fn unpacked(bytes: &[u8], y: usize, samples: usize, bits: u8) -> Vec<f32> {
+fn unpacked(bytes: &[u8], y: usize, samples: usize, bits: u8) -> Vec<u8> {
     let in_byte = usize::from(8 / bits);
     let row = &bytes[y * samples.div_ceil(in_byte)..];
     let shift = |i: usize| 8 - usize::from(bits) * (i % in_byte + 1);
-    (0..samples).map(|i| f32::from(row[i / in_byte] >> shift(i) & ((1 << bits) - 1))).collect()
+    (0..samples).map(|i| row[i / in_byte] >> shift(i) & ((1 << bits) - 1)).collect()
 }
 
 /// JPEG's colours to RGB: ITU-T T.871, section 7.
