@@ -6,7 +6,7 @@ use image::{ExtendedColorType, ImageEncoder, codecs::png::PngEncoder};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 use unet_wgpu::graph::{Activation, Crop, Graph, Softmax};
-use unet_wgpu::image::{Depth, Mask, Palette, Picture, cutout, probabilities, similarity};
+use unet_wgpu::image::{Depth, Mask, Palette, Picture, Reference, cutout, probabilities, similarity};
 use unet_wgpu::recipe::{Class, OutputRecipe, Recipe, Step};
 use unet_wgpu::{Error, Model, Random, Shape, Tensor};
 
@@ -115,7 +115,7 @@ fn masks_come_back_from_their_files() {
         let mask = of_classes(&classes, 10, count);
         for name in names {
             let (_folder, path) = file(name, &mask.encode(Path::new(name)).unwrap());
-            assert_eq!(Mask::open(&path, &mask).unwrap(), mask, "{name} of {count}");
+            assert_eq!(Reference::open(&path, &mask).unwrap(), Reference::from(&mask), "{name} of {count}");
         }
     }
     let classes: Vec<usize> = (0..600).map(|i| i % 300).collect();
@@ -125,14 +125,14 @@ fn masks_come_back_from_their_files() {
         let read = image::load_from_memory(&bytes).unwrap();
         assert_eq!(read.as_luma16().unwrap().as_raw()[299], 299, "{name}");
         let (_folder, path) = file(name, &bytes);
-        assert_eq!(Mask::open(&path, &mask).unwrap(), mask, "{name}");
+        assert_eq!(Reference::open(&path, &mask).unwrap(), Reference::from(&mask), "{name}");
     }
     // The last of all classes survives the way through f32.
     let last =
         Mask::new(&Tensor::from_fn(Shape::new(1, 65_536, 1, 1), |i| i as f32), &OutputRecipe::default())
             .unwrap();
     let (_folder, path) = file("a.png", &last.encode(Path::new("a.png")).unwrap());
-    assert_eq!(Mask::open(&path, &last).unwrap().classes(), [65_535]);
+    assert_eq!(Reference::open(&path, &last).unwrap().classes(), [Some(65_535)]);
 }
 
 #[test]
@@ -141,10 +141,9 @@ fn references_of_many_kinds_are_read() {
     let (two, three) = (mask(&["0110"], 2), mask(&["0120"], 3));
     let open = |bytes: &[u8], like: &Mask| {
         let (_folder, path) = file("a", bytes);
-        let read = Mask::open(&path, like).map_err(|e| e.to_string())?;
-        Ok::<_, String>(rows(&read).concat())
+        Reference::open(&path, like).map_err(|e| e.to_string())
     };
-    let good = |bytes: &[u8], like: &Mask| assert_eq!(open(bytes, like).unwrap(), rows(like).concat());
+    let good = |bytes: &[u8], like: &Mask| assert_eq!(open(bytes, like).unwrap(), Reference::from(like));
     good(&raw_png(&[0b0110_0000], 4, 1, ColorType::Indexed, BitDepth::One), &two);
     good(&raw_png(&[0b0110_0000], 4, 1, ColorType::Grayscale, BitDepth::One), &two);
     good(&raw_png(&[0b0001_1000], 4, 1, ColorType::Indexed, BitDepth::Two), &three);
@@ -162,7 +161,10 @@ fn references_of_many_kinds_are_read() {
         assert!(parts.iter().all(|part| error.contains(part)) && !error.contains('\n'), "{error}");
     };
     bad(&png(&[0, 1, 2, 3], 4, 1, ExtendedColorType::L8), &three, &["value 3 at column 3, row 0", "0 to 2"]);
-    bad(&png(&[0, 1, 255, 0], 4, 1, ExtendedColorType::L8), &two, &["value 255 at column 2", "0 to 1"]);
+    bad(&png(&[0, 1, 254, 0], 4, 1, ExtendedColorType::L8), &two, &["value 254 at column 2", "0 to 1"]);
+    let void = open(&png(&[0, 1, 255, 0], 4, 1, ExtendedColorType::L8), &two).unwrap();
+    assert_eq!(void.classes(), [Some(0), Some(1), None, Some(0)]);
+    assert_eq!(two.scores(&void).unwrap().mean_iou(), 1.0, "255 does not count");
     bad(&raw_png(&[7; 4], 4, 1, ColorType::Indexed, BitDepth::Eight), &two, &["value 7 at column 0"]);
     let colors = [0, 0, 0, 128, 1, 0, 0, 128, 0, 0, 0, 0];
     bad(&png(&colors, 4, 1, ExtendedColorType::Rgb8), &three, &["colour 128 1 0 at column 1", "exactly"]);
@@ -180,7 +182,7 @@ fn references_of_many_kinds_are_read() {
     for end in 0..whole.len() - 12 {
         assert!(open(&whole[..end], &three).is_err(), "cut at {end}");
     }
-    let missing = Mask::open(Path::new("no such file.png"), &two);
+    let missing = Reference::open(Path::new("no such file.png"), &two);
     assert!(matches!(missing, Err(Error::Io { .. })));
 }
 
@@ -509,7 +511,7 @@ fn logits_become_probabilities() {
 #[test]
 fn masks_are_scored_against_a_reference() {
     let (got, reference) = (mask(&["0011", "0011"], 4), mask(&["0111", "0112"], 4));
-    let scores = got.scores(&reference).unwrap();
+    let scores = got.scores(&Reference::from(&reference)).unwrap();
     let list: Vec<_> = scores.classes.iter().map(|class| (class.iou, class.dice)).collect();
     assert_eq!(
         list,
@@ -531,8 +533,13 @@ fn masks_are_scored_against_a_reference() {
          class 3       -       -\n\
          mean     0.3333  0.4444"
     );
-    assert_eq!(got.scores(&got).unwrap().mean_iou(), 1.0);
-    assert!(got.scores(&mask(&["00"], 2)).unwrap_err().to_string().contains("expected 4x2 pixels"));
+    assert_eq!(got.scores(&Reference::from(&got)).unwrap().mean_iou(), 1.0);
+    assert!(
+        got.scores(&Reference::from(&mask(&["00"], 2)))
+            .unwrap_err()
+            .to_string()
+            .contains("expected 4x2 pixels")
+    );
 }
 
 /// A picture of whole numbers, and the same with some noise.

@@ -21,7 +21,7 @@ pub use files::{
     remove_leftovers, write_atomic, write_npy,
 };
 pub use mask::{
-    ClassScore, ClassStatistics, Component, Components, Mask, Palette, Scores, Statistics, cutout,
+    ClassScore, ClassStatistics, Component, Components, Mask, Palette, Reference, Scores, Statistics, cutout,
     probabilities,
 };
 pub use picture::{Depth, Picture, side_by_side};

@@ -1,6 +1,6 @@
 //! Masks to files and back.
 
-use super::Mask;
+use super::{Mask, Reference};
 use crate::error::{Error, Result};
 use crate::image::files::read_file;
 use crate::image::{Depth, Format, Picture};
@@ -50,28 +50,26 @@ impl Mask {
         let shape = Shape::new(1, 1, self.height, self.width);
         Picture::new(Tensor::from_fn(shape, |i| f32::from(self.classes[i]) / step), depth)
     }
+}
 
-    /// Reads a mask of the same classes and size as another one, such as the right answer for it.
+impl Reference {
+    /// Reads a mask of the same classes and size as another one, the right answer for it.
     ///
     /// A pixel's class is its index in a PNG's palette, whatever the palette's colours; its grey value; or the class of
-    /// `like` that has exactly its colour. Of two classes, black and white are 0 and 1.
+    /// `like` that has exactly its colour. Of two classes, black and white are 0 and 1. Where 255 is not a class, bytes of
+    /// 255 are pixels that do not count, as in PASCAL VOC and Cityscapes.
     ///
     /// # Errors
     /// [`Error::Io`] when the file cannot be read, [`Error::Picture`] when it is damaged, has another size, or holds a
     /// value that is no class, of which the first is named.
-    pub fn open(path: &Path, like: &Mask) -> Result<Mask> {
+    pub fn open(path: &Path, like: &Mask) -> Result<Reference> {
         let bytes = read_file(path)?;
         let classes = match raw_samples(&bytes, like).map_err(|message| refuse(path, message))? {
             Some(samples) => numbers(samples.iter().copied().map(f32::from), 255.0, like),
             None => from_picture(&Picture::from_bytes(&bytes, path)?, like),
         };
-        Ok(Mask {
-            width: like.width,
-            height: like.height,
-            classes: classes.map_err(|message| refuse(path, message))?,
-            colors: like.colors.clone(),
-            names: like.names.clone(),
-        })
+        let classes = classes.map_err(|message| refuse(path, message))?;
+        Ok(Reference { width: like.width, height: like.height, classes })
     }
 }
 
@@ -100,7 +98,7 @@ fn raw_samples(bytes: &[u8], like: &Mask) -> Result<Option<Vec<u8>>, String> {
 }
 
 /// The classes of a picture's pixels.
-fn from_picture(picture: &Picture, like: &Mask) -> Result<Vec<u16>, String> {
+fn from_picture(picture: &Picture, like: &Mask) -> Result<Vec<Option<u16>>, String> {
     check_size([picture.width(), picture.height()], like)?;
     let planes = picture.planes();
     let values = planes.plane(0, 0).iter().copied();
@@ -118,19 +116,24 @@ fn from_picture(picture: &Picture, like: &Mask) -> Result<Vec<u16>, String> {
 }
 
 /// Classes by their numbers.
-fn numbers(values: impl Iterator<Item = f32> + Clone, white: f32, like: &Mask) -> Result<Vec<u16>, String> {
+fn numbers(
+    values: impl Iterator<Item = f32> + Clone,
+    white: f32,
+    like: &Mask,
+) -> Result<Vec<Option<u16>>, String> {
     let count = like.colors.len();
     let black_and_white = count == 2 && values.clone().all(|v| v == 0.0 || v == white);
     let class = |(i, v): (usize, f32)| match v {
-        _ if black_and_white => Ok(u16::from(v == white)),
-        _ if v >= 0.0 && v.fract() == 0.0 && (v as usize) < count => Ok(v as u16),
+        _ if black_and_white => Ok(Some(u16::from(v == white))),
+        _ if v >= 0.0 && v.fract() == 0.0 && (v as usize) < count => Ok(Some(v as u16)),
+        255.0 if white == 255.0 => Ok(None),
         _ => Err(no_class(like, i, format!("the value {v}"), format!("0 to {}", count - 1))),
     };
     values.enumerate().map(class).collect()
 }
 
 /// Classes by their colours.
-fn colors(picture: &Picture, like: &Mask) -> Result<Vec<u16>, String> {
+fn colors(picture: &Picture, like: &Mask) -> Result<Vec<Option<u16>>, String> {
     let rgb = picture.to_channels(Channels::Rgb);
     let scale = 255.0 / picture.depth().white();
     let known: Vec<[f32; 3]> = like.colors.iter().map(|color| color.map(f32::from)).collect();
@@ -144,7 +147,7 @@ fn colors(picture: &Picture, like: &Mask) -> Result<Vec<u16>, String> {
                 no_class(like, i, found, "exactly the colours of the model's classes".into())
             })?;
         }
-        Ok(last as u16)
+        Ok(Some(last as u16))
     };
     (0..rgb.shape().pixels()).map(class).collect()
 }

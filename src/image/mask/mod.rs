@@ -12,7 +12,7 @@ mod statistics;
 pub use components::{Component, Components};
 pub use cutout::{cutout, probabilities};
 pub use palette::Palette;
-pub use scores::{ClassScore, Scores};
+pub use scores::{ClassScore, Reference, Scores};
 pub use statistics::{ClassStatistics, Statistics};
 
 use crate::error::{Error, Result};

@@ -22,12 +22,35 @@ pub struct ClassScore {
     pub dice: Option<f64>,
 }
 
+/// The right answer for a mask.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reference {
+    pub(super) width: usize,
+    pub(super) height: usize,
+    /// `None` for pixels that do not count.
+    pub(super) classes: Vec<Option<u16>>,
+}
+
+impl Reference {
+    /// A class for every pixel, row by row; `None` for pixels that do not count.
+    pub fn classes(&self) -> &[Option<u16>] {
+        &self.classes
+    }
+}
+
+impl From<&Mask> for Reference {
+    fn from(mask: &Mask) -> Reference {
+        let classes = mask.classes.iter().map(|&class| Some(class)).collect();
+        Reference { width: mask.width, height: mask.height, classes }
+    }
+}
+
 impl Mask {
     /// IoU and Dice of every class against a reference.
     ///
     /// # Errors
     /// When the reference has another size.
-    pub fn scores(&self, reference: &Mask) -> Result<Scores> {
+    pub fn scores(&self, reference: &Reference) -> Result<Scores> {
         if [self.width, self.height] != [reference.width, reference.height] {
             let expected = format!("{}x{} pixels, as the mask has", self.width, self.height);
             return Err(Error::shape(
@@ -36,21 +59,25 @@ impl Mask {
                 format!("{}x{}", reference.width, reference.height),
             ));
         }
-        let (names, counts) = (self.names.iter().zip(self.counts()), reference.counts());
-        let mut both = vec![0; self.colors.len()];
-        for (&class, _) in self.classes.iter().zip(&reference.classes).filter(|(a, b)| a == b) {
-            both[usize::from(class)] += 1;
+        // Of each class: pixels that the mask gives it, that the reference does, that both do.
+        let mut counts = vec![[0; 3]; self.names.len()];
+        for (&own, class) in self.classes.iter().zip(&reference.classes) {
+            let Some(class) = *class else { continue };
+            counts[usize::from(own)][0] += 1;
+            if let Some(theirs) = counts.get_mut(usize::from(class)) {
+                theirs[1] += 1;
+                theirs[2] += usize::from(own == class);
+            }
         }
-        let score = |(i, (name, own)): (usize, (&String, usize))| {
-            let sum = own + counts.get(i).copied().unwrap_or(0);
+        let score = |(name, [own, theirs, both]): (&String, [usize; 3])| {
             let ratio = |over: usize, under: usize| (under > 0).then(|| over as f64 / under as f64);
             ClassScore {
                 name: name.clone(),
-                iou: ratio(both[i], sum - both[i]),
-                dice: ratio(2 * both[i], sum),
+                iou: ratio(both, own + theirs - both),
+                dice: ratio(2 * both, own + theirs),
             }
         };
-        Ok(Scores { classes: names.enumerate().map(score).collect() })
+        Ok(Scores { classes: self.names.iter().zip(counts).map(score).collect() })
     }
 }
 
@@ -80,7 +107,7 @@ impl fmt::Display for Scores {
     }
 }
 
-/// The mean; a mask has at least one pixel, so that there is always a value.
+/// The mean; not a number where no pixel counts.
 fn mean(values: impl Iterator<Item = f64>) -> f64 {
     let (sum, count) = values.fold((0.0, 0), |(sum, count), value| (sum + value, count + 1));
     sum / f64::from(count)

@@ -1,7 +1,7 @@
 //! How near a result comes to a reference that somebody made.
 
 use crate::error::{Error, Result};
-use crate::image::{Decoded, Mask, Picture, Scores, Similarity, similarity};
+use crate::image::{Decoded, Picture, Reference, Scores, Similarity, similarity};
 use std::fmt;
 use std::path::Path;
 
@@ -24,7 +24,7 @@ impl Quality {
             Decoded::Image(picture) => {
                 Ok(Quality::Picture(similarity(&picture.rounded(), &Picture::open(reference)?)?))
             }
-            Decoded::Mask(mask) => Ok(Quality::Mask(mask.scores(&Mask::open(reference, mask)?)?)),
+            Decoded::Mask(mask) => Ok(Quality::Mask(mask.scores(&Reference::open(reference, mask)?)?)),
             Decoded::Scores(_) => {
                 Err(Error::Usage("--reference is for pictures and masks; the model gives scores".into()))
             }
