@@ -30,6 +30,25 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 /// A model made ready for pictures of any size on one or more devices.
+///
+/// ```no_run
+/// use unet_wgpu::image::{Decoded, Picture, Pipeline, PipelineOptions, write_atomic};
+/// use unet_wgpu::{AdapterChoice, Device, Gpu, Model, SessionOptions};
+///
+/// # fn main() -> unet_wgpu::Result<()> {
+/// let model = Model::open("models/cells.safetensors")?;
+/// let device = Device::Gpu(Gpu::open(&AdapterChoice::Hardware)?);
+/// let pipeline = Pipeline::new(model, PipelineOptions::default())?.with_device(device, SessionOptions::default());
+///
+/// let picture = Picture::open("demo/cells.png".as_ref())?;
+/// let outcome = pipeline.run(&picture)?;
+/// if let Decoded::Mask(mask) = pipeline.decode(&outcome)? {
+///     println!("{}", mask.statistics().to_csv());
+///     write_atomic("overlay.png".as_ref(), &mask.overlay(&picture)?.encode("overlay.png".as_ref())?)?;
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Pipeline {
     model: Model,
@@ -247,6 +266,12 @@ impl Pipeline {
     fn outcome(&self, input: Input, result: Tensor, mut report: Report) -> Result<Outcome> {
         let result = input.prepared.finish(result, &self.model.recipe)?;
         report.notes.extend(input.picture.iter().flat_map(Picture::notes).cloned());
+        let transparent = input.picture.as_ref().is_some_and(|picture| picture.alpha().is_some());
+        if transparent && self.gives.decode != Decode::Image {
+            report
+                .notes
+                .push("the network does not see transparency: colours are used as they are stored".into());
+        }
         report.notes.extend(input.prepared.note());
         report.notes.extend(report.tiles_note());
         Ok(Outcome { picture: input.picture, result, report })
