@@ -2,18 +2,22 @@
 # A grey picture of SIZE x SIZE pixels, as PNG and as TIFF, through a network: says how much memory the process took, and
 # fails above 1.5 GB. Takes long on a CPU: 400 megapixels are some 100 TFLOP.
 #
-#   benches/big_picture.sh [SIZE] [DEVICE] [UNET]
+#   benches/big_picture.sh [SIZE] [DEVICE] [UNET] [MAKER]
+#
+# MAKER: the built example `big_picture`, for machines without Rust.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 size=${1:-20000}
 device=${2:-auto}
 unet=${3:-target/release/unet}
+maker=${4:-target/release/examples/big_picture}
 [ -x "$unet" ] || cargo build --release
+[ -x "$maker" ] || cargo build --release --example big_picture
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
 for format in png tiff; do
-    cargo run --release --quiet --example big_picture -- "$size" "$work/big.$format"
+    "$maker" "$size" "$work/big.$format"
     /usr/bin/time -v -o "$work/time" "$unet" run "$work/big.$format" -m models/cells.safetensors -o "$work/mask.$format" --device "$device"
     kbytes=$(sed -n 's/.*Maximum resident set size (kbytes): //p' "$work/time")
     wall=$(sed -n 's/.*Elapsed (wall clock) time.*): //p' "$work/time")

@@ -2,11 +2,12 @@
 # Everything that is to be measured on a hardware GPU, in one command: correctness of every kernel variant first, then
 # speed, then the other engines on the same work. Writes its files into a folder.
 #
-#   benches/gpu.sh OUT [UNET] [PREPARED]
+#   benches/gpu.sh OUT [UNET] [PREPARED] [MAKER]
 #
 # OUT: folder for the results (commit it under benches/results/ with adapter, driver and date in its name).
 # UNET: a built binary, for machines without Rust; default: built here.
 # PREPARED: a folder made by benches/peers/prepare.sh, for machines without network; without it the peers are left out.
+# MAKER: the built example `big_picture`, for machines without Rust.
 set -uo pipefail
 out=${1:?usage: benches/gpu.sh OUT [UNET] [PREPARED]}
 cd "$(dirname "$0")/.."
@@ -50,8 +51,9 @@ run "$unet" tune --preset seed --size 512 --precision f16 --require-gpu >"$out/t
 run "$unet" bench --preset seed --size 64,128,256,512,1024 --chart "$out/scaling.svg" "${common[@]}" >"$out/scaling.txt" 2>&1
 head -4 "$out"/f*-*.txt
 
-# 3. A folder of pictures against the bare network.
+# 3. A folder of pictures against the bare network; a picture of 400 megapixels.
 run benches/pipeline.sh gpu "$unet" 200 >"$out/pipeline.json" 2>"$out/pipeline.txt"
+run benches/big_picture.sh 20000 gpu "$unet" ${4:+"$4"} >"$out/big_picture.json" 2>"$out/big_picture.txt"
 
 # 4. The other engines.
 if [ -n "${3:-}" ]; then
