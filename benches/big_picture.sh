@@ -11,8 +11,8 @@ size=${1:-20000}
 device=${2:-auto}
 unet=${3:-target/release/unet}
 maker=${4:-target/release/examples/big_picture}
-[ -x "$unet" ] || cargo build --release
-[ -x "$maker" ] || cargo build --release --example big_picture
+[ -n "${3:-}" ] || cargo build --release
+[ -n "${4:-}" ] || cargo build --release --example big_picture
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 

@@ -9,10 +9,10 @@
 # PREPARED: a folder made by benches/peers/prepare.sh, for machines without network; without it the peers are left out.
 # MAKER: the built example `big_picture`, for machines without Rust.
 set -uo pipefail
-out=${1:?usage: benches/gpu.sh OUT [UNET] [PREPARED]}
+out=${1:?usage: benches/gpu.sh OUT [UNET] [PREPARED] [MAKER]}
 cd "$(dirname "$0")/.."
 unet=${2:-target/release/unet}
-[ -x "$unet" ] || cargo build --release
+[ -n "${2:-}" ] || cargo build --release
 mkdir -p "$out"
 failed=0
 run() {

@@ -9,7 +9,7 @@ device=${1:-auto}
 unet=${2:-target/release/unet}
 pictures=${3:-100}
 rounds=${4:-3}
-[ -x "$unet" ] || cargo build --release
+[ -n "${2:-}" ] || cargo build --release
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 model=models/denoise.safetensors
