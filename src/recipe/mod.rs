@@ -210,7 +210,8 @@ impl Recipe {
             return Err(Error::Model(both.into()));
         }
         for (steps, list) in [(&input.steps, "input.steps"), (&output.steps, "output.steps")] {
-            if let Some((name, only)) = steps.iter().filter_map(Step::only_in).find(|(_, only)| *only != list) {
+            if let Some((name, only)) = steps.iter().filter_map(Step::only_in).find(|(_, only)| *only != list)
+            {
                 return Err(Error::Model(format!("the step {name} is for {only}, not for {list}")));
             }
         }
