@@ -172,7 +172,7 @@ fn light_of_any_range_comes_back() {
 fn the_network_gets_light_as_the_recipe_wants_it() {
     // 8-bit pictures are on the sRGB curve, floats are linear: the same light either way.
     let coded = Picture::new(colors(4, 4, |_, _, x| [0.0, 10.0, 128.0, 255.0][x]), Depth::Eight).unwrap();
-    let linear = [0.0, 0.00303526984, 0.215860501, 1.0];
+    let linear = [0.0, 0.003_035_27, 0.215_860_5, 1.0];
     let linear = Picture::new(colors(4, 4, |_, _, x| linear[x]), Depth::Float).unwrap();
     for transfer in [Transfer::Linear, Transfer::Srgb] {
         let mut recipe = Recipe::default();

@@ -241,7 +241,7 @@ impl Picture {
     }
 }
 
-/// Brings values from one transfer function to another.
+/// Brings values, of which that one is white, from one transfer function to another.
 pub(super) fn bring(planes: &mut Tensor, white: f32, way: [Transfer; 2]) {
     let curve = match way {
         [Transfer::Linear, Transfer::Srgb] => Curve::forward,

@@ -20,7 +20,7 @@ pub struct Prepared {
     fit: Option<Fit>,
     /// The values before they were normalised, where a step on the result asks for them.
     values: Option<Tensor>,
-    /// What a step on the result may have to divide by.
+    /// The factor by which the picture was exposed, which a step on the result may undo.
     exposure: f64,
 }
 
@@ -33,8 +33,8 @@ impl Prepared {
         Prepared::new(picture.values(&model.recipe.input, model.input_channels())?, model)
     }
 
-    /// Prepares values in the units of 8-bit pictures, NCHW. Where the recipe asks for no size and the network takes
-    /// only the one that it was exported for, they are resized to that.
+    /// Prepares values in the units of 8-bit pictures and of the recipe's transfer function, NCHW. Where the recipe asks
+    /// for no size and the network takes only the one that it was exported for, they are resized to that.
     ///
     /// # Errors
     /// When the recipe does not fit the channels, cannot pad to its size, or exposes several pictures.

@@ -1,5 +1,6 @@
 //! Steps that look at a whole picture, for pictures that never are in memory as a whole: what such a step must know is
-//! measured in passes over bands of rows, and the step becomes a linear one, which bands can be brought through alone.
+//! measured in passes over bands of rows, and the step becomes a linear one, which bands can be brought through alone. The
+//! exposure is measured so for every picture, because its result needs the number too.
 
 use super::exposure::{Exposure, colors};
 use super::step::{Over, Step, ratio};
@@ -31,7 +32,7 @@ impl InputRecipe {
             step.check()?;
             let step = match step {
                 Step::AutoExposure => {
-                    let (factor, channels) = exposed(height, &known, pass)?;
+                    let (factor, channels) = measure_exposure(height, &known, pass)?;
                     exposure *= factor;
                     let gain = (0..channels).map(|c| if c < colors(channels) { factor } else { 1.0 });
                     Step::Linear { gain: gain.collect(), offset: Vec::new() }
@@ -61,7 +62,7 @@ impl InputRecipe {
 }
 
 /// The exposure of a picture of so many rows, and its channels; `before` is what is done before it.
-fn exposed(height: usize, before: &InputRecipe, pass: &mut Pass<'_>) -> Result<(f64, usize)> {
+fn measure_exposure(height: usize, before: &InputRecipe, pass: &mut Pass<'_>) -> Result<(f64, usize)> {
     let (mut exposure, mut channels) = (Exposure::new(height), 0);
     pass(&mut |band| {
         let mut band = band.clone();

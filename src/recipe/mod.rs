@@ -42,8 +42,8 @@ pub struct Recipe {
     pub output: OutputRecipe,
 }
 
-/// From picture to tensor: channels, size, `value * scale`, the steps in their order, then `(value - mean) / std` with
-/// a mean and a std a channel.
+/// From picture to tensor: channels, transfer function, size, `value * scale`, the steps in their order, then
+/// `(value - mean) / std` with a mean and a std a channel.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct InputRecipe {
@@ -55,7 +55,7 @@ pub struct InputRecipe {
     pub multiple: Option<usize>,
     /// How the picture is brought to `size` or `multiple`.
     pub fit: Fit,
-    /// What the values of a picture's colours are brought to first; what its file has when absent.
+    /// The transfer function that a picture's values are brought to; as its file has them when absent.
     pub transfer: Option<Transfer>,
     /// Factor on the 8-bit values.
     pub scale: f64,
