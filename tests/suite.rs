@@ -7,6 +7,7 @@ mod formats; // pictures that go in and come out as bytes
 mod help; // completions and manual pages
 mod hostile; // damaged files of every format, and ONNX files that ask for the impossible
 mod import; // model files: state dicts of other code bases, and headers that do not add up
+mod light; // light of any range: curves, exposure, float pictures that come back
 mod masks; // masks: their files, components, statistics, drawings and scores; likeness of pictures
 mod onnx; // ONNX files: results, and what is refused
 mod ops; // operators one at a time, against the oracle, worked examples and PyTorch

@@ -2,7 +2,7 @@
 
 use crate::support::{Tolerance, Vectors, check};
 use std::path::{Path, PathBuf};
-use unet_wgpu::recipe::Decode;
+use unet_wgpu::recipe::{Curve, Decode, Step, Transfer};
 use unet_wgpu::{Error, Model, Shape};
 
 fn path(name: &str) -> PathBuf {
@@ -31,6 +31,48 @@ fn the_recipe_takes_pictures_as_they_are() {
     assert_eq!((recipe.input.scale, recipe.output.scale), (1.0 / 255.0, 255.0));
     let large = Model::from_tza(&bytes("oidn_large.tza")).expect("it is read").recipe;
     assert!(large.description.contains("albedo, then normals"), "{}", large.description);
+}
+
+#[test]
+fn the_files_name_tells_what_light_it_takes() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let open = |name: &str, from: &str| {
+        let place = folder.path().join(name);
+        std::fs::write(&place, bytes(from)).expect("it is written");
+        Model::open(&place).unwrap_or_else(|error| panic!("{name}: {error}"))
+    };
+    for (name, curve) in [
+        ("rt_hdr.tza", Curve::Pu),
+        ("rt_hdr_small.tza", Curve::Pu),
+        ("rt_hdr_calb_cnrm_large.tza", Curve::Pu),
+        ("rtlightmap_hdr.tza", Curve::Log),
+    ] {
+        let model = open(name, "oidn.tza");
+        assert_eq!(model.recipe.input.transfer, Some(Transfer::Linear), "{name}");
+        assert_eq!(model.recipe.input.steps, [Step::AutoExposure, Step::Curve(curve)], "{name}");
+        assert_eq!(model.recipe.output.steps, [Step::Inverse(curve), Step::UndoExposure], "{name}");
+        assert_eq!(model.recipe.output.decode, Some(Decode::Image));
+        assert_eq!(model.origins["input.steps"], "the file's name", "{name}");
+        assert!(model.recipe.description.ends_with("linear light without bound"), "{name}");
+    }
+    for name in ["rt_ldr.tza", "rt_ldr_alb_nrm_small.tza", "rt_alb_large.tza"] {
+        let recipe = open(name, "oidn_large.tza").recipe;
+        let clip = [Step::Clip { min: Some(0.0), max: Some(1.0) }];
+        assert_eq!(recipe.input.transfer, Some(Transfer::Srgb), "{name}");
+        assert_eq!((&recipe.input.steps[..], &recipe.output.steps[..]), (&clip[..], &clip[..]), "{name}");
+        assert!(recipe.description.ends_with("curve, then albedo, then normals as 0.5 + 0.5 n"), "{name}");
+    }
+    // What no name tells of stays as it is, and a person's word comes first.
+    let plain = Model::from_tza(&bytes("oidn.tza")).expect("it is read").recipe;
+    for name in ["rt_nrm.tza", "rtlightmap_dir.tza", "denoiser.tza"] {
+        assert_eq!(open(name, "oidn.tza").recipe, plain, "{name}");
+    }
+    std::fs::write(folder.path().join("rt_hdr.toml"), "[input]\nsteps = [{ curve = \"log\" }]")
+        .expect("it is written");
+    let model = open("rt_hdr.tza", "oidn.tza");
+    assert_eq!(model.recipe.input.steps, [Step::Curve(Curve::Log)]);
+    assert_eq!(model.recipe.input.transfer, Some(Transfer::Linear));
+    assert_eq!(model.origins["input.steps"], "rt_hdr.toml");
 }
 
 // ---- what does not add up ----

@@ -1,6 +1,6 @@
 //! What a network's numbers mean: a picture, a mask or class scores.
 
-use super::picture::swapped;
+use super::picture::{bring, swapped};
 use super::{Depth, Mask, Picture};
 use crate::error::{Error, Result};
 use crate::recipe::{Channels, Decode, Recipe};
@@ -28,7 +28,7 @@ pub struct Score {
 }
 
 impl Decoded {
-    /// Decodes a result as the recipe says, pictures to that depth.
+    /// Decodes a result as the recipe says, pictures to that depth and its transfer function.
     ///
     /// # Errors
     /// When the numbers are not finite or their channels do not fit the recipe.
@@ -39,6 +39,9 @@ impl Decoded {
             Decode::Image => {
                 let scale = (recipe.output.scale * f64::from(depth.white()) / 255.0) as f32;
                 let mut planes = Tensor::from_fn(shape, |i| result.data()[i] * scale);
+                if let Some(transfer) = recipe.input.transfer {
+                    bring(&mut planes, depth.white(), [transfer, depth.transfer()]);
+                }
                 if recipe.input.channels == Some(Channels::Bgr) && (shape.n, shape.c) == (1, 3) {
                     planes = swapped(&planes);
                 }

@@ -1,7 +1,7 @@
 //! The picture in memory: one or three planes, and the way to the network's input.
 
 use crate::error::{Error, Result};
-use crate::recipe::{Channels, InputRecipe};
+use crate::recipe::{Channels, Curve, InputRecipe, Transfer};
 use crate::tensor::{Shape, Tensor};
 use std::ops::Range;
 
@@ -29,6 +29,14 @@ impl Depth {
         match self {
             Depth::Eight | Depth::Sixteen => 255.0,
             Depth::Float => 1.0,
+        }
+    }
+
+    /// What the samples are taken to be of light.
+    pub fn transfer(self) -> Transfer {
+        match self {
+            Depth::Eight | Depth::Sixteen => Transfer::Srgb,
+            Depth::Float => Transfer::Linear,
         }
     }
 
@@ -187,7 +195,8 @@ impl Picture {
         }
     }
 
-    /// The picture in the channels that the recipe or else the network wants, values from 0 to 255.
+    /// The picture in the channels that the recipe or else the network wants, values from 0 to 255, as the recipe's
+    /// transfer function has them.
     ///
     /// # Errors
     /// When the network does not take as many channels as the recipe makes, or neither one nor three.
@@ -214,6 +223,9 @@ impl Picture {
         if self.depth == Depth::Float {
             values.data_mut().iter_mut().for_each(|v| *v *= 255.0);
         }
+        if let Some(wanted) = recipe.transfer {
+            bring(&mut values, 255.0, [self.depth.transfer(), wanted]);
+        }
         Ok(values)
     }
 
@@ -227,6 +239,20 @@ impl Picture {
         recipe.normalize(&mut tensor)?;
         Ok(tensor)
     }
+}
+
+/// Brings values, of which that one is white, from one transfer function to another.
+pub(super) fn bring(planes: &mut Tensor, white: f32, way: [Transfer; 2]) {
+    let curve = match way {
+        [Transfer::Linear, Transfer::Srgb] => Curve::forward,
+        [Transfer::Srgb, Transfer::Linear] => Curve::inverse,
+        [Transfer::Linear, Transfer::Linear] | [Transfer::Srgb, Transfer::Srgb] => return,
+    };
+    let white = f64::from(white);
+    planes
+        .data_mut()
+        .iter_mut()
+        .for_each(|v| *v = (curve(Curve::Srgb, f64::from(*v) / white) * white) as f32);
 }
 
 fn some_rows(x: &Tensor, rows: &Range<usize>) -> Result<Tensor> {

@@ -20,6 +20,8 @@ pub struct Prepared {
     fit: Option<Fit>,
     /// The values before they were normalised, where a step on the result asks for them.
     values: Option<Tensor>,
+    /// The factor by which the picture was exposed, which a step on the result may undo.
+    exposure: f64,
 }
 
 impl Prepared {
@@ -31,11 +33,11 @@ impl Prepared {
         Prepared::new(picture.values(&model.recipe.input, model.input_channels())?, model)
     }
 
-    /// Prepares values in the units of 8-bit pictures, NCHW. Where the recipe asks for no size and the network takes
-    /// only the one that it was exported for, they are resized to that.
+    /// Prepares values in the units of 8-bit pictures and of the recipe's transfer function, NCHW. Where the recipe asks
+    /// for no size and the network takes only the one that it was exported for, they are resized to that.
     ///
     /// # Errors
-    /// When the recipe does not fit the channels or cannot pad to its size.
+    /// When the recipe does not fit the channels, cannot pad to its size, or exposes several pictures.
     pub fn new(values: Tensor, model: &Model) -> Result<Prepared> {
         let recipe = &model.recipe;
         recipe.check()?;
@@ -50,6 +52,7 @@ impl Prepared {
             (wanted, how) = (size, Fit::Resize);
         }
         let fit = (wanted != own).then_some(how);
+        let (input, exposure) = recipe.input.exposed(&values)?;
         let mut tensor = match fit {
             None => values,
             Some(Fit::Resize) => resize(&values, wanted, Filter::Bicubic),
@@ -57,14 +60,14 @@ impl Prepared {
         };
         let needs_values = recipe.output.steps.iter().any(|step| matches!(step, Step::MatchInput { .. }));
         let values = needs_values.then(|| tensor.clone());
-        recipe.input.normalize(&mut tensor)?;
-        Ok(Prepared { tensor, own, fit, values })
+        input.normalize(&mut tensor)?;
+        Ok(Prepared { tensor, own, fit, values, exposure })
     }
 
     /// Takes a network's input as it is.
     pub fn raw(tensor: Tensor) -> Prepared {
         let own = [tensor.shape().h, tensor.shape().w];
-        Prepared { own, fit: None, values: Some(tensor.clone()), tensor }
+        Prepared { own, fit: None, values: Some(tensor.clone()), exposure: 1.0, tensor }
     }
 
     /// What the network gets, NCHW.
@@ -96,7 +99,7 @@ impl Prepared {
         if is_picture && self.fit.is_some_and(|fit| fit != Fit::Resize) {
             result = cut(&result, own);
         }
-        recipe.output.apply(&mut result, self.values.as_ref())?;
+        recipe.output.with_exposure(self.exposure).apply(&mut result, self.values.as_ref())?;
         if is_picture && self.fit == Some(Fit::Resize) {
             let filter = match recipe.decode(y.c, y.pixels()) {
                 Decode::Image => Filter::Bicubic,

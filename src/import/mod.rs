@@ -84,18 +84,20 @@ fn file(path: &Path) -> Result<Model> {
         return onnx::open(path, &[]);
     }
     file.rewind().map_err(Error::io(path))?;
-    read(Box::new(file), &first, metadata.len(), path.parent())
+    read(Box::new(file), &first, metadata.len(), path)
         .map_err(|e| one_line(e).at(&path.display().to_string()))
 }
 
-/// Reads a file of `len` bytes that begins with `first` and lies in `folder`.
-fn read(source: Box<dyn Source>, first: &[u8], len: u64, folder: Option<&Path>) -> Result<Model> {
+/// Reads a file of `len` bytes that begins with `first` and lies at `path`.
+fn read(source: Box<dyn Source>, first: &[u8], len: u64, path: &Path) -> Result<Model> {
+    let folder = path.parent();
     #[cfg(feature = "pickle")]
     if pickle::is_pytorch(first) {
         return pickle::read(source, len, folder);
     }
     if tza::is_tza(first) {
-        return tza::read(source, len);
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        return tza::read(source, len, &name);
     }
     safetensors::read(source, len, folder)
 }
@@ -107,7 +109,7 @@ pub(crate) fn from_safetensors(bytes: &[u8]) -> Result<Model> {
 
 /// Reads the bytes of a weight file of Open Image Denoise.
 pub(crate) fn from_tza(bytes: &[u8]) -> Result<Model> {
-    tza::read(Box::new(Cursor::new(bytes)), bytes.len() as u64).map_err(one_line)
+    tza::read(Box::new(Cursor::new(bytes)), bytes.len() as u64, "").map_err(one_line)
 }
 
 /// Reads the bytes of a PyTorch file.

@@ -23,10 +23,11 @@ pub(super) fn is_tza(first: &[u8]) -> bool {
     first.starts_with(MAGIC)
 }
 
-/// Reads a model from a file of `len` bytes.
-pub(super) fn read(mut source: Box<dyn Source + '_>, len: u64) -> Result<Model> {
+/// Reads a model from a file of `len` bytes with that name, empty where it has none.
+pub(super) fn read(mut source: Box<dyn Source + '_>, len: u64, name: &str) -> Result<Model> {
     let tensors = table(&mut *source, len)?;
-    families::recognise(&mut StateDict::new(source, len, tensors))
+    let model = families::recognise(&mut StateDict::new(source, len, tensors))?;
+    Ok(families::oidn::named(model, name))
 }
 
 fn broken(what: impl std::fmt::Display) -> Error {

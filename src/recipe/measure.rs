@@ -1,9 +1,11 @@
 //! Steps that look at a whole picture, for pictures that never are in memory as a whole: what such a step must know is
-//! measured in passes over bands of rows, and the step becomes a linear one, which bands can be brought through alone.
+//! measured in passes over bands of rows, and the step becomes a linear one, which bands can be brought through alone. The
+//! exposure is measured so for every picture, because its result needs the number too.
 
+use super::exposure::{Exposure, colors};
 use super::step::{Over, Step, ratio};
 use super::{InputRecipe, Recipe};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::tensor::Tensor;
 
 /// Goes through a picture once: calls the function with each band of its values, all channels, from the top.
@@ -12,24 +14,64 @@ pub type Pass<'a> = dyn FnMut(&mut dyn FnMut(&Tensor) -> Result<()>) -> Result<(
 impl Recipe {
     /// Whether a result can be brought through the output steps a band of rows at a time.
     pub fn finishes_in_bands(&self) -> bool {
-        self.output.steps.iter().all(Step::is_local)
+        self.output.steps.iter().all(|step| step.is_local() || *step == Step::UndoExposure)
     }
 }
 
 impl InputRecipe {
-    /// The same recipe for one picture, with numbers in place of steps that look at all of it.
+    /// The same recipe for one picture of so many rows, with numbers in place of steps that look at all of it, and the
+    /// factor by which it is exposed, 1 where no step does that. The output steps need it:
+    /// [`OutputRecipe::with_exposure`](super::OutputRecipe::with_exposure).
     ///
     /// # Errors
     /// Those of the passes and of the steps.
-    pub fn measured(&self, pass: &mut Pass<'_>) -> Result<InputRecipe> {
+    pub fn measured(&self, height: usize, pass: &mut Pass<'_>) -> Result<(InputRecipe, f64)> {
+        let mut exposure = 1.0;
         let mut known = InputRecipe { steps: Vec::new(), mean: Vec::new(), std: Vec::new(), ..self.clone() };
         for step in &self.steps {
             step.check()?;
-            let step = if step.is_local() { step.clone() } else { linear(step, &known, pass)? };
+            let step = match step {
+                Step::AutoExposure => {
+                    let (factor, channels) = measure_exposure(height, &known, pass)?;
+                    exposure *= factor;
+                    let gain = (0..channels).map(|c| if c < colors(channels) { factor } else { 1.0 });
+                    Step::Linear { gain: gain.collect(), offset: Vec::new() }
+                }
+                step if step.is_local() => step.clone(),
+                step => linear(step, &known, pass)?,
+            };
             known.steps.push(step);
         }
-        Ok(InputRecipe { mean: self.mean.clone(), std: self.std.clone(), ..known })
+        Ok((InputRecipe { mean: self.mean.clone(), std: self.std.clone(), ..known }, exposure))
     }
+
+    /// The same for a picture that is in memory, NCHW, where a step exposes it; else the recipe as it is.
+    ///
+    /// # Errors
+    /// Those of the steps; [`Error::Shape`] for several pictures, whose exposures differ.
+    pub fn exposed(&self, values: &Tensor) -> Result<(InputRecipe, f64)> {
+        let shape = values.shape();
+        if !self.steps.contains(&Step::AutoExposure) {
+            return Ok((self.clone(), 1.0));
+        }
+        if shape.n != 1 {
+            return Err(Error::shape("the step auto_exposure", "one picture at a time", shape));
+        }
+        self.measured(shape.h, &mut |each| each(values))
+    }
+}
+
+/// The exposure of a picture of so many rows, and its channels; `before` is what is done before it.
+fn measure_exposure(height: usize, before: &InputRecipe, pass: &mut Pass<'_>) -> Result<(f64, usize)> {
+    let (mut exposure, mut channels) = (Exposure::new(height), 0);
+    pass(&mut |band| {
+        let mut band = band.clone();
+        before.normalize(&mut band)?;
+        channels = band.shape().c;
+        exposure.add(band.data(), band.shape());
+        Ok(())
+    })?;
+    Ok((exposure.factor(), channels))
 }
 
 /// What the step does to this picture; `before` is what is done before it.
@@ -222,7 +264,7 @@ mod tests {
             let recipe = InputRecipe { steps, mean: vec![0.1], std: vec![0.5], ..InputRecipe::default() };
             let mut want = picture.clone();
             recipe.normalize(&mut want).unwrap();
-            let known = recipe.measured(&mut |each| in_bands(&picture, each)).unwrap();
+            let (known, _) = recipe.measured(20, &mut |each| in_bands(&picture, each)).unwrap();
             assert!(known.steps.iter().all(Step::is_local));
             let mut got = picture.clone();
             known.normalize(&mut got).unwrap();
@@ -233,7 +275,7 @@ mod tests {
         let flat = Tensor::from_fn(Shape::new(1, 1, 4, 4), |_| 7.0);
         let steps = vec![Step::Rescale { low: 0.0, high: 100.0, over: Over::Sample, eps: 0.0 }];
         let recipe = InputRecipe { steps, ..InputRecipe::default() };
-        let known = recipe.measured(&mut |each| in_bands(&flat, each)).unwrap();
+        let (known, _) = recipe.measured(4, &mut |each| in_bands(&flat, each)).unwrap();
         let mut got = flat.clone();
         known.normalize(&mut got).unwrap();
         assert!(got.data().iter().all(|&v| v == 0.0), "{got:?}");

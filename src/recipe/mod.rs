@@ -3,10 +3,13 @@
 //! As JSON, a recipe is the `unet.recipe` entry of a model file; as TOML, it stands beside any model file as
 //! `MODEL.toml`. All arithmetic is done on the host, in f64 a value.
 
+mod curve;
+mod exposure;
 mod measure;
 mod step;
 mod words;
 
+pub use curve::Curve;
 pub use measure::Pass;
 pub use step::{Over, Step};
 
@@ -39,8 +42,8 @@ pub struct Recipe {
     pub output: OutputRecipe,
 }
 
-/// From picture to tensor: channels, size, `value * scale`, the steps in their order, then `(value - mean) / std` with
-/// a mean and a std a channel.
+/// From picture to tensor: channels, transfer function, size, `value * scale`, the steps in their order, then
+/// `(value - mean) / std` with a mean and a std a channel.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct InputRecipe {
@@ -52,6 +55,8 @@ pub struct InputRecipe {
     pub multiple: Option<usize>,
     /// How the picture is brought to `size` or `multiple`.
     pub fit: Fit,
+    /// The transfer function that a picture's values are brought to; as its file has them when absent.
+    pub transfer: Option<Transfer>,
     /// Factor on the 8-bit values.
     pub scale: f64,
     /// What is done to the scaled values, one after the other.
@@ -69,6 +74,7 @@ impl Default for InputRecipe {
             size: None,
             multiple: None,
             fit: Fit::default(),
+            transfer: None,
             scale: 1.0 / 255.0,
             steps: Vec::new(),
             mean: Vec::new(),
@@ -87,6 +93,17 @@ pub enum Channels {
     Bgr,
     /// Luma.
     Gray,
+}
+
+/// What a picture's values are of light. Files of 8 and 16 bits are taken to have the sRGB curve, files of floats to be
+/// linear; a result that is a picture is brought back to what its picture had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Transfer {
+    /// In proportion to light.
+    Linear,
+    /// On the sRGB curve, [`Curve::Srgb`].
+    Srgb,
 }
 
 /// How a picture is brought to a size. The result is brought back to the picture's own.
@@ -192,8 +209,15 @@ impl Recipe {
             let both = "the recipe has both input.size and input.multiple; leave one out";
             return Err(Error::Model(both.into()));
         }
-        if input.steps.iter().any(|step| matches!(step, Step::MatchInput { .. })) {
-            return Err(Error::Model("the step match_input is for output.steps, not for input.steps".into()));
+        for (steps, list) in [(&input.steps, "input.steps"), (&output.steps, "output.steps")] {
+            if let Some((name, only)) = steps.iter().filter_map(Step::only_in).find(|(_, only)| *only != list)
+            {
+                return Err(Error::Model(format!("the step {name} is for {only}, not for {list}")));
+            }
+        }
+        if input.channels == Some(Channels::Bgr) && input.steps.contains(&Step::AutoExposure) {
+            let message = "the step auto_exposure measures red, green, blue; set channels = \"rgb\"";
+            return Err(Error::Model(message.into()));
         }
         input.steps.iter().chain(&output.steps).try_for_each(Step::check)
     }
@@ -253,6 +277,13 @@ impl InputRecipe {
 }
 
 impl OutputRecipe {
+    /// The same recipe for the result of a picture that was exposed by that factor.
+    pub fn with_exposure(&self, exposure: f64) -> OutputRecipe {
+        let undo = Step::Linear { gain: vec![exposure.recip()], offset: Vec::new() };
+        let known = |step: &Step| if *step == Step::UndoExposure { undo.clone() } else { step.clone() };
+        OutputRecipe { steps: self.steps.iter().map(known).collect(), ..self.clone() }
+    }
+
     /// Runs the steps on a network's result, NCHW; `input` is what it was computed from, before it was normalised.
     ///
     /// # Errors

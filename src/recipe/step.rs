@@ -1,5 +1,7 @@
 //! The steps of a recipe: arithmetic on a tensor that may look at the whole of it.
 
+use super::Curve;
+use super::exposure::{Exposure, colors};
 use crate::error::{Error, Result};
 use crate::tensor::{Shape, Tensor};
 use serde::{Deserialize, Serialize};
@@ -57,6 +59,15 @@ pub enum Step {
         #[serde(default)]
         over: Over,
     },
+    /// Of pictures only: multiplied so that the mean brightness of linear light becomes middle grey, 0.18, as Open Image
+    /// Denoise measures it. Of more than three channels the first three are measured and multiplied.
+    AutoExposure,
+    /// Of results only: divided by what [`AutoExposure`](Step::AutoExposure) multiplied the picture by.
+    UndoExposure,
+    /// From light to its place on a curve; of more than three channels the first three.
+    Curve(Curve),
+    /// From a place on a curve to its light; of more than three channels the first three.
+    Inverse(Curve),
     /// `1 / (1 + exp(-value))`.
     Sigmoid,
     /// `exp(value)` over its sum along the channels.
@@ -121,7 +132,13 @@ impl Step {
                 0.0 <= *low && low < high && *high <= 100.0 && is_finite(eps) && *eps >= 0.0
             }
             Step::Binarize { threshold } => is_finite(threshold),
-            Step::DivideByMax { .. } | Step::Sigmoid | Step::Softmax => true,
+            Step::DivideByMax { .. }
+            | Step::AutoExposure
+            | Step::UndoExposure
+            | Step::Curve(_)
+            | Step::Inverse(_)
+            | Step::Sigmoid
+            | Step::Softmax => true,
         };
         let expected = "finite numbers, min up to max, percentiles rising from 0 to 100, eps not below 0";
         if good { Ok(()) } else { Err(Error::shape("a step of the recipe", expected, format!("{self:?}"))) }
@@ -132,26 +149,46 @@ impl Step {
         match self {
             Step::Linear { .. }
             | Step::Clip { .. }
+            | Step::Curve(_)
+            | Step::Inverse(_)
             | Step::Sigmoid
             | Step::Softmax
             | Step::Binarize { .. } => true,
             Step::Standardize { .. }
             | Step::Rescale { .. }
             | Step::DivideByMax { .. }
+            | Step::AutoExposure
+            | Step::UndoExposure
             | Step::MatchInput { .. } => false,
+        }
+    }
+
+    /// Of a step that is for one list of the recipe alone its name and that list's.
+    pub(super) fn only_in(&self) -> Option<(&'static str, &'static str)> {
+        match self {
+            Step::MatchInput { .. } => Some(("match_input", "output.steps")),
+            Step::UndoExposure => Some(("undo_exposure", "output.steps")),
+            Step::AutoExposure => Some(("auto_exposure", "input.steps")),
+            _ => None,
         }
     }
 
     /// Does the step. `input` is what a result was computed from.
     ///
     /// # Errors
-    /// When the step's lists do not fit the channels, its numbers make no sense, or there is no input to match.
+    /// When the step's lists do not fit the channels, its numbers make no sense, there is no input to match, or an exposure
+    /// to undo is not known ([`OutputRecipe::with_exposure`](super::OutputRecipe::with_exposure) tells it).
     pub fn apply(&self, tensor: &mut Tensor, input: Option<&Tensor>) -> Result<()> {
         self.check()?;
         let shape = tensor.shape();
         let data = tensor.data_mut();
         let map = |data: &mut [f32], f: &dyn Fn(f64) -> f64| {
             data.iter_mut().for_each(|v| *v = f(f64::from(*v)) as f32);
+        };
+        let map_colors = |data: &mut [f32], f: &dyn Fn(f64) -> f64| {
+            for part in data.chunks_exact_mut(Over::Sample.len(shape)) {
+                map(&mut part[..colors(shape.c) * shape.pixels()], f);
+            }
         };
         match self {
             Step::Linear { gain, offset } => {
@@ -195,6 +232,18 @@ impl Step {
                     }
                 }
             }
+            Step::AutoExposure => {
+                for part in data.chunks_exact_mut(Over::Sample.len(shape)) {
+                    let exposure = Exposure::of(part, shape);
+                    map(&mut part[..colors(shape.c) * shape.pixels()], &|v| v * exposure);
+                }
+            }
+            Step::UndoExposure => {
+                let message = "the step undo_exposure needs the exposure of the picture that went in";
+                return Err(Error::Model(message.into()));
+            }
+            Step::Curve(curve) => map_colors(data, &|v| curve.forward(v)),
+            Step::Inverse(curve) => map_colors(data, &|v| curve.inverse(v)),
             Step::Sigmoid => map(data, &|v| 1.0 / (1.0 + (-v).exp())),
             Step::Softmax => {
                 data.chunks_exact_mut(Over::Sample.len(shape)).for_each(|part| softmax(part, shape))

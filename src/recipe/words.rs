@@ -1,6 +1,6 @@
 //! A recipe in words, for people who want to know what will be done.
 
-use super::{Channels, Decode, Fit, InputRecipe, Over, Recipe, Step};
+use super::{Channels, Curve, Decode, Fit, InputRecipe, Over, Recipe, Step, Transfer};
 
 impl Recipe {
     /// What is done, in order: the field that says so, by its path as in TOML, and a line of text.
@@ -61,6 +61,17 @@ impl InputRecipe {
                 format!("{how} to multiples of {multiple} pixels, the result back"),
             ));
         }
+        match self.transfer {
+            None => {}
+            Some(Transfer::Linear) => lines.push((
+                "input.transfer",
+                "linear light: pictures of 8 and 16 bits from the sRGB curve, the result back".into(),
+            )),
+            Some(Transfer::Srgb) => lines.push((
+                "input.transfer",
+                "the sRGB curve: pictures of floats are brought to it, the result back".into(),
+            )),
+        }
         lines.push((
             "input.scale",
             format!("values, 0 to 255 in 8-bit pictures, times {}", short(self.scale)),
@@ -100,12 +111,26 @@ impl Step {
                 format!("percentiles {low} and {high} {} to 0 and 1 (eps {})", of(over), short(*eps))
             }
             Step::DivideByMax { over } => format!("divided by the maximum {}", of(over)),
+            Step::AutoExposure => "exposed: its mean brightness to 0.18".into(),
+            Step::UndoExposure => "the exposure undone".into(),
+            Step::Curve(curve) => format!("onto {}", curve.words()),
+            Step::Inverse(curve) => format!("back from {}", curve.words()),
             Step::Sigmoid => "sigmoid".into(),
             Step::Softmax => "softmax over the channels".into(),
             Step::Binarize { threshold } => format!("1 above {}, 0 elsewhere", short(*threshold)),
             Step::MatchInput { over, .. } => {
                 format!("to mean and standard deviation of the picture, {}", of(over))
             }
+        }
+    }
+}
+
+impl Curve {
+    fn words(self) -> &'static str {
+        match self {
+            Curve::Srgb => "the sRGB curve",
+            Curve::Pu => "the perceptually uniform curve (65504 to 1)",
+            Curve::Log => "the logarithmic curve (65504 to 1)",
         }
     }
 }

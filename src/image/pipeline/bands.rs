@@ -68,8 +68,9 @@ impl Pipeline {
                 path.display()
             )));
         }
-        let recipe = self.measured(path)?;
         let own = [rows.height(), rows.width()];
+        let (recipe, exposure) = self.measured(path, own[0])?;
+        let output_recipe = self.model.recipe.output.with_exposure(exposure);
         let [h, w] = recipe.fitted(own)?;
         let input = Shape::new(1, self.model.input_channels(), h, w);
         let start = Instant::now();
@@ -120,7 +121,7 @@ impl Pipeline {
                 return Ok(());
             }
             let mut result = cut(&result, [rows, width]);
-            self.model.recipe.output.apply(&mut result, None)?;
+            output_recipe.apply(&mut result, None)?;
             let picture = match [height, width] == own {
                 true => Some(window.borrow().part(first, rows)?),
                 false => None,
@@ -136,11 +137,11 @@ impl Pipeline {
         Ok(report)
     }
 
-    /// The input recipe with the numbers of this picture.
-    fn measured(&self, path: &Path) -> Result<InputRecipe> {
+    /// The input recipe with the numbers of this picture, and its exposure.
+    fn measured(&self, path: &Path, height: usize) -> Result<(InputRecipe, f64)> {
         let recipe = &self.model.recipe.input;
         let channels = self.model.input_channels();
-        recipe.measured(&mut |each| {
+        recipe.measured(height, &mut |each| {
             let mut rows = Rows::open(path)?;
             for _ in 0..rows.height().div_ceil(MEASURE_ROWS) {
                 each(&rows.next(MEASURE_ROWS)?.values(recipe, channels)?)?;

@@ -12,7 +12,7 @@ mod monai_unet;
 mod net;
 mod nnunet;
 mod noise2noise;
-mod oidn;
+pub(super) mod oidn;
 mod own;
 mod smp;
 

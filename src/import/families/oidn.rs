@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::graph::{PadMode, Pool, Resize, ResizeTo, ValueId};
 use crate::import::tensors::StateDict;
 use crate::model::Model;
-use crate::recipe::{Decode, Recipe};
+use crate::recipe::{Curve, Decode, Recipe, Step, Transfer};
 
 /// Names of convolutions in the order in which they run: those before each pool, those at the lowest scale, and those
 /// behind each concatenation.
@@ -70,19 +70,50 @@ pub(super) fn recognise(dict: &mut StateDict<'_>) -> Result<Option<Model>> {
     }
     net.crop_to_input(y)?;
 
+    // 8-bit pictures have the sRGB curve already.
+    let description = denoises("from 0 to 1 with the sRGB curve", channels)
+        + "; weights for other input (hdr, alb, nrm, lightmaps) want it, and give it, with their own curve";
+    let mut recipe = Recipe { task: "denoise".into(), description, ..Recipe::default() };
+    recipe.output.decode = Some(Decode::Image);
+    Ok(net.finish("Open Image Denoise", recipe))
+}
+
+/// The same model for the input that the name of its weights' file tells of, as `core/rt_filter.cpp` and
+/// `core/rtlightmap_filter.cpp` treat theirs. The weights alone do not tell it.
+pub(in crate::import) fn named(mut model: Model, file: &str) -> Model {
+    let starts = |name: &str| file.starts_with(name);
+    let (light, transfer, before, after) = if starts("rt_hdr") {
+        hdr(Curve::Pu)
+    } else if starts("rtlightmap_hdr") {
+        hdr(Curve::Log)
+    } else if starts("rt_ldr") || starts("rt_alb") {
+        let clip = vec![Step::Clip { min: Some(0.0), max: Some(1.0) }];
+        ("from 0 to 1 with the sRGB curve", Transfer::Srgb, clip.clone(), clip)
+    } else {
+        return model;
+    };
+    model.recipe.description = denoises(light, model.input_channels());
+    model.recipe.input.transfer = Some(transfer);
+    model.recipe.input.steps = before;
+    model.recipe.output.steps = after;
+    model.told_by("the file's name")
+}
+
+/// Linear light of any range: exposed, on a curve, and back.
+fn hdr(curve: Curve) -> (&'static str, Transfer, Vec<Step>, Vec<Step>) {
+    let before = vec![Step::AutoExposure, Step::Curve(curve)];
+    let after = vec![Step::Inverse(curve), Step::UndoExposure];
+    ("of linear light without bound", Transfer::Linear, before, after)
+}
+
+/// What it does, and what light with what beside it it takes.
+fn denoises(light: &str, channels: usize) -> String {
     let beside = match channels {
         6 => ", then albedo",
         9 => ", then albedo, then normals as 0.5 + 0.5 n",
         _ => "",
     };
-    // 8-bit pictures have the sRGB curve already. Which filter the weights are for, no file tells.
-    let description = format!(
-        "denoises rendered pictures: red, green, blue from 0 to 1 with the sRGB curve{beside}; weights for other input \
-         (hdr, alb, nrm, lightmaps) want it, and give it, with their own curve"
-    );
-    let mut recipe = Recipe { task: "denoise".into(), description, ..Recipe::default() };
-    recipe.output.decode = Some(Decode::Image);
-    Ok(net.finish("Open Image Denoise", recipe))
+    format!("denoises rendered pictures: red, green, blue {light}{beside}")
 }
 
 /// Convolutions, each with a ReLU behind it.

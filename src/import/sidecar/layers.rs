@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 /// Fields that mean something only together: a source that sets one of them replaces all that lie below it.
 const UNITS: [(&str, &[&str]); 3] = [
-    ("input", &["scale", "steps", "mean", "std"]),
+    ("input", &["transfer", "scale", "steps", "mean", "std"]),
     ("input", &["size", "multiple", "fit"]),
     ("output", &["decode", "scale", "threshold", "steps"]),
 ];
