@@ -3,13 +3,13 @@
 //! Between the stages lie belts. How many pictures are under way at once is bounded, so that neither a slow disk nor a slow
 //! device fills the memory.
 
-use super::{Batch, Input, Outcome, Pipeline, Report};
+use super::{Batch, Input, Lane, Outcome, Pipeline, Report};
 use crate::error::{Error, Result};
 use crate::session::Device;
 use crate::tensor::{Shape, Tensor};
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 /// Pixels that fill a device.
@@ -54,8 +54,10 @@ impl Pipeline {
         let or = |threads: usize, default: usize| if threads == 0 { default } else { threads };
         let loaders = or(threads.load, (cores / 2).clamp(1, 4));
         let savers = if in_order { 1 } else { or(threads.save, (cores / 2).clamp(1, 4)) };
-        let runners: Vec<usize> = (0..self.lanes.len())
-            .flat_map(|device| std::iter::repeat_n(device, or(threads.run, self.lanes[device].overlap())))
+        let overlap = |device: usize| or(threads.run, self.lanes.get(device).map_or(1, Lane::overlap));
+        // Without a device there is one thread that says so.
+        let runners: Vec<usize> = (0..self.lanes.len().max(1))
+            .flat_map(|device| std::iter::repeat_n(device, overlap(device)))
             .collect();
         let batch = match self.options.batch {
             Batch::Auto => MOST,
@@ -63,15 +65,13 @@ impl Pipeline {
         };
 
         let jobs = Mutex::new(jobs.enumerate());
-        let stopped = AtomicBool::new(false);
         let gate = Gate::new(loaders + savers + runners.len() * 2 + 2 * batch);
         let loaded = Belt::new(loaders);
         let done = Belt::new(runners.len());
 
         let load_all = || {
             let _closing = loaded.closing();
-            while !stopped.load(Ordering::Relaxed) {
-                let ticket = gate.enter();
+            while let Some(ticket) = gate.enter() {
                 let Some((number, job)) = lock(&jobs).next() else { break };
                 let (name, input) = load(job);
                 loaded.push(Item { number, ticket, name, content: input });
@@ -102,8 +102,8 @@ impl Pipeline {
             };
             while let Some(item) = done.take(|items| wanted(items, next)) {
                 next += 1;
-                if !stopped.load(Ordering::Relaxed) && save(item.name, item.content).is_break() {
-                    stopped.store(true, Ordering::Relaxed);
+                if !gate.is_shut() && save(item.name, item.content).is_break() {
+                    gate.shut();
                 }
                 drop(item.ticket);
             }
@@ -117,12 +117,11 @@ impl Pipeline {
 
     /// Pictures of a shape that run at once.
     fn batch(&self, device: usize, shape: Shape) -> usize {
-        match (self.options.batch, self.lanes[device].device()) {
+        match (self.options.batch, self.lanes.get(device).map(Lane::device)) {
             _ if !self.batches.load(Ordering::Relaxed) => 1,
             (Batch::Of(pictures), _) => pictures.max(1),
-            (Batch::Auto, Device::Gpu(_)) => (ENOUGH / shape.pixels().max(1)).clamp(1, MOST),
-            #[cfg(feature = "cpu")]
-            (Batch::Auto, Device::Cpu) => 1,
+            (Batch::Auto, Some(Device::Gpu(_))) => (ENOUGH / shape.pixels().max(1)).clamp(1, MOST),
+            (Batch::Auto, _) => 1,
         }
     }
 
@@ -210,32 +209,55 @@ impl<K> Item<'_, K, Result<Load>> {
     }
 }
 
-/// Lets so many in.
+/// Lets so many in, until it is shut.
 struct Gate {
-    free: Mutex<usize>,
-    left: Condvar,
+    places: Mutex<Places>,
+    changed: Condvar,
+}
+
+struct Places {
+    free: usize,
+    shut: bool,
 }
 
 /// One of those who are in.
 struct Ticket<'g>(&'g Gate);
 
 impl Gate {
-    fn new(places: usize) -> Gate {
-        Gate { free: Mutex::new(places), left: Condvar::new() }
+    fn new(free: usize) -> Gate {
+        Gate { places: Mutex::new(Places { free, shut: false }), changed: Condvar::new() }
     }
 
-    fn enter(&self) -> Ticket<'_> {
-        let mut free =
-            self.left.wait_while(lock(&self.free), |free| *free == 0).unwrap_or_else(PoisonError::into_inner);
-        *free -= 1;
-        Ticket(self)
+    /// Waits for a place; `None` when the gate is shut.
+    fn enter(&self) -> Option<Ticket<'_>> {
+        let full = |places: &mut Places| places.free == 0 && !places.shut;
+        let waited = self.changed.wait_while(lock(&self.places), full);
+        let mut places = waited.unwrap_or_else(PoisonError::into_inner);
+        if places.shut {
+            return None;
+        }
+        places.free -= 1;
+        Some(Ticket(self))
+    }
+
+    fn shut(&self) {
+        lock(&self.places).shut = true;
+        self.changed.notify_all();
+    }
+
+    fn is_shut(&self) -> bool {
+        lock(&self.places).shut
     }
 }
 
 impl Drop for Ticket<'_> {
     fn drop(&mut self) {
-        *lock(&self.0.free) += 1;
-        self.0.left.notify_one();
+        // Who waits for what a dead thread had would wait for ever.
+        if std::thread::panicking() {
+            self.0.shut();
+        }
+        lock(&self.0.places).free += 1;
+        self.0.changed.notify_one();
     }
 }
 
