@@ -1,8 +1,8 @@
 //! Folders, patterns and lists of files: which pictures there are, and what each one's results are called.
 
-use super::{Gives, Targets};
+use super::{Gives, Target, Targets};
 use crate::error::{Error, Result};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -155,7 +155,8 @@ fn is_picture_name(path: &Path) -> bool {
 /// the extension of their format, the result with `extension` where one is given.
 ///
 /// # Errors
-/// [`Error::Usage`] when two pictures' results would have one name, or the model does not give what a target asks for.
+/// [`Error::Usage`] when two results would have one name, or that of an input, or the model does not give what a target
+/// asks for.
 pub fn jobs(
     found: &[Found],
     targets: &Targets,
@@ -163,6 +164,9 @@ pub fn jobs(
     gives: &Gives,
     shard: Shard,
 ) -> Result<Vec<Job>> {
+    let extension = extension.map(|extension| extension.trim_start_matches('.'));
+    let inputs: HashSet<PathBuf> = found.iter().filter_map(|found| found.path.canonicalize().ok()).collect();
+    let is_input = |target: &Target| target.path.canonicalize().is_ok_and(|path| inputs.contains(&path));
     let plain = |found: &Found| stem(&found.name);
     let mut uses: BTreeMap<PathBuf, usize> = BTreeMap::new();
     found.iter().for_each(|found| *uses.entry(plain(found)).or_default() += 1);
@@ -178,6 +182,7 @@ pub fn jobs(
         if i % shard.of == shard.part - 1 {
             let targets = targets.of(&found.path, &name, gives.decode, extension);
             targets.check_names(gives)?;
+            targets.check_apart(is_input)?;
             jobs.push(Job { input: found.path.clone(), targets });
         }
     }

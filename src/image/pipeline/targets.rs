@@ -8,6 +8,7 @@ use crate::image::{
 };
 use crate::recipe::Decode;
 use crate::tensor::Tensor;
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 /// Something that can be made of an outcome.
@@ -171,22 +172,22 @@ impl Targets {
     /// # Errors
     /// [`Error::Usage`] and [`Error::Picture`], naming the file.
     pub fn check(&self, input: Option<&Path>, gives: &Gives) -> Result<()> {
-        let full = |path: &Path| std::path::absolute(path).unwrap_or(path.into());
-        let mut taken = Vec::new();
         self.check_names(gives)?;
-        for Target { what, path } in &self.0 {
-            check_place(path)?;
-            let path = full(path);
-            // The result may replace the input, since it is written aside first.
-            let is_input = *what != What::Result && input.is_some_and(|input| full(input) == path);
-            if is_input || taken.contains(&path) {
-                let options: Vec<&str> = self.0.iter().map(|target| target.what.option()).collect();
-                let message = format!("{} must name different files, and not the input", options.join(", "));
-                return Err(Error::Usage(message));
-            }
-            taken.push(path);
-        }
-        Ok(())
+        self.paths().try_for_each(check_place)?;
+        // The result may replace the input, since it is written aside first.
+        self.check_apart(|Target { what, path }| {
+            *what != What::Result && input.is_some_and(|input| full(input) == full(path))
+        })
+    }
+
+    /// Refuses names that are used twice, and those of inputs.
+    pub(super) fn check_apart(&self, is_input: impl Fn(&Target) -> bool) -> Result<()> {
+        let mut taken = HashSet::new();
+        let mut unfit = self.0.iter().filter(|target| is_input(target) || !taken.insert(full(&target.path)));
+        let Some(target) = unfit.next() else { return Ok(()) };
+        let options: Vec<&str> = self.0.iter().map(|target| target.what.option()).collect();
+        let message = format!("{} must name different files, and no input", options.join(", "));
+        Err(Error::Usage(format!("{}: {message}", target.path.display())))
     }
 
     /// Refuses kinds that the model does not give.
@@ -322,6 +323,11 @@ impl Pipeline {
             _ => return Err(unfit()),
         })
     }
+}
+
+/// A path that does not depend on the current folder.
+fn full(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or(path.into())
 }
 
 impl Target {
