@@ -130,7 +130,9 @@ impl Sink for Numbers {
         let next = tensor.shape();
         let shape = self.shape.get_or_insert(Shape { n: 0, ..next });
         if (shape.c, shape.h, shape.w) != (next.c, next.h, next.w) {
-            return Err(Error::shape("the next page", format!("the first one's {shape}"), next));
+            let first = Shape { n: next.n, ..*shape };
+            let what = format!("{}: the next page", self.path.display());
+            return Err(Error::shape(what, format!("the first one's {first}"), next));
         }
         shape.n += next.n;
         self.data.extend_from_slice(tensor.data());
