@@ -18,6 +18,9 @@ const ENOUGH: usize = 512 * 512;
 /// Most pictures that `Batch::Auto` runs at once.
 const MOST: usize = 16;
 
+/// Numbers of networks' inputs, 256 MiB as f32, up to which pictures may wait to be joined to batches.
+const LIGHT: usize = 64 << 20;
+
 /// Threads of each stage; 0 leaves the number to the pipeline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Threads {
@@ -65,16 +68,19 @@ impl Pipeline {
         };
 
         let jobs = Mutex::new(jobs.enumerate());
-        let gate = Gate::new(loaders + savers + runners.len() * 2 + 2 * batch);
+        let gate = Gate::new(loaders + savers + runners.len() * 2, 2 * batch);
         let loaded = Belt::new(loaders);
         let done = Belt::new(runners.len());
 
         let load_all = || {
             let _closing = loaded.closing();
-            while let Some(ticket) = gate.enter() {
+            while let Some(mut ticket) = gate.enter() {
                 let Some((number, job)) = lock(&jobs).next() else { break };
-                let (name, input) = load(job);
-                loaded.push(Item { number, ticket, name, content: input });
+                let (name, content) = load(job);
+                if let Ok(Load::Run(input)) = &content {
+                    ticket.weigh(input.prepared.tensor().data().len());
+                }
+                loaded.push(Item { number, ticket, name, content });
             }
         };
         let run_all = |device: usize| {
@@ -209,7 +215,7 @@ impl<K> Item<'_, K, Result<Load>> {
     }
 }
 
-/// Lets so many in, until it is shut.
+/// Lets so many in, until it is shut; more while all that are in weigh little.
 struct Gate {
     places: Mutex<Places>,
     changed: Condvar,
@@ -217,27 +223,33 @@ struct Gate {
 
 struct Places {
     free: usize,
+    /// Of the free ones, those that are only for a light company.
+    spare: usize,
+    weight: usize,
     shut: bool,
 }
 
 /// One of those who are in.
-struct Ticket<'g>(&'g Gate);
+struct Ticket<'g> {
+    gate: &'g Gate,
+    weight: usize,
+}
 
 impl Gate {
-    fn new(free: usize) -> Gate {
-        Gate { places: Mutex::new(Places { free, shut: false }), changed: Condvar::new() }
+    fn new(places: usize, spare: usize) -> Gate {
+        let places = Places { free: places + spare, spare, weight: 0, shut: false };
+        Gate { places: Mutex::new(places), changed: Condvar::new() }
     }
 
     /// Waits for a place; `None` when the gate is shut.
     fn enter(&self) -> Option<Ticket<'_>> {
-        let full = |places: &mut Places| places.free == 0 && !places.shut;
-        let waited = self.changed.wait_while(lock(&self.places), full);
+        let waited = self.changed.wait_while(lock(&self.places), |places| places.is_full() && !places.shut);
         let mut places = waited.unwrap_or_else(PoisonError::into_inner);
         if places.shut {
             return None;
         }
         places.free -= 1;
-        Some(Ticket(self))
+        Some(Ticket { gate: self, weight: 0 })
     }
 
     fn shut(&self) {
@@ -250,14 +262,31 @@ impl Gate {
     }
 }
 
+impl Places {
+    fn is_full(&self) -> bool {
+        self.free == 0 || self.free <= self.spare && self.weight > LIGHT
+    }
+}
+
+impl Ticket<'_> {
+    /// Tells the numbers that its holder has in memory.
+    fn weigh(&mut self, numbers: usize) {
+        self.weight = numbers;
+        lock(&self.gate.places).weight += numbers;
+    }
+}
+
 impl Drop for Ticket<'_> {
     fn drop(&mut self) {
         // Who waits for what a dead thread had would wait for ever.
         if std::thread::panicking() {
-            self.0.shut();
+            self.gate.shut();
         }
-        lock(&self.0.places).free += 1;
-        self.0.changed.notify_one();
+        let mut places = lock(&self.gate.places);
+        places.free += 1;
+        places.weight -= self.weight;
+        // All that wait: one light company lets several in.
+        self.gate.changed.notify_all();
     }
 }
 
@@ -322,4 +351,26 @@ impl<T> Drop for Closing<'_, T> {
 /// A thread that died leaves its neighbours at work; the scope tells of it.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_light_pictures_wait_in_spare_places() {
+        let gate = Gate::new(2, 3);
+        let is_full = || lock(&gate.places).is_full();
+        let mut tickets: Vec<Ticket<'_>> = (0..4).map_while(|_| gate.enter()).collect();
+        assert!(tickets.len() == 4 && !is_full());
+        tickets[0].weigh(LIGHT + 1);
+        assert!(is_full(), "beyond two places");
+        tickets.truncate(1);
+        assert!(!is_full(), "one of two places");
+        tickets.clear();
+        tickets.extend((0..5).map_while(|_| gate.enter()));
+        assert!(tickets.len() == 5 && is_full());
+        gate.shut();
+        assert!(gate.enter().is_none() && gate.is_shut());
+    }
 }
