@@ -84,12 +84,12 @@ pub(super) fn run_many(args: &RunArgs, targets: &Targets, model: Model, common: 
     let shard = args.shard.unwrap_or(Shard::ALL);
     let jobs = jobs(&found, targets, args.format.as_deref(), pipeline.gives(), shard)?;
     let references = references(args)?;
+    let pipeline = device::add_all(pipeline, common)?;
     remove_leftovers(jobs.iter().flat_map(|job| job.targets.paths()))?;
     let (ready, jobs): (Vec<Job>, Vec<Job>) = jobs.into_iter().partition(|job| args.resume && job.is_done());
     for folder in jobs.iter().flat_map(|job| job.targets.paths()).filter_map(Path::parent) {
         std::fs::create_dir_all(folder).map_err(Error::io(folder))?;
     }
-    let pipeline = device::add_all(pipeline, common)?;
 
     let count = jobs.len();
     let bar = progress(Some(count as u64), "pictures", names(&pipeline), common);
