@@ -33,9 +33,9 @@ impl dyn Sink {
     /// # Errors
     /// When its name has no such extension, or it cannot be made.
     pub fn pages(path: &Path) -> Result<Box<dyn Sink>> {
-        match Format::of(path)? {
-            Format::Tiff => Ok(Box::new(PageWriter::create(path)?)),
-            Format::Npy => Ok(Box::new(Numbers { path: path.into(), shape: None, data: Vec::new() })),
+        match Format::of(path) {
+            Ok(Format::Tiff) => Ok(Box::new(PageWriter::create(path)?)),
+            Ok(Format::Npy) => Ok(Box::new(Numbers { path: path.into(), shape: None, data: Vec::new() })),
             _ => {
                 let message = "there are several pages; end it in .tiff, or .npy for numbers".to_string();
                 Err(Error::Picture { path: path.to_owned(), message })

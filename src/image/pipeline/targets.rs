@@ -93,13 +93,13 @@ impl What {
         !matches!(self, What::Contours | What::Statistics | What::Probabilities)
     }
 
-    /// The extension of its files in a folder; `None` for the result, whose extension depends on the input's.
-    fn extension(self) -> Option<&'static str> {
+    /// The extension of its files in a folder, where that of the result is `result` and drawings are `drawing`.
+    fn extension<'a>(self, result: &'a str, drawing: &'a str) -> &'a str {
         match self {
-            What::Result => None,
-            What::Probabilities => Some("npy"),
-            What::Overlay | What::Contours | What::Cutout | What::Compare => Some("png"),
-            What::Statistics => Some("csv"),
+            What::Result => result,
+            What::Probabilities => "npy",
+            What::Overlay | What::Contours | What::Cutout | What::Compare => drawing,
+            What::Statistics => "csv",
         }
     }
 
@@ -205,21 +205,22 @@ impl Targets {
     }
 
     /// The files of one picture, where these are folders: `name` with each one's extension. The result's is `extension`, or
-    /// else PNG, but for files that hold more than it can: TIFF stays TIFF, and floats stay floats.
+    /// else PNG, but for files that hold more than it can: what may have pages becomes TIFF, drawings too, and floats stay
+    /// floats.
     pub(super) fn of(&self, input: &Path, name: &Path, gives: Decode, extension: Option<&str>) -> Targets {
         let own = input.extension().map(|e| e.to_string_lossy().to_lowercase()).unwrap_or_default();
+        let drawing = if matches!(own.as_str(), "tif" | "tiff" | "nii" | "gz") { "tiff" } else { "png" };
         let result = extension.unwrap_or(match (gives, own.as_str()) {
             (Decode::Scores, _) => "txt",
-            (_, "tif" | "tiff" | "nii" | "gz") => "tiff",
             (Decode::Image, "exr") => "exr",
             (Decode::Image, "pfm" | "hdr") => "pfm",
             (Decode::Image, "npy") => "npy",
-            _ => "png",
+            _ => drawing,
         });
         let file = |target: &Target| {
             let mut name = name.as_os_str().to_owned();
             name.push(".");
-            name.push(target.what.extension().unwrap_or(result));
+            name.push(target.what.extension(result, drawing));
             Target { what: target.what, path: target.path.join(name) }
         };
         Targets(self.0.iter().map(file).collect())
