@@ -95,7 +95,7 @@ pub(super) fn run_many(args: &RunArgs, targets: &Targets, model: Model, common: 
     let bar = progress(Some(count as u64), "pictures", names(&pipeline), common);
     let state = Mutex::new((Vec::new(), Vec::new()));
     let load = |job: Job| match pipeline.open(&job.input, &job.targets, args.raw) {
-        Ok(Source::One(input)) => ((job, None), Ok(Load::Run(*input))),
+        Ok(Source::One(input)) => ((job, None), Ok(Load::Run(input))),
         Ok(source) => ((job, Some(source)), Ok(Load::Apart)),
         Err(error) => ((job, None), Err(error)),
     };

@@ -36,7 +36,7 @@ pub struct Threads {
 #[derive(Debug)]
 pub enum Load {
     /// Something that the network runs on.
-    Run(Input),
+    Run(Box<Input>),
     /// Nothing: all of the work is done while saving.
     Apart,
 }
@@ -44,7 +44,7 @@ pub enum Load {
 impl Pipeline {
     /// Runs all jobs. `load` gets each, on one of its threads, and gives what is to be run, or an error, and something to
     /// know it by; `save` gets that with the outcome (`None` for [`Load::Apart`]), in the jobs' order if `in_order`, and may
-    /// end it all.
+    /// end it all. Without a device each outcome is an error.
     pub fn run_all<J, K: Send>(
         &self,
         jobs: impl Iterator<Item = J> + Send,
@@ -133,7 +133,7 @@ impl Pipeline {
 
     fn run_one<'g, K>(&self, device: usize, item: Item<'g, K, Result<Load>>) -> Done<'g, K> {
         let content = match item.content {
-            Ok(Load::Run(input)) => self.run_on(device, input, &|_| {}).map(Some),
+            Ok(Load::Run(input)) => self.run_on(device, *input, &|_| {}).map(Some),
             Ok(Load::Apart) => Ok(None),
             Err(error) => Err(error),
         };
@@ -164,7 +164,7 @@ impl Pipeline {
             let content = match item.content {
                 Ok(Load::Run(input)) => {
                     let report = Report { input: input.prepared.tensor().shape(), ..report.clone() };
-                    self.outcome(input, result, report).map(Some)
+                    self.outcome(*input, result, report).map(Some)
                 }
                 Ok(Load::Apart) => Ok(None),
                 Err(error) => Err(error),

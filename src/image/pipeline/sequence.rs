@@ -164,7 +164,12 @@ impl Pipeline {
     ) -> Result<usize> {
         let state = Mutex::new((&mut sinks, 0, Ok(())));
         let load = |picture: Result<Picture>| {
-            ((), picture.and_then(|picture| Input::picture(picture, &self.model)).map(Load::Run))
+            (
+                (),
+                picture
+                    .and_then(|picture| Input::picture(picture, &self.model))
+                    .map(|input| Load::Run(input.into())),
+            )
         };
         let save = |(), outcome: Result<Option<Outcome>>| {
             let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
