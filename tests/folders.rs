@@ -385,12 +385,11 @@ fn devices() -> impl Iterator<Item = Device> {
 }
 
 /// The results of all inputs, in their order, however the pipeline runs them.
-fn run_all(pipeline: &Pipeline, inputs: &[Input], threads: Threads) -> Vec<unet_wgpu::Result<Tensor>> {
+fn run_all(pipeline: &Pipeline, inputs: &[Input], threads: Threads) -> Vec<unet_wgpu::Result<Outcome>> {
     let results = Mutex::new(Vec::new());
-    let load = |(i, input): (usize, &Input)| (i, Ok(Load::Run(input.clone())));
-    let save = |i, outcome: unet_wgpu::Result<Option<_>>| {
-        let result = outcome.map(|outcome: Option<Outcome>| outcome.unwrap().result);
-        results.lock().unwrap().push((i, result));
+    let load = |(i, input): (usize, &Input)| (i, Ok(Load::Run(Box::new(input.clone()))));
+    let save = |i, outcome: unet_wgpu::Result<Option<Outcome>>| {
+        results.lock().unwrap().push((i, outcome.map(Option::unwrap)));
         ControlFlow::Continue(())
     };
     pipeline.run_all(inputs.iter().enumerate(), threads, false, load, save);
@@ -413,13 +412,20 @@ fn batches_give_what_single_pictures_give() {
             let pipeline = pipeline(&model, PipelineOptions { batch, ..Default::default() }, device.clone());
             let results = run_all(&pipeline, &inputs, Threads { load: 4, run: 1, save: 1 });
             assert_eq!(results.len(), 41);
+            let together = results.iter().flatten().map(|outcome| outcome.report.tile.n).max();
+            let expected = match (batch, &device) {
+                (Batch::Of(pictures), _) => pictures,
+                (Batch::Auto, Device::Gpu(_)) => 16,
+                (Batch::Auto, Device::Cpu) => 1,
+            };
+            assert_eq!(together, Some(expected), "{batch:?}");
             for (i, (result, input)) in results.into_iter().zip(&inputs).enumerate() {
                 if i == 11 {
                     assert!(result.unwrap_err().to_string().contains("not finite"));
                     continue;
                 }
-                let (got, want) =
-                    (result.unwrap(), pipeline.run_input(input.clone(), &|_| {}).unwrap().result);
+                let want = pipeline.run_input(input.clone(), &|_| {}).unwrap().result;
+                let got = result.unwrap().result;
                 let off = got.data().iter().zip(want.data()).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
                 assert!(off <= 1e-6, "{batch:?}, picture {i}: off by {off:e}");
             }
@@ -464,7 +470,7 @@ fn work_without_a_device_or_without_an_end_is_refused_and_nothing_hangs() {
             // Whoever saves may end it all: jobs without an end do end.
             for in_order in [false, true] {
                 let saved = Mutex::new(Vec::new());
-                let load = |i: usize| (i, Ok(Load::Run(inputs[i % 100].clone())));
+                let load = |i: usize| (i, Ok(Load::Run(Box::new(inputs[i % 100].clone()))));
                 let save = |i, _| {
                     let mut saved = saved.lock().unwrap();
                     saved.push(i);
@@ -479,7 +485,7 @@ fn work_without_a_device_or_without_an_end_is_refused_and_nothing_hangs() {
         // A fault in one thread becomes the caller's panic.
         for in_order in [false, true] {
             let work = || {
-                let load = |i: usize| (i, Ok(Load::Run(inputs[i].clone())));
+                let load = |i: usize| (i, Ok(Load::Run(Box::new(inputs[i].clone()))));
                 let save = |i, _| if i == 3 { panic!("of a test") } else { ControlFlow::Continue(()) };
                 pipeline.run_all(0..100, Threads::default(), in_order, load, save);
             };
@@ -524,6 +530,13 @@ fn stacks_go_through_page_by_page() {
     let text = stderr(&desk.command(&format!("run pics -o png --format png {run}")).output().unwrap());
     assert!(text.contains("1 of 3") && text.contains("pics/stack.tif: png/stack.png: there are"), "{text}");
     assert_eq!(names(&desk, "png"), ["plain.png", "single.png"]);
+    desk.unet("run pics -o masks --overlay over --device cpu -m classes.safetensors");
+    assert_eq!(names(&desk, "over"), ["plain.png", "single.tiff", "stack.tiff"]);
+    assert_eq!(pages(&desk.path("over/stack.tiff")).len(), 7);
+    desk.refuses(
+        "run pics/stack.tif --stats new.csv --device cpu -m classes.safetensors",
+        &["new.csv", "pages"],
+    );
 
     // Masks, drawings and numbers of each page; damage in the middle names the file and leaves nothing.
     let even: Vec<Picture> = stack.iter().filter(|page| page.width() == 8).cloned().collect();
