@@ -225,7 +225,7 @@ fn folders_patterns_and_names() {
     run("pics -o deep --recursive --compare deep/both/");
     assert_eq!(
         names(&desk, "deep"),
-        ["a.png", "b/c.png", "b/d/e.tiff", "both/a.png", "both/b/c.png", "both/b/d/e.png"]
+        ["a.png", "b/c.png", "b/d/e.tiff", "both/a.png", "both/b/c.png", "both/b/d/e.tiff"]
     );
     run("pics/*/*.bmp pics/* -o pattern --format .jpg");
     assert_eq!(names(&desk, "pattern"), ["a.jpg", "b/c.jpg"]);

@@ -164,12 +164,8 @@ impl Pipeline {
     ) -> Result<usize> {
         let state = Mutex::new((&mut sinks, 0, Ok(())));
         let load = |picture: Result<Picture>| {
-            (
-                (),
-                picture
-                    .and_then(|picture| Input::picture(picture, &self.model))
-                    .map(|input| Load::Run(input.into())),
-            )
+            let input = picture.and_then(|picture| Input::picture(picture, &self.model));
+            ((), input.map(|input| Load::Run(input.into())))
         };
         let save = |(), outcome: Result<Option<Outcome>>| {
             let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
