@@ -13,7 +13,7 @@ use unet_wgpu::unet::{RandomWeights, UnetConfig, Weights};
 use unet_wgpu::{Model, Shape, Tensor, cpu, gpu};
 
 /// A model file in the making: tensors with dtype, extents and bytes.
-struct Parts {
+pub(crate) struct Parts {
     metadata: Value,
     tensors: Vec<(String, &'static str, Vec<usize>, Vec<u8>)>,
 }
@@ -38,7 +38,7 @@ impl Weights for Parts {
 
 impl Parts {
     /// All tensors of a network; zeros without a seed.
-    fn new(config: &UnetConfig, recipe: &Recipe, seed: Option<u64>) -> Parts {
+    pub(crate) fn new(config: &UnetConfig, recipe: &Recipe, seed: Option<u64>) -> Parts {
         let mut parts = Parts { metadata: json!({ "random": seed }), tensors: Vec::new() };
         config.build(&mut parts).unwrap();
         let text = |value: Result<String, serde_json::Error>| value.unwrap();
@@ -68,7 +68,7 @@ impl Parts {
         file
     }
 
-    fn bytes(&self) -> Vec<u8> {
+    pub(crate) fn bytes(&self) -> Vec<u8> {
         self.with_header(&self.header())
     }
 
@@ -78,11 +78,11 @@ impl Parts {
 }
 
 /// One level, as many channels out as in, residual.
-fn small(channels: usize) -> UnetConfig {
+pub(crate) fn small(channels: usize) -> UnetConfig {
     UnetConfig { residual: true, ..UnetConfig::new(channels, channels, &[4], 4, &[4]) }
 }
 
-fn decoding(decode: Decode) -> Recipe {
+pub(crate) fn decoding(decode: Decode) -> Recipe {
     Recipe { output: OutputRecipe { decode: Some(decode), ..OutputRecipe::default() }, ..Recipe::default() }
 }
 
@@ -105,15 +105,15 @@ impl Desk {
         self.0.path().join(name)
     }
 
-    fn put(&self, name: &str, bytes: &[u8]) {
+    pub(crate) fn put(&self, name: &str, bytes: &[u8]) {
         std::fs::write(self.path(name), bytes).unwrap();
     }
 
-    fn picture(&self, name: &str) -> Picture {
+    pub(crate) fn picture(&self, name: &str) -> Picture {
         Picture::open(&self.path(name)).unwrap()
     }
 
-    fn command(&self, line: &str) -> Command {
+    pub(crate) fn command(&self, line: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_unet"));
         // Mesa says on stderr when this is missing, and the tests count lines.
         command
@@ -161,7 +161,7 @@ impl Desk {
     }
 }
 
-fn stderr(output: &Output) -> String {
+pub(crate) fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 

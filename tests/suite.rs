@@ -3,6 +3,7 @@
 mod bench; // `unet bench` and the cost model: figures, charts, bad requests
 mod cli; // the built binary: results, options, and one clear line for every bad input
 mod device; // the GPU that tests run on
+mod folders; // `unet run` and the pipeline: folders, resumed and shared work, stacks, streams, bands, devices side by side
 mod formats; // pictures that go in and come out as bytes
 mod help; // completions and manual pages
 mod hostile; // damaged files of every format, and ONNX files that ask for the impossible

@@ -4,8 +4,8 @@ use super::{RunArgs, names, progress, save_caches, summary};
 use crate::cli::{Common, device, text};
 use crate::error::{Error, Result};
 use crate::image::{
-    Decoded, Format, Job, Load, Mask, Pipeline, Quality, Report, Shard, Sink, Source, Target, Targets, find,
-    jobs, remove_leftovers,
+    Decoded, Format, Job, Load, Mask, Outcome, Pipeline, Quality, Report, Shard, Sink, Source, Target,
+    Targets, find, jobs, remove_leftovers,
 };
 use crate::model::Model;
 use serde_json::{Value, json};
@@ -44,10 +44,9 @@ pub(super) fn run_one(args: &RunArgs, targets: &Targets, model: Model, common: &
         bar.inc(1);
     };
     let result = match source {
-        Source::One(input) => pipeline.run_input(*input, &done).and_then(|outcome| {
-            let (result, notes) = pipeline.write(&outcome, targets)?;
-            finish(args.reference.as_deref(), result, outcome.report, notes)
-        }),
+        Source::One(input) => pipeline
+            .run_input(*input, &done)
+            .and_then(|outcome| finish(&pipeline, outcome, targets, args.reference.as_deref())),
         source => apart(&pipeline, args, &job, source, &done),
     };
     bar.finish_and_clear();
@@ -85,19 +84,18 @@ pub(super) fn run_many(args: &RunArgs, targets: &Targets, model: Model, common: 
     let shard = args.shard.unwrap_or(Shard::ALL);
     let jobs = jobs(&found, targets, args.format.as_deref(), pipeline.gives(), shard)?;
     let references = references(args)?;
+    let pipeline = device::add_all(pipeline, common)?;
+    remove_leftovers(jobs.iter().flat_map(|job| job.targets.paths()))?;
     let (ready, jobs): (Vec<Job>, Vec<Job>) = jobs.into_iter().partition(|job| args.resume && job.is_done());
-    let results: Vec<&Path> = jobs.iter().flat_map(|job| job.targets.paths()).collect();
-    for folder in results.iter().filter_map(|path| path.parent()) {
+    for folder in jobs.iter().flat_map(|job| job.targets.paths()).filter_map(Path::parent) {
         std::fs::create_dir_all(folder).map_err(Error::io(folder))?;
     }
-    remove_leftovers(results)?;
-    let pipeline = device::add_all(pipeline, common)?;
 
     let count = jobs.len();
     let bar = progress(Some(count as u64), "pictures", names(&pipeline), common);
     let state = Mutex::new((Vec::new(), Vec::new()));
     let load = |job: Job| match pipeline.open(&job.input, &job.targets, args.raw) {
-        Ok(Source::One(input)) => ((job, None), Ok(Load::Run(*input))),
+        Ok(Source::One(input)) => ((job, None), Ok(Load::Run(input))),
         Ok(source) => ((job, Some(source)), Ok(Load::Apart)),
         Err(error) => ((job, None), Err(error)),
     };
@@ -107,10 +105,7 @@ pub(super) fn run_many(args: &RunArgs, targets: &Targets, model: Model, common: 
             None => Ok(None),
         };
         let done = outcome.and_then(|outcome| match (outcome, source) {
-            (Some(outcome), _) => {
-                let (result, notes) = pipeline.write(&outcome, &job.targets)?;
-                finish(reference()?, result, outcome.report, notes)
-            }
+            (Some(outcome), _) => finish(&pipeline, outcome, &job.targets, reference()?),
             (None, Some(source)) => apart(&pipeline, args, &job, source, &|_| {}),
             (None, None) => Err(Error::Usage("nothing was loaded".into())),
         });
@@ -169,22 +164,21 @@ fn named(path: &Path, error: &Error) -> String {
     if message.starts_with(&path) { message } else { format!("{path}: {message}") }
 }
 
-/// What is told of a picture that went through whole.
+/// Writes what was made of a picture that went through whole, and compares it.
 fn finish(
+    pipeline: &Pipeline,
+    outcome: Outcome,
+    targets: &Targets,
     reference: Option<&Path>,
-    result: Option<Decoded>,
-    mut report: Report,
-    notes: Vec<String>,
 ) -> Result<Done> {
+    let (mut result, notes) = pipeline.write(&outcome, targets)?;
+    if reference.is_some() && result.is_none() {
+        result = Some(pipeline.decode(&outcome)?);
+    }
+    let quality =
+        reference.zip(result.as_ref()).map(|(path, result)| Quality::of(result, path)).transpose()?;
+    let mut report = outcome.report;
     report.notes.extend(notes);
-    let quality = match (reference, &result) {
-        (Some(path), Some(result)) => Some(Quality::of(result, path)?),
-        (Some(_), None) => {
-            let message = "--reference needs a result that is decoded; give --out a picture's name";
-            return Err(Error::Usage(message.into()));
-        }
-        (None, _) => None,
-    };
     Ok(Done { report, pages: 1, result, quality })
 }
 
@@ -208,7 +202,7 @@ fn apart(
     let sinks = job.targets.0.iter().map(sink).collect::<Result<Vec<_>>>()?;
     let count = pages.total();
     let report = Mutex::new(None::<Report>);
-    let each = |outcome: &crate::image::Outcome| {
+    let each = |outcome: &Outcome| {
         done(count);
         let mut report = report.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         match &mut *report {

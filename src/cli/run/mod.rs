@@ -64,8 +64,11 @@ fn pipeline(args: &RunArgs, model: Model) -> Result<Pipeline> {
     if (args.keep_largest || args.min_area.is_some() || args.palette.is_some()) && !is_mask {
         return refuse("--keep-largest, --min-area and --palette are for masks; drop them");
     }
-    if args.reference.is_some() && gives.decode == Decode::Scores {
-        return refuse("--reference is for pictures and masks; the model gives scores");
+    if let Some(path) = &args.reference {
+        if gives.decode == Decode::Scores {
+            return refuse("--reference is for pictures and masks; the model gives scores");
+        }
+        std::fs::metadata(path).map_err(Error::io(path))?;
     }
     Ok(pipeline)
 }

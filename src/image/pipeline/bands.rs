@@ -22,7 +22,7 @@ const LARGE: f64 = (64 << 20) as f64;
 const TILE_MEMORY: u64 = 512 << 20;
 
 /// Rows that are read at once while something is measured.
-const MEASURE_ROWS: usize = 256;
+const MEASURE_ROWS: usize = 64;
 
 impl Pipeline {
     /// Whether a picture should go through in bands because of its size.
@@ -59,7 +59,7 @@ impl Pipeline {
     /// # Errors
     /// [`Error::Usage`] for what needs a picture whole, naming it; those of reading, running and writing.
     pub fn run_bands(&self, path: &Path, targets: &Targets, done: &(dyn Fn(usize) + Sync)) -> Result<Report> {
-        let mut rows = Rows::open(path)?;
+        let rows = Rows::open(path)?;
         if let Some(reason) = self.needs_whole(&rows, targets) {
             let size = format!("{}x{}", rows.width(), rows.height());
             return Err(Error::Usage(format!(
@@ -69,9 +69,9 @@ impl Pipeline {
             )));
         }
         let own = [rows.height(), rows.width()];
-        let (recipe, exposure) = self.measured(path, own[0])?;
+        let size @ [h, w] = self.model.recipe.input.fitted(own)?;
+        let (recipe, exposure) = self.measured(path, size)?;
         let output_recipe = self.model.recipe.output.with_exposure(exposure);
-        let [h, w] = recipe.fitted(own)?;
         let input = Shape::new(1, self.model.input_channels(), h, w);
         let start = Instant::now();
         let lane = self.lane(0)?;
@@ -104,13 +104,9 @@ impl Pipeline {
             sinks.push((target.clone(), Box::new(file)));
         }
 
-        let window = RefCell::new(Window { rows: &mut rows, first: 0, held: None, notes: Vec::new() });
+        let window = RefCell::new(Window::new(rows));
         let mut read = |range: Range<usize>| {
-            let mut window = window.borrow_mut();
-            // Rows that are padded below mirror the last ones.
-            window.advance(range.start.min((2 * own[0]).saturating_sub(range.end)), range.end.min(own[0]))?;
-            let held = window.held()?.values(&recipe, input.c)?;
-            let mut tensor = padded_rows(&held, window.first, own[0], range, w, recipe.fit);
+            let mut tensor = window.borrow_mut().padded(range, size, &recipe, input.c)?;
             recipe.normalize(&mut tensor)?;
             Ok(tensor)
         };
@@ -137,16 +133,15 @@ impl Pipeline {
         Ok(report)
     }
 
-    /// The input recipe with the numbers of this picture, and its exposure.
-    fn measured(&self, path: &Path, height: usize) -> Result<(InputRecipe, f64)> {
-        let recipe = &self.model.recipe.input;
-        let channels = self.model.input_channels();
-        recipe.measured(height, &mut |each| {
-            let mut rows = Rows::open(path)?;
-            for _ in 0..rows.height().div_ceil(MEASURE_ROWS) {
-                each(&rows.next(MEASURE_ROWS)?.values(recipe, channels)?)?;
-            }
-            Ok(())
+    /// The input recipe with the numbers of this picture, padded to that height and width, and its exposure.
+    fn measured(&self, path: &Path, size: [usize; 2]) -> Result<(InputRecipe, f64)> {
+        let (recipe, channels) = (&self.model.recipe.input, self.model.input_channels());
+        recipe.measured(size[0], &mut |each| {
+            let mut window = Window::new(Rows::open(path)?);
+            (0..size[0]).step_by(MEASURE_ROWS).try_for_each(|first| {
+                let range = first..size[0].min(first + MEASURE_ROWS);
+                each(&window.padded(range, size, recipe, channels)?)
+            })
         })
     }
 }
@@ -156,30 +151,52 @@ fn is_banded(path: &Path) -> bool {
 }
 
 /// The rows of a file that are still needed.
-struct Window<'r> {
-    rows: &'r mut Rows,
+struct Window {
+    rows: Rows,
     /// The first row that is held.
     first: usize,
     held: Option<Picture>,
     notes: Vec<String>,
 }
 
-impl Window<'_> {
+impl Window {
+    fn new(rows: Rows) -> Window {
+        Window { rows, first: 0, held: None, notes: Vec::new() }
+    }
+
+    /// Rows of the picture's values, padded to that height and width. Ranges must not go back.
+    fn padded(
+        &mut self,
+        range: Range<usize>,
+        [h, w]: [usize; 2],
+        recipe: &InputRecipe,
+        channels: usize,
+    ) -> Result<Tensor> {
+        let height = self.rows.height();
+        // Rows that are padded below mirror the last ones.
+        let mirrored = (2 * height).saturating_sub(h + 1);
+        self.advance(range.start.min(mirrored), range.end.min(height))?;
+        let held = self.held()?.values(recipe, channels)?;
+        Ok(padded_rows(&held, self.first, height, range, w, recipe.fit))
+    }
+
     /// Lets go of rows before `first` and reads up to `end`.
     fn advance(&mut self, first: usize, end: usize) -> Result<()> {
         let first = first.max(self.first);
-        let held_to = self.first + self.held.as_ref().map_or(0, Picture::height);
+        let mut held_to = self.first + self.held.as_ref().map_or(0, Picture::height);
         let mut parts = Vec::new();
         if first < held_to {
             parts.push(self.part(first, held_to - first)?);
         }
-        if end > held_to {
-            // Bands are as long as the step between tiles, which is beyond all rows that are let go unread.
-            let next = self.rows.next(end - held_to)?;
+        self.first = first.min(held_to);
+        // A file gives only so much at once.
+        let most = (LARGE as usize / (4 * self.rows.width())).max(1);
+        while held_to < end {
+            let next = self.rows.next(most.min(end - held_to))?;
+            held_to += next.height();
             self.notes.extend(next.notes().iter().cloned());
             parts.push(next);
         }
-        self.first = first.min(held_to);
         self.held = Some(Picture::stacked(&parts)?);
         Ok(())
     }

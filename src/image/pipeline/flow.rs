@@ -3,13 +3,13 @@
 //! Between the stages lie belts. How many pictures are under way at once is bounded, so that neither a slow disk nor a slow
 //! device fills the memory.
 
-use super::{Batch, Input, Outcome, Pipeline, Report};
+use super::{Batch, Input, Lane, Outcome, Pipeline, Report};
 use crate::error::{Error, Result};
 use crate::session::Device;
 use crate::tensor::{Shape, Tensor};
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 /// Pixels that fill a device.
@@ -17,6 +17,9 @@ const ENOUGH: usize = 512 * 512;
 
 /// Most pictures that `Batch::Auto` runs at once.
 const MOST: usize = 16;
+
+/// Numbers of networks' inputs, 256 MiB as f32, up to which pictures may wait to be joined to batches.
+const LIGHT: usize = 64 << 20;
 
 /// Threads of each stage; 0 leaves the number to the pipeline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -33,7 +36,7 @@ pub struct Threads {
 #[derive(Debug)]
 pub enum Load {
     /// Something that the network runs on.
-    Run(Input),
+    Run(Box<Input>),
     /// Nothing: all of the work is done while saving.
     Apart,
 }
@@ -41,7 +44,7 @@ pub enum Load {
 impl Pipeline {
     /// Runs all jobs. `load` gets each, on one of its threads, and gives what is to be run, or an error, and something to
     /// know it by; `save` gets that with the outcome (`None` for [`Load::Apart`]), in the jobs' order if `in_order`, and may
-    /// end it all.
+    /// end it all. Without a device each outcome is an error.
     pub fn run_all<J, K: Send>(
         &self,
         jobs: impl Iterator<Item = J> + Send,
@@ -54,8 +57,10 @@ impl Pipeline {
         let or = |threads: usize, default: usize| if threads == 0 { default } else { threads };
         let loaders = or(threads.load, (cores / 2).clamp(1, 4));
         let savers = if in_order { 1 } else { or(threads.save, (cores / 2).clamp(1, 4)) };
-        let runners: Vec<usize> = (0..self.lanes.len())
-            .flat_map(|device| std::iter::repeat_n(device, or(threads.run, self.lanes[device].overlap())))
+        let overlap = |device: usize| or(threads.run, self.lanes.get(device).map_or(1, Lane::overlap));
+        // Without a device there is one thread that says so.
+        let runners: Vec<usize> = (0..self.lanes.len().max(1))
+            .flat_map(|device| std::iter::repeat_n(device, overlap(device)))
             .collect();
         let batch = match self.options.batch {
             Batch::Auto => MOST,
@@ -63,18 +68,19 @@ impl Pipeline {
         };
 
         let jobs = Mutex::new(jobs.enumerate());
-        let stopped = AtomicBool::new(false);
-        let gate = Gate::new(loaders + savers + runners.len() * 2 + 2 * batch);
+        let gate = Gate::new(loaders + savers + runners.len() * 2, 2 * batch);
         let loaded = Belt::new(loaders);
         let done = Belt::new(runners.len());
 
         let load_all = || {
             let _closing = loaded.closing();
-            while !stopped.load(Ordering::Relaxed) {
-                let ticket = gate.enter();
+            while let Some(mut ticket) = gate.enter() {
                 let Some((number, job)) = lock(&jobs).next() else { break };
-                let (name, input) = load(job);
-                loaded.push(Item { number, ticket, name, content: input });
+                let (name, content) = load(job);
+                if let Ok(Load::Run(input)) = &content {
+                    ticket.weigh(input.prepared.tensor().data().len());
+                }
+                loaded.push(Item { number, ticket, name, content });
             }
         };
         let run_all = |device: usize| {
@@ -102,8 +108,8 @@ impl Pipeline {
             };
             while let Some(item) = done.take(|items| wanted(items, next)) {
                 next += 1;
-                if !stopped.load(Ordering::Relaxed) && save(item.name, item.content).is_break() {
-                    stopped.store(true, Ordering::Relaxed);
+                if !gate.is_shut() && save(item.name, item.content).is_break() {
+                    gate.shut();
                 }
                 drop(item.ticket);
             }
@@ -117,18 +123,17 @@ impl Pipeline {
 
     /// Pictures of a shape that run at once.
     fn batch(&self, device: usize, shape: Shape) -> usize {
-        match (self.options.batch, self.lanes[device].device()) {
+        match (self.options.batch, self.lanes.get(device).map(Lane::device)) {
             _ if !self.batches.load(Ordering::Relaxed) => 1,
             (Batch::Of(pictures), _) => pictures.max(1),
-            (Batch::Auto, Device::Gpu(_)) => (ENOUGH / shape.pixels().max(1)).clamp(1, MOST),
-            #[cfg(feature = "cpu")]
-            (Batch::Auto, Device::Cpu) => 1,
+            (Batch::Auto, Some(Device::Gpu(_))) => (ENOUGH / shape.pixels().max(1)).clamp(1, MOST),
+            (Batch::Auto, _) => 1,
         }
     }
 
     fn run_one<'g, K>(&self, device: usize, item: Item<'g, K, Result<Load>>) -> Done<'g, K> {
         let content = match item.content {
-            Ok(Load::Run(input)) => self.run_on(device, input, &|_| {}).map(Some),
+            Ok(Load::Run(input)) => self.run_on(device, *input, &|_| {}).map(Some),
             Ok(Load::Apart) => Ok(None),
             Err(error) => Err(error),
         };
@@ -159,7 +164,7 @@ impl Pipeline {
             let content = match item.content {
                 Ok(Load::Run(input)) => {
                     let report = Report { input: input.prepared.tensor().shape(), ..report.clone() };
-                    self.outcome(input, result, report).map(Some)
+                    self.outcome(*input, result, report).map(Some)
                 }
                 Ok(Load::Apart) => Ok(None),
                 Err(error) => Err(error),
@@ -210,32 +215,78 @@ impl<K> Item<'_, K, Result<Load>> {
     }
 }
 
-/// Lets so many in.
+/// Lets so many in, until it is shut; more while all that are in weigh little.
 struct Gate {
-    free: Mutex<usize>,
-    left: Condvar,
+    places: Mutex<Places>,
+    changed: Condvar,
+}
+
+struct Places {
+    free: usize,
+    /// Of the free ones, those that are only for a light company.
+    spare: usize,
+    weight: usize,
+    shut: bool,
 }
 
 /// One of those who are in.
-struct Ticket<'g>(&'g Gate);
+struct Ticket<'g> {
+    gate: &'g Gate,
+    weight: usize,
+}
 
 impl Gate {
-    fn new(places: usize) -> Gate {
-        Gate { free: Mutex::new(places), left: Condvar::new() }
+    fn new(places: usize, spare: usize) -> Gate {
+        let places = Places { free: places + spare, spare, weight: 0, shut: false };
+        Gate { places: Mutex::new(places), changed: Condvar::new() }
     }
 
-    fn enter(&self) -> Ticket<'_> {
-        let mut free =
-            self.left.wait_while(lock(&self.free), |free| *free == 0).unwrap_or_else(PoisonError::into_inner);
-        *free -= 1;
-        Ticket(self)
+    /// Waits for a place; `None` when the gate is shut.
+    fn enter(&self) -> Option<Ticket<'_>> {
+        let waited = self.changed.wait_while(lock(&self.places), |places| places.is_full() && !places.shut);
+        let mut places = waited.unwrap_or_else(PoisonError::into_inner);
+        if places.shut {
+            return None;
+        }
+        places.free -= 1;
+        Some(Ticket { gate: self, weight: 0 })
+    }
+
+    fn shut(&self) {
+        lock(&self.places).shut = true;
+        self.changed.notify_all();
+    }
+
+    fn is_shut(&self) -> bool {
+        lock(&self.places).shut
+    }
+}
+
+impl Places {
+    fn is_full(&self) -> bool {
+        self.free == 0 || self.free <= self.spare && self.weight > LIGHT
+    }
+}
+
+impl Ticket<'_> {
+    /// Tells the numbers that its holder has in memory.
+    fn weigh(&mut self, numbers: usize) {
+        self.weight = numbers;
+        lock(&self.gate.places).weight += numbers;
     }
 }
 
 impl Drop for Ticket<'_> {
     fn drop(&mut self) {
-        *lock(&self.0.free) += 1;
-        self.0.left.notify_one();
+        // Who waits for what a dead thread had would wait for ever.
+        if std::thread::panicking() {
+            self.gate.shut();
+        }
+        let mut places = lock(&self.gate.places);
+        places.free += 1;
+        places.weight -= self.weight;
+        // All that wait: one light company lets several in.
+        self.gate.changed.notify_all();
     }
 }
 
@@ -300,4 +351,26 @@ impl<T> Drop for Closing<'_, T> {
 /// A thread that died leaves its neighbours at work; the scope tells of it.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_light_pictures_wait_in_spare_places() {
+        let gate = Gate::new(2, 3);
+        let is_full = || lock(&gate.places).is_full();
+        let mut tickets: Vec<Ticket<'_>> = (0..4).map_while(|_| gate.enter()).collect();
+        assert!(tickets.len() == 4 && !is_full());
+        tickets[0].weigh(LIGHT + 1);
+        assert!(is_full(), "beyond two places");
+        tickets.truncate(1);
+        assert!(!is_full(), "one of two places");
+        tickets.clear();
+        tickets.extend((0..5).map_while(|_| gate.enter()));
+        assert!(tickets.len() == 5 && is_full());
+        gate.shut();
+        assert!(gate.enter().is_none() && gate.is_shut());
+    }
 }

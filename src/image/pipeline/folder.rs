@@ -1,8 +1,8 @@
 //! Folders, patterns and lists of files: which pictures there are, and what each one's results are called.
 
-use super::{Gives, Targets};
+use super::{Gives, Target, Targets};
 use crate::error::{Error, Result};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -61,18 +61,20 @@ pub fn is_many(input: &Path) -> bool {
 }
 
 /// All pictures that the given files, folders and patterns name, in an order that is the same everywhere. `recursive` goes
-/// into folders in folders; what lies in one of the folders `without` is left out.
+/// into folders in folders; hidden files and what lies in one of the folders `without` are left out.
 ///
 /// # Errors
 /// [`Error::Usage`] when one names nothing, [`Error::Io`] when a folder cannot be read.
 pub fn find(inputs: &[PathBuf], recursive: bool, without: &[&Path]) -> Result<Vec<Found>> {
+    let without: Vec<PathBuf> = without.iter().filter_map(|path| path.canonicalize().ok()).collect();
+    let is_wanted = |folder: &Path| !folder.canonicalize().is_ok_and(|path| without.contains(&path));
     let mut found = Vec::new();
     for input in inputs {
         let before = found.len();
         if input.is_dir() {
-            in_folder(input, recursive, without, &mut found)?;
+            in_folder(input, recursive, &is_wanted, &mut found)?;
         } else if is_many(input) {
-            by_pattern(input, &mut found)?;
+            by_pattern(input, &is_wanted, &mut found)?;
         } else {
             let name = input.file_name().unwrap_or(input.as_os_str()).into();
             found.push(Found { path: input.clone(), name });
@@ -86,35 +88,37 @@ pub fn find(inputs: &[PathBuf], recursive: bool, without: &[&Path]) -> Result<Ve
     Ok(found)
 }
 
-fn in_folder(folder: &Path, recursive: bool, without: &[&Path], found: &mut Vec<Found>) -> Result<()> {
-    let outputs: Vec<PathBuf> = without.iter().filter_map(|path| path.canonicalize().ok()).collect();
-    let own = folder.canonicalize().ok();
-    let wanted = |entry: &walkdir::DirEntry| {
-        let is_output = entry.file_type().is_dir()
-            && entry
-                .path()
-                .canonicalize()
-                .is_ok_and(|path| outputs.contains(&path) && Some(&path) != own.as_ref());
-        let is_hidden = entry.depth() > 0 && entry.file_name().to_string_lossy().starts_with('.');
-        !is_output && !is_hidden
+fn in_folder(
+    folder: &Path,
+    recursive: bool,
+    is_wanted: &dyn Fn(&Path) -> bool,
+    found: &mut Vec<Found>,
+) -> Result<()> {
+    let goes_on = |entry: &walkdir::DirEntry| {
+        let is_folder = entry.file_type().is_dir();
+        entry.depth() == 0 || !is_hidden(entry.path()) && (!is_folder || is_wanted(entry.path()))
     };
     let depth = if recursive { usize::MAX } else { 1 };
-    for entry in
-        walkdir::WalkDir::new(folder).max_depth(depth).follow_links(true).into_iter().filter_entry(wanted)
-    {
-        let entry = entry.map_err(|error| {
-            let path = error.path().unwrap_or(folder).to_owned();
-            Error::Io { path, source: error.into() }
-        })?;
-        if entry.file_type().is_file() && is_picture_name(entry.path()) {
-            let name = entry.path().strip_prefix(folder).unwrap_or(entry.path()).into();
-            found.push(Found { path: entry.path().into(), name });
+    let entries = walkdir::WalkDir::new(folder).max_depth(depth).follow_links(true).into_iter();
+    for entry in entries.filter_entry(goes_on) {
+        let path = match entry {
+            Ok(entry) if entry.file_type().is_file() => entry.into_path(),
+            Ok(_) => continue,
+            Err(error) => match error.path() {
+                // To nowhere or back: where it is called like a picture, one that cannot be read.
+                Some(link) if link.is_symlink() => link.into(),
+                path => return Err(Error::Io { path: path.unwrap_or(folder).into(), source: error.into() }),
+            },
+        };
+        if is_picture_name(&path) && !is_hidden(&path) {
+            let name = path.strip_prefix(folder).unwrap_or(&path).into();
+            found.push(Found { path, name });
         }
     }
     Ok(())
 }
 
-fn by_pattern(pattern: &Path, found: &mut Vec<Found>) -> Result<()> {
+fn by_pattern(pattern: &Path, is_wanted: &dyn Fn(&Path) -> bool, found: &mut Vec<Found>) -> Result<()> {
     let refuse = |error: String| Error::Usage(format!("{}: {error}", pattern.display()));
     let text = pattern.to_str().ok_or_else(|| refuse("a pattern must be UTF-8".into()))?;
     // Folders before the first wildcard are where it looks, not part of the names.
@@ -122,14 +126,22 @@ fn by_pattern(pattern: &Path, found: &mut Vec<Found>) -> Result<()> {
         .components()
         .take_while(|part| !part.as_os_str().to_string_lossy().contains(['*', '?', '[']))
         .collect();
-    for entry in glob::glob(text).map_err(|error| refuse(format!("not a pattern: {error}")))? {
+    let options = glob::MatchOptions { require_literal_leading_dot: true, ..glob::MatchOptions::new() };
+    let entries =
+        glob::glob_with(text, options).map_err(|error| refuse(format!("not a pattern: {error}")))?;
+    for entry in entries {
         let path = entry.map_err(|error| Error::Io { path: error.path().into(), source: error.into() })?;
-        if path.is_file() && is_picture_name(&path) {
-            let name = path.strip_prefix(&fixed).unwrap_or(&path).into();
+        let name = path.strip_prefix(&fixed).unwrap_or(&path).to_owned();
+        let mut folders = name.ancestors().skip(1).filter(|folder| !folder.as_os_str().is_empty());
+        if path.is_file() && is_picture_name(&path) && folders.all(|folder| is_wanted(&fixed.join(folder))) {
             found.push(Found { path, name });
         }
     }
     Ok(())
+}
+
+fn is_hidden(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'))
 }
 
 fn is_picture_name(path: &Path) -> bool {
@@ -143,7 +155,8 @@ fn is_picture_name(path: &Path) -> bool {
 /// the extension of their format, the result with `extension` where one is given.
 ///
 /// # Errors
-/// [`Error::Usage`] when two pictures' results would have one name, or the model does not give what a target asks for.
+/// [`Error::Usage`] when two results would have one name, or that of an input, or the model does not give what a target
+/// asks for.
 pub fn jobs(
     found: &[Found],
     targets: &Targets,
@@ -151,6 +164,9 @@ pub fn jobs(
     gives: &Gives,
     shard: Shard,
 ) -> Result<Vec<Job>> {
+    let extension = extension.map(|extension| extension.trim_start_matches('.'));
+    let inputs: HashSet<PathBuf> = found.iter().filter_map(|found| found.path.canonicalize().ok()).collect();
+    let is_input = |target: &Target| target.path.canonicalize().is_ok_and(|path| inputs.contains(&path));
     let plain = |found: &Found| stem(&found.name);
     let mut uses: BTreeMap<PathBuf, usize> = BTreeMap::new();
     found.iter().for_each(|found| *uses.entry(plain(found)).or_default() += 1);
@@ -166,6 +182,7 @@ pub fn jobs(
         if i % shard.of == shard.part - 1 {
             let targets = targets.of(&found.path, &name, gives.decode, extension);
             targets.check_names(gives)?;
+            targets.check_apart(is_input)?;
             jobs.push(Job { input: found.path.clone(), targets });
         }
     }

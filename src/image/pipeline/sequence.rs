@@ -33,9 +33,9 @@ impl dyn Sink {
     /// # Errors
     /// When its name has no such extension, or it cannot be made.
     pub fn pages(path: &Path) -> Result<Box<dyn Sink>> {
-        match Format::of(path)? {
-            Format::Tiff => Ok(Box::new(PageWriter::create(path)?)),
-            Format::Npy => Ok(Box::new(Numbers { path: path.into(), shape: None, data: Vec::new() })),
+        match Format::of(path) {
+            Ok(Format::Tiff) => Ok(Box::new(PageWriter::create(path)?)),
+            Ok(Format::Npy) => Ok(Box::new(Numbers { path: path.into(), shape: None, data: Vec::new() })),
             _ => {
                 let message = "there are several pages; end it in .tiff, or .npy for numbers".to_string();
                 Err(Error::Picture { path: path.to_owned(), message })
@@ -130,7 +130,9 @@ impl Sink for Numbers {
         let next = tensor.shape();
         let shape = self.shape.get_or_insert(Shape { n: 0, ..next });
         if (shape.c, shape.h, shape.w) != (next.c, next.h, next.w) {
-            return Err(Error::shape("the next page", format!("the first one's {shape}"), next));
+            let first = Shape { n: next.n, ..*shape };
+            let what = format!("{}: the next page", self.path.display());
+            return Err(Error::shape(what, format!("the first one's {first}"), next));
         }
         shape.n += next.n;
         self.data.extend_from_slice(tensor.data());
@@ -162,7 +164,8 @@ impl Pipeline {
     ) -> Result<usize> {
         let state = Mutex::new((&mut sinks, 0, Ok(())));
         let load = |picture: Result<Picture>| {
-            ((), picture.and_then(|picture| Input::picture(picture, &self.model)).map(Load::Run))
+            let input = picture.and_then(|picture| Input::picture(picture, &self.model));
+            ((), input.map(|input| Load::Run(input.into())))
         };
         let save = |(), outcome: Result<Option<Outcome>>| {
             let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);

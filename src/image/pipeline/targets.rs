@@ -8,6 +8,7 @@ use crate::image::{
 };
 use crate::recipe::Decode;
 use crate::tensor::Tensor;
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 /// Something that can be made of an outcome.
@@ -92,13 +93,13 @@ impl What {
         !matches!(self, What::Contours | What::Statistics | What::Probabilities)
     }
 
-    /// The extension of its files in a folder; `None` for the result, whose extension depends on the input's.
-    fn extension(self) -> Option<&'static str> {
+    /// The extension of its files in a folder, where that of the result is `result` and drawings are `drawing`.
+    fn extension<'a>(self, result: &'a str, drawing: &'a str) -> &'a str {
         match self {
-            What::Result => None,
-            What::Probabilities => Some("npy"),
-            What::Overlay | What::Contours | What::Cutout | What::Compare => Some("png"),
-            What::Statistics => Some("csv"),
+            What::Result => result,
+            What::Probabilities => "npy",
+            What::Overlay | What::Contours | What::Cutout | What::Compare => drawing,
+            What::Statistics => "csv",
         }
     }
 
@@ -171,22 +172,22 @@ impl Targets {
     /// # Errors
     /// [`Error::Usage`] and [`Error::Picture`], naming the file.
     pub fn check(&self, input: Option<&Path>, gives: &Gives) -> Result<()> {
-        let full = |path: &Path| std::path::absolute(path).unwrap_or(path.into());
-        let mut taken = Vec::new();
         self.check_names(gives)?;
-        for Target { what, path } in &self.0 {
-            check_place(path)?;
-            let path = full(path);
-            // The result may replace the input, since it is written aside first.
-            let is_input = *what != What::Result && input.is_some_and(|input| full(input) == path);
-            if is_input || taken.contains(&path) {
-                let options: Vec<&str> = self.0.iter().map(|target| target.what.option()).collect();
-                let message = format!("{} must name different files, and not the input", options.join(", "));
-                return Err(Error::Usage(message));
-            }
-            taken.push(path);
-        }
-        Ok(())
+        self.paths().try_for_each(check_place)?;
+        // The result may replace the input, since it is written aside first.
+        self.check_apart(|Target { what, path }| {
+            *what != What::Result && input.is_some_and(|input| full(input) == full(path))
+        })
+    }
+
+    /// Refuses names that are used twice, and those of inputs.
+    pub(super) fn check_apart(&self, is_input: impl Fn(&Target) -> bool) -> Result<()> {
+        let mut taken = HashSet::new();
+        let mut unfit = self.0.iter().filter(|target| is_input(target) || !taken.insert(full(&target.path)));
+        let Some(target) = unfit.next() else { return Ok(()) };
+        let options: Vec<&str> = self.0.iter().map(|target| target.what.option()).collect();
+        let message = format!("{} must name different files, and no input", options.join(", "));
+        Err(Error::Usage(format!("{}: {message}", target.path.display())))
     }
 
     /// Refuses kinds that the model does not give.
@@ -204,21 +205,22 @@ impl Targets {
     }
 
     /// The files of one picture, where these are folders: `name` with each one's extension. The result's is `extension`, or
-    /// else PNG, but for files that hold more than it can: TIFF stays TIFF, and floats stay floats.
+    /// else PNG, but for files that hold more than it can: what may have pages becomes TIFF, drawings too, and floats stay
+    /// floats.
     pub(super) fn of(&self, input: &Path, name: &Path, gives: Decode, extension: Option<&str>) -> Targets {
         let own = input.extension().map(|e| e.to_string_lossy().to_lowercase()).unwrap_or_default();
+        let drawing = if matches!(own.as_str(), "tif" | "tiff" | "nii" | "gz") { "tiff" } else { "png" };
         let result = extension.unwrap_or(match (gives, own.as_str()) {
             (Decode::Scores, _) => "txt",
-            (_, "tif" | "tiff" | "nii" | "gz") => "tiff",
             (Decode::Image, "exr") => "exr",
             (Decode::Image, "pfm" | "hdr") => "pfm",
             (Decode::Image, "npy") => "npy",
-            _ => "png",
+            _ => drawing,
         });
         let file = |target: &Target| {
             let mut name = name.as_os_str().to_owned();
             name.push(".");
-            name.push(target.what.extension().unwrap_or(result));
+            name.push(target.what.extension(result, drawing));
             Target { what: target.what, path: target.path.join(name) }
         };
         Targets(self.0.iter().map(file).collect())
@@ -322,6 +324,11 @@ impl Pipeline {
             _ => return Err(unfit()),
         })
     }
+}
+
+/// A path that does not depend on the current folder.
+fn full(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or(path.into())
 }
 
 impl Target {
