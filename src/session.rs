@@ -77,6 +77,7 @@ enum Engine {
     Cpu {
         graph: Graph,
         runner: std::sync::Mutex<crate::cpu::Runner>,
+        bytes: u64,
     },
     Gpu(Box<Executor>),
 }
@@ -117,15 +118,13 @@ impl Session {
                         feature: "f16 storage",
                     });
                 }
-                if let Some(available) = options.max_memory {
-                    let needed = crate::cpu::bytes(&graph, input)?;
-                    if needed > available {
-                        let what = format!("the CPU path for {input}");
-                        let hint = "use a smaller picture or tiles, or raise the limit";
-                        return Err(Error::LimitExceeded { what, needed, available, hint });
-                    }
+                let needed = crate::cpu::bytes(&graph, input)?;
+                if let Some(available) = options.max_memory.filter(|&available| needed > available) {
+                    let what = format!("the CPU path for {input}");
+                    let hint = "use a smaller picture or tiles, or raise the limit";
+                    return Err(Error::LimitExceeded { what, needed, available, hint });
                 }
-                Engine::Cpu { runner: crate::cpu::Runner::fast(&graph, input)?.into(), graph }
+                Engine::Cpu { runner: crate::cpu::Runner::fast(&graph, input)?.into(), graph, bytes: needed }
             }
             Device::Gpu(gpu) => {
                 gpu.check_precision(options.precision)?;
@@ -154,6 +153,15 @@ impl Session {
     /// The shape that [`run`](Self::run) gives.
     pub fn output_shape(&self) -> Shape {
         self.output
+    }
+
+    /// Bytes that it keeps: of the plan, or on the CPU what a run needs at least.
+    pub fn memory_bytes(&self) -> u64 {
+        match &self.engine {
+            #[cfg(feature = "cpu")]
+            Engine::Cpu { bytes, .. } => *bytes,
+            Engine::Gpu(executor) => executor.plan().memory_bytes(),
+        }
     }
 
     /// The plan, on a GPU.
@@ -211,7 +219,7 @@ impl Session {
         self.check(input)?;
         match &self.engine {
             #[cfg(feature = "cpu")]
-            Engine::Cpu { graph, runner } => run_on_cpu(graph, runner, input),
+            Engine::Cpu { graph, runner, .. } => run_on_cpu(graph, runner, input),
             Engine::Gpu(executor) => {
                 let data = executor.run(bytemuck::cast_slice(input.data()), wait).await?;
                 Tensor::new(self.output, data)
@@ -248,7 +256,7 @@ impl Session {
         }
         match &self.engine {
             #[cfg(feature = "cpu")]
-            Engine::Cpu { graph, runner } => {
+            Engine::Cpu { graph, runner, .. } => {
                 let tensor = self.input_format.decode(self.input, input)?;
                 Ok(self.output_format.encode(&run_on_cpu(graph, runner, &tensor)?))
             }

@@ -183,6 +183,11 @@ impl TiledSession {
         &self.session
     }
 
+    /// Bytes that its sessions keep.
+    pub fn memory_bytes(&self) -> u64 {
+        self.session.memory_bytes() + self.turned.as_ref().map_or(0, Session::memory_bytes)
+    }
+
     /// Tiles in all; 1 when the picture fits as it is.
     pub fn tiles(&self) -> usize {
         self.rows.len() * self.columns.len()

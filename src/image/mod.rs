@@ -17,8 +17,8 @@ mod video;
 
 pub use decode::{Decoded, Score};
 pub use files::{
-    Format, PageWriter, Pages, RowWriter, Rows, check_place, check_target, encode_npy, read_npy,
-    remove_leftovers, write_atomic, write_npy,
+    Format, PageWriter, Pages, RowWriter, Rows, check_place, encode_npy, read_npy, remove_leftovers,
+    write_atomic, write_npy,
 };
 pub use mask::{
     ClassScore, ClassStatistics, Component, Components, Mask, Palette, Reference, Scores, Statistics, cutout,

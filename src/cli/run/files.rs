@@ -51,6 +51,9 @@ pub(super) fn run_one(args: &RunArgs, targets: &Targets, model: Model, common: &
     };
     bar.finish_and_clear();
     save_caches(&pipeline);
+    if args.json {
+        text::print(&format!("{}\n", line(&job, &result, &pipeline)))?;
+    }
     let done = result?;
     for note in &done.report.notes {
         common.say(&format!("{}: {note}", input.display()));
@@ -61,9 +64,6 @@ pub(super) fn run_one(args: &RunArgs, targets: &Targets, model: Model, common: &
     }
     if let Some(quality) = &done.quality {
         tell(&quality.to_string(), args, common)?;
-    }
-    if args.json {
-        text::print(&format!("{}\n", line(&job, &Ok(done), &pipeline)))?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -25,7 +25,7 @@ pub(super) fn run(args: &RunArgs, common: &Common) -> Result<ExitCode> {
     args.check_no_stream()?;
     let many = args.input.len() > 1
         || args.input.iter().any(|path| is_many(path))
-        || names_folder(args.out.as_deref());
+        || targets.paths().any(names_folder);
     match many {
         true => files::run_many(args, &targets, model, common),
         false => files::run_one(args, &targets, model, common),
@@ -33,8 +33,8 @@ pub(super) fn run(args: &RunArgs, common: &Common) -> Result<ExitCode> {
 }
 
 /// Whether a result's name is that of a folder.
-fn names_folder(out: Option<&Path>) -> bool {
-    out.is_some_and(|path| path.is_dir() || path.to_string_lossy().ends_with(std::path::is_separator))
+fn names_folder(path: &Path) -> bool {
+    path.is_dir() || path.to_string_lossy().ends_with(std::path::is_separator)
 }
 
 /// The model with what the options say of it.

@@ -2,8 +2,8 @@
 //!
 //! The format: <https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html>.
 
-use super::aside::write_atomic;
 use super::read::read_file;
+use super::write_atomic;
 use crate::error::{Error, Result};
 use crate::tensor::{Shape, Tensor};
 use std::path::Path;

@@ -18,6 +18,9 @@ use std::time::Instant;
 /// worked on.
 const LARGE: f64 = (64 << 20) as f64;
 
+/// The same where bands change the result: 2 GiB.
+const HUGE: f64 = (512 << 20) as f64;
+
 /// Bytes that a tile may take where no other bound is set.
 const TILE_MEMORY: u64 = 512 << 20;
 
@@ -25,11 +28,12 @@ const TILE_MEMORY: u64 = 512 << 20;
 const MEASURE_ROWS: usize = 64;
 
 impl Pipeline {
-    /// Whether a picture should go through in bands because of its size.
+    /// Whether a picture should go through in bands because of its size. Where that changes the result, because the network
+    /// sees everything, only if it would not be read whole.
     pub(super) fn is_large(&self, rows: &Rows) -> bool {
         let pixels = rows.width() as f64 * rows.height() as f64;
         let numbers = rows.channels() as f64 + self.gives.channels as f64 * self.gives.scale.powi(2);
-        pixels * numbers > LARGE
+        pixels * numbers > if self.gives.local { LARGE } else { HUGE }
     }
 
     /// Why a picture cannot go through in bands, where it cannot: what needs it whole.
@@ -40,7 +44,7 @@ impl Pipeline {
         let target = targets.0.iter().find(|t| !t.what.in_bands() || !is_banded(&t.path));
         if let Some(Target { what, path }) = target {
             return Some(match what.in_bands() {
-                true => format!("{}: only .png and .tiff are written row by row", path.display()),
+                true => format!("{}, since only .png and .tiff are written row by row", path.display()),
                 false => what.option().to_string(),
             });
         }
@@ -49,9 +53,10 @@ impl Pipeline {
         }
         if fixed || recipe.input.fit == Fit::Resize && recipe.input.fitted(own).is_ok_and(|size| size != own)
         {
-            return Some("the network takes one size, to which it is resized".into());
+            return Some("the one size that the network takes".into());
         }
-        (!recipe.finishes_in_bands()).then(|| "the recipe's last steps look at the whole result".into())
+        (!recipe.finishes_in_bands())
+            .then(|| "the recipe's last steps, which look at the whole result".into())
     }
 
     /// Runs a picture file that never is in memory as a whole. `done` hears of each tile, and how many there are.
@@ -63,7 +68,7 @@ impl Pipeline {
         if let Some(reason) = self.needs_whole(&rows, targets) {
             let size = format!("{}x{}", rows.width(), rows.height());
             return Err(Error::Usage(format!(
-                "{}: {size} pixels go through row by row, but something needs the whole picture: {reason} (drop it, or scale \
+                "{}: {size} pixels go through row by row, but the picture is needed whole because of {reason} (drop it, or scale \
                  the picture down)",
                 path.display()
             )));

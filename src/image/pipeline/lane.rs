@@ -53,8 +53,6 @@ impl Lane {
             sessions[..=place].rotate_right(1);
             return Ok(sessions[0].clone());
         }
-        // A limit on memory is one on all of them.
-        sessions.truncate(if self.options.max_memory.is_some() { 0 } else { SESSIONS - 1 });
         let build = || TiledSession::new(model, shape, &self.device, &self.options, tiles);
         let built = match build() {
             Ok(session) if session.tiles() == 1 || tiles.size.is_some() || sessions.is_empty() => session,
@@ -66,6 +64,15 @@ impl Lane {
         };
         let session = Arc::new(built);
         sessions.insert(0, session.clone());
+        // A limit on memory is one on all of them.
+        let most = self.options.max_memory.unwrap_or(u64::MAX);
+        let mut bytes = 0;
+        let mut fits = |session: &Arc<TiledSession>| {
+            bytes += session.memory_bytes();
+            bytes <= most
+        };
+        let kept = sessions.iter().take(SESSIONS).take_while(|s| fits(s)).count();
+        sessions.truncate(kept.max(1));
         Ok(session)
     }
 }

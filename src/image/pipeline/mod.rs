@@ -115,17 +115,21 @@ pub struct Gives {
     pub scale: f64,
     /// Whether they are probabilities, and not logits.
     pub probabilities: bool,
+    /// Whether each depends on pixels near it alone, so that tiles can be exact.
+    pub local: bool,
 }
 
 impl Gives {
     fn of(model: &Model) -> Result<Gives> {
         let input = model.example_input();
-        let output = model.graph(input)?.output_shape(input)?;
+        let graph = model.graph(input)?;
+        let output = graph.output_shape(input)?;
         Ok(Gives {
             decode: model.recipe.decode(output.c, output.pixels()),
             channels: output.c,
             scale: output.h as f64 / input.h as f64,
             probabilities: model.gives_probabilities(input)?,
+            local: graph.receptive_field().is_some(),
         })
     }
 }

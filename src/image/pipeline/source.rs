@@ -44,10 +44,19 @@ impl Pipeline {
         if pages.total() > 1 {
             return Ok(Source::Stack(pages));
         }
-        if self.is_large(pages.rows()) && self.needs_whole(pages.rows(), targets).is_none() {
-            return Ok(Source::Large);
-        }
-        let picture = pages.next().expect("a file has a picture, or does not open")?;
+        let why_whole = match self.is_large(pages.rows()) {
+            true => self.needs_whole(pages.rows(), targets),
+            false => Some(String::new()),
+        };
+        let Some(reason) = why_whole else { return Ok(Source::Large) };
+        let picture =
+            pages.next().expect("a file has a picture, or does not open").map_err(|error| match error {
+                Error::Picture { path, message } if !reason.is_empty() => Error::Picture {
+                    path,
+                    message: format!("{message}; the picture is needed whole because of {reason}"),
+                },
+                error => error,
+            })?;
         Ok(Source::One(Box::new(Input::picture(picture, &self.model)?)))
     }
 }

@@ -6,7 +6,7 @@
 //!
 //! The format: TIFF Revision 6.0, Adobe 1992; BigTIFF: <https://www.awaresystems.be/imaging/tiff/bigtiff.html>.
 
-use super::rows::Layout;
+use super::layout::Layout;
 use crate::image::Depth;
 use std::io::{self, Seek, SeekFrom, Write};
 

@@ -1,12 +1,11 @@
 //! Stacks: TIFF files of many pages.
 
-use super::Format;
 use super::aside::Aside;
-use super::rows::{Layout, index_bytes};
+use super::layout::{Layout, index_bytes, samples};
 use super::tiff::TiffWriter;
-use super::write::{refuse, samples};
 use crate::error::{Error, Result};
 use crate::image::Picture;
+use crate::image::files::format::{Format, refuse};
 use std::fs::File;
 use std::io::BufWriter;
 use std::path::Path;

@@ -2,8 +2,8 @@
 //!
 //! The formats: <https://netpbm.sourceforge.net/doc/pnm.html>, <https://www.pauldebevec.com/Research/HDR/PFM/>.
 
-use super::Format;
-use super::write::{interleave, samples};
+use super::layout::{interleave, samples};
+use crate::image::files::Format;
 use crate::image::{Depth, Picture};
 
 /// PGM of grey, PPM of colours; rows from the top, big-endian.

@@ -1,10 +1,10 @@
 //! Pictures written from the top in bands of rows, so that one larger than memory can be written.
 
-use super::Format;
 use super::aside::Aside;
+use super::layout::{Layout, index_bytes, png_encoder, samples};
 use super::tiff::TiffWriter;
-use super::write::{refuse, samples};
 use crate::error::{Error, Result};
+use crate::image::files::format::{Format, refuse};
 use crate::image::{Depth, Picture};
 use std::fs::File;
 use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
@@ -14,46 +14,6 @@ use std::path::Path;
 const CHUNK: usize = 1 << 18;
 /// The last chunk of a PNG file.
 const PNG_END: [u8; 12] = *b"\0\0\0\0IEND\xae\x42\x60\x82";
-/// Most colours of a palette.
-const PALETTE: usize = 256;
-
-/// How pixels lie in a file's bytes: rows from the top, a pixel's samples side by side, big-endian.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Layout {
-    pub(super) width: usize,
-    pub(super) height: usize,
-    /// 1 (grey), 2 (grey, opacity), 3 (RGB) or 4 (RGB, opacity).
-    pub(super) channels: usize,
-    pub(super) depth: Depth,
-}
-
-impl Layout {
-    /// A whole picture's, at that depth.
-    pub(super) fn of(picture: &Picture, depth: Depth) -> Layout {
-        let channels = picture.channels() + usize::from(picture.alpha().is_some());
-        Layout { width: picture.width(), height: picture.height(), channels, depth }
-    }
-
-    pub(super) fn row_bytes(&self) -> usize {
-        self.width * self.channels * self.depth.bytes()
-    }
-
-    /// Class numbers, of as many bits as they need.
-    pub(super) fn indices(width: usize, height: usize, palette: &[[u8; 3]]) -> Layout {
-        let depth = if palette.len() > PALETTE { Depth::Sixteen } else { Depth::Eight };
-        Layout { width, height, channels: 1, depth }
-    }
-
-    /// Refuses sizes that no file has.
-    pub(super) fn check(self, path: &Path) -> Result<Layout> {
-        let side = 1..=i32::MAX as usize;
-        if side.contains(&self.width) && side.contains(&self.height) && (1..=4).contains(&self.channels) {
-            return Ok(self);
-        }
-        let Layout { width, height, channels, .. } = self;
-        Err(refuse(path, format!("{width}x{height} pixels of {channels} channels are no picture")))
-    }
-}
 
 /// A file that grows from the top.
 enum Rows {
@@ -85,30 +45,6 @@ impl Rows {
             Rows::Tiff(tiff) => tiff.finish(),
         }
     }
-}
-
-/// An encoder of such pixels, with colours for class numbers where there is a palette that PNG can hold.
-pub(super) fn png_encoder<W: Write>(
-    file: W,
-    layout: Layout,
-    palette: &[[u8; 3]],
-) -> png::Encoder<'static, W> {
-    let mut encoder = png::Encoder::new(file, layout.width as u32, layout.height as u32);
-    let indexed = (1..=PALETTE).contains(&palette.len());
-    if indexed {
-        encoder.set_palette(palette.concat());
-    }
-    encoder.set_color(match layout.channels {
-        _ if indexed => png::ColorType::Indexed,
-        1 => png::ColorType::Grayscale,
-        2 => png::ColorType::GrayscaleAlpha,
-        3 => png::ColorType::Rgb,
-        _ => png::ColorType::Rgba,
-    });
-    let wide = layout.depth != Depth::Eight;
-    encoder.set_depth(if wide { png::BitDepth::Sixteen } else { png::BitDepth::Eight });
-    encoder.set_compression(png::Compression::Fast);
-    encoder
 }
 
 /// A PNG or TIFF file written from the top in bands of rows. It stands under a temporary name until
@@ -242,17 +178,6 @@ impl RowWriter {
         }
         aside.finish()
     }
-}
-
-/// The bytes of class numbers of a depth.
-pub(super) fn index_bytes(indices: &[u16], classes: usize, depth: Depth) -> Result<Vec<u8>> {
-    if let Some(&index) = indices.iter().find(|&&index| usize::from(index) >= classes) {
-        return Err(Error::shape("a mask", format!("class numbers below its {classes} colours"), index));
-    }
-    Ok(match depth {
-        Depth::Eight => indices.iter().map(|&index| index as u8).collect(),
-        _ => indices.iter().flat_map(|index| index.to_be_bytes()).collect(),
-    })
 }
 
 /// `png` writes the last chunk while it is dropped, and says nothing when that fails.

@@ -1,0 +1,106 @@
+//! Pictures to files of the format that their name asks for.
+
+mod aside;
+mod layout;
+mod netpbm;
+mod pages;
+mod rows;
+mod tiff;
+
+pub(in crate::image) use aside::Aside;
+pub use aside::{check_place, remove_leftovers, write_atomic};
+pub(in crate::image) use layout::{interleave, samples};
+pub use pages::PageWriter;
+pub use rows::RowWriter;
+
+use super::format::{Format, refuse};
+use crate::error::{Error, Result};
+use crate::image::{Depth, Picture};
+use crate::recipe::Channels;
+use image::codecs::{bmp::BmpEncoder, jpeg::JpegEncoder, openexr::OpenExrEncoder, webp::WebPEncoder};
+use image::{ExtendedColorType, ImageEncoder};
+use layout::{Layout, png_encoder};
+use std::borrow::Cow;
+use std::io::{self, Cursor};
+use std::path::Path;
+use tiff::TiffWriter;
+
+/// Quality of JPEG files: no visible loss.
+const JPEG_QUALITY: u8 = 95;
+
+impl Picture {
+    /// The picture as the bytes of a file with that name: of its own depth or [the nearest](Format::depth) that the
+    /// format has, with its opacity [where the format holds it](Format::holds_alpha).
+    ///
+    /// Integers are clamped and rounded; floats are 1 for white and neither. In OpenEXR colours are written as they
+    /// are, not multiplied with the opacity.
+    pub fn encode(&self, path: &Path) -> Result<Vec<u8>> {
+        let format = Format::of(path)?;
+        let picture = self.fitted(format)?;
+        let layout = Layout::of(&picture, format.depth(picture.depth())).check(path)?;
+        let pixels = || samples(&picture, layout.depth);
+        let mut file = Cursor::new(Vec::new());
+        let written = match format {
+            Format::Png => write_png(&mut file, layout, &pixels()).map_err(|e| e.to_string()),
+            Format::Tiff => write_tiff(&mut file, layout, &pixels()).map_err(|e| e.to_string()),
+            Format::Jpeg => {
+                let encoder = JpegEncoder::new_with_quality(&mut file, JPEG_QUALITY);
+                write(encoder, layout, &pixels())
+            }
+            Format::Bmp => write(BmpEncoder::new(&mut file), layout, &pixels()),
+            Format::Webp => write(WebPEncoder::new_lossless(&mut file), layout, &pixels()),
+            Format::Exr => {
+                write(OpenExrEncoder::new(&mut file), layout, &interleave(&picture, 1.0, f32::to_ne_bytes))
+            }
+            Format::Pfm => return Ok(netpbm::pfm(&picture)),
+            Format::Pnm => return Ok(netpbm::pnm(&picture)),
+            Format::Npy | Format::Text => return Err(not_a_picture(path)),
+        };
+        written.map_err(|e| {
+            let Layout { width, height, .. } = layout;
+            refuse(path, format!("{width}x{height} pixels cannot be written so: {e}"))
+        })?;
+        Ok(file.into_inner())
+    }
+
+    /// The picture with what the format lacks taken out, and as RGB where it has no grey.
+    fn fitted(&self, format: Format) -> Result<Cow<'_, Picture>> {
+        let colors = self.channels() == 1 && matches!(format, Format::Webp | Format::Exr);
+        let opaque = self.alpha().is_some() && !format.holds_alpha();
+        if !colors && !opaque {
+            return Ok(Cow::Borrowed(self));
+        }
+        let planes = if colors { self.to_channels(Channels::Rgb) } else { self.planes().clone() };
+        let alpha = self.alpha().filter(|_| !opaque).cloned();
+        Ok(Cow::Owned(Picture::new(planes, self.depth())?.with_alpha(alpha)?))
+    }
+}
+
+fn write_png(file: &mut Cursor<Vec<u8>>, layout: Layout, pixels: &[u8]) -> Result<(), png::EncodingError> {
+    let mut writer = png_encoder(file, layout, &[]).write_header()?;
+    writer.write_image_data(pixels)?;
+    writer.finish()
+}
+
+fn write_tiff(file: &mut Cursor<Vec<u8>>, layout: Layout, pixels: &[u8]) -> io::Result<()> {
+    let mut tiff = TiffWriter::new(file)?;
+    tiff.begin(layout)?;
+    tiff.write(pixels)?;
+    tiff.finish()
+}
+
+/// Writes pixels by an encoder of the `image` crate.
+fn write(encoder: impl ImageEncoder, layout: Layout, pixels: &[u8]) -> Result<(), String> {
+    let color = match (layout.channels, layout.depth) {
+        (1, _) => ExtendedColorType::L8,
+        (3, Depth::Float) => ExtendedColorType::Rgb32F,
+        (3, _) => ExtendedColorType::Rgb8,
+        (_, Depth::Float) => ExtendedColorType::Rgba32F,
+        _ => ExtendedColorType::Rgba8,
+    };
+    encoder.write_image(pixels, layout.width as u32, layout.height as u32, color).map_err(|e| e.to_string())
+}
+
+fn not_a_picture(path: &Path) -> Error {
+    refuse(path, "a picture goes to .png, .jpg, .tiff, .bmp, .webp, .exr, .pfm or .ppm".into())
+}
