@@ -800,7 +800,7 @@ fn what_needs_the_whole_picture_is_not_done_in_bands() {
     let plain = PipelineOptions::default();
     let cleaned = PipelineOptions { keep_largest: true, ..plain.clone() };
     for (recipe, options, targets, part) in [
-        (&masks, &plain, out("a.webp", What::Result), "a.webp: only .png"),
+        (&masks, &plain, out("a.webp", What::Result), "a.webp, since only .png"),
         (&masks, &plain, out("a.png", What::Contours), "--contours"),
         (&masks, &plain, out("a.csv", What::Statistics), "--stats"),
         (&masks, &cleaned, out("a.png", What::Result), "--keep-largest"),
@@ -844,7 +844,7 @@ fn masks_are_cleaned_coloured_and_compared() {
     assert_eq!(run("--keep-largest").0, 6);
     assert_eq!(run("--min-area 2").0, 6);
     assert_eq!(run("--min-area 7").0, 0);
-    assert_eq!(run("--tta").0, 7);
+    assert_eq!(run("--tta flips").0, 7);
     assert_eq!(run("--tta all --threshold 0.3").0, 8);
     let (_, line) = run("--palette colors.txt");
     assert_eq!(line["classes"][1]["name"], "spot");
