@@ -18,8 +18,14 @@ const ENOUGH: usize = 512 * 512;
 /// Most pictures that `Batch::Auto` runs at once.
 const MOST: usize = 16;
 
+/// Most threads that load, and that save, where no number is given.
+const MOST_THREADS: usize = 8;
+
 /// Numbers of networks' inputs, 256 MiB as f32, up to which pictures may wait to be joined to batches.
 const LIGHT: usize = 64 << 20;
+
+/// The same up to which pictures are let in at all. With what they come from and become it is several times as much.
+const HEAVY: usize = 128 << 20;
 
 /// Threads of each stage; 0 leaves the number to the pipeline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -55,8 +61,8 @@ impl Pipeline {
     ) {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let or = |threads: usize, default: usize| if threads == 0 { default } else { threads };
-        let loaders = or(threads.load, (cores / 2).clamp(1, 4));
-        let savers = if in_order { 1 } else { or(threads.save, (cores / 2).clamp(1, 4)) };
+        let loaders = or(threads.load, (cores / 2).clamp(1, MOST_THREADS));
+        let savers = if in_order { 1 } else { or(threads.save, (cores / 2).clamp(1, MOST_THREADS)) };
         let overlap = |device: usize| or(threads.run, self.lanes.get(device).map_or(1, Lane::overlap));
         // Without a device there is one thread that says so.
         let runners: Vec<usize> = (0..self.lanes.len().max(1))
@@ -264,14 +270,14 @@ impl Gate {
 
 impl Places {
     fn is_full(&self) -> bool {
-        self.free == 0 || self.free <= self.spare && self.weight > LIGHT
+        self.free == 0 || self.weight > HEAVY || self.free <= self.spare && self.weight > LIGHT
     }
 }
 
 impl Ticket<'_> {
     /// Tells the numbers that its holder has in memory.
     fn weigh(&mut self, numbers: usize) {
-        self.weight = numbers;
+        self.weight += numbers;
         lock(&self.gate.places).weight += numbers;
     }
 }
@@ -367,6 +373,8 @@ mod tests {
         assert!(is_full(), "beyond two places");
         tickets.truncate(1);
         assert!(!is_full(), "one of two places");
+        tickets[0].weigh(HEAVY);
+        assert!(is_full(), "too heavy for company");
         tickets.clear();
         tickets.extend((0..5).map_while(|_| gate.enter()));
         assert!(tickets.len() == 5 && is_full());
