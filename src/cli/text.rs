@@ -41,6 +41,11 @@ pub(super) fn row<const N: usize>(cells: [&dyn std::fmt::Display; N]) -> Vec<Str
     cells.iter().map(ToString::to_string).collect()
 }
 
+/// So many of something.
+pub(super) fn count(number: usize, one: &str) -> String {
+    format!("{number} {one}{}", if number == 1 { "" } else { "s" })
+}
+
 /// A number of bytes as MiB.
 pub(super) fn mib(bytes: u64) -> String {
     format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20))

@@ -134,7 +134,8 @@ pub(super) fn run_many(args: &RunArgs, targets: &Targets, model: Model, common: 
     let skipped =
         if ready.is_empty() { String::new() } else { format!(", {} were there already", ready.len()) };
     let rate = well as f64 / seconds;
-    common.say(&format!("{well} pictures in {seconds:.1} s ({rate:.1}/s) on {}{skipped}", names(&pipeline)));
+    let pictures = text::count(well, "picture");
+    common.say(&format!("{pictures} in {seconds:.1} s ({rate:.1}/s) on {}{skipped}", names(&pipeline)));
     for (name, mean) in means(&qualities) {
         tell(&format!("mean {name} {mean:.4}"), args, common)?;
     }
@@ -142,7 +143,7 @@ pub(super) fn run_many(args: &RunArgs, targets: &Targets, model: Model, common: 
         return Ok(ExitCode::SUCCESS);
     }
     failed.sort_by(|a, b| a.0.cmp(&b.0));
-    text::say(&format!("{} of {count} pictures failed:", failed.len()));
+    text::say(&format!("{} of {} failed:", failed.len(), text::count(count, "picture")));
     for (path, error) in &failed {
         text::say(&named(path, error));
     }

@@ -1,7 +1,7 @@
 //! Standard input and output: pictures, and videos frame by frame.
 
 use super::{RunArgs, names, progress, save_caches, summary};
-use crate::cli::{Common, device};
+use crate::cli::{Common, device, text};
 use crate::error::{Error, Result};
 use crate::image::{
     FrameReader, Input, Picture, Pipeline, Sink, Stream, StreamFormat, Target, Targets, What,
@@ -88,7 +88,8 @@ fn frames(
     save_caches(&pipeline);
     let (count, seconds) = (count?, start.elapsed().as_secs_f64());
     let rate = count as f64 / seconds;
-    common.say(&format!("{count} frames in {seconds:.1} s ({rate:.1}/s) on {}", names(&pipeline)));
+    let frames = text::count(count, "frame");
+    common.say(&format!("{frames} in {seconds:.1} s ({rate:.1}/s) on {}", names(&pipeline)));
     Ok(())
 }
 
@@ -111,11 +112,11 @@ fn picture(
     pipeline: Pipeline,
     common: &Common,
 ) -> Result<()> {
-    let name = &args.input[0];
+    let name = if is_dash(&args.input[0]) { Path::new("standard input") } else { &args.input[0] };
     let (out, files): (Vec<Target>, Vec<Target>) =
         targets.0.iter().cloned().partition(|target| is_dash(&target.path));
     let files = Targets(files);
-    files.check(Some(name), pipeline.gives())?;
+    files.check(Some(&args.input[0]), pipeline.gives())?;
     let mut bytes = Vec::new();
     reader.take(MAX_FILE).read_to_end(&mut bytes).map_err(Error::io(name))?;
     let input = Input::picture(Picture::from_bytes(&bytes, name)?, pipeline.model())?;
