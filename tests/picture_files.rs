@@ -6,8 +6,10 @@ pub(crate) mod samples; // the files, and what was written to them
 
 use image::codecs::{jpeg::JpegEncoder, png::PngEncoder, webp::WebPEncoder};
 use image::{ExtendedColorType, ImageEncoder};
-use samples::{SIZE, animated_webp, cmyk_jpeg, gzip, native, nifti, png_of, raw_tiff, samples, stack};
+use samples::{SIZE, animated_webp, bytes, cmyk_jpeg, gzip, native, nifti, png_of, raw_tiff, samples, stack};
+use std::io::Cursor;
 use std::path::Path;
+use tiff::encoder::{TiffEncoder, colortype};
 use unet_wgpu::Error;
 use unet_wgpu::image::{Depth, Pages, Picture, Rows};
 use unet_wgpu::recipe::InputRecipe;
@@ -167,6 +169,10 @@ fn other_colours_become_rgb() {
 
     let five = [(258, vec![8; 5]), (262, vec![1]), (277, vec![5])];
     assert!(message(&raw_tiff((1, 1), &five, &[vec![0; 5]], false)).contains("not read"));
+    let four_bits = [(258, vec![4; 3]), (262, vec![2]), (277, vec![3])];
+    assert!(message(&raw_tiff((1, 1), &four_bits, &[vec![0; 2]], false)).contains("RGB(4)"));
+    let fewer = [(258, vec![8; 3]), (262, vec![6]), (277, vec![3]), (530, vec![2, 2])];
+    assert!(message(&raw_tiff((2, 2), &fewer, &[vec![0; 6]], false)).contains("not read"));
     let more = [(258, vec![8; 4]), (262, vec![2]), (277, vec![4]), (338, vec![0])];
     let picture = read(&raw_tiff((1, 1), &more, &[vec![1, 2, 3, 4]], false));
     assert_eq!((picture.rgb(0, 0), picture.alpha()), ([1, 2, 3], None));
@@ -189,6 +195,106 @@ fn integers_of_other_kinds_are_taken_as_they_are() {
             assert!((value - expected).abs() <= expected.abs() * 1e-6, "{value} for {expected}");
         }
     }
+}
+
+/// An uncompressed TIFF file of one tile, which is decoded as a whole, of one strip and of many; with the same samples.
+fn tiled_and_in_strips(
+    (w, h): (usize, usize),
+    (format, bits): (u32, usize),
+    (stride, planar): (usize, bool),
+    big: bool,
+) -> [Vec<u8>; 3] {
+    let tags = [
+        (258, vec![bits as u32; stride]),
+        (262, vec![if stride == 3 { 2 } else { 1 }]),
+        (277, vec![stride as u32]),
+        (284, vec![if planar { 2 } else { 1 }]),
+        (339, vec![format; stride]),
+    ];
+    let (planes, samples) = if planar { (stride, w) } else { (1, w * stride) };
+    let row = (samples * bits).div_ceil(8);
+    let raw = bytes(planes * row * h);
+    let file = |more: &[(u16, Vec<u32>)], rows: usize| {
+        let chunks: Vec<Vec<u8>> =
+            raw.chunks(row * h).flat_map(|plane| plane.chunks(row * rows)).map(<[u8]>::to_vec).collect();
+        raw_tiff((w, h), &[&tags, more].concat(), &chunks, big)
+    };
+    let tile = [(322, vec![w as u32]), (323, vec![h as u32])];
+    [file(&tile, h), file(&[(278, vec![u32::MAX])], h), file(&[(278, vec![7])], 7)]
+}
+
+#[test]
+fn rows_of_a_strip_are_those_of_the_whole() {
+    // A strip of 8 bits or more is read in several goes.
+    let size = (1001, 303);
+    let grey = [1, 2, 4, 8, 16, 32, 64].map(|bits| (1, bits)).into_iter();
+    let grey = grey.chain([8, 16, 32, 64].map(|bits| (2, bits))).chain([16, 32, 64].map(|bits| (3, bits)));
+    let colors = [(1, 8), (1, 16), (3, 32)].into_iter();
+    let kinds = grey.map(|kind| (kind, (1, false)));
+    let kinds = kinds.chain(colors.flat_map(|kind| [(kind, (3, false)), (kind, (3, true))]));
+    let folder = tempfile::tempdir().unwrap();
+    for (kind, layout) in kinds {
+        for big in [false, true] {
+            let files = tiled_and_in_strips(size, kind, layout, big);
+            let paths = [0, 1, 2].map(|i| folder.path().join(i.to_string()));
+            paths.iter().zip(files).for_each(|(path, file)| std::fs::write(path, file).unwrap());
+            for step in [1, 3, 100] {
+                let mut rows = paths.each_ref().map(|path| Rows::open(path).unwrap());
+                for top in (0..size.1).step_by(step) {
+                    // As bits, because random ones may be no number.
+                    let band = |rows: &mut Rows| -> Vec<u32> {
+                        let band = rows.next(step).unwrap();
+                        band.planes().data().iter().map(|v| v.to_bits()).collect()
+                    };
+                    let [whole, one, many] = rows.each_mut().map(band);
+                    let what = || format!("{kind:?}, {layout:?}, big {big}, rows {top} on, {step} at once");
+                    assert!(one == whole, "one strip: {}", what());
+                    assert!(many == whole, "many strips: {}", what());
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn strips_beyond_the_end_of_the_file_are_refused() {
+    let tags = [(258, vec![8]), (262, vec![1]), (278, vec![2])];
+    let file = raw_tiff((2, 4), &tags, &[vec![1, 2, 3, 4], vec![5, 6, 7, 8]], false);
+    let place = |longs: [u32; 2]| {
+        let bytes = native(&longs, u32::to_le_bytes);
+        file.windows(8).position(|window| window == bytes).unwrap()
+    };
+    let (offsets, counts) = (place([8, 12]), place([4, 4]));
+    let changed = |at: usize, number: u32| {
+        let mut file = file.clone();
+        file[at..at + 4].copy_from_slice(&number.to_le_bytes());
+        file
+    };
+    let end = file.len() as u32;
+    for (at, number, strip, byte) in [
+        (offsets, end - 3, 1, end as u64 + 1),
+        (offsets + 4, 1000, 2, 1004),
+        (offsets + 4, u32::MAX, 2, (1 << 32) + 3),
+        (counts, u32::MAX, 1, (1 << 32) + 7),
+        (counts + 4, end - 11, 2, end as u64 + 1),
+    ] {
+        let text = message(&changed(at, number));
+        let expected = format!("strip {strip} of the TIFF file ends at byte {byte}, the file at {end}");
+        assert!(text.contains(&expected) && text.contains("cut off"), "{text}");
+        assert_eq!(text.lines().count(), 1);
+    }
+    // Writers get the count wrong where strips are long; the rows are there all the same.
+    assert_eq!(read(&changed(counts, 1)), read(&file));
+
+    let mut big = Cursor::new(Vec::new());
+    let mut encoder = TiffEncoder::new_big(&mut big).unwrap();
+    encoder.write_image::<colortype::Gray8>(2, 1, &[1, 2]).unwrap();
+    let mut big = big.into_inner();
+    // The tag, 64-bit numbers, one of them.
+    let entry = [0x11, 1, 16, 0, 1, 0, 0, 0, 0, 0, 0, 0];
+    let place = big.windows(12).position(|window| window == entry).unwrap() + 12;
+    big[place..place + 8].fill(0xff);
+    assert!(message(&big).contains(&format!("ends at byte {}", u64::MAX)), "{}", message(&big));
 }
 
 #[test]

@@ -54,7 +54,7 @@ impl Sample {
 }
 
 /// The same numbers every time.
-fn bytes(count: usize) -> Vec<u8> {
+pub(crate) fn bytes(count: usize) -> Vec<u8> {
     let mut random = Random::new(count as u64);
     (0..count).map(|_| random.bits() as u8).collect()
 }

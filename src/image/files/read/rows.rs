@@ -13,7 +13,7 @@ const SCRATCH: usize = 1 << 16;
 /// A picture file read from the top in bands of rows: the first picture of the file, upright.
 ///
 /// Of a PNG that is not interlaced, a PFM, a NIfTI slice and a TIFF, only the band is in memory, and of a TIFF a row of
-/// its strips or tiles. Of the others it is the decoded samples at their own depth, and as f32 of PNG and TIFF files
+/// its tiles or compressed strips. Of the others it is the decoded samples at their own depth, and as f32 of PNG and TIFF files
 /// that an EXIF orientation turns.
 pub struct Rows {
     path: PathBuf,

@@ -2,10 +2,12 @@
 
 mod directories;
 mod page;
+mod strips;
 
 use super::{Decode, Layout, MAX_DECODED, Source, damaged, too_large, unreadable, unsupported};
 use directories::File;
 use page::{Colors, Page};
+use std::ops::Range;
 use tiff::decoder::{Decoder, DecodingResult, Limits};
 use tiff::{TiffError, TiffResult};
 
@@ -19,8 +21,10 @@ pub(super) struct Tiff {
     page: Page,
     /// Number of the page.
     number: usize,
-    /// The strip, or the row of tiles, that the last row came from; plane after plane.
+    /// The strip, the row of tiles, or the rows of a strip that the last row came from; plane after plane.
     chunks: Vec<DecodingResult>,
+    /// The rows of the page that are in `chunks`.
+    held: Range<usize>,
     /// The next row's samples as they are stored, in units of the planes.
     line: Vec<f32>,
     row: usize,
@@ -33,31 +37,40 @@ impl Tiff {
         limits.intermediate_buffer_size = MAX_DECODED;
         let mut decoder = Decoder::new(File::new(source)).map_err(explain)?.with_limits(limits);
         let page = Page::new(&mut decoder, 0, length)?;
-        Ok(Tiff { decoder, length, page, number: 0, chunks: Vec::new(), line: Vec::new(), row: 0 })
+        let (chunks, line) = (Vec::new(), Vec::new());
+        Ok(Tiff { decoder, length, page, number: 0, chunks, held: 0..0, line, row: 0 })
     }
 
-    /// Decodes the strip or the row of tiles that the next row is in.
+    /// Decodes the strip or the row of tiles that the next row is in; of strips that are not compressed, as many rows
+    /// from that one on as should be read at once.
     fn read_chunks(&mut self) -> TiffResult<()> {
-        let Page { layout, chunk: [width, height], samples, planar, .. } = self.page;
+        let Page { layout, chunk: [width, height], samples, planar, ref strips, .. } = self.page;
         let across = layout.width.div_ceil(width);
         let plane = across * layout.height.div_ceil(height);
+        let top = self.row / height * height;
+        let below = layout.height.min(top + height);
+        let held = strips.as_ref().map_or(top..below, |s| self.row..below.min(self.row + s.group()));
         self.chunks.clear();
         for p in 0..if planar { samples } else { 1 } {
             let first = p * plane + self.row / height * across;
             for index in first..first + across {
-                self.chunks.push(self.decoder.read_chunk(u32::try_from(index)?)?);
+                self.chunks.push(match strips {
+                    Some(strips) => strips.read(&mut self.decoder, index, self.row - top, held.len())?,
+                    None => self.decoder.read_chunk(u32::try_from(index)?)?,
+                });
             }
         }
+        self.held = held;
         Ok(())
     }
 
     /// Brings the next row of the chunks to `line`.
     fn read_line(&mut self) -> Result<(), String> {
-        let Page { layout, chunk: [width, height], samples, planar, bits, .. } = self.page;
-        let y = self.row % height;
-        if y == 0 {
+        let Page { layout, chunk: [width, _], samples, planar, bits, .. } = self.page;
+        if !self.held.contains(&self.row) {
             self.read_chunks().map_err(explain)?;
         }
+        let y = self.row - self.held.start;
         self.line.resize(layout.width * samples, 0.0);
         let across = layout.width.div_ceil(width);
         for (i, chunk) in self.chunks.iter().enumerate() {
@@ -129,7 +142,7 @@ impl Decode for Tiff {
         self.decoder.next_image().map_err(explain)?;
         self.number += 1;
         self.page = Page::new(&mut self.decoder, self.number, self.length)?;
-        self.row = 0;
+        (self.row, self.held) = (0, 0..0);
         Ok(())
     }
 }

@@ -3,6 +3,7 @@
 use super::super::{Layout, MAX_DECODED, MAX_SIDE, too_large, unsupported};
 use super::directories::{File, without_palette};
 use super::explain;
+use super::strips::Strips;
 use crate::image::Depth;
 use image::metadata::Orientation;
 use tiff::ColorType;
@@ -24,6 +25,8 @@ pub(super) struct Page {
     pub(super) planar: bool,
     /// Columns and rows of a chunk, but at the right and lower border.
     pub(super) chunk: [usize; 2],
+    /// The chunks, where rows can be read from them as they are.
+    pub(super) strips: Option<Strips>,
     pub(super) notes: Vec<String>,
 }
 
@@ -56,8 +59,8 @@ impl Page {
             (ColorType::Multiband { num_samples: 2, bit_depth: 8.. }, _) if is_opacity(&extra) => {
                 (Colors::Plain, 1, true)
             }
-            (ColorType::RGB(_), _) => (Colors::Plain, 3, false),
-            (ColorType::RGBA(_), _) => (Colors::Plain, 3, true),
+            (ColorType::RGB(8..), _) => (Colors::Plain, 3, false),
+            (ColorType::RGBA(8..), _) => (Colors::Plain, 3, true),
             (ColorType::CMYK(8 | 16), _) => (Colors::Cmyk, 3, false),
             (ColorType::CMYKA(8 | 16), _) => (Colors::Cmyk, 3, true),
             (ColorType::YCbCr(8), _) => (Colors::YCbCr, 3, false),
@@ -102,19 +105,32 @@ impl Page {
         let notes = told.into_iter().filter(|(is, _)| *is).map(|(_, note)| note.to_string()).collect();
         let (chunk_width, chunk_height) = decoder.chunk_dimensions();
         let chunk = [chunk_width as usize, layout.height.min(chunk_height as usize)];
-        let page = Page { layout, colors, bits, samples, planar: planar && samples > 1, chunk, notes };
+        let planar = planar && samples > 1;
+        let mut page = Page { layout, colors, bits, samples, planar, chunk, strips: None, notes };
         page.check(length)?;
+        page.strips = Strips::new(decoder, &page, length)?;
+        if page.strips.is_none() {
+            page.check_chunks()?;
+        }
         Ok(page)
     }
 
-    /// Refuses pages that their file cannot hold, and strips and tiles that are too large to decode.
+    /// Bytes of a row, of all planes.
+    fn row(&self) -> usize {
+        (self.layout.width * self.samples * usize::from(self.bits)).div_ceil(8)
+    }
+
+    /// Refuses pages that their file cannot hold.
     fn check(&self, length: u64) -> Result<(), String> {
-        let Page { layout, samples, chunk, bits, .. } = self;
-        let row = (layout.width * samples * usize::from(*bits)).div_ceil(8);
         // Fax compression, of pages with a bit a pixel, is the one that knows no bound.
-        let ratio = if *bits == 1 { u64::MAX } else { MAX_RATIO };
-        layout.check((row as u64).saturating_mul(layout.height as u64), ratio, length)?;
-        if row.saturating_mul(chunk[1]) > MAX_DECODED || chunk[0] > MAX_SIDE {
+        let ratio = if self.bits == 1 { u64::MAX } else { MAX_RATIO };
+        self.layout.check((self.row() as u64).saturating_mul(self.layout.height as u64), ratio, length)
+    }
+
+    /// Refuses strips and tiles that are too large to decode.
+    fn check_chunks(&self) -> Result<(), String> {
+        let [width, height] = self.chunk;
+        if self.row().saturating_mul(height) > MAX_DECODED || width > MAX_SIDE {
             return Err(too_large("the TIFF file's strips or tiles are"));
         }
         Ok(())
@@ -139,7 +155,7 @@ fn palette(decoder: &mut Decoder<File>) -> Result<Option<Vec<[f32; 3]>>, String>
 }
 
 /// A tag's numbers, none where the page lacks it.
-fn tag(decoder: &mut Decoder<File>, tag: Tag) -> Result<Vec<u16>, String> {
+pub(super) fn tag(decoder: &mut Decoder<File>, tag: Tag) -> Result<Vec<u16>, String> {
     Ok(decoder.find_tag_unsigned_vec(tag).map_err(explain)?.unwrap_or_default())
 }
 
