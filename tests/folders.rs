@@ -203,7 +203,7 @@ fn a_killed_run_leaves_no_half_results_and_is_resumed() {
     // Both results make a picture done.
     fs::remove_file(desk.path("over/07.png")).unwrap();
     let text = stderr(&desk.unet(&line));
-    assert!(text.contains("1 pictures in") && text.contains("59 were there already"), "{text}");
+    assert!(text.contains("1 picture in") && text.contains("59 were there already"), "{text}");
     assert!(contents(&desk.path("over")) == contents(&desk.path("whole_over")));
 }
 

@@ -2,6 +2,7 @@
 
 mod args;
 mod files;
+mod many;
 mod stream;
 
 pub(super) use args::RunArgs;
@@ -27,7 +28,7 @@ pub(super) fn run(args: &RunArgs, common: &Common) -> Result<ExitCode> {
         || args.input.iter().any(|path| is_many(path))
         || targets.paths().any(names_folder);
     match many {
-        true => files::run_many(args, &targets, model, common),
+        true => many::run_many(args, &targets, model, common),
         false => files::run_one(args, &targets, model, common),
     }
 }

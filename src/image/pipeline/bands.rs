@@ -12,6 +12,7 @@ use crate::tiles::TiledSession;
 use std::cell::RefCell;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::PoisonError;
 use std::time::Instant;
 
 /// Most numbers, of input and result together, that a picture has in memory: 256 MiB as f32, a few times over while it is
@@ -73,6 +74,8 @@ impl Pipeline {
                 path.display()
             )));
         }
+        // One at a time: each takes much memory, and the whole device.
+        let _turn = self.bands.lock().unwrap_or_else(PoisonError::into_inner);
         let own = [rows.height(), rows.width()];
         let size @ [h, w] = self.model.recipe.input.fitted(own)?;
         let (recipe, exposure) = self.measured(path, size)?;

@@ -26,6 +26,7 @@ use crate::session::{Device, SessionOptions};
 use crate::tensor::{Shape, Tensor};
 use crate::tiles::TileOptions;
 use lane::Lane;
+use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
@@ -57,6 +58,8 @@ pub struct Pipeline {
     options: PipelineOptions,
     /// Cleared by a network that takes no batches.
     batches: AtomicBool,
+    /// Held by who runs a picture in bands.
+    bands: Mutex<()>,
 }
 
 /// How a [`Pipeline`] works.
@@ -192,7 +195,7 @@ impl Pipeline {
     pub fn new(model: Model, options: PipelineOptions) -> Result<Pipeline> {
         model.recipe.check()?;
         let gives = Gives::of(&model)?;
-        Ok(Pipeline { model, gives, lanes: Vec::new(), options, batches: true.into() })
+        Ok(Pipeline { model, gives, lanes: Vec::new(), options, batches: true.into(), bands: Mutex::new(()) })
     }
 
     /// The same with one more device, and the options of its sessions. Nothing is built before a picture's size is known.
