@@ -57,6 +57,7 @@ pub mod verify;
 mod augment;
 mod error;
 mod import;
+mod lock;
 mod model;
 mod session;
 mod tensor;

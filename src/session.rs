@@ -3,6 +3,8 @@
 use crate::error::{Error, Result};
 use crate::gpu::{Executor, Gpu, LayerTime, Wait};
 use crate::graph::{Graph, ValueId};
+#[cfg(feature = "cpu")]
+use crate::lock::lock;
 use crate::model::Model;
 use crate::optimize::{Optimizations, optimize};
 use crate::plan::{ConvKernel, InputFormat, OutputFormat, Plan, PlanOptions, Precision, Tuning};
@@ -322,8 +324,7 @@ fn run_on_cpu(
     runner: &std::sync::Mutex<crate::cpu::Runner>,
     input: &Tensor,
 ) -> Result<Tensor> {
-    let mut runner = runner.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    runner.run(graph, input, &mut |_, _| {})
+    lock(runner).run(graph, input, &mut |_, _| {})
 }
 
 /// The plan. Measured kernels may need more scratch memory than the default ones: what does not fit goes without them.

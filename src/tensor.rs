@@ -1,6 +1,7 @@
 //! Shapes and host tensors: four extents in NCHW order, the convention of every model file.
 
 use crate::error::{Error, Result};
+use std::ops::Range;
 
 /// The extents of a tensor: batch, channels, height, width.
 ///
@@ -104,6 +105,22 @@ impl Tensor {
     /// The elements, taken out.
     pub fn into_data(self) -> Vec<f32> {
         self.data
+    }
+
+    /// Those rows and columns of every plane, of which there is at least one each.
+    pub(crate) fn part(&self, rows: Range<usize>, columns: Range<usize>) -> Tensor {
+        let s = self.shape;
+        if (rows.len(), columns.len()) == (s.h, s.w) {
+            return self.clone();
+        }
+        let shape = Shape { h: rows.len(), w: columns.len(), ..s };
+        let mut data = Vec::with_capacity(shape.elements());
+        for plane in self.data.chunks_exact(s.pixels()) {
+            for row in rows.clone() {
+                data.extend_from_slice(&plane[row * s.w..][columns.clone()]);
+            }
+        }
+        Tensor { shape, data }
     }
 
     /// One channel of one picture.

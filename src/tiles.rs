@@ -212,7 +212,7 @@ impl TiledSession {
             return Ok(result);
         }
         let mut result = Tensor::zeros(self.output);
-        let mut read = |rows: Range<usize>| Ok(part(input, rows, 0..self.input.w));
+        let mut read = |rows: Range<usize>| Ok(input.part(rows, 0..self.input.w));
         let mut write = |first: usize, rows: Tensor| {
             paste(&mut result, &rows, first);
             Ok(())
@@ -245,7 +245,7 @@ impl TiledSession {
                 add(&mut open, result, row, column);
             }
             let next = self.rows.get(i + 1).map_or(self.output.h, |next| next.output);
-            write(first, part(&open, 0..next - first, 0..self.output.w))?;
+            write(first, open.part(0..next - first, 0..self.output.w))?;
         }
         Ok(())
     }
@@ -274,7 +274,7 @@ impl TiledSession {
             loop {
                 let at = next.fetch_add(1, Ordering::Relaxed);
                 let Some(column) = self.columns.get(at) else { break };
-                let tile = part(band, 0..band.shape().h, column.input..column.input + width);
+                let tile = band.part(0..band.shape().h, column.input..column.input + width);
                 let result = self.run_tile(&tile);
                 let failed = result.is_err();
                 results[at].set(result).expect("each tile is one thread's");
@@ -376,22 +376,6 @@ impl Layout {
         }
         Ok(spans)
     }
-}
-
-/// Rows and columns of a tensor.
-fn part(x: &Tensor, rows: Range<usize>, columns: Range<usize>) -> Tensor {
-    let s = x.shape();
-    if (rows.len(), columns.len()) == (s.h, s.w) {
-        return x.clone();
-    }
-    let shape = Shape { h: rows.len(), w: columns.len(), ..s };
-    let mut data = Vec::with_capacity(shape.elements());
-    for plane in x.data().chunks_exact(s.pixels()) {
-        for row in rows.clone() {
-            data.extend_from_slice(&plane[row * s.w..][columns.clone()]);
-        }
-    }
-    Tensor::new(shape, data).expect("as many numbers as the part has")
 }
 
 /// Puts whole rows into their place.

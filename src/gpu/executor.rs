@@ -1,9 +1,10 @@
 //! Runs a plan: all buffers, pipelines and bind groups are made once; a run writes the input, records one compute
 //! pass, submits, and reads the result.
 
-use super::{Gpu, lock};
+use super::Gpu;
 use crate::error::{Error, Result};
 use crate::graph::ValueId;
+use crate::lock::lock;
 use crate::plan::{Dispatch, FRAMES, Plan, Store};
 use crate::tensor::Tensor;
 use bytemuck::Pod;

@@ -8,11 +8,12 @@ pub use executor::LayerTime;
 pub(crate) use executor::{Executor, Wait};
 
 use crate::error::{Error, Result};
+use crate::lock::lock;
 use crate::plan::{DeviceProfile, Kernel, Precision};
 use serde::Serialize;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 
 /// What is known of an adapter before a device is opened on it.
 #[derive(Debug, Clone, Serialize)]
@@ -355,9 +356,4 @@ impl Gpu {
         lock(&self.0.pipelines).insert(kernel.clone(), pipeline.clone());
         Ok(pipeline)
     }
-}
-
-/// A lock that a panic elsewhere does not poison: the guarded values are whole at every step.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

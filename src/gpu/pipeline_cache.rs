@@ -1,9 +1,10 @@
 //! Compiled pipelines kept in a file, where the backend hands them out (Vulkan). Opt-in: nothing is read or written
 //! unless [`Gpu::load_pipeline_cache`] is called.
 
-use super::{Gpu, lock};
+use super::Gpu;
 use crate::cache;
 use crate::error::{Error, Result};
+use crate::lock::lock;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 

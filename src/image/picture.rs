@@ -148,8 +148,8 @@ impl Picture {
                 format!("{rows:?}"),
             ));
         }
-        let alpha = self.alpha.as_ref().map(|alpha| some_rows(alpha, &rows)).transpose()?;
-        Picture::new(some_rows(&self.planes, &rows)?, self.depth)?.with_alpha(alpha)
+        let part = |planes: &Tensor| planes.part(rows.clone(), 0..self.width());
+        Picture::new(part(&self.planes), self.depth)?.with_alpha(self.alpha.as_ref().map(part))
     }
 
     /// Pictures of one width, depth and kind, one below the other.
@@ -195,6 +195,15 @@ impl Picture {
         }
     }
 
+    /// The same in units of 8-bit steps, 255 for white.
+    pub(super) fn in_steps(&self, wanted: Channels) -> Tensor {
+        let mut planes = self.to_channels(wanted);
+        if self.depth == Depth::Float {
+            planes.data_mut().iter_mut().for_each(|v| *v *= 255.0);
+        }
+        planes
+    }
+
     /// The picture in the channels that the recipe or else the network wants, values from 0 to 255, as the recipe's
     /// transfer function has them.
     ///
@@ -219,10 +228,7 @@ impl Picture {
                 ));
             }
         };
-        let mut values = self.to_channels(wanted);
-        if self.depth == Depth::Float {
-            values.data_mut().iter_mut().for_each(|v| *v *= 255.0);
-        }
+        let mut values = self.in_steps(wanted);
         if let Some(wanted) = recipe.transfer {
             bring(&mut values, 255.0, [self.depth.transfer(), wanted]);
         }
@@ -255,14 +261,6 @@ pub(super) fn bring(planes: &mut Tensor, white: f32, way: [Transfer; 2]) {
         .for_each(|v| *v = (curve(Curve::Srgb, f64::from(*v) / white) * white) as f32);
 }
 
-fn some_rows(x: &Tensor, rows: &Range<usize>) -> Result<Tensor> {
-    let shape = x.shape();
-    let places = rows.start * shape.w..rows.end * shape.w;
-    let data =
-        x.data().chunks_exact(shape.pixels()).flat_map(|plane| &plane[places.clone()]).copied().collect();
-    Tensor::new(Shape { h: rows.len(), ..shape }, data)
-}
-
 fn stacked_rows(parts: &[&Tensor]) -> Result<Tensor> {
     let shape = parts[0].shape();
     let plane = |c: usize| parts.iter().flat_map(move |part| part.plane(0, c)).copied();
@@ -285,14 +283,10 @@ pub fn side_by_side(pictures: &[&Picture]) -> Result<Picture> {
     let mut data = vec![255.0; shape.elements()];
     let mut left = 0;
     for picture in pictures {
-        let planes = picture.to_channels(Channels::Rgb);
-        let scale = 255.0 / picture.depth.white();
+        let planes = picture.in_steps(Channels::Rgb);
         for c in 0..3 {
             for (y, row) in planes.plane(0, c).chunks_exact(picture.width()).enumerate() {
-                data[(c * height + y) * width + left..][..row.len()]
-                    .iter_mut()
-                    .zip(row)
-                    .for_each(|(to, v)| *to = v * scale);
+                data[(c * height + y) * width + left..][..row.len()].copy_from_slice(row);
             }
         }
         left += picture.width() + GAP;

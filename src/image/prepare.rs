@@ -93,11 +93,10 @@ impl Prepared {
     pub fn finish(&self, mut result: Tensor, recipe: &Recipe) -> Result<Tensor> {
         check_result(&result)?;
         let (x, y) = (self.tensor.shape(), result.shape());
-        let scaled = |own: usize, x: usize, y: usize| (own * y).div_ceil(x).max(1);
-        let own = [scaled(self.own[0], x.h, y.h), scaled(self.own[1], x.w, y.w)];
+        let own = result_size(self.own, x, y);
         let is_picture = y.pixels() > 1;
         if is_picture && self.fit.is_some_and(|fit| fit != Fit::Resize) {
-            result = cut(&result, own);
+            result = result.part(0..own[0], 0..own[1]);
         }
         recipe.output.with_exposure(self.exposure).apply(&mut result, self.values.as_ref())?;
         if is_picture && self.fit == Some(Fit::Resize) {
@@ -109,6 +108,12 @@ impl Prepared {
         }
         Ok(result)
     }
+}
+
+/// Height and width of a picture's result, where the network makes a result of `output` of an input of `input`.
+pub(super) fn result_size(own: [usize; 2], input: Shape, output: Shape) -> [usize; 2] {
+    let scaled = |own: usize, x: usize, y: usize| (own * y).div_ceil(x).max(1);
+    [scaled(own[0], input.h, output.h), scaled(own[1], input.w, output.w)]
 }
 
 /// The planes with rows below and columns to the right.
@@ -140,11 +145,4 @@ pub(super) fn padded_rows(
         (Some(y), Some(x)) => values.data()[(i / (h * w) * shape.h + y - first) * shape.w + x],
         _ => 0.0,
     })
-}
-
-/// The planes without what lies below and to the right.
-pub(super) fn cut(values: &Tensor, [h, w]: [usize; 2]) -> Tensor {
-    let shape = values.shape();
-    let row = |i: usize| (i / (h * w) * shape.h + i / w % h) * shape.w;
-    Tensor::from_fn(Shape { h, w, ..shape }, |i| values.data()[row(i) + i % w])
 }

@@ -3,7 +3,6 @@
 use super::Picture;
 use crate::error::{Error, Result};
 use crate::recipe::Channels;
-use crate::tensor::Tensor;
 use std::fmt;
 
 /// Pixels of the SSIM window to each side of its middle, and its standard deviation.
@@ -46,7 +45,8 @@ pub fn similarity(picture: &Picture, reference: &Picture) -> Result<Similarity> 
         return Err(Error::shape("the reference", expected, format!("{}x{}", wanted[0], wanted[1])));
     }
     let channels = picture.channels().max(reference.channels());
-    let [x, y] = [picture, reference].map(|picture| values(picture, channels));
+    let wanted = if channels == 3 { Channels::Rgb } else { Channels::Gray };
+    let [x, y] = [picture, reference].map(|picture| picture.in_steps(wanted));
     let squares = x.data().iter().zip(y.data()).map(|(&x, &y)| (f64::from(x) - f64::from(y)).powi(2));
     let error = squares.sum::<f64>() / x.data().len() as f64;
     let ssim = (own[0].min(own[1]) >= WINDOW).then(|| {
@@ -54,14 +54,6 @@ pub fn similarity(picture: &Picture, reference: &Picture) -> Result<Similarity> 
         sum / channels as f64
     });
     Ok(Similarity { psnr: 10.0 * (PEAK * PEAK / error).log10(), ssim })
-}
-
-/// A picture's planes in units of 8-bit steps.
-fn values(picture: &Picture, channels: usize) -> Tensor {
-    let mut planes = picture.to_channels(if channels == 3 { Channels::Rgb } else { Channels::Gray });
-    let scale = PEAK as f32 / picture.depth().white();
-    planes.data_mut().iter_mut().for_each(|v| *v *= scale);
-    planes
 }
 
 /// The mean structural similarity of two planes of that many columns.

@@ -87,9 +87,8 @@ fn linear(step: &Step, before: &InputRecipe, pass: &mut Pass<'_>) -> Result<Step
             largest.iter().map(|part| (0.0, if part.0 >= 1e-6 { part.0 } else { 1.0 })).collect()
         }
         Step::Rescale { low, high, over, eps } => {
-            let lows = percentiles(low, over, before, pass)?;
-            let highs = percentiles(high, over, before, pass)?;
-            lows.into_iter().zip(highs).map(|(low, high)| (low, high - low + eps)).collect()
+            let percentiles = percentiles([low, high], over, before, pass)?;
+            percentiles.into_iter().map(|[low, high]| (low, high - low + eps)).collect()
         }
         _ => return Ok(step.clone()),
     };
@@ -101,6 +100,12 @@ fn linear(step: &Step, before: &InputRecipe, pass: &mut Pass<'_>) -> Result<Step
 /// Something learnt from values that come in parts.
 trait Collect {
     fn add(&mut self, values: &[f32]);
+}
+
+impl<C: Collect, const N: usize> Collect for [C; N] {
+    fn add(&mut self, values: &[f32]) {
+        self.iter_mut().for_each(|part| part.add(values));
+    }
 }
 
 /// What one pass teaches: one collection for the whole picture, or one a channel, each begun by its number.
@@ -206,27 +211,32 @@ fn value(key: u32) -> f32 {
     f32::from_bits(if key >> 31 == 1 { key & !(1 << 31) } else { !key })
 }
 
-/// The percentile of each part, between two values in proportion: exact, in three passes.
-fn percentiles(percent: f64, over: Over, before: &InputRecipe, pass: &mut Pass<'_>) -> Result<Vec<f64>> {
+/// Two percentiles of each part, each between two values in proportion: exact, in two passes.
+fn percentiles(
+    percents: [f64; 2],
+    over: Over,
+    before: &InputRecipe,
+    pass: &mut Pass<'_>,
+) -> Result<Vec<[f64; 2]>> {
     let upper = collect(|_| Histogram::new(None), over, before, pass)?;
-    let place = |part: &Histogram| part.counts.iter().sum::<u64>().saturating_sub(1) as f64 * percent / 100.0;
-    // The value at that place, and the one above it.
-    let mut neighbours = Vec::new();
-    for above in [0, 1] {
-        let find = |part: &Histogram| {
-            let last = part.counts.iter().sum::<u64>().saturating_sub(1);
-            part.find((place(part) as u64 + above).min(last))
+    let last = |part: &Histogram| part.counts.iter().sum::<u64>().saturating_sub(1);
+    let places = |part: &Histogram| percents.map(|percent| last(part) as f64 * percent / 100.0);
+    // The value at each place, and the one above it.
+    let find = |part: &Histogram| {
+        let [low, high] = places(part).map(|place| place as u64);
+        [low, low + 1, high, high + 1].map(|rank| part.find(rank.min(last(part))))
+    };
+    let found: Vec<[(u32, u64); 4]> = upper.iter().map(find).collect();
+    let lower = collect(|i| found[i].map(|(half, _)| Histogram::new(Some(half))), over, before, pass)?;
+    let between = |part: usize| {
+        let exact = |i: usize| {
+            let (half, rank) = found[part][i];
+            f64::from(value(half << 16 | lower[part][i].find(rank).0))
         };
-        let found: Vec<(u32, u64)> = upper.iter().map(find).collect();
-        let lower = collect(|i| Histogram::new(Some(found[i].0)), over, before, pass)?;
-        let exact = |(part, (upper, rank)): (&Histogram, &(u32, u64))| {
-            f64::from(value(upper << 16 | part.find(*rank).0))
-        };
-        neighbours.push(lower.iter().zip(&found).map(exact).collect::<Vec<f64>>());
-    }
-    let between = |((low, high), part)| low + (high - low) * place(part).fract();
-    let pairs = neighbours[0].iter().copied().zip(neighbours[1].iter().copied());
-    Ok(pairs.zip(&upper).map(between).collect())
+        let [low, high] = places(&upper[part]).map(f64::fract);
+        [(0, low), (2, high)].map(|(i, share)| exact(i) + (exact(i + 1) - exact(i)) * share)
+    };
+    Ok((0..upper.len()).map(between).collect())
 }
 
 #[cfg(test)]
@@ -239,10 +249,7 @@ mod tests {
         let shape = picture.shape();
         for first in (0..shape.h).step_by(3) {
             let h = 3.min(shape.h - first);
-            let rows: Vec<f32> = (0..shape.c)
-                .flat_map(|c| picture.plane(0, c)[first * shape.w..][..h * shape.w].iter().copied())
-                .collect();
-            each(&Tensor::new(Shape { h, ..shape }, rows)?)?;
+            each(&picture.part(first..first + h, 0..shape.w))?;
         }
         Ok(())
     }

@@ -4,6 +4,7 @@ use super::{RunArgs, names, progress, save_caches, summary};
 use crate::cli::{Common, device, text};
 use crate::error::{Error, Result};
 use crate::image::{Decoded, Job, Mask, Outcome, Pipeline, Quality, Report, Sink, Source, Target, Targets};
+use crate::lock::{lock, unlocked};
 use crate::model::Model;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -112,7 +113,7 @@ pub(super) fn apart(
     let report = Mutex::new(None::<Report>);
     let each = |outcome: &Outcome| {
         done(count);
-        let mut report = report.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut report = lock(&report);
         match &mut *report {
             Some(report) => {
                 report.build += outcome.report.build;
@@ -122,7 +123,7 @@ pub(super) fn apart(
         }
     };
     let pages = pipeline.run_sequence(pages, args.threads(), sinks, &each)?;
-    let report = report.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let report = unlocked(report);
     let mut report = report.ok_or_else(|| Error::Usage(format!("{}: no page came", job.input.display())))?;
     report.notes.push(format!("{pages} pages"));
     Ok(Done { report, pages, result: None, quality: None })

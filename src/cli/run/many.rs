@@ -1,19 +1,20 @@
 //! Folders, patterns and lists of files through the pipeline.
 
 use super::files::{apart, finish, line, tell};
-use super::{RunArgs, names, progress, save_caches};
+use super::{RunArgs, names, progress, rate, save_caches};
 use crate::cli::{Common, device, text};
 use crate::error::{Error, Result};
 use crate::image::{
     Format, Job, Load, Outcome, Pipeline, Quality, Shard, Source, Targets, find, jobs, remove_leftovers,
 };
+use crate::lock::{lock, unlocked};
 use crate::model::Model;
 use indicatif::ProgressBar;
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::Instant;
 
 /// Folders, patterns, lists of files; results go into folders.
@@ -59,13 +60,11 @@ pub(super) fn run_many(args: &RunArgs, targets: &Targets, model: Model, common: 
     run.bar.finish_and_clear();
     save_caches(&pipeline);
 
-    let told = run.told.into_inner().unwrap_or_else(PoisonError::into_inner);
-    let (well, seconds) = (count - told.failed.len(), start.elapsed().as_secs_f64());
-    let pictures = text::count(well, "picture");
-    let rate = well as f64 / seconds;
+    let told = unlocked(run.told);
+    let well = rate(count - told.failed.len(), "picture", start.elapsed(), &pipeline);
     let skipped =
         if ready.is_empty() { String::new() } else { format!(", {} were there already", ready.len()) };
-    common.say(&format!("{pictures} in {seconds:.1} s ({rate:.1}/s) on {}{skipped}", names(&pipeline)));
+    common.say(&format!("{well}{skipped}"));
     for (name, mean) in means(&told.qualities) {
         tell(&format!("mean {name} {mean:.4}"), args, common)?;
     }
@@ -109,7 +108,7 @@ impl Run<'_> {
         if self.args.json {
             self.bar.suspend(|| drop(text::print(&format!("{}\n", line(job, &done, self.pipeline)))));
         }
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut told = lock(&self.told);
         match done {
             Ok(done) => {
                 for note in &done.report.notes {

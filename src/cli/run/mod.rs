@@ -7,7 +7,7 @@ mod stream;
 
 pub(super) use args::RunArgs;
 
-use super::{Common, device, open};
+use super::{Common, device, open, text};
 use crate::error::{Error, Result};
 use crate::image::{Batch, Palette, Pipeline, PipelineOptions, Report, is_many};
 use crate::model::Model;
@@ -105,6 +105,13 @@ fn progress(length: Option<u64>, unit: &str, message: String, common: &Common) -
     bar.set_message(message);
     bar.enable_steady_tick(Duration::from_millis(100));
     bar
+}
+
+/// How many of something went through in that time.
+fn rate(count: usize, one: &str, time: Duration, pipeline: &Pipeline) -> String {
+    let seconds = time.as_secs_f64();
+    let per_second = count as f64 / seconds;
+    format!("{} in {seconds:.1} s ({per_second:.1}/s) on {}", text::count(count, one), names(pipeline))
 }
 
 /// Device, size, padding, precision, time.

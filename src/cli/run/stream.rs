@@ -1,7 +1,7 @@
 //! Standard input and output: pictures, and videos frame by frame.
 
-use super::{RunArgs, names, progress, save_caches, summary};
-use crate::cli::{Common, device, text};
+use super::{RunArgs, names, progress, rate, save_caches, summary};
+use crate::cli::{Common, device};
 use crate::error::{Error, Result};
 use crate::image::{
     FrameReader, Input, Picture, Pipeline, Sink, Stream, StreamFormat, Target, Targets, What,
@@ -12,12 +12,6 @@ use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
-
-/// How a y4m stream begins.
-const Y4M: &[u8] = b"YUV4MPEG2";
-
-/// Largest picture file on standard input, bytes.
-const MAX_FILE: u64 = 2 << 30;
 
 /// Whether something comes by standard input, goes to standard output, or is a video.
 pub(super) fn is_stream(args: &RunArgs, targets: &Targets) -> bool {
@@ -55,8 +49,8 @@ pub(super) fn run(args: &RunArgs, targets: &Targets, model: Model, common: &Comm
         false => Box::new(File::open(input).map_err(Error::io(input))?),
     };
     let mut reader = BufReader::with_capacity(1 << 16, reader);
-    let is_frames =
-        args.pixel_format.is_some() || reader.fill_buf().map_err(Error::io(input))?.starts_with(Y4M);
+    let is_frames = args.pixel_format.is_some()
+        || reader.fill_buf().map_err(Error::io(input))?.starts_with(StreamFormat::Y4M_MAGIC);
     let done = match is_frames {
         true => frames(args, targets, reader, pipeline, common),
         false => picture(args, targets, reader, pipeline, common),
@@ -86,10 +80,7 @@ fn frames(
     let count = pipeline.run_sequence(frames, args.threads(), sinks, &|_| bar.inc(1));
     bar.finish_and_clear();
     save_caches(&pipeline);
-    let (count, seconds) = (count?, start.elapsed().as_secs_f64());
-    let rate = count as f64 / seconds;
-    let frames = text::count(count, "frame");
-    common.say(&format!("{frames} in {seconds:.1} s ({rate:.1}/s) on {}", names(&pipeline)));
+    common.say(&rate(count?, "frame", start.elapsed(), &pipeline));
     Ok(())
 }
 
@@ -117,9 +108,7 @@ fn picture(
         targets.0.iter().cloned().partition(|target| is_dash(&target.path));
     let files = Targets(files);
     files.check(Some(&args.input[0]), pipeline.gives())?;
-    let mut bytes = Vec::new();
-    reader.take(MAX_FILE).read_to_end(&mut bytes).map_err(Error::io(name))?;
-    let input = Input::picture(Picture::from_bytes(&bytes, name)?, pipeline.model())?;
+    let input = Input::picture(Picture::from_reader(reader, name)?, pipeline.model())?;
     let pipeline = device::add_all(pipeline, common)?;
     let outcome = pipeline.run_input(input, &|_| {})?;
     let decoded = pipeline.decode(&outcome)?;

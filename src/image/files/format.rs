@@ -74,9 +74,9 @@ impl Format {
         matches!(self, Format::Png | Format::Tiff | Format::Webp | Format::Exr)
     }
 
-    /// Whether one file holds many pictures.
-    pub fn holds_pages(self) -> bool {
-        matches!(self, Format::Tiff | Format::Npy)
+    /// Whether it is written from the top in bands of rows.
+    pub fn holds_bands(self) -> bool {
+        matches!(self, Format::Png | Format::Tiff)
     }
 }
 

@@ -9,5 +9,5 @@ pub use format::Format;
 pub use npy::{encode_npy, read_npy, write_npy};
 pub(super) use read::read_file;
 pub use read::{Pages, Rows};
-pub(super) use write::{Aside, interleave, samples};
+pub(super) use write::{Aside, encode_indices, interleave, samples};
 pub use write::{PageWriter, RowWriter, check_place, remove_leftovers, write_atomic};

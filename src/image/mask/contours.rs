@@ -1,10 +1,11 @@
 //! The outlines of a mask's regions, drawn on a picture.
 
 use super::Mask;
-use super::paint::{blend, canvas};
+use super::paint::blend;
 use crate::error::Result;
 use crate::image::picture::LUMA;
 use crate::image::{Depth, Picture};
+use crate::recipe::Channels;
 
 /// A line has a pixel of width for so many of the picture's longer side.
 const SIDE_A_PIXEL: usize = 400;
@@ -33,7 +34,7 @@ impl Mask {
         let line = (picture.width().max(picture.height()) / SIDE_A_PIXEL).clamp(WIDTHS[0], WIDTHS[1]);
         let edge = line / 2;
         let classes = self.stretched(picture);
-        let mut planes = canvas(picture);
+        let mut planes = picture.in_steps(Channels::Rgb);
         for (i, nearest) in self.nearest(&classes, picture.width(), line + edge).iter().enumerate() {
             let distance = f32::from(nearest.squared).sqrt();
             let color = self.colors[usize::from(nearest.class)];

@@ -2,15 +2,11 @@
 
 use super::{Mask, Reference};
 use crate::error::{Error, Result};
-use crate::image::files::read_file;
+use crate::image::files::{encode_indices, read_file};
 use crate::image::{Depth, Format, Picture};
 use crate::recipe::Channels;
-use crate::tensor::{Shape, Tensor};
 use std::io::Cursor;
 use std::path::Path;
-
-/// Most classes whose numbers are bytes.
-const BYTES: usize = 256;
 
 impl Mask {
     /// The mask as the bytes of a file with that name. PNG: with a palette, class numbers as indices; TIFF: class
@@ -21,34 +17,11 @@ impl Mask {
     /// When the name's extension is not that of a picture, or the format does not take the mask's size.
     pub fn encode(&self, path: &Path) -> Result<Vec<u8>> {
         match Format::of(path)? {
-            Format::Png if self.colors.len() <= BYTES => self.encode_palette(path),
-            Format::Png | Format::Tiff => self.to_numbers()?.encode(path),
+            Format::Png | Format::Tiff => {
+                encode_indices(path, [self.width, self.height], &self.classes, &self.colors)
+            }
             _ => self.to_picture()?.encode(path),
         }
-    }
-
-    /// A PNG file with a palette.
-    fn encode_palette(&self, path: &Path) -> Result<Vec<u8>> {
-        let mut bytes = Vec::new();
-        let mut encoder = png::Encoder::new(&mut bytes, self.width as u32, self.height as u32);
-        encoder.set_color(png::ColorType::Indexed);
-        encoder.set_depth(png::BitDepth::Eight);
-        encoder.set_palette(self.colors.concat());
-        let indices: Vec<u8> = self.classes.iter().map(|&class| class as u8).collect();
-        let written = encoder.write_header().and_then(|mut writer| {
-            writer.write_image_data(&indices)?;
-            writer.finish()
-        });
-        written.map_err(|e| refuse(path, format!("the mask cannot be written: {e}")))?;
-        Ok(bytes)
-    }
-
-    /// The class numbers as grey.
-    fn to_numbers(&self) -> Result<Picture> {
-        let (depth, step) =
-            if self.colors.len() <= BYTES { (Depth::Eight, 1.0) } else { (Depth::Sixteen, 257.0) };
-        let shape = Shape::new(1, 1, self.height, self.width);
-        Picture::new(Tensor::from_fn(shape, |i| f32::from(self.classes[i]) / step), depth)
     }
 }
 
@@ -134,13 +107,12 @@ fn numbers(
 
 /// Classes by their colours.
 fn colors(picture: &Picture, like: &Mask) -> Result<Vec<Option<u16>>, String> {
-    let rgb = picture.to_channels(Channels::Rgb);
-    let scale = 255.0 / picture.depth().white();
+    let rgb = picture.in_steps(Channels::Rgb);
     let known: Vec<[f32; 3]> = like.colors.iter().map(|color| color.map(f32::from)).collect();
     // Neighbours mostly have the same colour.
     let mut last = 0;
     let class = |i: usize| {
-        let color = [0, 1, 2].map(|c| rgb.plane(0, c)[i] * scale);
+        let color = [0, 1, 2].map(|c| rgb.plane(0, c)[i]);
         if known[last] != color {
             last = known.iter().position(|&known| known == color).ok_or_else(|| {
                 let found = format!("the colour {} {} {}", color[0], color[1], color[2]);

@@ -25,7 +25,7 @@ impl Mask {
     ///
     /// A mask of another size is stretched to the picture's.
     pub fn overlay(&self, picture: &Picture) -> Result<Picture> {
-        let mut planes = canvas(picture);
+        let mut planes = picture.in_steps(Channels::Rgb);
         for (i, &class) in self.stretched(picture).iter().enumerate() {
             let color = self.colors[usize::from(class)];
             if color != [0; 3] {
@@ -44,14 +44,6 @@ impl Mask {
         let place = |x: usize, y: usize| y * self.height / h * self.width + x * self.width / w;
         (0..w * h).map(|i| self.classes[place(i % w, i / w)]).collect()
     }
-}
-
-/// A picture's red, green and blue in units of 8-bit steps, to draw on.
-pub(super) fn canvas(picture: &Picture) -> Tensor {
-    let mut planes = picture.to_channels(Channels::Rgb);
-    let scale = 255.0 / picture.depth().white();
-    planes.data_mut().iter_mut().for_each(|v| *v *= scale);
-    planes
 }
 
 /// Lays a colour over a pixel of three planes.

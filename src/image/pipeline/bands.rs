@@ -3,8 +3,9 @@
 use super::{Outcome, Pipeline, Report, Sink, Target, Targets, What};
 use crate::error::{Error, Result};
 use crate::image::decode::check_result;
-use crate::image::prepare::{cut, padded_rows};
+use crate::image::prepare::{padded_rows, result_size};
 use crate::image::{Format, Made, Picture, RowWriter, Rows};
+use crate::lock::lock;
 use crate::recipe::{Fit, InputRecipe};
 use crate::session::SessionOptions;
 use crate::tensor::{Shape, Tensor};
@@ -12,7 +13,6 @@ use crate::tiles::TiledSession;
 use std::cell::RefCell;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::PoisonError;
 use std::time::Instant;
 
 /// Most numbers, of input and result together, that a picture has in memory: 256 MiB as f32, a few times over while it is
@@ -42,7 +42,10 @@ impl Pipeline {
         let recipe = &self.model.recipe;
         let own = [rows.height(), rows.width()];
         let fixed = self.model.exported_size().is_some();
-        let target = targets.0.iter().find(|t| !t.what.in_bands() || !is_banded(&t.path));
+        let target = targets
+            .0
+            .iter()
+            .find(|t| !t.what.in_bands() || !Format::of(&t.path).is_ok_and(Format::holds_bands));
         if let Some(Target { what, path }) = target {
             return Some(match what.in_bands() {
                 true => format!("{}, since only .png and .tiff are written row by row", path.display()),
@@ -75,7 +78,7 @@ impl Pipeline {
             )));
         }
         // One at a time: each takes much memory, and the whole device.
-        let _turn = self.bands.lock().unwrap_or_else(PoisonError::into_inner);
+        let _turn = lock(&self.bands);
         let own = [rows.height(), rows.width()];
         let size @ [h, w] = self.model.recipe.input.fitted(own)?;
         let (recipe, exposure) = self.measured(path, size)?;
@@ -89,23 +92,13 @@ impl Pipeline {
         let built = start.elapsed();
 
         let output = session.output_shape();
-        let scaled = |own: usize, x: usize, y: usize| (own * y).div_ceil(x);
-        let [height, width] = [scaled(own[0], h, output.h), scaled(own[1], w, output.w)];
+        let [height, width] = result_size(own, input, output);
         if [height, width] != own && targets.0.iter().any(|target| target.what != What::Result) {
             let message =
                 "the network gives another size than its input's: with such large pictures only --out works";
             return Err(Error::Usage(message.into()));
         }
-        let mut report = Report {
-            device: 0,
-            input,
-            tiles: session.tiles(),
-            tile: session.session().input_shape(),
-            exact: session.is_exact(),
-            build: built,
-            run: built,
-            notes: Vec::new(),
-        };
+        let mut report = Report::new(0, &session, built);
         let mut sinks: Vec<(Target, Box<dyn Sink>)> = Vec::new();
         for target in &targets.0 {
             let file = BandFile { path: target.path.clone(), height, writer: None };
@@ -124,7 +117,7 @@ impl Pipeline {
             if rows == 0 {
                 return Ok(());
             }
-            let mut result = cut(&result, [rows, width]);
+            let mut result = result.part(0..rows, 0..width);
             output_recipe.apply(&mut result, None)?;
             let picture = match [height, width] == own {
                 true => Some(window.borrow().part(first, rows)?),
@@ -152,10 +145,6 @@ impl Pipeline {
             })
         })
     }
-}
-
-fn is_banded(path: &Path) -> bool {
-    Format::of(path).is_ok_and(|format| matches!(format, Format::Png | Format::Tiff))
 }
 
 /// The rows of a file that are still needed.

@@ -5,12 +5,13 @@
 
 use super::{Batch, Input, Lane, Outcome, Pipeline, Report};
 use crate::error::{Error, Result};
+use crate::lock::lock;
 use crate::session::Device;
 use crate::tensor::{Shape, Tensor};
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
 use std::sync::atomic::Ordering;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, PoisonError};
 
 /// Pixels that fill a device.
 const ENOUGH: usize = 512 * 512;
@@ -138,12 +139,7 @@ impl Pipeline {
     }
 
     fn run_one<'g, K>(&self, device: usize, item: Item<'g, K, Result<Load>>) -> Done<'g, K> {
-        let content = match item.content {
-            Ok(Load::Run(input)) => self.run_on(device, *input, &|_| {}).map(Some),
-            Ok(Load::Apart) => Ok(None),
-            Err(error) => Err(error),
-        };
-        Item { number: item.number, ticket: item.ticket, name: item.name, content }
+        item.then(|input| self.run_on(device, input, &|_| {}))
     }
 
     /// Runs inputs of one shape together; alone where that fails.
@@ -167,15 +163,10 @@ impl Pipeline {
         let count = items.len() as u32;
         let report = Report { build: report.build / count, run: report.run / count, ..report };
         let finish = |(item, result): (Item<'g, K, Result<Load>>, Tensor)| {
-            let content = match item.content {
-                Ok(Load::Run(input)) => {
-                    let report = Report { input: input.prepared.tensor().shape(), ..report.clone() };
-                    self.outcome(*input, result, report).map(Some)
-                }
-                Ok(Load::Apart) => Ok(None),
-                Err(error) => Err(error),
-            };
-            Item { number: item.number, ticket: item.ticket, name: item.name, content }
+            item.then(|input| {
+                let report = Report { input: input.prepared.tensor().shape(), ..report.clone() };
+                self.outcome(input, result, report)
+            })
         };
         items.into_iter().zip(parted(&results)).map(finish).collect()
     }
@@ -207,7 +198,16 @@ struct Item<'g, K, T> {
 
 type Done<'g, K> = Item<'g, K, Result<Option<Outcome>>>;
 
-impl<K> Item<'_, K, Result<Load>> {
+impl<'g, K> Item<'g, K, Result<Load>> {
+    /// The item on its way to be saved; what there is to be run is run.
+    fn then(self, run: impl FnOnce(Input) -> Result<Outcome>) -> Done<'g, K> {
+        let content = self.content.and_then(|load| match load {
+            Load::Run(input) => run(*input).map(Some),
+            Load::Apart => Ok(None),
+        });
+        Item { number: self.number, ticket: self.ticket, name: self.name, content }
+    }
+
     fn tensor(&self) -> Option<&Tensor> {
         match &self.content {
             Ok(Load::Run(input)) => Some(input.prepared.tensor()),
@@ -352,11 +352,6 @@ impl<T> Drop for Closing<'_, T> {
         lock(&self.0.state).open -= 1;
         self.0.changed.notify_all();
     }
-}
-
-/// A thread that died leaves its neighbours at work; the scope tells of it.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -1,12 +1,13 @@
 //! One device of a pipeline, and its sessions for the sizes that came last.
 
 use crate::error::Result;
+use crate::lock::lock;
 use crate::model::Model;
 use crate::plan::FRAMES;
 use crate::session::{Device, SessionOptions};
 use crate::tensor::Shape;
 use crate::tiles::{TileOptions, TiledSession};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 /// Sessions that are kept. Each has the weights and the activations of its size in the device's memory.
 const SESSIONS: usize = 4;
@@ -48,7 +49,7 @@ impl Lane {
         shape: Shape,
         tiles: &TileOptions,
     ) -> Result<Arc<TiledSession>> {
-        let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut sessions = lock(&self.sessions);
         if let Some(place) = sessions.iter().position(|session| session.input_shape() == shape) {
             sessions[..=place].rotate_right(1);
             return Ok(sessions[0].clone());

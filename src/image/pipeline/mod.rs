@@ -24,7 +24,7 @@ use crate::model::Model;
 use crate::recipe::Decode;
 use crate::session::{Device, SessionOptions};
 use crate::tensor::{Shape, Tensor};
-use crate::tiles::TileOptions;
+use crate::tiles::{TileOptions, TiledSession};
 use lane::Lane;
 use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
@@ -256,16 +256,7 @@ impl Pipeline {
         let build = start.elapsed();
         let tiles = session.tiles();
         let result = session.run(input, &|| done(tiles))?;
-        let report = Report {
-            device,
-            input: input.shape(),
-            tiles,
-            tile: session.session().input_shape(),
-            exact: session.is_exact(),
-            build,
-            run: start.elapsed() - build,
-            notes: Vec::new(),
-        };
+        let report = Report { run: start.elapsed() - build, ..Report::new(device, &session, build) };
         Ok((result, report))
     }
 
@@ -317,6 +308,20 @@ impl Pipeline {
 }
 
 impl Report {
+    /// Of a session that took so long to be made and has not run.
+    fn new(device: usize, session: &TiledSession, build: Duration) -> Report {
+        Report {
+            device,
+            input: session.input_shape(),
+            tiles: session.tiles(),
+            tile: session.session().input_shape(),
+            exact: session.is_exact(),
+            build,
+            run: Duration::ZERO,
+            notes: Vec::new(),
+        }
+    }
+
     /// That and how the picture was cut, if it was.
     fn tiles_note(&self) -> Option<String> {
         let effect = match self.exact {

@@ -4,13 +4,13 @@ use super::{Input, Load, Made, Outcome, Pipeline, Target, Threads};
 use crate::error::{Error, Result};
 use crate::image::files::Aside;
 use crate::image::{Depth, Format, FrameWriter, PageWriter, Picture, Stream, encode_npy, write_atomic};
+use crate::lock::{lock, unlocked};
 use crate::recipe::Channels;
 use crate::tensor::{Shape, Tensor};
-
 use std::io::{BufWriter, Write};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 /// Where things of one kind go, one after the other.
 pub trait Sink: Send {
@@ -42,9 +42,7 @@ impl dyn Sink {
             }
         }
     }
-}
 
-impl dyn Sink {
     /// A file of frames, in a stream like that one.
     ///
     /// # Errors
@@ -168,7 +166,7 @@ impl Pipeline {
             ((), input.map(|input| Load::Run(input.into())))
         };
         let save = |(), outcome: Result<Option<Outcome>>| {
-            let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut state = lock(&state);
             let (sinks, count, ended) = &mut *state;
             *ended = outcome.and_then(|outcome| {
                 outcome.iter().try_for_each(|outcome| {
@@ -180,7 +178,7 @@ impl Pipeline {
             if ended.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         };
         self.run_all(pictures, threads, true, load, save);
-        let (_, count, ended) = state.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let (_, count, ended) = unlocked(state);
         ended?;
         sinks.into_iter().try_for_each(|(_, sink)| sink.finish())?;
         Ok(count)

@@ -161,11 +161,6 @@ impl Targets {
         self.0.iter().map(|target| target.path.as_path())
     }
 
-    /// Whether that is to be made.
-    pub fn has(&self, what: What) -> bool {
-        self.0.iter().any(|target| target.what == what)
-    }
-
     /// Refuses what could not be written later, before any work is done: kinds that the model does not give, extensions,
     /// missing folders, names used twice, an input that would be overwritten by anything but its result.
     ///
@@ -338,7 +333,7 @@ impl Target {
     }
 }
 
-pub(super) fn no_picture(what: What) -> Error {
+fn no_picture(what: What) -> Error {
     let option = what.option();
     Error::Usage(format!(
         "{option} needs a picture as input (no --raw, one picture, 1 or 3 channels); drop it"

@@ -49,6 +49,9 @@ impl StreamFormat {
     const ALL: [StreamFormat; 4] =
         [StreamFormat::Y4m, StreamFormat::Rgb24, StreamFormat::Gray8, StreamFormat::Gray16le];
 
+    /// How a y4m stream begins.
+    pub const Y4M_MAGIC: &[u8] = y4m::MAGIC;
+
     fn name(self) -> &'static str {
         match self {
             StreamFormat::Y4m => "y4m",

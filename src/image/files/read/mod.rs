@@ -66,6 +66,14 @@ impl Picture {
     pub fn from_bytes(bytes: &[u8], path: &Path) -> Result<Picture> {
         Rows::new(Box::new(Cursor::new(bytes.to_vec())), path)?.first_page()
     }
+
+    /// Reads a picture file from a pipe; the path only names it in errors.
+    ///
+    /// # Errors
+    /// Those of [`open`](Picture::open).
+    pub fn from_reader(reader: impl Read, path: &Path) -> Result<Picture> {
+        Rows::new(Box::new(Cursor::new(read_all(reader, path)?)), path)?.first_page()
+    }
 }
 
 /// Where a picture file's bytes come from.
@@ -150,9 +158,13 @@ fn source(path: &Path) -> Result<Box<dyn Source>> {
 
 /// A whole file, within reason.
 pub(in crate::image) fn read_file(path: &Path) -> Result<Vec<u8>> {
+    read_all(File::open(path).map_err(Error::io(path))?, path)
+}
+
+/// All that a reader gives, likewise.
+fn read_all(reader: impl Read, path: &Path) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    let file = File::open(path).map_err(Error::io(path))?;
-    file.take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(Error::io(path))?;
+    reader.take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(Error::io(path))?;
     if bytes.len() as u64 > MAX_FILE {
         let message = "the file is larger than 2 GiB; cut it into parts".to_string();
         return Err(Error::Picture { path: path.to_owned(), message });

@@ -19,9 +19,9 @@ use crate::image::{Depth, Picture};
 use crate::recipe::Channels;
 use image::codecs::{bmp::BmpEncoder, jpeg::JpegEncoder, openexr::OpenExrEncoder, webp::WebPEncoder};
 use image::{ExtendedColorType, ImageEncoder};
-use layout::{Layout, png_encoder};
+use layout::{Layout, index_bytes, png_encoder};
 use std::borrow::Cow;
-use std::io::{self, Cursor};
+use std::io::{self, Cursor, Write};
 use std::path::Path;
 use tiff::TiffWriter;
 
@@ -41,7 +41,9 @@ impl Picture {
         let pixels = || samples(&picture, layout.depth);
         let mut file = Cursor::new(Vec::new());
         let written = match format {
-            Format::Png => write_png(&mut file, layout, &pixels()).map_err(|e| e.to_string()),
+            Format::Png => {
+                write_png(png_encoder(&mut file, layout, &[]), &pixels()).map_err(|e| e.to_string())
+            }
             Format::Tiff => write_tiff(&mut file, layout, &pixels()).map_err(|e| e.to_string()),
             Format::Jpeg => {
                 let encoder = JpegEncoder::new_with_quality(&mut file, JPEG_QUALITY);
@@ -56,10 +58,7 @@ impl Picture {
             Format::Pnm => return Ok(netpbm::pnm(&picture)),
             Format::Npy | Format::Text => return Err(not_a_picture(path)),
         };
-        written.map_err(|e| {
-            let Layout { width, height, .. } = layout;
-            refuse(path, format!("{width}x{height} pixels cannot be written so: {e}"))
-        })?;
+        written.map_err(|e| unfit(path, layout, e))?;
         Ok(file.into_inner())
     }
 
@@ -76,8 +75,31 @@ impl Picture {
     }
 }
 
-fn write_png(file: &mut Cursor<Vec<u8>>, layout: Layout, pixels: &[u8]) -> Result<(), png::EncodingError> {
-    let mut writer = png_encoder(file, layout, &[]).write_header()?;
+/// Class numbers as the bytes of a PNG or TIFF file, as [`RowWriter::indexed`] writes them.
+pub(in crate::image) fn encode_indices(
+    path: &Path,
+    [width, height]: [usize; 2],
+    indices: &[u16],
+    palette: &[[u8; 3]],
+) -> Result<Vec<u8>> {
+    let layout = Layout::indices(width, height, palette).check(path)?;
+    let pixels = index_bytes(indices, palette.len(), layout.depth)?;
+    let mut file = Cursor::new(Vec::new());
+    let written = match Format::of(path)? {
+        Format::Tiff => write_tiff(&mut file, layout, &pixels).map_err(|e| e.to_string()),
+        _ => {
+            let mut encoder = png_encoder(&mut file, layout, palette);
+            // Masks shrink much more than pictures do.
+            encoder.set_compression(png::Compression::Balanced);
+            write_png(encoder, &pixels).map_err(|e| e.to_string())
+        }
+    };
+    written.map_err(|e| unfit(path, layout, e))?;
+    Ok(file.into_inner())
+}
+
+fn write_png<W: Write>(encoder: png::Encoder<'_, W>, pixels: &[u8]) -> Result<(), png::EncodingError> {
+    let mut writer = encoder.write_header()?;
     writer.write_image_data(pixels)?;
     writer.finish()
 }
@@ -99,6 +121,10 @@ fn write(encoder: impl ImageEncoder, layout: Layout, pixels: &[u8]) -> Result<()
         _ => ExtendedColorType::Rgba8,
     };
     encoder.write_image(pixels, layout.width as u32, layout.height as u32, color).map_err(|e| e.to_string())
+}
+
+fn unfit(path: &Path, Layout { width, height, .. }: Layout, error: String) -> Error {
+    refuse(path, format!("{width}x{height} pixels cannot be written so: {error}"))
 }
 
 fn not_a_picture(path: &Path) -> Error {

@@ -108,7 +108,7 @@ impl RowWriter {
 
     fn begin(path: &Path, layout: Layout, palette: &[[u8; 3]]) -> Result<RowWriter> {
         let format = Format::of(path)?;
-        if !matches!(format, Format::Png | Format::Tiff) {
+        if !format.holds_bands() {
             return Err(refuse(
                 path,
                 "only .png and .tiff files are written in bands; choose one of them".into(),
