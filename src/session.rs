@@ -104,10 +104,12 @@ impl Session {
         device: Device,
         options: &SessionOptions,
     ) -> Result<Session> {
-        // The CPU's kernels would make the map before a fused head anew in each run.
-        let fuse_head = options.optimizations.fuse_head && matches!(device, Device::Gpu(_));
-        let graph =
-            optimize(&*model.graph(input)?, input, &Optimizations { fuse_head, ..options.optimizations })?;
+        let optimizations = match device {
+            #[cfg(feature = "cpu")]
+            Device::Cpu => options.optimizations.on_cpu(),
+            Device::Gpu(_) => options.optimizations,
+        };
+        let graph = optimize(&*model.graph(input)?, input, &optimizations)?;
         let output = graph.output_shape(input)?;
         options.input.check(input)?;
         options.output.check(output)?;

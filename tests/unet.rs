@@ -253,21 +253,29 @@ fn random_config(random: &mut Random) -> UnetConfig {
     config
 }
 
-fn each_switched_off() -> Vec<(&'static str, Optimizations)> {
-    let all = Optimizations::default();
-    vec![
-        ("all", all),
-        ("none", Optimizations::none()),
-        ("all but remove_identity", Optimizations { remove_identity: false, ..all }),
-        ("all but fuse_composites", Optimizations { fuse_composites: false, ..all }),
-        ("all but fold_batch_norm", Optimizations { fold_batch_norm: false, ..all }),
-        ("all but fuse_activation", Optimizations { fuse_activation: false, ..all }),
-        ("all but fuse_concat", Optimizations { fuse_concat: false, ..all }),
-        ("all but fuse_pool", Optimizations { fuse_pool: false, ..all }),
-        ("all but fuse_head", Optimizations { fuse_head: false, ..all }),
-        ("all but fuse_sum", Optimizations { fuse_sum: false, ..all }),
-        ("all but fuse_pointwise", Optimizations { fuse_pointwise: false, ..all }),
-    ]
+/// All rewrites, none, all but one, and each alone.
+fn choices() -> Vec<(String, Optimizations)> {
+    let (all, none) = (Optimizations::default(), Optimizations::none());
+    let mut choices = vec![("all".into(), all), ("none".into(), none)];
+    for name in Optimizations::NAMES {
+        let [mut without, mut alone] = [all, none];
+        without.set(name, false).expect("its own name");
+        alone.set(name, true).expect("its own name");
+        choices.extend([(format!("all but {name}"), without), (format!("{name} alone"), alone)]);
+    }
+    choices
+}
+
+#[test]
+fn a_rewrite_is_known_by_its_name() {
+    let mut which = Optimizations::none();
+    which.set("fuse_head", true).unwrap();
+    assert_eq!(which, Optimizations { fuse_head: true, ..Optimizations::none() });
+    let error = which.set("fuse_heads", true).unwrap_err().to_string();
+    assert!(
+        error.starts_with("there is no rewrite fuse_heads; the rewrites are: remove_identity, "),
+        "{error}"
+    );
 }
 
 #[test]
@@ -282,7 +290,7 @@ fn rewrites_keep_the_result_of_random_networks() {
         let input = Tensor::random(shape, seed);
         let want = cpu::run(&graph, &input).unwrap();
         let what = format!("network {seed} at {shape}");
-        for (which, optimizations) in each_switched_off() {
+        for (which, optimizations) in choices() {
             let optimized = optimize(&graph, shape, &optimizations).unwrap();
             let got = cpu::run(&optimized, &input).unwrap();
             assert_close(&format!("{what}, rewrites: {which}"), &got, &want, Tolerance::Network);

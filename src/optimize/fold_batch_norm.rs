@@ -3,10 +3,10 @@
 
 use super::{absorb, sole_producer};
 use crate::graph::{Activation, BatchNorm, Graph, Op};
-use crate::tensor::Tensor;
+use crate::tensor::{Shape, Tensor};
 use std::sync::Arc;
 
-pub(super) fn apply(graph: &mut Graph) {
+pub(super) fn apply(graph: &mut Graph, _: &[Option<Shape>]) {
     let mut i = 0;
     while i < graph.nodes.len() {
         match sole_producer(graph, i) {

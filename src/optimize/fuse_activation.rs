@@ -2,8 +2,9 @@
 
 use super::{absorb, sole_producer};
 use crate::graph::{Activation, Graph, Op};
+use crate::tensor::Shape;
 
-pub(super) fn apply(graph: &mut Graph) {
+pub(super) fn apply(graph: &mut Graph, _: &[Option<Shape>]) {
     let mut i = 0;
     while i < graph.nodes.len() {
         match (&graph.nodes[i].op, sole_producer(graph, i)) {

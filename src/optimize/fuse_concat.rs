@@ -1,11 +1,12 @@
 //! A convolution over a concatenation reads the two parts itself; the joined tensor is never made.
 
 use crate::graph::{Axis, Concat, Graph, Op};
+use crate::tensor::Shape;
 
 /// Tensors that a convolution kernel can read side by side.
 pub(crate) const SOURCES: usize = 2;
 
-pub(super) fn apply(graph: &mut Graph) {
+pub(super) fn apply(graph: &mut Graph, _: &[Option<Shape>]) {
     let mut i = 0;
     while i < graph.nodes.len() {
         let joined = graph.nodes[i].outputs[0];

@@ -3,12 +3,13 @@
 
 use super::{absorb, sole_producer};
 use crate::graph::{Activation, Graph, Op};
+use crate::tensor::Shape;
 use std::sync::Arc;
 
 /// Output channels of a head: one vec4.
 const CHANNELS: usize = 4;
 
-pub(super) fn apply(graph: &mut Graph) {
+pub(super) fn apply(graph: &mut Graph, _: &[Option<Shape>]) {
     let mut i = 0;
     while i < graph.nodes.len() {
         match sole_producer(graph, i) {

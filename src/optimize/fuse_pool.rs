@@ -1,8 +1,9 @@
 //! A 2x2 max pool becomes the second output of the convolution that makes its input.
 
 use crate::graph::{Graph, Op, PoolKind};
+use crate::tensor::Shape;
 
-pub(super) fn apply(graph: &mut Graph) {
+pub(super) fn apply(graph: &mut Graph, _: &[Option<Shape>]) {
     let mut i = 0;
     while i < graph.nodes.len() {
         let Op::Pool(pool) = graph.nodes[i].op else {
