@@ -30,6 +30,17 @@ fn exports_agree_with_pytorch() {
     }
 }
 
+/// The file pads one column on the left, cuts one on the right, and negates.
+#[test]
+fn a_pad_that_keeps_the_size_shifts() {
+    let model = Model::open(vector("shift")).expect("it is read");
+    let shape = model.example_input();
+    let input = Tensor::from_fn(shape, |i| i as f32 + 1.0);
+    let shifted = |i: usize| if i.is_multiple_of(shape.w) { 0.0 } else { -input.data()[i - 1] };
+    let want = Tensor::from_fn(shape, shifted);
+    check("shift", &model.graph(shape).unwrap(), &input, &want, Tolerance::Exact);
+}
+
 #[test]
 fn any_size_runs() {
     let model = Model::open(vector("transposed")).expect("it is read");

@@ -1167,6 +1167,34 @@ fn crops() {
     }
 }
 
+/// A pad that cuts on one side what it adds on the other moves the picture: only its size stays.
+#[test]
+fn a_shift_is_no_identity() {
+    let input = Tensor::from_fn(Shape::new(1, 1, 2, 3), |i| i as f32 + 1.0);
+    let shift = |amounts, mode| Pad { amount: PadAmount::Fixed(amounts), mode };
+    for (amounts, mode, want) in [
+        ([0, 1, 0, -1], PadMode::Zero, [0, 1, 2, 0, 4, 5]),
+        ([0, -1, 0, 1], PadMode::Edge, [2, 3, 3, 5, 6, 6]),
+        ([1, 0, -1, 0], PadMode::Reflect, [4, 5, 6, 1, 2, 3]),
+    ] {
+        let want = integers(input.shape(), &want);
+        check("a shift", &single(1, shift(amounts, mode)), &input, &want, Tolerance::Exact);
+    }
+    // Two that undo each other, two that do not, and a pad below that a crop takes away.
+    for (first, second, names) in [
+        ([1, 2, 0, 3], [-1, -2, 0, -3], &[][..]),
+        ([-1, 0, 0, 0], [1, 0, 0, 0], &["pad", "pad"]),
+        ([1, 0, 0, 0], [0, 0, -1, 0], &["pad", "pad"]),
+        ([0; 4], [0, 1, 0, -1], &["pad"]),
+    ] {
+        let mut graph = single(1, Activation::Tanh);
+        graph.push("first", shift(first, PadMode::Edge), &[graph.output()]).unwrap();
+        graph.push("second", shift(second, PadMode::Zero), &[graph.output()]).unwrap();
+        assert_eq!(optimized_names(&graph, input.shape())[1..], *names, "{first:?}, then {second:?}");
+        check_oracle("two pads", &graph, input.shape(), Tolerance::Operator);
+    }
+}
+
 // ---- worked by hand ----
 
 /// `Conv2d(2, 3, 3)`: two channels in, three out, each output channel with its own 2x3x3 weights.

@@ -1,59 +1,63 @@
-//! Pads and crops that keep every extent at this input size, alone or one behind the other, and what else does nothing,
-//! go away.
+//! Operators that do nothing at this input size go away: pads and crops by nothing, or of which the second cuts what the
+//! first added, moves of no element, and scales by 1.
 
-use crate::graph::{Activation, Graph, Op, ValueId};
+use crate::graph::{Activation, Graph, Node, Op, Pad, PadAmount, ValueId};
 use crate::tensor::Shape;
 
 pub(super) fn apply(graph: &mut Graph, shapes: &[Option<Shape>]) {
     let mut i = 0;
     while i < graph.nodes.len() {
-        let node = &graph.nodes[i];
-        let &[before, ..] = &node.inputs[..] else {
-            i += 1;
-            continue;
-        };
-        let to = node.outputs[0];
-        let padded = padded(graph, i).filter(|from| shapes[from.index()] == shapes[to.index()]);
-        let from = padded.unwrap_or(before);
-        let unchanged = match node.op {
-            Op::Pad(_) | Op::Crop(_) => shapes[from.index()] == shapes[to.index()],
-            Op::Rearrange(ref rearrange) => rearrange.is_identity(),
-            Op::Activation(Activation::None) => true,
-            // What is left of a division by 1.
-            Op::BatchNorm(ref norm) => {
-                norm.activation == Activation::None
-                    && norm.scale.iter().all(|&scale| scale == 1.0)
-                    && norm.shift.iter().all(|&shift| shift == 0.0)
+        let to = graph.nodes[i].outputs[0];
+        match same(graph, shapes, i) {
+            Some(from) if !(from == Graph::INPUT && graph.output == to) => {
+                graph.nodes.remove(i);
+                let readers = graph.nodes.iter_mut().flat_map(|node| &mut node.inputs);
+                readers.filter(|id| **id == to).for_each(|id| *id = from);
+                if graph.output == to {
+                    graph.output = from;
+                }
             }
-            _ => false,
-        };
-        if unchanged && !(from == Graph::INPUT && graph.output == to) {
-            graph.nodes.remove(i);
-            graph
-                .nodes
-                .iter_mut()
-                .flat_map(|n| &mut n.inputs)
-                .filter(|id| **id == to)
-                .for_each(|id| *id = from);
-            if graph.output == to {
-                graph.output = from;
-            }
-            if padded.is_some() && graph.uses(before) == 0 {
-                graph.nodes.retain(|n| n.outputs[0] != before);
-                i -= 1;
-            }
-        } else {
-            i += 1;
+            _ => i += 1,
         }
     }
+    graph.prune();
 }
 
-/// What was padded below and right before this crop.
-fn padded(graph: &Graph, crop: usize) -> Option<ValueId> {
-    let node = &graph.nodes[crop];
-    let before = &graph.nodes[graph.producer(*node.inputs.first()?)?];
-    match (&node.op, &before.op) {
-        (Op::Crop(_), Op::Pad(pad)) if pad.origin() == [0, 0] => Some(before.inputs[0]),
+/// The value that a node only repeats.
+fn same(graph: &Graph, shapes: &[Option<Shape>], i: usize) -> Option<ValueId> {
+    let node = &graph.nodes[i];
+    let &from = node.inputs.first()?;
+    let unchanged = match &node.op {
+        Op::Rearrange(rearrange) => rearrange.is_identity(),
+        Op::Activation(activation) => *activation == Activation::None,
+        // What is left of a division by 1.
+        Op::BatchNorm(norm) => {
+            norm.activation == Activation::None
+                && norm.scale.iter().all(|&scale| scale == 1.0)
+                && norm.shift.iter().all(|&shift| shift == 0.0)
+        }
+        _ => false,
+    };
+    if unchanged {
+        return Some(from);
+    }
+    let added = added(node, shapes)?;
+    if added == [0; 4] {
+        return Some(from);
+    }
+    let before = &graph.nodes[graph.producer(from)?];
+    let first = self::added(before, shapes)?;
+    (0..4).all(|side| first[side] >= 0 && first[side] + added[side] == 0).then_some(before.inputs[0])
+}
+
+/// Rows above, columns left, rows below and columns right that a pad or crop adds; those that it cuts are negative.
+fn added(node: &Node, shapes: &[Option<Shape>]) -> Option<[isize; 4]> {
+    match node.op {
+        Op::Pad(Pad { amount: PadAmount::Fixed(amounts), .. }) => Some(amounts),
+        Op::Pad(_) | Op::Crop(_) => {
+            let (from, to) = (shapes[node.inputs[0].index()]?, shapes[node.outputs[0].index()]?);
+            Some([0, 0, to.h as isize - from.h as isize, to.w as isize - from.w as isize])
+        }
         _ => None,
     }
 }
