@@ -30,9 +30,9 @@
 //! - On one device the same input gives the same bits. Between devices results differ by rounding.
 //!
 //! # Features
-//! `cli` (default): the `unet` binary; brings all others. `cpu`: the CPU executor, which is the reference and the
-//! path without a GPU. `image`: pictures. `onnx`, `pickle`: model files of these kinds. `recipes`: recipes from files
-//! beside a model. With none of them the library is the GPU path alone.
+//! All are on by default. `cpu`: the CPU executor, which is the reference and the path without a GPU. `image`: pictures.
+//! `onnx`, `pickle`: model files of these kinds. `recipes`: recipes from files beside a model. Without any of them the
+//! library is the GPU path alone. The command `unet` is a package of its own, in `cli/`.
 
 pub mod cache;
 pub mod gpu;
@@ -44,9 +44,6 @@ pub mod tiles;
 pub mod tune;
 pub mod unet;
 
-#[cfg(feature = "cli")]
-#[doc(hidden)]
-pub mod cli;
 #[cfg(feature = "cpu")]
 pub mod cpu;
 #[cfg(feature = "image")]
@@ -66,7 +63,7 @@ pub use augment::Augment;
 pub use error::{Error, Result};
 pub use gpu::{AdapterChoice, Gpu};
 #[cfg(feature = "onnx")]
-pub use import::onnx::{Bound, Fate, NodeReport};
+pub use import::onnx::{Bound, Fate, NodeReport, is_onnx_file, survey};
 pub use model::{Model, TestArray, TestPair};
 pub use plan::Precision;
 pub use session::{Device, Session, SessionOptions};

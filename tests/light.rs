@@ -2,7 +2,6 @@
 
 #![allow(clippy::unwrap_used, reason = "the helpers of tests may fail a test")]
 
-use crate::cli::Desk;
 use std::path::Path;
 use unet_wgpu::graph::{Activation, Graph};
 use unet_wgpu::image::{Decoded, Depth, Input, Picture, Pipeline, PipelineOptions, Target, Targets, What};
@@ -243,22 +242,4 @@ fn what_makes_no_sense_is_refused() {
             .finish(Tensor::zeros(Shape::new(2, 3, 4, 4)), &model.recipe)
             .is_ok()
     );
-}
-
-#[test]
-fn the_command_keeps_light() {
-    let desk = Desk::new();
-    let recipe = "[input]\ntransfer = \"linear\"\nsteps = [\"auto_exposure\", { curve = \"pu\" }]\n\
-                  [output]\nsteps = [{ inverse = \"pu\" }, \"undo_exposure\"]\n";
-    std::fs::write(desk.path("same.toml"), recipe).unwrap();
-    let render = render();
-    for (from, to) in [("x.pfm", "y.pfm"), ("x.exr", "y.exr")] {
-        std::fs::write(desk.path(from), render.encode(Path::new(from)).unwrap()).unwrap();
-        desk.unet(&format!("run {from} -m same.safetensors -o {to} --device cpu"));
-        assert_close(&Picture::open(&desk.path(to)).unwrap(), &render, 1e-3);
-    }
-    let told = String::from_utf8(desk.unet("inspect same.safetensors").stdout).unwrap();
-    for part in ["linear light", "exposed", "onto the perceptually uniform curve", "the exposure undone"] {
-        assert!(told.contains(part), "{part}: {told}");
-    }
 }

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "the helpers of tests may fail a test")]
 
+use crate::fixtures::blocks;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 use unet_wgpu::graph::Graph;
@@ -17,45 +18,6 @@ fn row(values: &[f32]) -> Tensor {
 fn assert_near(got: &[f32], want: &[f32]) {
     assert_eq!(got.len(), want.len());
     assert!(got.iter().zip(want).all(|(a, b)| (a - b).abs() <= 1e-5), "{got:?}, expected {want:?}");
-}
-
-/// A field of a protocol buffer that has a length.
-fn field(number: u8, bytes: &[u8]) -> Vec<u8> {
-    let (low, high) = (bytes.len() as u8 & 127 | 128, (bytes.len() >> 7) as u8);
-    [&[number << 3 | 2, low, high], bytes].concat()
-}
-
-fn number(field: u8, value: u8) -> Vec<u8> {
-    vec![field << 3, value]
-}
-
-/// An ONNX file that gives of each square of four pixels the largest, in all four, of pictures of 8x8 alone.
-pub(crate) fn blocks(notes: &[(&str, &str)]) -> Vec<u8> {
-    let node = |op: &str, inputs: &[&str], output: &str, attribute: Vec<u8>| {
-        let inputs = inputs.iter().flat_map(|name| field(1, name.as_bytes())).collect();
-        field(1, &[inputs, field(2, output.as_bytes()), field(4, op.as_bytes()), attribute].concat())
-    };
-    let ints =
-        |name: &str| [field(1, name.as_bytes()), number(8, 2), number(8, 2), vec![0xa0, 1, 7]].concat();
-    let pool = [field(5, &ints("kernel_shape")), field(5, &ints("strides"))].concat();
-    let side = [1i64, 1, 8, 8];
-    let raw: Vec<u8> = side.iter().flat_map(|v| v.to_le_bytes()).collect();
-    let sizes = [number(1, 4), number(2, 7), field(8, b"sizes"), field(9, &raw)].concat();
-    let dims: Vec<u8> = side.iter().flat_map(|&d| field(1, &number(1, d as u8))).collect();
-    let tensor = field(1, &[number(1, 1), field(2, &dims)].concat());
-    let input = [field(1, b"x"), field(2, &tensor)].concat();
-    let graph = [
-        node("MaxPool", &["x"], "p", pool),
-        node("Resize", &["p", "", "", "sizes"], "y", Vec::new()),
-        field(5, &sizes),
-        field(11, &input),
-        field(12, &[field(1, b"y"), field(2, &tensor)].concat()),
-    ];
-    let mut file = [number(1, 8), field(8, &number(2, 17)), field(7, &graph.concat())].concat();
-    for (key, value) in notes {
-        file.extend(field(14, &[field(1, key.as_bytes()), field(2, value.as_bytes())].concat()));
-    }
-    file
 }
 
 /// A folder with `net.onnx` in it.

@@ -1,11 +1,8 @@
-//! The one test binary: every module runs on every backend that the machine has.
+//! The one test binary of the library: every module runs on every backend that the machine has.
 
-mod bench; // `unet bench` and the cost model: figures, charts, bad requests
-mod cli; // the built binary: results, options, and one clear line for every bad input
 mod device; // the GPU that tests run on
-mod folders; // `unet run` and the pipeline: folders, resumed and shared work, stacks, streams, bands, devices side by side
+mod fixtures; // pictures, recipes and model files that the tests of the command make too
 mod formats; // pictures that go in and come out as bytes
-mod help; // completions and manual pages
 mod hostile; // damaged files of every format, and ONNX files that ask for the impossible
 mod import; // model files: state dicts of other code bases, and headers that do not add up
 mod light; // light of any range: curves, exposure, float pictures that come back
@@ -16,6 +13,7 @@ mod oracle; // each operator in plain f64 loops, written from its definition: wh
 mod pickle; // what PyTorch saves, and other code bases' networks: results, and what is refused
 mod picture_files; // picture files of every format, depth and layout: whole, in bands, page by page
 mod pictures; // reading, decoding and writing of pictures and arrays
+mod pipeline; // the pipeline: batches, threads, bands
 mod plan; // plans without a GPU: memory, limits, budgets
 mod quality; // the shipped models against what models/README.md promises
 mod recipes; // recipes: their arithmetic, the files they come from, which wins, what is refused

@@ -352,13 +352,13 @@ impl Graph {
     }
 
     /// How many nodes read a value; the network's output counts as one more.
-    pub(crate) fn uses(&self, id: ValueId) -> usize {
+    pub fn uses(&self, id: ValueId) -> usize {
         self.nodes.iter().flat_map(|n| &n.inputs).filter(|&&i| i == id).count()
             + usize::from(self.output == id)
     }
 
     /// The node that makes a value.
-    pub(crate) fn producer(&self, id: ValueId) -> Option<usize> {
+    pub fn producer(&self, id: ValueId) -> Option<usize> {
         self.nodes.iter().position(|node| node.outputs.contains(&id))
     }
 
@@ -419,8 +419,11 @@ impl Graph {
 }
 
 impl Node {
-    /// This node's input shapes out of a graph's table.
-    pub(crate) fn input_shapes(&self, shapes: &[Option<Shape>]) -> Result<Vec<Shape>> {
+    /// This node's input shapes out of a graph's table ([`Graph::shapes`]).
+    ///
+    /// # Errors
+    /// [`Error::Model`] where the node reads a value that no earlier node makes.
+    pub fn input_shapes(&self, shapes: &[Option<Shape>]) -> Result<Vec<Shape>> {
         let known = |id: &ValueId| {
             shapes.get(id.0).copied().flatten().ok_or_else(|| {
                 Error::Model(format!("{} reads value {}, which no earlier node makes", self.name, id.0))
@@ -429,9 +432,8 @@ impl Node {
         self.inputs.iter().map(known).collect()
     }
 
-    /// This node's output shapes out of a graph's table.
-    #[cfg(feature = "cpu")]
-    pub(crate) fn output_shapes(&self, shapes: &[Option<Shape>]) -> Vec<Shape> {
+    /// This node's output shapes out of a graph's table ([`Graph::shapes`]).
+    pub fn output_shapes(&self, shapes: &[Option<Shape>]) -> Vec<Shape> {
         self.outputs.iter().filter_map(|id| shapes[id.0]).collect()
     }
 }

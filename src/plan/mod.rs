@@ -28,7 +28,7 @@ use std::sync::Arc;
 pub const LOOP_BUDGET: u64 = 60_000;
 
 /// Runs of one session that may overlap, each with its own pair of transfer buffers.
-pub(crate) const FRAMES: u64 = 3;
+pub const FRAMES: u64 = 3;
 
 /// How numbers are stored on the device. Sums are f32 always.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]

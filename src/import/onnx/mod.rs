@@ -26,7 +26,6 @@ use node::extent;
 use prost::Message;
 use prost::bytes::Bytes;
 use std::fs;
-#[cfg(feature = "cli")]
 use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
@@ -107,8 +106,7 @@ pub(super) fn is_onnx(first: &[u8]) -> bool {
 }
 
 /// Whether that is a regular file that begins as ONNX does.
-#[cfg(feature = "cli")]
-pub(crate) fn is_onnx_file(path: &Path) -> bool {
+pub fn is_onnx_file(path: &Path) -> bool {
     let mut first = [0; 9];
     fs::metadata(path).is_ok_and(|m| m.is_file())
         && fs::File::open(path).and_then(|mut file| file.read_exact(&mut first)).is_ok()
@@ -360,8 +358,7 @@ pub struct NodeReport {
 }
 
 /// Every node of a file, whether or not all can run.
-#[cfg(feature = "cli")]
-pub(crate) fn survey(path: &Path) -> Result<Vec<NodeReport>> {
+pub fn survey(path: &Path) -> Result<Vec<NodeReport>> {
     let bytes = fs::read(path).map_err(Error::io(path))?;
     let file = File::decode(bytes.into(), &mut External::beside(path), &[])?;
     Ok(file.survey(file.sized(256)))

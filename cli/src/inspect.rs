@@ -1,0 +1,277 @@
+//! `unet inspect`: what a network is and what it takes, without running it.
+
+use super::nodes::Nodes;
+use super::roofline::{self, Cost, Rates};
+use super::values::Size;
+use super::{Common, ModelArgs, RecipeArg, text};
+use clap::Args;
+use serde::Serialize;
+use std::process::ExitCode;
+use unet_wgpu::Model;
+use unet_wgpu::Shape;
+use unet_wgpu::graph::Graph;
+use unet_wgpu::optimize::optimize;
+use unet_wgpu::plan::{DeviceProfile, Plan, PlanOptions};
+use unet_wgpu::{Error, Result};
+
+/// Show a model's layers, shapes, work and memory
+#[derive(Debug, Args)]
+#[command(
+    after_long_help = "Examples:\n  unet inspect model.onnx --size 512\n  unet inspect model.pth --nodes\n  unet inspect --preset seed --size 128 --json"
+)]
+pub(super) struct InspectArgs {
+    #[command(flatten)]
+    model: ModelArgs,
+    #[command(flatten)]
+    recipe: RecipeArg,
+    /// Input size, HEIGHTxWIDTH or one number [default: what the file was made for, else 128]
+    #[arg(long)]
+    size: Option<Size>,
+    /// List the nodes of an ONNX file, and what becomes of each
+    #[arg(long)]
+    nodes: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    /// Show instead what each layer and fused group must compute and move, and how long that takes at peak rates
+    #[arg(long)]
+    roofline: bool,
+    /// Peak TFLOP/s for --roofline [default: an H200's 60 in f32, 800 with matrix units in f16]
+    #[arg(long, requires = "roofline", value_name = "RATE", value_parser = rate)]
+    tflops: Option<f64>,
+    /// Peak GB/s for --roofline [default: an H200's 4800]
+    #[arg(long, requires = "roofline", value_name = "RATE", value_parser = rate)]
+    gbs: Option<f64>,
+}
+
+/// A positive number.
+fn rate(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(rate) if rate.is_finite() && rate > 0.0 => Ok(rate),
+        _ => Err("expected a number above 0".into()),
+    }
+}
+
+/// One line of the table.
+#[derive(Debug, Serialize)]
+struct Layer {
+    name: String,
+    op: &'static str,
+    shape: [usize; 4],
+    parameters: usize,
+    flops: u64,
+}
+
+pub(super) fn run(args: &InspectArgs, common: &Common) -> Result<ExitCode> {
+    let model = match (args.model.open_with(args.recipe.recipe.as_deref()), args.model.onnx()) {
+        // What cannot run is what one wants to know then.
+        (Err(error), Some(path)) => {
+            if let Ok(nodes) = Nodes::read(path) {
+                text::print(&format!("{}\n{}\n", nodes.table(), nodes.summary()))?;
+            }
+            return Err(error);
+        }
+        (model, _) => model?,
+    };
+    let input = Size::or_example(args.size, &model);
+    let graph = model.graph(input)?;
+    let layers = layers(&graph, input)?;
+    let optimized = optimize(&graph, input, &common.options().optimizations)?;
+    let (plan, excess) = plan(&optimized, input, common)?;
+    let nodes = model.nodes(input).map(|nodes| Nodes::of(nodes, Some(&optimized)));
+    let roofline =
+        args.roofline.then(|| Roofline::new(args, common, [&graph, &optimized], input)).transpose()?;
+    let text = match (args.json, &roofline) {
+        (true, roofline) => {
+            let mut report = json(&model, &graph, &layers, &plan);
+            if let Some(nodes) = &nodes {
+                report["nodes"] = nodes.json();
+            }
+            if let Some(roofline) = roofline {
+                report["roofline"] = roofline::json(&roofline.layers, &roofline.groups, roofline.rates);
+            }
+            format!("{report:#}\n")
+        }
+        (false, Some(roofline)) => {
+            roofline::describe(&roofline.layers, &roofline.groups, roofline.rates, plan.precision)
+        }
+        (false, None) if args.nodes => match &nodes {
+            Some(nodes) => format!("{}\n{}\n", nodes.table(), nodes.summary()),
+            None => return Err(Error::Usage("--nodes is for ONNX files; drop it".into())),
+        },
+        (false, None) => {
+            let mut text = describe(&model, &graph, &layers, &plan, excess)?;
+            if let Some(nodes) = &nodes {
+                text.push_str(&format!("\n{} (--nodes lists them)\n", nodes.summary()));
+            }
+            text
+        }
+    };
+    text::print(&text)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The cost model of a network at the chosen rates.
+struct Roofline {
+    layers: Vec<Cost>,
+    groups: Vec<Cost>,
+    rates: Rates,
+}
+
+impl Roofline {
+    /// Of a network as it was built and as it was optimised.
+    fn new(
+        args: &InspectArgs,
+        common: &Common,
+        [graph, optimized]: [&Graph; 2],
+        input: Shape,
+    ) -> Result<Roofline> {
+        let options = common.options();
+        let peak = Rates::h200(options.precision);
+        Ok(Roofline {
+            layers: roofline::layers(graph, input, options.precision)?,
+            groups: roofline::groups(graph, optimized, input, options.precision)?,
+            rates: Rates {
+                flops: args.tflops.map_or(peak.flops, |rate| rate * 1e12),
+                bytes: args.gbs.map_or(peak.bytes, |rate| rate * 1e9),
+            },
+        })
+    }
+}
+
+fn layers(graph: &Graph, input: Shape) -> Result<Vec<Layer>> {
+    let shapes = graph.shapes(input)?;
+    let layer = |node: &unet_wgpu::graph::Node| {
+        let (inputs, outputs) = (node.input_shapes(&shapes)?, node.output_shapes(&shapes));
+        let rules = node.op.rules();
+        Ok(Layer {
+            name: node.name.clone(),
+            op: rules.name(),
+            shape: outputs.first().map_or([0; 4], |s| [s.n, s.c, s.h, s.w]),
+            parameters: rules.parameters(),
+            flops: rules.flops(&inputs, &outputs),
+        })
+    };
+    graph.nodes().iter().map(layer).collect()
+}
+
+/// Multiplications and additions of the network as it is written, whatever a device fuses.
+pub(super) fn flops(graph: &Graph, input: Shape) -> Result<u64> {
+    Ok(layers(graph, input)?.iter().map(|layer| layer.flops).sum())
+}
+
+/// The plan for a device with WebGPU's guaranteed limits; where it passes them, for one without, and how it does.
+fn plan(optimized: &Graph, input: Shape, common: &Common) -> Result<(Plan, Option<Error>)> {
+    let options = common.options();
+    let choices = PlanOptions {
+        precision: options.precision,
+        max_memory: options.max_memory,
+        conv: options.conv,
+        ..PlanOptions::default()
+    };
+    let small = DeviceProfile::default();
+    match Plan::new(optimized, input, &small, &choices) {
+        Err(excess @ Error::LimitExceeded { .. }) => {
+            let large = DeviceProfile { max_binding: 1 << 40, max_buffer: 1 << 40, ..small };
+            Ok((Plan::new(optimized, input, &large, &choices)?, Some(excess)))
+        }
+        plan => Ok((plan?, None)),
+    }
+}
+
+fn json(model: &Model, graph: &Graph, layers: &[Layer], plan: &Plan) -> serde_json::Value {
+    let extents = |s: Shape| [s.n, s.c, s.h, s.w];
+    serde_json::json!({
+        "input": extents(plan.input),
+        "output": extents(plan.output),
+        "parameters": graph.parameters(),
+        "flops": layers.iter().map(|layer| layer.flops).sum::<u64>(),
+        "receptive_field": graph.receptive_field(),
+        "precision": plan.precision.to_string(),
+        "activation_bytes": plan.activation_bytes(),
+        "naive_activation_bytes": plan.naive_activation_bytes,
+        "weight_bytes": plan.weight_bytes(),
+        "memory_bytes": plan.memory_bytes(),
+        "dispatches": plan.dispatches.len(),
+        "layers": layers,
+        "family": model.family,
+        "config": model.config,
+        "recipe": model.recipe,
+        "recipe_origins": model.origins,
+    })
+}
+
+fn describe(
+    model: &Model,
+    graph: &Graph,
+    layers: &[Layer],
+    plan: &Plan,
+    excess: Option<Error>,
+) -> Result<String> {
+    let mut sections = Vec::new();
+    if let Some(config) = &model.config {
+        sections.push(config.trace(graph, plan.input)? + "\n");
+    }
+    let mut rows = vec![text::row([&"layer", &"op", &"shape", &"parameters", &"MFLOP"])];
+    rows.extend(layers.iter().map(|layer| {
+        let [n, c, h, w] = layer.shape;
+        let parameters =
+            if layer.parameters == 0 { String::new() } else { text::thousands(layer.parameters as u64) };
+        let mflop = format!("{:.2}", layer.flops as f64 / 1e6);
+        text::row([&layer.name, &layer.op, &Shape::new(n, c, h, w), &parameters, &mflop])
+    }));
+    sections.push(text::table(&rows, 3));
+    sections.push(totals(model, graph, layers, plan, excess));
+    sections.push(recipe(model, plan));
+    Ok(sections.join("\n"))
+}
+
+fn totals(model: &Model, graph: &Graph, layers: &[Layer], plan: &Plan, excess: Option<Error>) -> String {
+    let gflop = layers.iter().map(|layer| layer.flops).sum::<u64>() as f64 / 1e9;
+    let field = graph.receptive_field().map_or("the whole picture".into(), |f| format!("{f}x{f} pixels"));
+    let buffers = plan.activations.len() + plan.weights.len();
+    let family = model.family.map(|family| format!("family           {family}"));
+    let mut lines: Vec<String> = family.into_iter().collect();
+    lines.extend([
+        format!("parameters       {}", text::thousands(graph.parameters() as u64)),
+        format!("work             {gflop:.3} GFLOP (two for a multiply-add)"),
+        format!("receptive field  {field}"),
+        format!("weights          {} ({})", text::mib(plan.weight_bytes()), plan.precision),
+        format!(
+            "activations      {} planned, {} if none shared memory",
+            text::mib(plan.activation_bytes()),
+            text::mib(plan.naive_activation_bytes)
+        ),
+        format!(
+            "device memory    {} in all, {buffers} buffers, {} dispatches",
+            text::mib(plan.memory_bytes()),
+            plan.dispatches.len()
+        ),
+    ]);
+    lines
+        .extend(excess.map(|e| {
+            format!("limits           more than WebGPU guarantees, so only on larger devices: {e}")
+        }));
+    lines.join("\n") + "\n"
+}
+
+/// What the recipe will do, a line a field, and where each comes from.
+fn recipe(model: &Model, plan: &Plan) -> String {
+    let recipe = &model.recipe;
+    let told = [
+        ("task", &recipe.task),
+        ("description", &recipe.description),
+        ("license", &recipe.license),
+        ("training", &recipe.training),
+        ("authors", &recipe.authors),
+        ("citation", &recipe.citation),
+    ];
+    let told = told.into_iter().filter(|(_, text)| !text.is_empty()).map(|(name, text)| (name, text.clone()));
+    let test =
+        model.test.as_ref().map(|test| ("test", format!("{} (unet verify)", test.input.path.display())));
+    let line = |(path, text): (&str, String)| {
+        let origin = model.origins.get(path).map(|origin| format!("  [{origin}]")).unwrap_or_default();
+        format!("{path:<17}{text}{origin}\n")
+    };
+    told.chain(recipe.words([plan.input.c, plan.output.c])).chain(test).map(line).collect()
+}

@@ -1,0 +1,236 @@
+//! The command `unet`: one file a subcommand, and here what they share.
+
+mod bench;
+mod chart;
+mod completions;
+mod convert;
+mod device;
+mod devices;
+mod inspect;
+mod man;
+mod nodes;
+mod roofline;
+mod run;
+mod start;
+mod text;
+mod tune;
+mod values;
+mod verify;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use unet_wgpu::Model;
+use unet_wgpu::SessionOptions;
+use unet_wgpu::gpu::{AdapterChoice, Gpu};
+use unet_wgpu::optimize::Optimizations;
+use unet_wgpu::plan::{ConvKernel, Precision};
+use unet_wgpu::unet::{RandomWeights, UnetConfig};
+use unet_wgpu::{Error, Result};
+use values::Bytes;
+
+/// Run trained U-Nets on any GPU.
+#[derive(Debug, Parser)]
+#[command(name = "unet", version, about)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    #[command(flatten)]
+    common: Common,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Run(Box<run::RunArgs>),
+    Inspect(inspect::InspectArgs),
+    Convert(convert::ConvertArgs),
+    Verify(verify::VerifyArgs),
+    Devices(devices::DevicesArgs),
+    Bench(bench::BenchArgs),
+    Tune(tune::TuneArgs),
+    Start(start::StartArgs),
+    Completions(completions::CompletionsArgs),
+    Man(man::ManArgs),
+}
+
+/// What every subcommand takes.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Common options")]
+struct Common {
+    /// Where to run: `auto` (best hardware GPU, else the CPU), `cpu`, `gpu` (a software adapter if there is no other),
+    /// or an adapter's number or part of its name from `unet devices`; of `run` also several, such as 0,1
+    #[arg(long, global = true, value_name = "DEVICE", default_value = "auto")]
+    device: device::Choices,
+    /// Fail rather than run on the CPU path
+    #[arg(long, global = true)]
+    require_gpu: bool,
+    /// How numbers are stored on the GPU; `auto` is f32, the exact one; f16 halves memory and traffic
+    #[arg(long, global = true, value_enum, default_value = "auto")]
+    precision: PrecisionChoice,
+    /// Most memory that the network may take, such as 500M or 2G; `run` cuts pictures into tiles that fit, what cannot fit is
+    /// refused
+    #[arg(long, global = true, value_name = "SIZE")]
+    max_memory: Option<Bytes>,
+    /// Which kernel computes dense convolutions on the GPU
+    #[arg(long, global = true, value_enum, default_value = "auto")]
+    kernel: KernelChoice,
+    /// Run every layer by itself, without folding or fusing any
+    #[arg(long, global = true)]
+    no_optimize: bool,
+    /// Neither read nor write what is kept between runs: kernels chosen by `unet tune`, compiled pipelines
+    #[arg(long, global = true)]
+    no_cache: bool,
+    /// Say nothing but errors
+    #[arg(short, long, global = true)]
+    quiet: bool,
+    /// Log more: -v information, -vv everything (RUST_LOG overrules)
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    verbose: u8,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum PrecisionChoice {
+    Auto,
+    F32,
+    F16,
+    /// Of `bench` only: f32, then f16 where the device has it
+    Both,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum KernelChoice {
+    /// By device and shape
+    Auto,
+    /// From storage alone
+    Direct,
+    /// Through workgroup memory
+    Tiled,
+    /// Matrix units; f16, devices that list 16x16x16 or 8x8x8 cooperative matrices
+    Cooperative,
+    /// F(2x2, 3x3); f32
+    Winograd2,
+    /// F(4x4, 3x3); f32
+    Winograd4,
+}
+
+impl Common {
+    fn conv(&self) -> ConvKernel {
+        match self.kernel {
+            KernelChoice::Auto => ConvKernel::Auto,
+            KernelChoice::Direct => ConvKernel::Direct,
+            KernelChoice::Tiled => ConvKernel::Tiled,
+            KernelChoice::Cooperative => ConvKernel::Cooperative,
+            KernelChoice::Winograd2 => ConvKernel::Winograd2,
+            KernelChoice::Winograd4 => ConvKernel::Winograd4,
+        }
+    }
+
+    /// Opens a device, with what the chosen kernel needs.
+    fn open_gpu(&self, choice: &AdapterChoice) -> Result<Gpu> {
+        let gpu = match self.kernel {
+            KernelChoice::Cooperative => Gpu::open_cooperative(choice)?,
+            _ => Gpu::open(choice)?,
+        };
+        Ok(if self.no_cache { gpu } else { device::with_caches(gpu, self) })
+    }
+
+    fn options(&self) -> SessionOptions {
+        SessionOptions {
+            precision: match self.precision {
+                PrecisionChoice::Auto | PrecisionChoice::F32 | PrecisionChoice::Both => Precision::F32,
+                PrecisionChoice::F16 => Precision::F16,
+            },
+            optimizations: if self.no_optimize { Optimizations::none() } else { Optimizations::default() },
+            conv: self.conv(),
+            max_memory: self.max_memory.map(|bytes| bytes.0),
+            ..SessionOptions::default()
+        }
+    }
+
+    /// One line on stderr, unless quiet.
+    fn say(&self, line: &str) {
+        if !self.quiet {
+            text::say(line);
+        }
+    }
+}
+
+/// A model file, or a network of known shape with random weights.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+struct ModelArgs {
+    /// Model file, or the bioimageio.yaml that names it
+    #[arg(value_name = "MODEL")]
+    model: Option<PathBuf>,
+    /// Instead of a file: a known network with random weights; `seed` has 14.8 M parameters
+    #[arg(long, value_name = "NAME")]
+    preset: Option<String>,
+}
+
+/// A recipe's file, of the subcommands that use the recipe.
+#[derive(Debug, Args)]
+struct RecipeArg {
+    /// How pictures go in and come out, instead of MODEL.toml
+    #[arg(long, value_name = "FILE", requires = "model")]
+    recipe: Option<PathBuf>,
+}
+
+/// Reads a model file, with a recipe's file where one is named.
+fn open(path: &Path, recipe: Option<&Path>) -> Result<Model> {
+    match recipe {
+        Some(recipe) => Model::open_with_recipe(path, recipe),
+        None => Model::open(path),
+    }
+}
+
+impl ModelArgs {
+    /// The model's file, when it is an ONNX file.
+    fn onnx(&self) -> Option<&Path> {
+        self.model.as_deref().filter(|path| unet_wgpu::is_onnx_file(path))
+    }
+
+    fn open(&self) -> Result<Model> {
+        self.open_with(None)
+    }
+
+    fn open_with(&self, recipe: Option<&Path>) -> Result<Model> {
+        match (&self.model, &self.preset) {
+            (Some(path), _) => open(path, recipe),
+            (None, name) => {
+                let config = UnetConfig::preset(name.as_deref().unwrap_or("seed"))?;
+                Model::from_config(&config, &mut RandomWeights::new(1))
+            }
+        }
+    }
+}
+
+/// Runs the command; errors are one line on stderr and exit code 1, wrong usage is clap's exit code 2.
+fn main() -> ExitCode {
+    let Cli { command, common } = Cli::parse();
+    let level = match (common.quiet, common.verbose) {
+        (true, _) => "off",
+        (_, 0) => "error",
+        (_, 1) => "info",
+        _ => "debug",
+    };
+    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or(level)).init();
+    let result = match command {
+        _ if common.precision == PrecisionChoice::Both && !matches!(command, Command::Bench(_)) => {
+            Err(Error::Usage("--precision both is for bench; choose f32 or f16".into()))
+        }
+        Command::Run(args) => run::run(&args, &common),
+        Command::Inspect(args) => inspect::run(&args, &common),
+        Command::Convert(args) => convert::run(&args, &common),
+        Command::Verify(args) => verify::run(&args, &common),
+        Command::Devices(args) => devices::run(&args),
+        Command::Bench(args) => bench::run(&args, &common),
+        Command::Tune(args) => tune::run(&args, &common),
+        Command::Start(args) => start::run(&args, &common),
+        Command::Completions(args) => completions::run(&args),
+        Command::Man(args) => man::run(&args),
+    };
+    result.unwrap_or_else(|error| {
+        text::say(&error.to_string());
+        ExitCode::FAILURE
+    })
+}

@@ -1,0 +1,60 @@
+//! What becomes of each node of an ONNX file: computed, folded, fused, or not supported.
+
+use super::text;
+use std::collections::{BTreeMap, HashSet};
+use std::path::Path;
+use unet_wgpu::Result;
+use unet_wgpu::graph::Graph;
+use unet_wgpu::{Fate, NodeReport, survey};
+
+/// The nodes of a file with the fate of each in a word, and more about it.
+pub(super) struct Nodes(Vec<(NodeReport, &'static str, String)>);
+
+impl Nodes {
+    /// Of a file that may hold what cannot run.
+    pub(super) fn read(path: &Path) -> Result<Nodes> {
+        Ok(Nodes::of(survey(path)?, None))
+    }
+
+    /// Of a network that runs, which was then optimised.
+    pub(super) fn of(reports: Vec<NodeReport>, optimized: Option<&Graph>) -> Nodes {
+        let left: Option<HashSet<&str>> =
+            optimized.map(|graph| graph.nodes().iter().map(|node| node.name.as_str()).collect());
+        let describe = |report: NodeReport| {
+            let (word, more) = match &report.fate {
+                Fate::Computed(names) => match &left {
+                    Some(left) if !names.iter().any(|name| left.contains(name.as_str())) => {
+                        ("fused", String::new())
+                    }
+                    _ => ("supported", String::new()),
+                },
+                Fate::Folded => ("folded", String::new()),
+                Fate::Moved => ("moved", String::new()),
+                Fate::Unsupported(why) => ("unsupported", why.clone()),
+                Fate::Waiting => ("waiting", "for an unsupported node".into()),
+            };
+            (report, word, more)
+        };
+        Nodes(reports.into_iter().map(describe).collect())
+    }
+
+    /// How many nodes have which fate.
+    pub(super) fn summary(&self) -> String {
+        let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+        self.0.iter().for_each(|(_, word, _)| *counts.entry(word).or_default() += 1);
+        let counts: Vec<String> = counts.iter().map(|(word, count)| format!("{count} {word}")).collect();
+        format!("{} nodes in the file: {}", self.0.len(), counts.join(", "))
+    }
+
+    /// A line each.
+    pub(super) fn table(&self) -> String {
+        let mut rows = vec![text::row([&"node", &"operator", &"fate", &""])];
+        rows.extend(self.0.iter().map(|(node, word, more)| text::row([&node.name, &node.op, word, more])));
+        text::table(&rows, 4)
+    }
+
+    pub(super) fn json(&self) -> serde_json::Value {
+        let node = |(node, word, more): &(NodeReport, &str, String)| serde_json::json!({ "name": node.name, "op": node.op, "fate": word, "why": more });
+        self.0.iter().map(node).collect()
+    }
+}

@@ -1,0 +1,237 @@
+//! The options of `unet run`.
+
+use clap::{Args, ValueEnum};
+use std::path::PathBuf;
+use std::str::FromStr;
+use unet_wgpu::Augment;
+use unet_wgpu::image::{Batch, Shard, StreamFormat, Target, Targets, Threads, What};
+use unet_wgpu::tiles::{Blend, TileOptions};
+use unet_wgpu::{Error, Result};
+
+/// Run a model on pictures
+///
+/// INPUT is a picture (PNG, JPEG, WebP, BMP, TIFF, OpenEXR, PFM, PPM), a stack (multi-page TIFF, NIfTI), an .npy array,
+/// several of them, a folder, a pattern such as 'scans/*.png', or - for standard input. Masks become PNG files with a
+/// palette. A result named .npy gets the numbers after the recipe's output steps, before thresholds and rounding.
+#[derive(Debug, Args)]
+#[command(after_long_help = EXAMPLES)]
+pub(crate) struct RunArgs {
+    /// Pictures, folders, patterns; .npy arrays (NCHW, CHW or HW) hold values from 0 to 255; - is standard input
+    #[arg(required = true)]
+    pub(super) input: Vec<PathBuf>,
+    /// Model file, or the bioimageio.yaml that names it
+    #[arg(short, long)]
+    pub(super) model: PathBuf,
+    /// How pictures go in and come out, instead of MODEL.toml
+    #[arg(long, value_name = "FILE")]
+    pub(super) recipe: Option<PathBuf>,
+
+    /// Result; its extension decides the format: .png .jpg .tiff .bmp .webp .exr .pfm .npy, .txt for scores. For several
+    /// pictures a folder, as for all other results; - is standard output
+    #[arg(short, long, help_heading = RESULTS, required_unless_present_any = OTHERS)]
+    pub(super) out: Option<PathBuf>,
+    /// For masks: the input with the classes' colours laid over it
+    #[arg(long, value_name = "FILE", help_heading = RESULTS)]
+    overlay: Option<PathBuf>,
+    /// For masks: the input with lines around what was found
+    #[arg(long, value_name = "FILE", help_heading = RESULTS)]
+    contours: Option<PathBuf>,
+    /// For masks: the input, transparent where it is background
+    #[arg(long, value_name = "FILE", help_heading = RESULTS)]
+    cutout: Option<PathBuf>,
+    /// Input and result (for masks, the overlay) side by side
+    #[arg(long, value_name = "FILE", help_heading = RESULTS)]
+    compare: Option<PathBuf>,
+    /// For masks: a probability a class and pixel, .npy or f32 .tiff
+    #[arg(long, value_name = "FILE", help_heading = RESULTS)]
+    probabilities: Option<PathBuf>,
+    /// For masks: pixels, share and connected components of each class, .csv or .json
+    #[arg(long, value_name = "FILE", help_heading = RESULTS)]
+    stats: Option<PathBuf>,
+    /// For masks: colours of the classes: voc, cityscapes, tab20, or a file with a colour a line (#rrggbb NAME, or R G B NAME)
+    #[arg(long, value_name = "NAME|FILE", help_heading = RESULTS)]
+    pub(super) palette: Option<String>,
+    /// Tell how near the result comes to this picture (PSNR, SSIM) or mask (IoU and Dice a class); for several, a folder
+    #[arg(long, value_name = "FILE", help_heading = RESULTS)]
+    pub(super) reference: Option<PathBuf>,
+
+    /// For masks of one channel: class 1 above this, instead of the model's own threshold
+    #[arg(long, value_name = "T", help_heading = QUALITY)]
+    pub(super) threshold: Option<f32>,
+    /// For masks: keep of each class only the largest connected component
+    #[arg(long, help_heading = QUALITY)]
+    pub(super) keep_largest: bool,
+    /// For masks: drop connected components of fewer pixels
+    #[arg(long, value_name = "PIXELS", help_heading = QUALITY)]
+    pub(super) min_area: Option<usize>,
+    /// Average over mirrored copies of the input (4 runs), or mirrored and turned ones (8 runs)
+    #[arg(long, value_enum, value_name = "COPIES", help_heading = QUALITY)]
+    tta: Option<Copies>,
+
+    /// Also pictures in folders in folders
+    #[arg(short, long, help_heading = FOLDERS)]
+    pub(super) recursive: bool,
+    /// Leave out pictures whose results are all there
+    #[arg(long, help_heading = FOLDERS)]
+    pub(super) resume: bool,
+    /// Extension of the results, such as png or npy [default: png, but tiff for .tiff, and floats stay floats]
+    #[arg(long, value_name = "EXT", help_heading = FOLDERS)]
+    pub(super) format: Option<String>,
+    /// Only part K of N equal ones, for as many processes or machines
+    #[arg(long, value_name = "K/N", help_heading = FOLDERS)]
+    pub(super) shard: Option<Shard>,
+    /// Threads that load, runs that overlap on each device, threads that save, such as 2:3:2
+    #[arg(long, value_name = "LOAD:RUN:SAVE", value_parser = threads, help_heading = FOLDERS)]
+    jobs: Option<Threads>,
+    /// Pictures of one size that run at once [default: auto, on a GPU as many as make 512x512 pixels]
+    #[arg(long, value_name = "N|auto", value_parser = batch, help_heading = FOLDERS)]
+    pub(super) batch: Option<Batch>,
+    /// One line of JSON on standard output for each picture
+    #[arg(long, help_heading = FOLDERS)]
+    pub(super) json: bool,
+
+    /// Cut pictures into tiles of this many pixels a side [default: only those that do not fit the device's limits or
+    /// --max-memory, into the largest that do]
+    #[arg(long, value_name = "PIXELS", value_parser = clap::value_parser!(u32).range(1..), help_heading = LARGE)]
+    tile: Option<u32>,
+    /// Pixels by which tiles overlap [default: what the network sees beyond a tile, so that the result is exact; else half]
+    #[arg(long, value_name = "PIXELS", help_heading = LARGE)]
+    overlap: Option<u32>,
+    /// How tiles become one
+    #[arg(long, value_enum, default_value = "auto", help_heading = LARGE)]
+    blend: BlendChoice,
+
+    /// What comes on standard input, and goes to standard output: y4m, rgb24, gray8 or gray16le [default: y4m video or a
+    /// picture file, by its content]
+    #[arg(long, value_name = "FORMAT", help_heading = STREAMS)]
+    pub(super) pixel_format: Option<StreamFormat>,
+    /// Size of the frames of a raw stream
+    #[arg(long, value_name = "WIDTHxHEIGHT", value_parser = frame_size, requires = "pixel_format", help_heading = STREAMS)]
+    pub(super) frame_size: Option<(usize, usize)>,
+    /// Feed an .npy array to the network as it is, without the model's normalisation
+    #[arg(long, help_heading = STREAMS)]
+    pub(super) raw: bool,
+}
+
+const RESULTS: &str = "Results";
+const QUALITY: &str = "Quality";
+const FOLDERS: &str = "Several pictures";
+const LARGE: &str = "Large pictures";
+const STREAMS: &str = "Streams and arrays";
+
+/// Options that name results beside `--out`.
+const OTHERS: [&str; 6] = ["overlay", "contours", "cutout", "compare", "probabilities", "stats"];
+
+const EXAMPLES: &str = "\
+Examples:
+  unet run cells.png -m cells.safetensors -o mask.png --overlay overlay.png --stats cells.csv
+  unet run photo.jpg -m u2net.onnx --cutout person.png
+  unet run scans/ -m unet.onnx -o masks/ --recursive --resume
+  unet run 'scans/*.tif' -m unet.onnx -o masks/ --shard 1/2 --device 0,1
+  unet run noisy.exr -m rt_hdr.tza -o clean.exr --reference truth.exr
+  unet run slide.tiff -m unet.onnx -o mask.tiff --max-memory 2G
+  ffmpeg -i in.mp4 -f yuv4mpegpipe - | unet run - -m denoise.safetensors -o - | ffmpeg -i - out.mp4";
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum BlendChoice {
+    /// `crop` where that gives the result of the whole picture, else `gaussian`
+    Auto,
+    /// Each pixel from one tile
+    Crop,
+    /// Each pixel from all tiles that have it, the nearer their middles the more
+    Gaussian,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Copies {
+    /// The input and its three mirror images
+    Flips,
+    /// Those, and the same with rows and columns exchanged
+    All,
+}
+
+impl RunArgs {
+    /// What is to be made, and where it goes.
+    pub(super) fn targets(&self) -> Result<Targets> {
+        let path = |what| match what {
+            What::Result => &self.out,
+            What::Probabilities => &self.probabilities,
+            What::Overlay => &self.overlay,
+            What::Contours => &self.contours,
+            What::Cutout => &self.cutout,
+            What::Compare => &self.compare,
+            What::Statistics => &self.stats,
+        };
+        let target = |what| path(what).clone().map(|path| Target { what, path });
+        Ok(Targets(What::ALL.into_iter().filter_map(target).collect()))
+    }
+
+    /// Refuses what is for files.
+    pub(super) fn check_stream(&self) -> Result<()> {
+        let for_files =
+            self.recursive || self.resume || self.format.is_some() || self.shard.is_some() || self.json;
+        if for_files || self.raw || self.reference.is_some() {
+            let options = "--recursive, --resume, --format, --shard, --json, --reference and --raw";
+            return Err(Error::Usage(format!(
+                "{options} are for files, not for standard input or output; drop them"
+            )));
+        }
+        Ok(())
+    }
+
+    /// Refuses what is for streams.
+    pub(super) fn check_no_stream(&self) -> Result<()> {
+        match self.pixel_format.is_some() || self.frame_size.is_some() {
+            true => {
+                Err(Error::Usage("--pixel-format and --frame-size are for standard input; drop them".into()))
+            }
+            false => Ok(()),
+        }
+    }
+
+    pub(super) fn threads(&self) -> Threads {
+        self.jobs.unwrap_or_default()
+    }
+
+    pub(super) fn tiles(&self) -> TileOptions {
+        TileOptions {
+            size: self.tile.map(|pixels| pixels as usize),
+            overlap: self.overlap.map(|pixels| pixels as usize),
+            blend: match self.blend {
+                BlendChoice::Auto => Blend::Auto,
+                BlendChoice::Crop => Blend::Crop,
+                BlendChoice::Gaussian => Blend::Gaussian,
+            },
+            augment: match self.tta {
+                None => Augment::None,
+                Some(Copies::Flips) => Augment::Flips,
+                Some(Copies::All) => Augment::All,
+            },
+        }
+    }
+}
+
+/// `LOAD:RUN:SAVE`.
+fn threads(text: &str) -> Result<Threads, String> {
+    let numbers: Option<Vec<usize>> =
+        text.split(':').map(|n| n.parse().ok().filter(|n| (1..=64).contains(n))).collect();
+    match numbers.as_deref() {
+        Some(&[load, run, save]) => Ok(Threads { load, run, save }),
+        _ => Err("expected three numbers from 1 to 64, such as 2:3:2".into()),
+    }
+}
+
+fn batch(text: &str) -> Result<Batch, String> {
+    match (text, usize::from_str(text)) {
+        ("auto", _) => Ok(Batch::Auto),
+        (_, Ok(pictures @ 1..=256)) => Ok(Batch::Of(pictures)),
+        _ => Err("expected auto or a number from 1 to 256".into()),
+    }
+}
+
+/// Width and height, in ffmpeg's order.
+fn frame_size(text: &str) -> Result<(usize, usize), String> {
+    let side = |text: &str| text.parse().ok().filter(|side| (1..=32_768).contains(side));
+    let sides = text.split_once('x').and_then(|(w, h)| Some((side(w)?, side(h)?)));
+    sides.ok_or_else(|| "expected WIDTHxHEIGHT, each from 1 to 32768".into())
+}

@@ -1,0 +1,172 @@
+//! One file through the pipeline, and what is told of any.
+
+use super::{RunArgs, names, progress, save_caches, summary};
+use crate::{Common, device, text};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::{Mutex, PoisonError};
+use unet_wgpu::Model;
+use unet_wgpu::image::{
+    Decoded, Job, Mask, Outcome, Pipeline, Quality, Report, Sink, Source, Target, Targets,
+};
+use unet_wgpu::{Error, Result};
+
+/// What became of a file.
+pub(super) struct Done {
+    pub(super) report: Report,
+    /// More than 1 for stacks.
+    pages: usize,
+    result: Option<Decoded>,
+    pub(super) quality: Option<Quality>,
+}
+
+/// One file; its results are files.
+pub(super) fn run_one(args: &RunArgs, targets: &Targets, model: Model, common: &Common) -> Result<ExitCode> {
+    let input = &args.input[0];
+    if args.recursive || args.resume || args.format.is_some() || args.shard.is_some() {
+        let message = "--recursive, --resume, --format and --shard are for several pictures; drop them";
+        return Err(Error::Usage(message.into()));
+    }
+    let pipeline = super::pipeline(args, model)?;
+    targets.check(Some(input), pipeline.gives())?;
+    let source = pipeline.open(input, targets, args.raw)?;
+    let pipeline = device::add_all(pipeline, common)?;
+    let job = Job { input: input.clone(), targets: targets.clone() };
+
+    let bar = progress(Some(1), "tiles", format!("running on {}", names(&pipeline)), common);
+    let done = |tiles: usize| {
+        bar.set_length(tiles as u64);
+        bar.inc(1);
+    };
+    let result = match source {
+        Source::One(input) => pipeline
+            .run_input(*input, &done)
+            .and_then(|outcome| finish(&pipeline, outcome, targets, args.reference.as_deref())),
+        source => apart(&pipeline, args, &job, source, &done),
+    };
+    bar.finish_and_clear();
+    save_caches(&pipeline);
+    if args.json {
+        text::print(&format!("{}\n", line(&job, &result, &pipeline)))?;
+    }
+    let done = result?;
+    for note in &done.report.notes {
+        common.say(&format!("{}: {note}", input.display()));
+    }
+    common.say(&summary(&pipeline, &done.report, common));
+    if let Some(Decoded::Mask(mask)) = &done.result {
+        common.say(&share_line(mask));
+    }
+    if let Some(quality) = &done.quality {
+        tell(&quality.to_string(), args, common)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A figure on standard output, unless that is for scripts.
+pub(super) fn tell(figure: &str, args: &RunArgs, common: &Common) -> Result<()> {
+    if args.json {
+        common.say(figure);
+        return Ok(());
+    }
+    text::print(&format!("{figure}\n"))
+}
+
+/// Writes what was made of a picture that went through whole, and compares it.
+pub(super) fn finish(
+    pipeline: &Pipeline,
+    outcome: Outcome,
+    targets: &Targets,
+    reference: Option<&Path>,
+) -> Result<Done> {
+    let (mut result, notes) = pipeline.write(&outcome, targets)?;
+    if reference.is_some() && result.is_none() {
+        result = Some(pipeline.decode(&outcome)?);
+    }
+    let quality =
+        reference.zip(result.as_ref()).map(|(path, result)| Quality::of(result, path)).transpose()?;
+    let mut report = outcome.report;
+    report.notes.extend(notes);
+    Ok(Done { report, pages: 1, result, quality })
+}
+
+/// A stack, page after page, or a large picture, row after row.
+pub(super) fn apart(
+    pipeline: &Pipeline,
+    args: &RunArgs,
+    job: &Job,
+    source: Source,
+    done: &(dyn Fn(usize) + Sync),
+) -> Result<Done> {
+    if args.reference.is_some() {
+        let message = "--reference is for single pictures of moderate size; drop it";
+        return Err(Error::Usage(format!("{}: {message}", job.input.display())));
+    }
+    let Source::Stack(pages) = source else {
+        let report = pipeline.run_bands(&job.input, &job.targets, done)?;
+        return Ok(Done { report, pages: 1, result: None, quality: None });
+    };
+    let sink = |target: &Target| Ok((target.clone(), <dyn Sink>::pages(&target.path)?));
+    let sinks = job.targets.0.iter().map(sink).collect::<Result<Vec<_>>>()?;
+    let count = pages.total();
+    let report = Mutex::new(None::<Report>);
+    let each = |outcome: &Outcome| {
+        done(count);
+        let mut report = report.lock().unwrap_or_else(PoisonError::into_inner);
+        match &mut *report {
+            Some(report) => {
+                report.build += outcome.report.build;
+                report.run += outcome.report.run;
+            }
+            none => *none = Some(outcome.report.clone()),
+        }
+    };
+    let pages = pipeline.run_sequence(pages, args.threads(), sinks, &each)?;
+    let report = report.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let mut report = report.ok_or_else(|| Error::Usage(format!("{}: no page came", job.input.display())))?;
+    report.notes.push(format!("{pages} pages"));
+    Ok(Done { report, pages, result: None, quality: None })
+}
+
+/// What scripts are told of a file.
+pub(super) fn line(job: &Job, done: &Result<Done>, pipeline: &Pipeline) -> Value {
+    let text = |path: &Path| path.to_string_lossy().into_owned();
+    let done = match done {
+        Ok(done) => done,
+        Err(error) => return json!({ "input": text(&job.input), "error": error.to_string() }),
+    };
+    let report = &done.report;
+    let milliseconds = |time: std::time::Duration| (time.as_secs_f64() * 1e6).round() / 1e3;
+    let mut line = json!({
+        "input": text(&job.input),
+        "outputs": job.targets.0.iter().map(|t| (&t.what.option()[2..], text(&t.path))).collect::<BTreeMap<_, _>>(),
+        "device": pipeline.devices().nth(report.device).map(device::name),
+        "height": report.input.h,
+        "width": report.input.w,
+        "pages": done.pages,
+        "tiles": report.tiles,
+        "exact": report.exact,
+        "build_ms": milliseconds(report.build),
+        "run_ms": milliseconds(report.run),
+        "notes": report.notes,
+    });
+    if let Some(Decoded::Mask(mask)) = &done.result {
+        let shares = mask.shares().into_iter();
+        line["classes"] = shares.map(|(name, percent)| json!({ "name": name, "percent": percent })).collect();
+    }
+    if let Some(Decoded::Scores(scores)) = &done.result {
+        line["scores"] = scores.iter().map(|s| json!({ "class": s.class, "score": s.score })).collect();
+    }
+    for (name, value) in done.quality.iter().flat_map(Quality::figures) {
+        line[name] = json!(value);
+    }
+    line
+}
+
+fn share_line(mask: &Mask) -> String {
+    let shares: Vec<String> =
+        mask.shares().iter().map(|(name, share)| format!("{name} {share:.1} %")).collect();
+    shares.join(", ")
+}

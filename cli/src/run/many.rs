@@ -1,0 +1,175 @@
+//! Folders, patterns and lists of files through the pipeline.
+
+use super::files::{apart, finish, line, tell};
+use super::{RunArgs, names, progress, rate, save_caches};
+use crate::{Common, device, text};
+use indicatif::ProgressBar;
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
+use unet_wgpu::Model;
+use unet_wgpu::image::{
+    Format, Job, Load, Outcome, Pipeline, Quality, Shard, Source, Targets, find, jobs, remove_leftovers,
+};
+use unet_wgpu::{Error, Result};
+
+/// Folders, patterns, lists of files; results go into folders.
+pub(super) fn run_many(args: &RunArgs, targets: &Targets, model: Model, common: &Common) -> Result<ExitCode> {
+    let start = Instant::now();
+    let outputs: Vec<&Path> = targets.paths().collect();
+    let is_file = |path: &&&Path| path.is_file() || !path.is_dir() && Format::of(path).is_ok();
+    if let Some(file) = outputs.iter().find(is_file) {
+        let message = "several pictures need a folder for their results; this names a file";
+        return Err(Error::Usage(format!("{}: {message}", file.display())));
+    }
+    let mut without = outputs.clone();
+    without.extend(args.reference.as_deref());
+    let found = find(&args.input, args.recursive, &without)?;
+    let pipeline = super::pipeline(args, model)?;
+    let shard = args.shard.unwrap_or(Shard::ALL);
+    let jobs = jobs(&found, targets, args.format.as_deref(), pipeline.gives(), shard)?;
+    let references =
+        args.reference.as_deref().map(|folder| References::find(folder, args.recursive)).transpose()?;
+    let pipeline = device::add_all(pipeline, common)?;
+    remove_leftovers(jobs.iter().flat_map(|job| job.targets.paths()))?;
+    let (ready, jobs): (Vec<Job>, Vec<Job>) = jobs.into_iter().partition(|job| args.resume && job.is_done());
+    for folder in jobs.iter().flat_map(|job| job.targets.paths()).filter_map(Path::parent) {
+        std::fs::create_dir_all(folder).map_err(Error::io(folder))?;
+    }
+
+    let count = jobs.len();
+    let run = Run {
+        pipeline: &pipeline,
+        args,
+        common,
+        references,
+        bar: progress(Some(count as u64), "pictures", names(&pipeline), common),
+        told: Mutex::default(),
+    };
+    pipeline.run_all(
+        jobs.into_iter(),
+        args.threads(),
+        false,
+        |job| run.load(job),
+        |(job, source), outcome| run.save(&job, source, outcome),
+    );
+    run.bar.finish_and_clear();
+    save_caches(&pipeline);
+
+    let told = run.told.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let well = rate(count - told.failed.len(), "picture", start.elapsed(), &pipeline);
+    let skipped =
+        if ready.is_empty() { String::new() } else { format!(", {} were there already", ready.len()) };
+    common.say(&format!("{well}{skipped}"));
+    for (name, mean) in means(&told.qualities) {
+        tell(&format!("mean {name} {mean:.4}"), args, common)?;
+    }
+    Ok(told.exit_code(count))
+}
+
+/// What the threads of a run share.
+struct Run<'a> {
+    pipeline: &'a Pipeline,
+    args: &'a RunArgs,
+    common: &'a Common,
+    references: Option<References>,
+    bar: ProgressBar,
+    told: Mutex<Told>,
+}
+
+/// What is told at the end.
+#[derive(Default)]
+struct Told {
+    failed: Vec<(PathBuf, Error)>,
+    qualities: Vec<Quality>,
+}
+
+impl Run<'_> {
+    fn load(&self, job: Job) -> ((Job, Option<Source>), Result<Load>) {
+        match self.pipeline.open(&job.input, &job.targets, self.args.raw) {
+            Ok(Source::One(input)) => ((job, None), Ok(Load::Run(input))),
+            Ok(source) => ((job, Some(source)), Ok(Load::Apart)),
+            Err(error) => ((job, None), Err(error)),
+        }
+    }
+
+    /// Bad pictures do not stop the others.
+    fn save(&self, job: &Job, source: Option<Source>, outcome: Result<Option<Outcome>>) -> ControlFlow<()> {
+        let reference = || self.references.as_ref().map(|all| all.of(&job.input)).transpose();
+        let done = outcome.and_then(|outcome| match (outcome, source) {
+            (Some(outcome), _) => finish(self.pipeline, outcome, &job.targets, reference()?),
+            (None, Some(source)) => apart(self.pipeline, self.args, job, source, &|_| {}),
+            (None, None) => Err(Error::Usage("nothing was loaded".into())),
+        });
+        if self.args.json {
+            self.bar.suspend(|| drop(text::print(&format!("{}\n", line(job, &done, self.pipeline)))));
+        }
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        match done {
+            Ok(done) => {
+                for note in &done.report.notes {
+                    self.bar.suspend(|| self.common.say(&format!("{}: {note}", job.input.display())));
+                }
+                told.qualities.extend(done.quality);
+            }
+            Err(error) => told.failed.push((job.input.clone(), error)),
+        }
+        self.bar.inc(1);
+        ControlFlow::Continue(())
+    }
+}
+
+impl Told {
+    /// Lists what failed of so many.
+    fn exit_code(mut self, count: usize) -> ExitCode {
+        if self.failed.is_empty() {
+            return ExitCode::SUCCESS;
+        }
+        self.failed.sort_by(|a, b| a.0.cmp(&b.0));
+        text::say(&format!("{} of {} failed:", self.failed.len(), text::count(count, "picture")));
+        self.failed.iter().for_each(|(path, error)| text::say(&named(path, error)));
+        ExitCode::FAILURE
+    }
+}
+
+/// An error with its file in front, once.
+fn named(path: &Path, error: &Error) -> String {
+    let (path, message) = (path.display().to_string(), error.to_string());
+    if message.starts_with(&path) { message } else { format!("{path}: {message}") }
+}
+
+/// The references' files by their names without extension.
+struct References(BTreeMap<PathBuf, PathBuf>);
+
+impl References {
+    fn find(folder: &Path, recursive: bool) -> Result<References> {
+        let found = find(&[folder.into()], recursive, &[])?;
+        Ok(References(found.into_iter().map(|found| (found.name.with_extension(""), found.path)).collect()))
+    }
+
+    /// The one that is called most like the input.
+    fn of(&self, input: &Path) -> Result<&Path> {
+        let name = input.with_extension("");
+        let fitting = self.0.iter().filter(|(key, _)| name.ends_with(key));
+        let missing = || Error::Usage(format!("{}: no reference has its name", input.display()));
+        fitting
+            .max_by_key(|(key, _)| key.components().count())
+            .map(|(_, path)| path.as_path())
+            .ok_or_else(missing)
+    }
+}
+
+/// Means of each figure, in its order.
+fn means(qualities: &[Quality]) -> Vec<(&'static str, f64)> {
+    let mut sums: Vec<(&'static str, f64, usize)> = Vec::new();
+    for (name, value) in qualities.iter().flat_map(Quality::figures).filter(|(_, value)| value.is_finite()) {
+        match sums.iter_mut().find(|(known, ..)| *known == name) {
+            Some((_, sum, count)) => (*sum, *count) = (*sum + value, *count + 1),
+            None => sums.push((name, value, 1)),
+        }
+    }
+    sums.into_iter().map(|(name, sum, count)| (name, sum / count as f64)).collect()
+}

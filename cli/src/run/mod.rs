@@ -1,0 +1,135 @@
+//! `unet run`: pictures in, pictures out.
+
+mod args;
+mod files;
+mod many;
+mod stream;
+
+pub(super) use args::RunArgs;
+
+use super::{Common, device, open, text};
+use indicatif::{ProgressBar, ProgressStyle};
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+use unet_wgpu::Model;
+use unet_wgpu::image::{Batch, Palette, Pipeline, PipelineOptions, Report, is_many};
+use unet_wgpu::recipe::Decode;
+use unet_wgpu::{Error, Result};
+
+pub(super) fn run(args: &RunArgs, common: &Common) -> Result<ExitCode> {
+    let targets = args.targets()?;
+    let model = model(args)?;
+    if stream::is_stream(args, &targets) {
+        return stream::run(args, &targets, model, common);
+    }
+    args.check_no_stream()?;
+    let many = args.input.len() > 1
+        || args.input.iter().any(|path| is_many(path))
+        || targets.paths().any(names_folder);
+    match many {
+        true => many::run_many(args, &targets, model, common),
+        false => files::run_one(args, &targets, model, common),
+    }
+}
+
+/// Whether a result's name is that of a folder.
+fn names_folder(path: &Path) -> bool {
+    path.is_dir() || path.to_string_lossy().ends_with(std::path::is_separator)
+}
+
+/// The model with what the options say of it.
+fn model(args: &RunArgs) -> Result<Model> {
+    let mut model = open(&args.model, args.recipe.as_deref())?;
+    let output = &mut model.recipe.output;
+    output.threshold = args.threshold.unwrap_or(output.threshold);
+    Ok(model)
+}
+
+/// The pipeline that the options describe, without a device yet, so that bad input is told of first.
+fn pipeline(args: &RunArgs, model: Model) -> Result<Pipeline> {
+    let options = PipelineOptions {
+        tiles: args.tiles(),
+        batch: args.batch.unwrap_or(Batch::Auto),
+        keep_largest: args.keep_largest,
+        min_area: args.min_area.unwrap_or(0),
+        palette: args.palette.as_deref().map(Palette::open).transpose()?,
+    };
+    let pipeline = Pipeline::new(model, options)?;
+    let gives = pipeline.gives();
+    let is_mask = gives.decode == Decode::Mask;
+    let refuse = |message: &str| Err(Error::Usage(message.into()));
+    if args.threshold.is_some_and(|t| !t.is_finite() || !is_mask || gives.channels != 1) {
+        return refuse("--threshold takes a finite number and is for masks of one channel; drop it");
+    }
+    if (args.keep_largest || args.min_area.is_some() || args.palette.is_some()) && !is_mask {
+        return refuse("--keep-largest, --min-area and --palette are for masks; drop them");
+    }
+    if let Some(path) = &args.reference {
+        if gives.decode == Decode::Scores {
+            return refuse("--reference is for pictures and masks; the model gives scores");
+        }
+        std::fs::metadata(path).map_err(Error::io(path))?;
+    }
+    Ok(pipeline)
+}
+
+/// The names of the pipeline's devices.
+fn names(pipeline: &Pipeline) -> String {
+    pipeline.devices().map(device::name).collect::<Vec<_>>().join(" and ")
+}
+
+/// Keeps what was compiled for the next run.
+fn save_caches(pipeline: &Pipeline) {
+    pipeline.devices().for_each(device::save_cache);
+}
+
+/// A bar on stderr; nothing where nobody would see it.
+fn progress(length: Option<u64>, unit: &str, message: String, common: &Common) -> ProgressBar {
+    if common.quiet {
+        return ProgressBar::hidden();
+    }
+    let bar = length.map_or_else(ProgressBar::no_length, ProgressBar::new);
+    let template = match length {
+        Some(_) => format!("{{msg}} {{bar:30}} {{pos}}/{{len}} {unit}, {{per_sec}}, {{eta}} left"),
+        None => format!("{{msg}} {{spinner}} {{pos}} {unit}, {{per_sec}}"),
+    };
+    if let Ok(style) = ProgressStyle::with_template(&template) {
+        bar.set_style(style.with_key(
+            "per_sec",
+            |state: &indicatif::ProgressState, w: &mut dyn std::fmt::Write| {
+                let _ = write!(w, "{:.1}/s", state.per_sec());
+            },
+        ));
+    }
+    bar.set_message(message);
+    bar.enable_steady_tick(Duration::from_millis(100));
+    bar
+}
+
+/// How many of something went through in that time.
+fn rate(count: usize, one: &str, time: Duration, pipeline: &Pipeline) -> String {
+    let seconds = time.as_secs_f64();
+    let per_second = count as f64 / seconds;
+    format!("{} in {seconds:.1} s ({per_second:.1}/s) on {}", text::count(count, one), names(pipeline))
+}
+
+/// Device, size, padding, precision, time.
+fn summary(pipeline: &Pipeline, report: &Report, common: &Common) -> String {
+    let shape = report.input;
+    let stride = pipeline.model().config.as_ref().map_or(1, |config| config.stride());
+    let padded = [shape.h, shape.w].map(|side| side.next_multiple_of(stride));
+    let padding = match padded == [shape.h, shape.w] {
+        true => String::new(),
+        false => format!(" padded to {}x{}", padded[1], padded[0]),
+    };
+    format!(
+        "{}, {}, {}x{} pixels{padding}, {:.0} ms to build and {:.0} ms to run",
+        pipeline.devices().nth(report.device).map(device::name).unwrap_or_default(),
+        common.options().precision,
+        shape.w,
+        shape.h,
+        report.build.as_secs_f64() * 1e3,
+        report.run.as_secs_f64() * 1e3,
+    )
+}

@@ -1,0 +1,133 @@
+//! Standard input and output: pictures, and videos frame by frame.
+
+use super::{RunArgs, names, progress, rate, save_caches, summary};
+use crate::{Common, device};
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Instant;
+use unet_wgpu::Model;
+use unet_wgpu::image::{
+    FrameReader, Input, Picture, Pipeline, Sink, Stream, StreamFormat, Target, Targets, What,
+};
+use unet_wgpu::{Error, Result};
+
+/// Whether something comes by standard input, goes to standard output, or is a video.
+pub(super) fn is_stream(args: &RunArgs, targets: &Targets) -> bool {
+    args.input
+        .iter()
+        .map(|path| path.as_path())
+        .chain(targets.paths())
+        .any(|path| is_dash(path) || is_video(path))
+}
+
+fn is_dash(path: &Path) -> bool {
+    path.as_os_str() == "-"
+}
+
+fn is_video(path: &Path) -> bool {
+    path.extension().is_some_and(|e| e.eq_ignore_ascii_case("y4m"))
+}
+
+pub(super) fn run(args: &RunArgs, targets: &Targets, model: Model, common: &Common) -> Result<ExitCode> {
+    args.check_stream()?;
+    let [input] = &args.input[..] else {
+        return Err(Error::Usage(
+            "standard input, standard output and videos go one at a time; name one input".into(),
+        ));
+    };
+    if targets.paths().filter(|path| is_dash(path)).count() > 1 {
+        return Err(Error::Usage(
+            "only one result can go to standard output; name files for the others".into(),
+        ));
+    }
+    let pipeline = super::pipeline(args, model)?;
+    targets.check_kinds(pipeline.gives())?;
+    let reader: Box<dyn Read + Send> = match is_dash(input) {
+        true => Box::new(io::stdin()),
+        false => Box::new(File::open(input).map_err(Error::io(input))?),
+    };
+    let mut reader = BufReader::with_capacity(1 << 16, reader);
+    let is_frames = args.pixel_format.is_some()
+        || reader.fill_buf().map_err(Error::io(input))?.starts_with(StreamFormat::Y4M_MAGIC);
+    let done = match is_frames {
+        true => frames(args, targets, reader, pipeline, common),
+        false => picture(args, targets, reader, pipeline, common),
+    };
+    match done {
+        // Who reads has seen enough.
+        Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
+        done => done.map(|()| ExitCode::SUCCESS),
+    }
+}
+
+/// A video, frame by frame.
+fn frames(
+    args: &RunArgs,
+    targets: &Targets,
+    reader: impl Read + Send,
+    pipeline: Pipeline,
+    common: &Common,
+) -> Result<()> {
+    let frames = FrameReader::new(reader, args.pixel_format, args.frame_size)?;
+    let stream = frames.stream().clone();
+    let sink = |target: &Target| Ok((target.clone(), sink(&target.path, stream.clone())?));
+    let sinks = targets.0.iter().map(sink).collect::<Result<Vec<_>>>()?;
+    let pipeline = device::add_all(pipeline, common)?;
+    let start = Instant::now();
+    let bar = progress(None, "frames", names(&pipeline), common);
+    let count = pipeline.run_sequence(frames, args.threads(), sinks, &|_| bar.inc(1));
+    bar.finish_and_clear();
+    save_caches(&pipeline);
+    common.say(&rate(count?, "frame", start.elapsed(), &pipeline));
+    Ok(())
+}
+
+/// Where frames of one kind go.
+fn sink(path: &Path, stream: Stream) -> Result<Box<dyn Sink>> {
+    match path {
+        path if is_dash(path) => Ok(<dyn Sink>::frames(BufWriter::new(io::stdout()), stream)),
+        path if is_video(path) => {
+            <dyn Sink>::frame_file(path, if stream.is_y4m() { stream } else { StreamFormat::Y4m.into() })
+        }
+        path => <dyn Sink>::pages(path),
+    }
+}
+
+/// A picture that comes by standard input, or goes to standard output as PNG.
+fn picture(
+    args: &RunArgs,
+    targets: &Targets,
+    reader: impl Read,
+    pipeline: Pipeline,
+    common: &Common,
+) -> Result<()> {
+    let name = if is_dash(&args.input[0]) { Path::new("standard input") } else { &args.input[0] };
+    let (out, files): (Vec<Target>, Vec<Target>) =
+        targets.0.iter().cloned().partition(|target| is_dash(&target.path));
+    let files = Targets(files);
+    files.check(Some(&args.input[0]), pipeline.gives())?;
+    let input = Input::picture(Picture::from_reader(reader, name)?, pipeline.model())?;
+    let pipeline = device::add_all(pipeline, common)?;
+    let outcome = pipeline.run_input(input, &|_| {})?;
+    let decoded = pipeline.decode(&outcome)?;
+    let mut bytes = Vec::new();
+    for target in &out {
+        let extension = match (target.what, pipeline.gives().decode) {
+            (What::Statistics, _) => "csv",
+            (What::Probabilities, _) => "npy",
+            (_, unet_wgpu::recipe::Decode::Scores) => "txt",
+            _ => "png",
+        };
+        let made = pipeline.make(target, &outcome, Some(&decoded))?;
+        bytes = made.encode(&Path::new("standard output").with_extension(extension))?;
+    }
+    pipeline.write(&outcome, &files)?;
+    let mut stdout = io::stdout();
+    stdout.write_all(&bytes).and_then(|()| stdout.flush()).map_err(Error::io("standard output".as_ref()))?;
+    save_caches(&pipeline);
+    outcome.report.notes.iter().for_each(|note| common.say(note));
+    common.say(&summary(&pipeline, &outcome.report, common));
+    Ok(())
+}

@@ -1,0 +1,151 @@
+//! `unet start`: how long from the start of a process to its first result, with empty caches and with filled ones.
+//!
+//! Each figure is taken from a process of its own, which is this program again, told by an environment variable to
+//! run once and report.
+
+use super::values::Size;
+use super::{Common, ModelArgs, device, text};
+use clap::Args;
+use serde_json::{Value, json};
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+use std::time::Instant;
+use unet_wgpu::Tensor;
+use unet_wgpu::image::{check_place, write_atomic};
+use unet_wgpu::tiles::{TileOptions, TiledSession};
+use unet_wgpu::{Error, Result};
+
+/// Set for the processes that are timed.
+const TIMED: &str = "UNET_START_TIMED";
+
+/// What a process does until its first result, in order.
+const PHASES: [&str; 4] = ["model", "device", "build", "run"];
+
+/// Time a process from its start to its first result, first with empty caches, then with those that it filled
+#[derive(Debug, Args)]
+#[command(after_long_help = "Examples:\n  unet start model.onnx --size 512")]
+pub(super) struct StartArgs {
+    #[command(flatten)]
+    model: ModelArgs,
+    /// Input size, HEIGHTxWIDTH or one number
+    #[arg(long, default_value = "128")]
+    size: Size,
+    /// Also write the figures as JSON
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+pub(super) fn run(args: &StartArgs, common: &Common) -> Result<ExitCode> {
+    args.json.as_deref().map_or(Ok(()), check_place)?;
+    if std::env::var_os(TIMED).is_some() {
+        return timed(args, common);
+    }
+    let caches = Caches::new()?;
+    let mut rows = vec![text::row([&"ms", &"process", &"model", &"device", &"build", &"run", &"total"])];
+    let mut figures = serde_json::Map::new();
+    for name in ["cold", "warm"] {
+        let Some(start) = start(&caches.0)? else { return Ok(ExitCode::FAILURE) };
+        rows.push(start.row(name));
+        figures.insert(name.into(), start.json());
+    }
+    text::print(&text::table(&rows, 1))?;
+    if let Some(path) = &args.json {
+        let all = json!({
+            "height": args.size.height,
+            "width": args.size.width,
+            "precision": common.options().precision.to_string(),
+            "version": env!("CARGO_PKG_VERSION"),
+            "cold": figures["cold"],
+            "warm": figures["warm"],
+        });
+        write_atomic(path, format!("{all:#}\n").as_bytes())?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The process that is timed: prints how long each phase took, as soon as there is a result.
+fn timed(args: &StartArgs, common: &Common) -> Result<ExitCode> {
+    let mut last = Instant::now();
+    let mut lap = || {
+        let lap = last.elapsed().as_secs_f64() * 1e3;
+        last = Instant::now();
+        lap
+    };
+    let model = args.model.open()?;
+    let input = Tensor::random(args.size.shape(1, model.input_channels()), 1);
+    let opened = lap();
+    let device = device::open(common)?;
+    let ready = lap();
+    let options = device::options(&device, common);
+    let session = TiledSession::new(&model, input.shape(), &device, &options, &TileOptions::default())?;
+    device::save_cache(&device);
+    let built = lap();
+    session.run(&input, &|| {})?;
+    text::print(&format!("{}\n", json!([opened, ready, built, lap()])))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Milliseconds of one start.
+struct Start {
+    phases: [f64; PHASES.len()],
+    total: f64,
+}
+
+impl Start {
+    /// Creating the process, linking it, reading its arguments.
+    fn process(&self) -> f64 {
+        self.total - self.phases.iter().sum::<f64>()
+    }
+
+    fn row(&self, name: &str) -> Vec<String> {
+        let all = [&[self.process()], &self.phases[..], &[self.total]].concat();
+        [name.to_string()].into_iter().chain(all.iter().map(|ms| format!("{ms:.1}"))).collect()
+    }
+
+    fn json(&self) -> Value {
+        let phases = PHASES.iter().zip(self.phases).map(|(name, ms)| (format!("{name}_ms"), json!(ms)));
+        let ends = [("process_ms".into(), json!(self.process())), ("total_ms".into(), json!(self.total))];
+        phases.chain(ends).collect::<serde_json::Map<_, _>>().into()
+    }
+}
+
+/// Runs this program again with the same arguments. `None` when it failed, which it has told itself.
+fn start(caches: &Path) -> Result<Option<Start>> {
+    let program = std::env::current_exe().map_err(Error::io("this program".as_ref()))?;
+    let mut command = Command::new(&program);
+    command.args(std::env::args_os().skip(1)).env(TIMED, "1").stdout(Stdio::piped());
+    // This program's, Mesa's and NVIDIA's.
+    for folder in ["XDG_CACHE_HOME", "MESA_SHADER_CACHE_DIR", "__GL_SHADER_DISK_CACHE_PATH"] {
+        command.env(folder, caches);
+    }
+    let began = Instant::now();
+    let mut child = command.spawn().map_err(Error::io(&program))?;
+    let mut line = String::new();
+    if let Some(out) = child.stdout.take() {
+        BufReader::new(out).read_line(&mut line).map_err(Error::io(&program))?;
+    }
+    let total = began.elapsed().as_secs_f64() * 1e3;
+    let status = child.wait().map_err(Error::io(&program))?;
+    let phases = serde_json::from_str(&line).ok().filter(|_| status.success());
+    Ok(phases.map(|phases| Start { phases, total }))
+}
+
+/// A folder for caches that is empty at first and goes away in the end.
+struct Caches(PathBuf);
+
+impl Caches {
+    fn new() -> Result<Caches> {
+        let path = std::env::temp_dir().join(format!("unet-start-{}", std::process::id()));
+        // One that is there already might be filled, or somebody else's.
+        std::fs::create_dir(&path).map_err(Error::io(&path))?;
+        Ok(Caches(path))
+    }
+}
+
+impl Drop for Caches {
+    fn drop(&mut self) {
+        // Best effort: the system empties its temporary folder itself.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}

@@ -1,0 +1,12 @@
+//! The tests of the built command.
+
+mod bench; // `unet bench`: figures, charts, bad requests
+mod desk; // a folder with models and pictures, and the binary run there
+#[path = "../../tests/device.rs"]
+mod device; // the GPU that tests run on
+#[path = "../../tests/fixtures.rs"]
+mod fixtures; // pictures and model files that the library's tests make too
+mod folders; // `unet run` on folders: resumed and shared work, stacks, streams, devices side by side
+mod help; // completions and manual pages
+mod kept; // `unet tune` and `unet start`: what is kept between runs
+mod subcommands; // every subcommand: results, options, and one clear line for every bad input
