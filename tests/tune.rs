@@ -6,7 +6,7 @@ use crate::device::gpu;
 use std::path::PathBuf;
 use std::sync::Arc;
 use unet_wgpu::gpu::AdapterReport;
-use unet_wgpu::graph::{Conv, ConvTranspose, Graph, Op, Pool};
+use unet_wgpu::graph::{Conv, ConvTranspose, Ending, Graph, Op, Pool};
 use unet_wgpu::optimize::{Optimizations, optimize};
 use unet_wgpu::plan::{ConvKernel, DeviceProfile, Dispatch, Kernel, Plan, PlanOptions, Precision, Tuning};
 use unet_wgpu::tune::tune;
@@ -134,7 +134,7 @@ fn a_key_changes_with_everything_that_decides_the_kernel() {
         Conv { dilation: [2, 1], ..conv() },
         Conv { dilation: [1, 2], ..conv() },
         Conv { groups: 2, ..conv() },
-        Conv { pool: true, ..conv() },
+        Conv { ending: Ending::Pool, ..conv() },
         Conv { padding: [0, 1, 1, 1], ..conv() },
         Conv { padding: [1, 0, 1, 1], ..conv() },
         Conv { padding: [1, 1, 0, 1], ..conv() },

@@ -27,14 +27,23 @@ pub struct Conv {
     pub groups: usize,
     /// Applied to the sum.
     pub activation: Activation,
-    /// Whether the last input, of the output's shape, is added to the sum; then there is no pool and no head.
+    /// What is done with the sum besides. Rewrites set it, so files do not store it.
     #[serde(skip)]
-    pub add: bool,
-    /// Whether a second output is made: the first, max-pooled 2x2.
-    pub pool: bool,
-    /// A 1x1 convolution over the activated sum, which alone is then the output.
-    #[serde(skip)]
-    pub head: Option<Arc<Conv>>,
+    pub ending: Ending,
+}
+
+/// What a convolution does besides activating and storing its sum.
+#[derive(Debug, Clone, Default)]
+pub enum Ending {
+    /// Nothing.
+    #[default]
+    Plain,
+    /// Adds the last input, which has the output's shape, before the activation.
+    Add,
+    /// Makes a second output: the first, max-pooled 2x2.
+    Pool,
+    /// Computes a 1x1 convolution over the activated sum. Its result is the only output.
+    Head(Arc<Conv>),
 }
 
 impl Conv {
@@ -48,16 +57,14 @@ impl Conv {
             dilation: [1, 1],
             groups: 1,
             activation: Activation::None,
-            add: false,
-            pool: false,
-            head: None,
+            ending: Ending::Plain,
         }
     }
 
-    /// Of the inputs, those that the windows slide over, and what is added to the sum.
+    /// Splits the inputs into those that the windows slide over and the one that is added to the sum.
     pub(crate) fn operands<'a, T>(&self, inputs: &'a [T]) -> (&'a [T], Option<&'a T>) {
         match inputs.split_last() {
-            Some((summand, sources)) if self.add => (sources, Some(summand)),
+            Some((summand, sources)) if matches!(self.ending, Ending::Add) => (sources, Some(summand)),
             _ => (inputs, None),
         }
     }
@@ -78,6 +85,14 @@ impl Conv {
     /// Output channels.
     pub fn out_channels(&self) -> usize {
         self.weight.shape().n
+    }
+
+    /// The 1x1 convolution that follows in the same kernel, if there is one.
+    pub(crate) fn head(&self) -> Option<&Conv> {
+        match &self.ending {
+            Ending::Head(head) => Some(head),
+            Ending::Plain | Ending::Add | Ending::Pool => None,
+        }
     }
 
     /// Shape of the activated sum, which a head reduces to `output`.
@@ -128,17 +143,11 @@ impl Operator for Conv {
             h: windows(x.h, top.saturating_add(bottom), effective[0], self.stride[0], false)?,
             w: windows(x.w, left.saturating_add(right), effective[1], self.stride[1], false)?,
         };
-        if self.add && (summand != Some(&y) || self.pool || self.head.is_some()) {
-            return Err(Error::shape(
-                "summand",
-                format!("{y}, without pool and head"),
-                format!("{summand:?}"),
-            ));
-        }
-        match &self.head {
-            Some(head) => head.infer(&[y]),
-            None if self.pool => Ok(vec![y, Pool::MAX_2X2.infer(&[y])?[0]]),
-            None => Ok(vec![y]),
+        match &self.ending {
+            Ending::Add if summand != Some(&y) => Err(Error::shape("summand", y, format!("{summand:?}"))),
+            Ending::Plain | Ending::Add => Ok(vec![y]),
+            Ending::Pool => Ok(vec![y, Pool::MAX_2X2.infer(&[y])?[0]]),
+            Ending::Head(head) => head.infer(&[y]),
         }
     }
 
@@ -146,13 +155,16 @@ impl Operator for Conv {
         let weight = self.weight.shape();
         let places = (outputs[0].n * outputs[0].pixels()) as u64;
         let own = 2 * places * weight.elements() as u64;
-        let sum = if self.add { outputs[0].elements() as u64 } else { 0 };
-        own + sum + self.head.as_ref().map_or(0, |head| head.flops(&[], outputs))
+        own + match &self.ending {
+            Ending::Plain | Ending::Pool => 0,
+            Ending::Add => outputs[0].elements() as u64,
+            Ending::Head(head) => head.flops(&[], outputs),
+        }
     }
 
     fn parameters(&self) -> usize {
         let own = self.weight.data().len() + self.bias.as_ref().map_or(0, |b| b.len());
-        own + self.head.as_ref().map_or(0, |head| head.parameters())
+        own + self.head().map_or(0, Operator::parameters)
     }
 
     fn reach(&self) -> Option<Reach> {
@@ -179,7 +191,7 @@ impl Operator for Conv {
 impl Conv {
     /// Makes the outputs from the activated sum, which `sum` computes.
     fn finish(&self, outputs: &mut [Tensor], sum: impl FnOnce(&mut Tensor)) {
-        match &self.head {
+        match self.head() {
             Some(head) => {
                 let mut map = Tensor::zeros(self.map(outputs[0].shape()));
                 sum(&mut map);

@@ -30,7 +30,7 @@ pub use batch_norm::BatchNorm;
 pub use binary::{Binary, BinaryKind};
 pub use concat::Concat;
 pub use constant::Constant;
-pub use conv::Conv;
+pub use conv::{Conv, Ending};
 pub use conv_transpose::ConvTranspose;
 pub use matmul::MatMul;
 pub use norm::{Norm, NormOver};

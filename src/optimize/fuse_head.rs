@@ -2,7 +2,7 @@
 //! wide map between them is never stored.
 
 use super::{absorb, sole_producer};
-use crate::graph::{Activation, Graph, Op};
+use crate::graph::{Activation, Ending, Graph, Op};
 use crate::tensor::Shape;
 use std::sync::Arc;
 
@@ -22,13 +22,13 @@ pub(super) fn apply(graph: &mut Graph, _: &[Option<Shape>]) {
 fn fuse(graph: &mut Graph, producer: usize, head: usize) -> bool {
     let Op::Conv(head) = graph.nodes[head].op.clone() else { return false };
     let pointwise = head.kernel() == [1, 1] && head.stride == [1, 1] && head.padding == [0; 4];
-    let plain = head.groups == 1 && head.head.is_none() && !head.pool;
+    let plain = head.groups == 1 && matches!(head.ending, Ending::Plain);
     let ends = matches!(head.activation, Activation::None | Activation::Sigmoid);
     match &mut graph.nodes[producer].op {
-        Op::Conv(conv) if conv.groups == 1 && conv.head.is_none() => {
+        Op::Conv(conv) if conv.groups == 1 && matches!(conv.ending, Ending::Plain) => {
             let fits = pointwise && plain && ends && head.out_channels() <= CHANNELS;
             if fits {
-                conv.head = Some(Arc::new(head));
+                conv.ending = Ending::Head(Arc::new(head));
             }
             fits
         }

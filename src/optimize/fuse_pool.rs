@@ -1,6 +1,6 @@
 //! A 2x2 max pool becomes the second output of the convolution that makes its input.
 
-use crate::graph::{Graph, Op, PoolKind};
+use crate::graph::{Ending, Graph, Op, PoolKind};
 use crate::tensor::Shape;
 
 pub(super) fn apply(graph: &mut Graph, _: &[Option<Shape>]) {
@@ -16,8 +16,8 @@ pub(super) fn apply(graph: &mut Graph, _: &[Option<Shape>]) {
         let producer = graph.nodes[i].inputs.first().and_then(|&id| graph.producer(id));
         match producer.map(|p| &mut graph.nodes[p]) {
             Some(node) if plain && node.outputs.len() == 1 => match &mut node.op {
-                Op::Conv(conv) => {
-                    conv.pool = true;
+                Op::Conv(conv) if matches!(conv.ending, Ending::Plain) => {
+                    conv.ending = Ending::Pool;
                     let producer = producer.expect("matched above");
                     let pooled = graph.nodes.remove(i).outputs[0];
                     graph.nodes[producer].outputs.push(pooled);

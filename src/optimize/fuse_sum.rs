@@ -1,7 +1,7 @@
 //! A sum moves into the convolution that makes one of its operands for it alone, as at the end of a residual block: the
 //! convolution's own map is never stored.
 
-use crate::graph::{Activation, Binary, BinaryKind, Graph, Op, ValueId};
+use crate::graph::{Activation, Binary, BinaryKind, Ending, Graph, Op, ValueId};
 use crate::tensor::Shape;
 
 pub(super) fn apply(graph: &mut Graph, shapes: &[Option<Shape>]) {
@@ -14,7 +14,7 @@ pub(super) fn apply(graph: &mut Graph, shapes: &[Option<Shape>]) {
         // Where the sum was, because the other operand may be made in between.
         let mut node = graph.nodes[convolution].clone();
         if let Op::Conv(conv) = &mut node.op {
-            (conv.add, conv.activation) = (true, activation);
+            (conv.ending, conv.activation) = (Ending::Add, activation);
         }
         node.inputs.push(summand);
         node.outputs.clone_from(&graph.nodes[i].outputs);
@@ -35,7 +35,7 @@ fn find(graph: &Graph, shapes: &[Option<Shape>], sum: usize) -> Option<(usize, V
     let fits = |(own, other): (ValueId, ValueId)| {
         let maker = graph.producer(own)?;
         let Op::Conv(conv) = &graph.nodes[maker].op else { return None };
-        let plain = conv.activation == Activation::None && conv.head.is_none() && !conv.pool && !conv.add;
+        let plain = conv.activation == Activation::None && matches!(conv.ending, Ending::Plain);
         (plain && graph.uses(own) == 1).then_some((maker, other, activation))
     };
     [(a, b), (b, a)].into_iter().filter_map(fits).max_by_key(|found| found.0)

@@ -1,6 +1,6 @@
 //! Measured kernel choices: which kernel was fastest for a layer on one device. Plain data; measuring is `tune`'s.
 
-use crate::graph::Op;
+use crate::graph::{Ending, Op};
 use crate::plan::{ConvKernel, Precision};
 use crate::tensor::Shape;
 use serde::{Deserialize, Serialize};
@@ -23,9 +23,9 @@ impl Tuning {
     /// conv 64+64>64 k3x3 s1x1 d1x1 g1 p1,1,1,1 128x128 n1 f32
     /// ```
     pub fn key(op: &Op, inputs: &[Shape], precision: Precision) -> Option<String> {
-        let (inputs, summand) = match op {
-            Op::Conv(conv) => conv.operands(inputs),
-            _ => (inputs, None),
+        let inputs = match op {
+            Op::Conv(conv) => conv.operands(inputs).0,
+            _ => inputs,
         };
         let x = inputs.first()?;
         let parts: Vec<String> = inputs.iter().map(|s| s.c.to_string()).collect();
@@ -41,10 +41,11 @@ impl Tuning {
                 pair(conv.dilation),
                 conv.groups,
                 sides(conv.padding),
-                match &conv.head {
-                    Some(head) => format!(" head{}", head.out_channels()),
-                    None if summand.is_some() => " add".into(),
-                    None => if conv.pool { " pool" } else { "" }.into(),
+                match &conv.ending {
+                    Ending::Plain => String::new(),
+                    Ending::Add => " add".into(),
+                    Ending::Pool => " pool".into(),
+                    Ending::Head(head) => format!(" head{}", head.out_channels()),
                 },
             ),
             Op::ConvTranspose(conv) => format!(

@@ -2,7 +2,7 @@
 
 use super::{LANES, Lowering, Step, What, params, read, window_constants, write};
 use crate::error::Result;
-use crate::graph::{Activation, Conv, ConvTranspose, Node, Operator, Pool, ValueId};
+use crate::graph::{Activation, Conv, ConvTranspose, Ending, Node, Operator, Pool, ValueId};
 use crate::plan::kernel;
 use crate::plan::pack::{Constant, vec4s};
 use crate::plan::{ConvKernel, Precision, Tuning};
@@ -91,7 +91,7 @@ impl Lowering {
             Method::Winograd(size) => self.winograd(&dense, size),
             method => {
                 let (mut step, tile) = self.dense_step(&dense, method)?;
-                if let Some(head) = conv.head.as_deref().filter(|_| !computes_head(&dense, method)) {
+                if let Some(head) = conv.head().filter(|_| !computes_head(&dense, method)) {
                     return self.headless(&dense, head);
                 }
                 let columns = dense.out_c().next_multiple_of(tile.c) as usize * 4;
@@ -115,7 +115,7 @@ impl Lowering {
     fn headless(&mut self, dense: &Dense<'_>, head: &Conv) -> Result<()> {
         let Dense { node, conv, .. } = *dense;
         let map = self.scratch(dense.y);
-        let body = Conv { head: None, ..conv.clone() };
+        let body = Conv { ending: Ending::Plain, ..conv.clone() };
         let (body_flops, head_flops) =
             (body.flops(&[], &[dense.y]), head.flops(&[], &[self.shape(node.outputs[0])]));
         let part = |op: &Conv, inputs: &[ValueId], outputs: &[ValueId]| Node {
@@ -140,7 +140,7 @@ impl Lowering {
         let wanted = if self.device.software { 8 } else { 256 };
         // A part of few rounds would not be worth its share of the adding up, and a head needs whole sums.
         match depth(method) {
-            Some(depth) if dense.conv.head.is_none() => {
+            Some(depth) if dense.conv.head().is_none() => {
                 (wanted / workgroups).min(dense.in_c() / (4 * depth)).clamp(1, 16)
             }
             _ => 1,
@@ -244,7 +244,12 @@ impl Lowering {
         };
         match [2, 1].into_iter().find(possible) {
             Some(depth) if wanted && dense.groups() == 1 => Method::Tiled(tile, depth),
-            _ => Method::Direct(self.direct_tile(dense.y, dense.out_c(), dense.groups(), dense.conv.pool)),
+            _ => Method::Direct(self.direct_tile(
+                dense.y,
+                dense.out_c(),
+                dense.groups(),
+                matches!(dense.conv.ending, Ending::Pool),
+            )),
         }
     }
 
@@ -336,7 +341,7 @@ impl Lowering {
     fn conv_outputs(&mut self, dense: &Dense<'_>, step: &mut Step, slot: u32) {
         let outputs = &dense.node.outputs;
         let two = ("TWO", dense.parts.len() == 2);
-        if let Some(head) = &dense.conv.head {
+        if let Some(head) = dense.conv.head() {
             let weights = self.constant(Constant::conv(head, vec![dense.y.c], false, 4));
             let bias = self.constant(Constant::Vector { values: head.bias.clone(), len: 4 });
             step.arguments.extend([write(slot, outputs[0]), read(7, weights), read(8, bias)]);
@@ -345,14 +350,15 @@ impl Lowering {
             return;
         }
         // A map of which only the pooled half is read need not be stored.
-        let wanted = !dense.conv.pool || self.readers[outputs[0].0] > 0 || self.keep_values;
+        let pool = matches!(dense.conv.ending, Ending::Pool);
+        let wanted = !pool || self.readers[outputs[0].0] > 0 || self.keep_values;
         if wanted {
             step.arguments.push(write(slot, outputs[0]));
         }
-        if dense.conv.pool {
+        if pool {
             step.arguments.push(write(slot + 1, outputs[1]));
         }
-        step.kernel.flags.extend([two, ("FULL", wanted), ("POOL", dense.conv.pool)]);
+        step.kernel.flags.extend([two, ("FULL", wanted), ("POOL", pool)]);
         if let (_, Some(&summand)) = dense.conv.operands(&dense.node.inputs) {
             step.arguments.push(self.read(slot + 1, summand));
             step.kernel.flags.push(("ADD", true));
@@ -433,8 +439,8 @@ impl Lowering {
             step.arguments = vec![read(1, What::Value(products)), read(2, bias)];
             self.conv_outputs(dense, &mut step, 3);
             // A lane makes one vec4 of a tile's map, or all of them and the head of their pixels.
-            let items = if conv.head.is_some() { tiles } else { tiles * out_c };
-            step.loops = if conv.head.is_some() { out_c as u64 } else { 0 };
+            let items = if conv.head().is_some() { tiles } else { tiles * out_c };
+            step.loops = if conv.head().is_some() { out_c as u64 } else { 0 };
             step.grid = self.fold(items as u64, LANES)?;
             self.push(step)?;
         }
@@ -591,7 +597,7 @@ fn tiled_memory(conv: &Conv, tile: Tile, depth: u32, precision: Precision) -> u3
     let patch = |tile: u32, axis: usize| (tile as usize - 1) * conv.stride[axis] + effective[axis];
     let taps = conv.weight.shape().pixels() * 4 * tile.c as usize;
     let vectors = (patch(tile.h, 0) * patch(tile.w, 1) + taps) * depth as usize;
-    let head = if conv.head.is_some() { tiled_lanes(tile) as usize * 16 } else { 0 };
+    let head = if conv.head().is_some() { tiled_lanes(tile) as usize * 16 } else { 0 };
     u32::try_from(vectors * 4 * precision.bytes() + head).unwrap_or(u32::MAX)
 }
 
