@@ -91,6 +91,9 @@ pub enum Error {
     },
 }
 
+/// Most characters of an error that repeats a file's contents.
+const MAX_MESSAGE: usize = 400;
+
 /// `Result` with this library's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -110,6 +113,25 @@ impl Error {
                 Error::Shape { what: format!("{node}: {what}"), expected, got }
             }
             Error::Model(message) => Error::Model(format!("{node}: {message}")),
+            other => other,
+        }
+    }
+
+    /// The same error as one line of bounded length, whatever names the file holds.
+    pub(crate) fn one_line(self) -> Error {
+        let line = |text: String| {
+            let mut characters = text.chars().map(|c| if c.is_control() { ' ' } else { c });
+            let mut line: String = characters.by_ref().take(MAX_MESSAGE).collect();
+            if characters.next().is_some() {
+                line.push('…');
+            }
+            line
+        };
+        match self {
+            Error::Model(message) => Error::Model(line(message)),
+            Error::Shape { what, expected, got } => {
+                Error::Shape { what: line(what), expected: line(expected), got: line(got) }
+            }
             other => other,
         }
     }

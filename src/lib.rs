@@ -56,6 +56,7 @@ mod error;
 mod import;
 mod lock;
 mod model;
+mod network;
 mod session;
 mod tensor;
 
@@ -63,8 +64,9 @@ pub use augment::Augment;
 pub use error::{Error, Result};
 pub use gpu::{AdapterChoice, Gpu};
 #[cfg(feature = "onnx")]
-pub use import::onnx::{Bound, Fate, NodeReport, is_onnx_file, survey};
+pub use import::onnx::Bound;
 pub use model::{Model, TestArray, TestPair};
+pub use network::{Fate, NodeReport};
 pub use plan::Precision;
 pub use session::{Device, Session, SessionOptions};
 pub use tensor::{Random, Shape, Tensor};

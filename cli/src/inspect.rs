@@ -63,10 +63,10 @@ struct Layer {
 }
 
 pub(super) fn run(args: &InspectArgs, common: &Common) -> Result<ExitCode> {
-    let model = match (args.model.open_with(args.recipe.recipe.as_deref()), args.model.onnx()) {
-        // What cannot run is what one wants to know then.
+    let model = match (args.model.open_with(args.recipe.recipe.as_deref()), &args.model.model) {
+        // The nodes that cannot run are of interest then.
         (Err(error), Some(path)) => {
-            if let Ok(nodes) = Nodes::read(path) {
+            if let Ok(Some(nodes)) = Nodes::read(path) {
                 text::print(&format!("{}\n{}\n", nodes.table(), nodes.summary()))?;
             }
             return Err(error);

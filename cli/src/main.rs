@@ -184,11 +184,6 @@ fn open(path: &Path, recipe: Option<&Path>) -> Result<Model> {
 }
 
 impl ModelArgs {
-    /// The model's file, when it is an ONNX file.
-    fn onnx(&self) -> Option<&Path> {
-        self.model.as_deref().filter(|path| unet_wgpu::is_onnx_file(path))
-    }
-
     fn open(&self) -> Result<Model> {
         self.open_with(None)
     }

@@ -5,15 +5,15 @@ use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 use unet_wgpu::Result;
 use unet_wgpu::graph::Graph;
-use unet_wgpu::{Fate, NodeReport, survey};
+use unet_wgpu::{Fate, Model, NodeReport};
 
 /// The nodes of a file with the fate of each in a word, and more about it.
 pub(super) struct Nodes(Vec<(NodeReport, &'static str, String)>);
 
 impl Nodes {
-    /// Of a file that may hold what cannot run.
-    pub(super) fn read(path: &Path) -> Result<Nodes> {
-        Ok(Nodes::of(survey(path)?, None))
+    /// Of an ONNX file that may hold what cannot run; `None` for a file of another format.
+    pub(super) fn read(path: &Path) -> Result<Option<Nodes>> {
+        Ok(Model::onnx_nodes(path)?.map(|nodes| Nodes::of(nodes, None)))
     }
 
     /// Of a network that runs, which was then optimised.

@@ -7,7 +7,8 @@
 use super::tensors::StateDict;
 use crate::error::{Error, Result};
 use crate::graph::stored;
-use crate::model::{Model, Network};
+use crate::model::Model;
+use crate::network::{StoredForm, StoredNetwork};
 use crate::recipe::Recipe;
 use crate::tensor::{Shape, Tensor};
 use crate::unet::UnetConfig;
@@ -22,18 +23,14 @@ const HALF_MAX: f32 = 65_504.0;
 /// The metadata entry.
 const ENTRY: &str = "unet.model";
 
+/// The tensor that holds an ONNX file's nodes.
+const NODES: &str = "onnx";
+
 #[derive(Serialize, Deserialize)]
 struct Header {
     recipe: Recipe,
     config: Option<UnetConfig>,
-    network: Form,
-}
-
-/// How the network is written.
-#[derive(Serialize, Deserialize)]
-enum Form {
-    Graph(String),
-    Onnx(String),
+    network: StoredForm,
 }
 
 /// Bytes of a tensor on their way to a file.
@@ -60,25 +57,26 @@ impl Stored {
     }
 }
 
-/// The model as the bytes of a file, its weights in f16 if `half`.
-pub(crate) fn write(model: &Model, half: bool) -> Result<Vec<u8>> {
-    let (network, tensors, mut files) = match &model.network {
-        Network::Graph(graph) => {
-            let (text, weights) = stored::write(graph)?;
-            (Form::Graph(text), weights, Vec::new())
-        }
-        #[cfg(feature = "onnx")]
-        Network::Onnx(file) => {
-            let (text, nodes, weights) = file.parts()?;
-            let shape = vec![nodes.len()];
-            let nodes = Stored { name: "onnx".into(), dtype: Dtype::U8, shape, bytes: nodes };
-            (Form::Onnx(text), weights, vec![nodes])
-        }
-    };
-    let header = Header { recipe: model.recipe.clone(), config: model.config.clone(), network };
+impl Model {
+    /// The model as the bytes of a safetensors file with its graph, weights (`half`: in f16) and recipe inside, which
+    /// [`open`](Self::open) reads back.
+    ///
+    /// # Errors
+    /// When the graph is one that was optimised.
+    pub fn to_safetensors(&self, half: bool) -> Result<Vec<u8>> {
+        write(self, half)
+    }
+}
+
+fn write(model: &Model, half: bool) -> Result<Vec<u8>> {
+    let StoredNetwork { form, nodes, weights } = model.network.stored()?;
+    let bytes =
+        |bytes: Vec<u8>| Stored { name: NODES.into(), dtype: Dtype::U8, shape: vec![bytes.len()], bytes };
+    let mut files: Vec<Stored> = nodes.map(bytes).into_iter().collect();
+    let header = Header { recipe: model.recipe.clone(), config: model.config.clone(), network: form };
     let header = serde_json::to_string(&header)
         .map_err(|e| Error::Model(format!("the model cannot be written: {e}")))?;
-    files.extend(tensors.iter().enumerate().map(|(i, tensor)| Stored::new(i.to_string(), tensor, half)));
+    files.extend(weights.iter().enumerate().map(|(i, tensor)| Stored::new(i.to_string(), tensor, half)));
     let broken =
         |e: ::safetensors::SafeTensorError| Error::Model(format!("the model cannot be written: {e}"));
     let mut views = Vec::with_capacity(files.len());
@@ -94,21 +92,21 @@ pub(super) fn read(dict: &mut StateDict<'_>, metadata: &HashMap<String, String>)
     let broken = |e| Error::Model(format!("the metadata entry {ENTRY} is not valid: {e}"));
     let header: Header = serde_json::from_str(text).map_err(broken)?;
     let mut model = match header.network {
-        Form::Graph(text) => Model::new(stored::read(&text, weights(dict)?)?, header.recipe),
+        StoredForm::Graph(text) => Model::new(stored::read(&text, weights(dict)?)?, header.recipe),
         #[cfg(feature = "onnx")]
-        Form::Onnx(text) => {
-            let nodes = dict.take_bytes("onnx")?;
-            let file = super::onnx::File::from_parts(&text, nodes, weights(dict)?)?;
-            Model::from_file(Arc::new(file), header.recipe)
+        StoredForm::Onnx(text) => {
+            let nodes = dict.take_bytes(NODES)?;
+            let network = super::onnx::stored(&text, nodes, weights(dict)?)?;
+            Model::of_network(network, header.recipe)
         }
         #[cfg(not(feature = "onnx"))]
-        Form::Onnx(_) => {
+        StoredForm::Onnx(_) => {
             return Err(Error::Model("the file holds an ONNX network; build with the feature onnx".into()));
         }
     };
     model.config = header.config;
     dict.check_all_taken()?;
-    Ok(Some(model.told_by("unet.model in the file")))
+    Ok(Some(model.with_recipe_source("unet.model in the file")))
 }
 
 /// The tensors named by their places, in order.

@@ -11,12 +11,22 @@ use crate::unet::UnetConfig;
 use ::safetensors::tensor::{Metadata, TensorInfo};
 use serde::de::{DeserializeOwned, Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
 use std::collections::{HashMap, HashSet};
-use std::io::Read;
+use std::io::{Cursor, Read};
 use std::path::Path;
 
 /// Longest header that is read, bytes. The format allows 100 MB; a U-Net's takes kilobytes, and parsing takes many
 /// times the header's size.
 const MAX_HEADER: u64 = 8 << 20;
+
+impl Model {
+    /// Reads the bytes of a safetensors file.
+    ///
+    /// # Errors
+    /// [`Error::Model`] and [`Error::Shape`] name what in the file is wrong.
+    pub fn from_safetensors(bytes: &[u8]) -> Result<Model> {
+        read(Box::new(Cursor::new(bytes)), bytes.len() as u64, None).map_err(Error::one_line)
+    }
+}
 
 /// Reads a model from a file of `len` bytes. One that is no model, or not whole, is refused before its tensors are read.
 pub(super) fn read(mut source: Box<dyn Source + '_>, len: u64, folder: Option<&Path>) -> Result<Model> {
@@ -52,7 +62,7 @@ pub(super) fn read(mut source: Box<dyn Source + '_>, len: u64, folder: Option<&P
 fn with_recipe(mut model: Model, recipe: Option<Recipe>) -> Model {
     let Some(recipe) = recipe else { return model };
     model.recipe = recipe;
-    model.told_by("unet.recipe in the file")
+    model.with_recipe_source("unet.recipe in the file")
 }
 
 fn broken(what: impl std::fmt::Display) -> Error {

@@ -11,13 +11,23 @@ use crate::error::{Error, Result};
 use crate::model::Model;
 use ::safetensors::Dtype;
 use std::collections::BTreeMap;
-use std::io::SeekFrom;
+use std::io::{Cursor, SeekFrom};
 
 /// 0x41D7.
 const MAGIC: &[u8] = b"\xd7\x41";
 
 /// Longest table that is read, bytes. The largest network's takes about a thousand.
 const MAX_TABLE: u64 = 1 << 20;
+
+impl Model {
+    /// Reads the bytes of a weight file of Intel Open Image Denoise (`.tza`).
+    ///
+    /// # Errors
+    /// [`Error::Model`] and [`Error::Shape`] name what in the file is wrong.
+    pub fn from_tza(bytes: &[u8]) -> Result<Model> {
+        read(Box::new(Cursor::new(bytes)), bytes.len() as u64, "").map_err(Error::one_line)
+    }
+}
 
 pub(super) fn is_tza(first: &[u8]) -> bool {
     first.starts_with(MAGIC)

@@ -18,11 +18,13 @@ mod smp;
 
 pub(super) use own::Renamed;
 
-use super::tensors::StateDict;
-use crate::error::Result;
+use super::tensors::{StateDict, Stored};
+use crate::error::{Error, Result};
 use crate::model::Model;
 use crate::tensor::Shape;
+use ::safetensors::Dtype;
 use net::Net;
+use std::io::Cursor;
 
 type Recognise = fn(&mut StateDict<'_>) -> Result<Option<Model>>;
 
@@ -38,6 +40,31 @@ const FAMILIES: [Recognise; 9] = [
     monai_unet::recognise,
     nnunet::recognise,
 ];
+
+impl Model {
+    /// Builds the network that tensors in memory belong to, found by their names and shapes as PyTorch's state dicts
+    /// have them: `(name, shape, values)`, the last axis fastest.
+    ///
+    /// # Errors
+    /// [`Error::Model`] and [`Error::Shape`] name the tensor that is missing, does not fit or has no place.
+    pub fn from_state_dict<'a>(
+        tensors: impl IntoIterator<Item = (&'a str, &'a [usize], &'a [f32])>,
+    ) -> Result<Model> {
+        let (mut bytes, mut stored) = (Vec::new(), Vec::new());
+        for (name, shape, values) in tensors {
+            let tensor = Stored::contiguous(Dtype::F32, shape, bytes.len() as u64);
+            if tensor.extent().is_none_or(|(count, _)| count != values.len()) {
+                let expected = format!("as many values as {shape:?} has");
+                return Err(Error::shape(format!("tensor {name}"), expected, values.len()).one_line());
+            }
+            bytes.extend_from_slice(bytemuck::cast_slice(values));
+            stored.push((name.to_string(), tensor));
+        }
+        let len = bytes.len() as u64;
+        let mut dict = StateDict::new(Box::new(Cursor::new(bytes)), len, stored);
+        recognise(&mut dict).map_err(Error::one_line)
+    }
+}
 
 /// The network that the tensors belong to.
 pub(super) fn recognise(dict: &mut StateDict<'_>) -> Result<Model> {

@@ -79,7 +79,7 @@ pub(super) fn recognise(dict: &mut StateDict<'_>) -> Result<Option<Model>> {
 
     let (recipe, told) = recipe(net.dict)?;
     let model = net.finish("nnU-Net", recipe);
-    Ok(if told { model.map(|model| model.told_by("nnU-Net's plans")) } else { model })
+    Ok(if told { model.map(|model| model.with_recipe_source("nnU-Net's plans")) } else { model })
 }
 
 /// Convolutions with norm and leaky ReLU, the first with the stride.

@@ -96,7 +96,7 @@ pub(in crate::import) fn named(mut model: Model, file: &str) -> Model {
     model.recipe.input.transfer = Some(transfer);
     model.recipe.input.steps = before;
     model.recipe.output.steps = after;
-    model.told_by("the file's name")
+    model.with_recipe_source("the file's name")
 }
 
 /// Linear light of any range: exposed, on a curve, and back.

@@ -71,7 +71,7 @@ pub(super) fn recognise(dict: &mut StateDict<'_>) -> Result<Option<Model>> {
         (recipe.input.mean, recipe.input.std) = (IMAGENET[0].into(), IMAGENET[1].into());
     }
     let model = net.finish("segmentation_models.pytorch Unet", recipe);
-    Ok(if config.is_null() { model } else { model.map(|model| model.told_by("config.json")) })
+    Ok(if config.is_null() { model } else { model.map(|model| model.with_recipe_source("config.json")) })
 }
 
 /// The picture and its features at `depth` halvings.

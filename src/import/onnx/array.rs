@@ -5,14 +5,10 @@ use super::view::{View, product};
 use crate::error::{Error, Result};
 use crate::tensor::{Shape, Tensor};
 use std::borrow::Cow;
-use std::collections::hash_map::{Entry, HashMap};
-use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Most elements of a constant that is computed from others, so that a few bytes cannot ask for gigabytes.
-const MOST: usize = 1 << 21;
+pub(super) const MOST: usize = 1 << 21;
 
 /// Most axes.
 const RANK: usize = 32;
@@ -57,7 +53,7 @@ impl Array {
         Array { dims: Vec::new(), kind, data: Data::Numbers([value].into()) }
     }
 
-    fn of_floats(dims: Vec<usize>, values: Vec<f32>) -> Result<Array> {
+    pub(super) fn of_floats(dims: Vec<usize>, values: Vec<f32>) -> Result<Array> {
         extents(&dims)?;
         if values.is_empty() {
             return Ok(Array { dims, kind: Kind::Float, data: Data::Numbers([].into()) });
@@ -99,6 +95,16 @@ impl Array {
         }
     }
 
+    /// A vector of as many numbers as there are channels, from one number or one a channel.
+    pub(super) fn per_channel(&self, channels: usize) -> Result<Arc<[f32]>> {
+        let values = self.floats();
+        match values.len() {
+            1 => Ok(std::iter::repeat_n(values[0], channels).collect()),
+            n if n == channels => Ok(values.iter().copied().collect()),
+            n => Err(Error::shape("constant", format!("1 or {channels} numbers"), n)),
+        }
+    }
+
     /// Whole numbers; those past an `i64` (as exporters write for "to the end") saturate.
     pub(super) fn ints(&self) -> Vec<i64> {
         self.numbers().iter().map(|&v| v as i64).collect()
@@ -120,7 +126,7 @@ impl Array {
         Ok(Array { dims, kind: Kind::Float, data: Data::Weights(tensor) })
     }
 
-    /// As ONNX keeps it; [`read`] gives the same back.
+    /// As ONNX keeps it; [`super::constants::read`] gives the same back.
     pub(super) fn proto(&self, name: &str) -> proto::Tensor {
         let numbers = self.numbers();
         let (data_type, raw): (i32, Vec<u8>) = match self.kind {
@@ -210,160 +216,4 @@ pub(super) fn room(dims: &[usize], operands: usize) -> Result<()> {
         }
         false => Ok(()),
     }
-}
-
-/// Files beside the model that hold its large tensors.
-#[derive(Debug, Default)]
-pub(super) struct External {
-    folder: Option<PathBuf>,
-    open: HashMap<String, Beside>,
-}
-
-/// An open file beside the model.
-#[derive(Debug)]
-struct Beside {
-    file: File,
-    size: u64,
-    /// Bytes that may still be read: tensors may share some, but not let a small model take any amount of memory.
-    left: u64,
-}
-
-impl External {
-    pub(super) fn beside(model: &Path) -> External {
-        External {
-            folder: Some(model.parent().unwrap_or(Path::new("")).to_path_buf()),
-            ..External::default()
-        }
-    }
-
-    /// The bytes of a tensor: `expected` of them, from the file and the place that it names.
-    fn read(&mut self, tensor: &proto::Tensor, expected: usize) -> Result<Vec<u8>> {
-        let entry = |key: &str| tensor.external_data.iter().find(|e| e.key == key).map(|e| e.value.as_str());
-        let location = entry("location").unwrap_or_default();
-        let plain = |part| matches!(part, std::path::Component::Normal(_) | std::path::Component::CurDir);
-        if location.is_empty() || !Path::new(location).components().all(plain) {
-            return Err(Error::Model(format!(
-                "its data is in {location:?}; expected a file beside the model"
-            )));
-        }
-        let folder = self.folder.as_ref().ok_or_else(|| {
-            Error::Model(format!("its data is in the file {location}; open the model by its path"))
-        })?;
-        let number = |key: &str| match entry(key) {
-            None => Ok(None),
-            Some(text) => {
-                text.parse::<u64>().map(Some).map_err(|_| Error::shape(key, "a number", format!("{text:?}")))
-            }
-        };
-        let (offset, length) = (number("offset")?.unwrap_or(0), number("length")?);
-        if length.is_some_and(|length| length != expected as u64) {
-            return Err(Error::shape("length", format!("{expected} bytes"), length.unwrap_or(0)));
-        }
-        let path = folder.join(location);
-        let beside = match self.open.entry(location.to_string()) {
-            Entry::Occupied(entry) => entry.into_mut(),
-            Entry::Vacant(entry) => {
-                // Asked before opening: opening a pipe would wait for its writer.
-                if !std::fs::metadata(&path).map_err(Error::io(&path))?.is_file() {
-                    return Err(Error::Model(format!(
-                        "its data is in {location}, which is not a regular file"
-                    )));
-                }
-                let file = File::open(&path).map_err(Error::io(&path))?;
-                let size = file.metadata().map_err(Error::io(&path))?.len();
-                entry.insert(Beside { file, size, left: size.saturating_mul(2) })
-            }
-        };
-        if offset.saturating_add(expected as u64) > beside.size {
-            let expected = format!("{expected} bytes at {offset}");
-            let got = format!("a file of {} bytes (is it complete?)", beside.size);
-            return Err(Error::shape(location, expected, got));
-        }
-        let too_often =
-            || Error::Model(format!("tensors take the bytes of {location} more often than twice"));
-        beside.left = beside.left.checked_sub(expected as u64).ok_or_else(too_often)?;
-        let mut bytes = vec![0; expected];
-        let file = &mut beside.file;
-        let read = file.seek(SeekFrom::Start(offset)).and_then(|_| file.read_exact(&mut bytes));
-        read.map_err(Error::io(&path))?;
-        Ok(bytes)
-    }
-}
-
-/// A tensor of the file. Errors name it when its numbers are of an unknown type or not all there.
-pub(super) fn read(tensor: &proto::Tensor, external: &mut External) -> Result<Array> {
-    values(tensor, external).map_err(|e| e.at(&format!("tensor {}", tensor.name)))
-}
-
-fn values(tensor: &proto::Tensor, external: &mut External) -> Result<Array> {
-    let dims = tensor.dims.iter().map(|&d| super::node::extent(d)).collect::<Result<Vec<_>>>()?;
-    let elements = extents(&dims)?;
-    let (size, kind) = match tensor.data_type {
-        1 => (4, Kind::Float),
-        2 | 3 => (1, Kind::Integer),
-        6 => (4, Kind::Integer),
-        7 => (8, Kind::Integer),
-        9 => (1, Kind::Bool),
-        10 | 16 => (2, Kind::Float),
-        11 => (8, Kind::Float),
-        other => {
-            let expected = "f16, bf16, f32, f64, i8, u8, i32, i64 or bool";
-            return Err(Error::shape("data type", expected, format!("number {other} of ONNX's list")));
-        }
-    };
-    // They take 8 bytes each in memory; no arithmetic on shapes needs millions.
-    if kind != Kind::Float && elements > MOST {
-        return Err(Error::shape("data", format!("at most {MOST} whole numbers"), elements));
-    }
-    let outside;
-    let raw: &[u8] = match tensor.data_location {
-        0 => &tensor.raw_data,
-        _ => {
-            outside = external.read(tensor, elements.saturating_mul(size))?;
-            &outside
-        }
-    };
-    if !raw.is_empty() && raw.len() != elements.saturating_mul(size) {
-        return Err(Error::shape(
-            "data",
-            format!("{elements} numbers of {size} bytes"),
-            format!("{} bytes", raw.len()),
-        ));
-    }
-    let word = |b: &[u8]| u32::from_le_bytes([b[0], b[1], b[2], b[3]]);
-    let long = |b: &[u8]| u64::from_le_bytes([b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]]);
-    let half = |bits: u16| half::f16::from_bits(bits).to_f32();
-    let brain = |bits: u16| half::bf16::from_bits(bits).to_f32();
-    let short = |b: &[u8]| u16::from_le_bytes([b[0], b[1]]);
-    let fields = &tensor.int32_data;
-    let floats: Option<Vec<f32>> = match (tensor.data_type, raw.is_empty()) {
-        (1, false) => Some(raw.chunks_exact(4).map(|b| f32::from_bits(word(b))).collect()),
-        (1, true) => Some(tensor.float_data.clone()),
-        (10, false) => Some(raw.chunks_exact(2).map(|b| half(short(b))).collect()),
-        (10, true) => Some(fields.iter().map(|&v| half(v as u16)).collect()),
-        (16, false) => Some(raw.chunks_exact(2).map(|b| brain(short(b))).collect()),
-        (16, true) => Some(fields.iter().map(|&v| brain(v as u16)).collect()),
-        (11, false) => Some(raw.chunks_exact(8).map(|b| f64::from_bits(long(b)) as f32).collect()),
-        (11, true) => Some(tensor.double_data.iter().map(|&v| v as f32).collect()),
-        _ => None,
-    };
-    if let Some(values) = floats {
-        if values.len() != elements {
-            return Err(Error::shape("data", format!("{elements} numbers"), values.len()));
-        }
-        // Infinities stand for absent bounds; nothing stands for NaN.
-        if values.iter().any(|v| v.is_nan()) {
-            return Err(Error::shape("data", "numbers", "NaN"));
-        }
-        return Array::of_floats(dims, values);
-    }
-    let numbers: Vec<f64> = match (tensor.data_type, raw.is_empty()) {
-        (2 | 9, false) => raw.iter().map(|&b| f64::from(b)).collect(),
-        (3, false) => raw.iter().map(|&b| f64::from(b as i8)).collect(),
-        (6, false) => raw.chunks_exact(4).map(|b| f64::from(word(b) as i32)).collect(),
-        (7, false) => raw.chunks_exact(8).map(|b| long(b) as i64 as f64).collect(),
-        (7, true) => tensor.int64_data.iter().map(|&v| v as f64).collect(),
-        _ => fields.iter().map(|&v| f64::from(v)).collect(),
-    };
-    Array::new(dims, kind, numbers)
 }

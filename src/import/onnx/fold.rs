@@ -95,7 +95,7 @@ pub(super) fn evaluate(reader: &Reader<'_>, operands: &[Option<Array>]) -> Resul
             room(&dims, 0)?;
             let (kind, value) = match reader.tensor("value") {
                 Some(tensor) => {
-                    let value = super::array::read(tensor, &mut Default::default())?;
+                    let value = super::constants::read(tensor, &mut Default::default())?;
                     (value.kind, value.numbers().first().copied().unwrap_or(0.0))
                 }
                 None => (Kind::Float, 0.0),

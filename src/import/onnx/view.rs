@@ -4,6 +4,7 @@
 //! one view here, and a view that is the identity costs nothing.
 
 use crate::error::{Error, Result};
+use crate::tensor::Shape;
 
 /// Places along an axis and the elements from one to the next; the most significant digit first.
 type Digits = Vec<(usize, isize)>;
@@ -169,6 +170,16 @@ impl View {
 /// Elements of a tensor with these extents; `usize::MAX` where they do not fit.
 pub(super) fn product(dims: &[usize]) -> usize {
     dims.iter().copied().fold(1, usize::saturating_mul)
+}
+
+/// Four extents for any number of them: missing ones are 1 in front, as in broadcasting; of more than four, the first
+/// join.
+pub(super) fn any_shape(dims: &[usize]) -> Result<Shape> {
+    let split = dims.len().saturating_sub(3);
+    let mut last = vec![1; 3_usize.saturating_sub(dims.len())];
+    last.extend(&dims[split..]);
+    let first = product(&dims[..split]);
+    Shape::new(first, last[0], last[1], last[2]).check("tensor")
 }
 
 /// The extents to which all of these broadcast.

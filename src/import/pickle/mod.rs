@@ -14,10 +14,21 @@ use super::families;
 use super::tensors::{Source, StateDict};
 use crate::error::{Error, Result};
 use crate::model::Model;
+use std::io::Cursor;
 use std::path::Path;
 
 /// Longest pickle that is read, bytes. Tensors lie outside of it; what is left takes kilobytes.
 const MAX_PICKLE: u64 = 16 << 20;
+
+impl Model {
+    /// Reads the bytes of a file that `torch.save` wrote, or of a TorchScript archive.
+    ///
+    /// # Errors
+    /// [`Error::Model`] and [`Error::Shape`] name what in the file is wrong.
+    pub fn from_pytorch(bytes: &[u8]) -> Result<Model> {
+        read(Box::new(Cursor::new(bytes)), bytes.len() as u64, None).map_err(Error::one_line)
+    }
+}
 
 /// Whether a file begins as PyTorch's do: a zip archive, or a pickle of a whole number.
 pub(super) fn is_pytorch(first: &[u8]) -> bool {

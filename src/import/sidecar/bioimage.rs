@@ -5,7 +5,6 @@
 
 use super::{name, named, text, yaml};
 use crate::error::{Error, Result};
-use crate::import::file_kinds;
 use crate::model::{TestArray, TestPair};
 use crate::recipe::{Over, Step};
 use serde_json::{Value, json};
@@ -18,6 +17,16 @@ const WEIGHTS: [&str; 3] = ["onnx", "pytorch_state_dict", "torchscript"];
 /// Largest absolute difference from a test output, where the description does not tell: f32's rounding.
 const TOLERANCE: f64 = 1e-5;
 
+/// Kinds of weights that this build reads.
+fn file_kinds() -> &'static [&'static str] {
+    match (cfg!(feature = "onnx"), cfg!(feature = "pickle")) {
+        (true, true) => &WEIGHTS,
+        (true, false) => &WEIGHTS[..1],
+        (false, true) => &WEIGHTS[1..],
+        (false, false) => &[],
+    }
+}
+
 /// A description and where it lies.
 pub(super) struct Description {
     path: PathBuf,
@@ -28,7 +37,7 @@ impl Description {
     pub(super) fn read(path: &Path) -> Result<Description> {
         let broken = |what: String| {
             let message = format!("{}: not a bioimage.io model description: {what}", path.display());
-            super::one_line(Error::Model(message))
+            Error::Model(message).one_line()
         };
         let value = yaml::parse(&text(path)?).map_err(broken)?;
         let version = value["format_version"].as_str().unwrap_or("none");
@@ -81,11 +90,12 @@ impl Description {
             let listed: Vec<String> =
                 self.sources().map(|(kind, source)| format!("{kind} {source}")).collect();
             let listed = if listed.is_empty() { "none of these".into() } else { listed.join(", ") };
-            super::one_line(Error::Model(format!(
-                "{}: no weights beside it; expected {} as a file in its folder, it lists {listed}",
-                self.path.display(),
-                file_kinds().join(" or "),
-            )))
+            let expected = file_kinds().join(" or ");
+            let path = self.path.display();
+            let message = format!(
+                "{path}: no weights beside it; expected {expected} as a file in its folder, it lists {listed}"
+            );
+            Error::Model(message).one_line()
         })
     }
 

@@ -8,7 +8,6 @@ mod layers;
 mod properties;
 mod yaml;
 
-use super::one_line;
 use crate::error::{Error, Result};
 use crate::model::Model;
 use bioimage::Description;
@@ -43,7 +42,7 @@ pub(super) fn open(
     complete(model, description.as_ref(), written)
 }
 
-/// The model with what its own notes tell. ONNX files are the only ones that have any.
+/// The model with what its own notes tell. Only ONNX files have any.
 #[cfg(feature = "onnx")]
 pub(super) fn noted(model: Model) -> Result<Model> {
     complete(model, None, None)
@@ -57,29 +56,29 @@ fn complete(
 ) -> Result<Model> {
     let mut layers = Layers::default();
     let own = layers::said(&model.recipe)?;
-    if model.told.is_none() {
+    if model.recipe_source.is_none() {
         layers.lay(own.clone(), "");
     }
     layers.lay(properties::part(model.metadata()), "the file's metadata");
     if let Some(description) = description {
         let by_hand = written.as_ref().map(|(value, _)| value);
-        let part = description.part(by_hand).map_err(|e| one_line(e.at(&description.name())))?;
+        let part = description.part(by_hand).map_err(|e| e.at(&description.name()).one_line())?;
         layers.lay(part, &description.name());
         model.test = description.test();
     }
-    if let Some(source) = model.told {
+    if let Some(source) = model.recipe_source {
         layers.lay(own, source);
     }
     if let Some((value, name)) = written {
         layers.overlay(value, &name);
     }
-    (model.recipe, model.origins) = layers.finish().map_err(one_line)?;
+    (model.recipe, model.origins) = layers.finish().map_err(Error::one_line)?;
     Ok(model)
 }
 
 /// The recipe that somebody wrote by hand.
 fn written(path: &Path) -> Result<Value> {
-    let broken = |what: String| one_line(Error::Model(format!("{}: {what}", path.display())));
+    let broken = |what: String| Error::Model(format!("{}: {what}", path.display())).one_line();
     let text = text(path)?;
     let value: Value = toml::from_str(&text).map_err(|e| {
         let before =

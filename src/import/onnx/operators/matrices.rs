@@ -54,7 +54,7 @@ impl<'a> Builder<'a> {
                 self.pair(reader.name(), BinaryKind::Add, &product, &bias)
             }
             bias => {
-                let each = bias.map(|bias| per_channel(&bias, outs)).transpose()?;
+                let each = bias.map(|bias| bias.per_channel(outs)).transpose()?;
                 let bias = each.map(|each| each.iter().map(|v| v * beta).collect());
                 self.linear(reader.name(), &live, weight, bias, 1)
             }

@@ -7,7 +7,7 @@ mod pointwise;
 mod windows;
 
 use super::array::Array;
-use super::build::{Builder, Live, Value, per_channel};
+use super::build::{Builder, Live, Value};
 use super::node::{Reader, axes, axis, extent};
 use super::view::{View, broadcast, product};
 use crate::error::{Error, Result};

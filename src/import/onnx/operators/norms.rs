@@ -69,8 +69,8 @@ impl<'a> Builder<'a> {
             let dims = live.dims();
             let s = around(&dims, first..rank)?;
             let x = self.placed(&live, s)?;
-            let scale = per_channel(&self.constant(reader, 1)?, s.c)?;
-            let shift = self.optional_constant(reader, 2)?.map(|b| per_channel(&b, s.c)).transpose()?;
+            let scale = self.constant(reader, 1)?.per_channel(s.c)?;
+            let shift = self.optional_constant(reader, 2)?.map(|b| b.per_channel(s.c)).transpose()?;
             let norm = Norm {
                 scale: Some(scale),
                 shift,
@@ -79,8 +79,8 @@ impl<'a> Builder<'a> {
             return Ok(Live { id: self.push(reader.name(), norm, &[x])?, view: View::whole(&dims) });
         }
         let extent = live.dims()[rank - 1];
-        let scale = per_channel(&self.constant(reader, 1)?, extent)?;
-        let shift = self.optional_constant(reader, 2)?.map(|b| per_channel(&b, extent)).transpose()?;
+        let scale = self.constant(reader, 1)?.per_channel(extent)?;
+        let shift = self.optional_constant(reader, 2)?.map(|b| b.per_channel(extent)).transpose()?;
         let eps = reader.float("epsilon", 1e-5);
         let (x, moved) = self.channels(&live, rank - 1)?;
         let norm = Norm { scale: Some(scale), shift, ..Norm::new(NormOver::Channels, eps) };
