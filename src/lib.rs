@@ -70,3 +70,12 @@ pub use network::{Fate, NodeReport};
 pub use plan::Precision;
 pub use session::{Device, Session, SessionOptions};
 pub use tensor::{Random, Shape, Tensor};
+
+/// Compiles and runs the examples of README and docs with the tests.
+#[cfg(all(doctest, feature = "cpu", feature = "image"))]
+mod documents {
+    #[doc = include_str!("../README.md")]
+    struct Readme;
+    #[doc = include_str!("../docs/library.md")]
+    struct Library;
+}

@@ -1,6 +1,7 @@
 //! The one test binary of the library: every module runs on every backend that the machine has.
 
 mod device; // the GPU that tests run on
+mod docs; // README and docs: links, lengths of lines
 mod fixtures; // pictures, recipes and model files that the tests of the command make too
 mod formats; // pictures that go in and come out as bytes
 mod hostile; // damaged files of every format, and ONNX files that ask for the impossible

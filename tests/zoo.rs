@@ -179,10 +179,10 @@ fn write_the_table() {
     let devices = [Device::Cpu, Device::Gpu(gpu.clone())];
     let goldens = goldens();
     let mut text = format!(
-        "# Families that are tried\n\
-         Networks with random weights as their exporters write them (`tests/vectors/zoo`), against ONNX Runtime: the largest \
-         difference relative to the range of the result, on the CPU path and on {}. Written by `write_the_table` in \
-         `tests/zoo.rs`.\n\n\
+        "# Tested families\n\n\
+         Networks with random weights, as exporters write them (`tests/vectors/zoo`), against ONNX Runtime. The errors are\n\
+         the largest difference, relative to the range of the result, on the CPU and on {}.\n\
+         `write_the_table` in `tests/zoo.rs` writes this file.\n\n\
          | family | exporter | operators of the graph | optimised | CPU | GPU |\n|---|---|---:|---:|---:|---:|\n",
         gpu.report().name
     );

@@ -1,7 +1,8 @@
-//! Completions and manual pages: whole, well-formed, a page for every subcommand.
+//! Completions, manual pages and docs/command.md: complete, well-formed, with every subcommand and option.
 
 #![allow(clippy::unwrap_used, reason = "the helpers of tests may fail a test")]
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::process::{Command, Output};
 
@@ -71,4 +72,30 @@ fn manual_pages_are_written_for_every_subcommand() {
     let lost = unet(&["man", folder.path().join("nowhere").to_str().unwrap()]);
     let line = String::from_utf8(lost.stderr).unwrap();
     assert!(!lost.status.success() && line.contains("make it first") && line.lines().count() == 1, "{line}");
+}
+
+/// The long options in a text, such as `--max-memory`.
+fn options(text: &str) -> BTreeSet<String> {
+    let is_part = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    let words = text.split(|c: char| !is_part(c));
+    let is_option = |word: &&str| word.len() > 2 && word.starts_with("--") && !word.starts_with("---");
+    words.filter(is_option).map(|word| word.trim_end_matches('-').to_string()).collect()
+}
+
+#[test]
+fn documented_options_exist_and_existing_ones_are_documented() {
+    let help = |command: String| options(&printed(&[&command, "--help"]));
+    let mut known = options(&printed(&["--help"]));
+    known.extend(subcommands().into_iter().filter(|name| name != "help").flat_map(help));
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/command.md");
+    let documented = options(&fs::read_to_string(path).unwrap());
+    // Options of Cargo, in lines that build or install the command.
+    let cargo = ["--path", "--release"].map(String::from);
+
+    let unknown: Vec<&String> = documented.difference(&known).filter(|name| !cargo.contains(name)).collect();
+    assert!(unknown.is_empty(), "docs/command.md names options that unet does not have: {unknown:?}");
+    let general = ["--help", "--version"].map(String::from);
+    let missing: Vec<&String> =
+        known.difference(&documented).filter(|name| !general.contains(name)).collect();
+    assert!(missing.is_empty(), "docs/command.md does not describe {missing:?}");
 }

@@ -943,11 +943,12 @@ def make(family, exporter, check):
 
 
 HEAD = """# Zoo
-Made by `../generate_zoo.py`; `../README.md` says how the weights are made and where the results are.
-`ts` is `torch.onnx.export(dynamo=False)`, of opset 17 or the number; `dynamo` is `dynamo=True`, of opset 20 or the
-number, and `dynamoraw` has `optimize=False` besides; `written` follows another exporter's manner by hand. TorchScript
-cannot write `old` for opset 8 or less (upsample_nearest2d). Not here: MONAI's BasicUNet with a dynamic extent, because
-both exporters freeze the padding of the example's size.
+
+`../generate_zoo.py` makes these files. `../README.md` says how the weights are made and where the results are.
+`ts` is `torch.onnx.export(dynamo=False)`, with opset 17 or the number. `dynamo` is `dynamo=True`, with opset 20 or the
+number. `dynamoraw` also has `optimize=False`. `written` imitates another exporter by hand. TorchScript cannot write
+`old` for opset 8 or less (upsample_nearest2d). MONAI's BasicUNet with a dynamic extent is missing, because both
+exporters freeze the padding of the example's size.
 
 | Family | From | Exporter | Opset | Nodes | Operators |
 |---|---|---|---|---|---|
