@@ -1,5 +1,5 @@
-//! Test-time augmentation: a network runs on mirrored and turned copies of its input, and the results, brought back, are
-//! averaged. What it learnt in one orientation only weighs less; borders become steadier.
+//! Test-time augmentation: a network runs on mirrored and transposed copies of its input, and the results are brought
+//! back and averaged. This reduces effects of orientation and makes borders more stable.
 
 use crate::tensor::{Shape, Tensor};
 
@@ -9,13 +9,13 @@ pub enum Augment {
     /// The input alone.
     #[default]
     None,
-    /// The input and its mirror images along each axis and along both: four runs.
+    /// The input and its three mirror images: four runs.
     Flips,
-    /// Flips, and the same of the input with rows and columns exchanged: all eight symmetries of a square.
+    /// Also the transposed input and its mirror images, all eight symmetries of a square: eight runs.
     All,
 }
 
-/// A symmetry of the square: rows and columns are exchanged first, then axes mirrored.
+/// A symmetry of the square: first a transposition, then mirrored axes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Turn {
     pub(crate) transpose: bool,
@@ -24,7 +24,7 @@ pub(crate) struct Turn {
 }
 
 impl Augment {
-    /// The copies, the input as it is first.
+    /// The copies, the unchanged input first.
     pub(crate) fn turns(self) -> impl Iterator<Item = Turn> {
         let count = match self {
             Augment::None => 1,
@@ -36,7 +36,7 @@ impl Augment {
 }
 
 impl Turn {
-    /// The planes, turned.
+    /// Applies the symmetry to all planes.
     pub(crate) fn apply(self, x: &Tensor) -> Tensor {
         let Shape { h, w, .. } = x.shape();
         let shape = if self.transpose { Shape { h: w, w: h, ..x.shape() } } else { x.shape() };
@@ -44,9 +44,9 @@ impl Turn {
         self.moved(x, shape, step)
     }
 
-    /// What [`apply`](Self::apply) gave, turned back.
+    /// Reverses [`apply`](Self::apply).
     pub(crate) fn undo(self, y: &Tensor) -> Tensor {
-        // Mirroring before the exchange is mirroring the other axis behind it.
+        // Mirroring an axis before a transposition equals mirroring the other axis after it.
         let back = match self.transpose {
             true => Turn { flip_x: self.flip_y, flip_y: self.flip_x, ..self },
             false => self,
@@ -54,7 +54,7 @@ impl Turn {
         back.apply(y)
     }
 
-    /// `step`: how far apart rows and columns of the result lie in a plane of `x`.
+    /// `step` is the distance of rows and columns of the result in a plane of `x`.
     fn moved(self, x: &Tensor, shape: Shape, step: [usize; 2]) -> Tensor {
         let mut data = Vec::with_capacity(shape.elements());
         for plane in x.data().chunks_exact(shape.pixels()) {
@@ -64,7 +64,7 @@ impl Turn {
                 if self.flip_x { data.extend(columns.rev()) } else { data.extend(columns) }
             }
         }
-        Tensor::new(shape, data).expect("as many numbers as before")
+        Tensor::new(shape, data).expect("a transposition keeps the number of elements")
     }
 }
 

@@ -1,16 +1,17 @@
-//! The folder where what was learnt of this machine is kept between runs: measured kernel choices, compiled pipelines.
-//! Nothing in it is needed, and everything in it is checked when it is read.
+//! The folder with data about this machine that is kept between runs: measured kernel choices and compiled pipelines.
+//! It may be deleted at any time. Files are checked when they are read.
 
 use crate::error::{Error, Result};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Longest readable part of a file's name; file systems end at 255 bytes.
+/// Longest readable part of a file name. File systems allow 255 bytes.
 const NAME: usize = 120;
 
-/// The folder of this user: `$XDG_CACHE_HOME/unet-wgpu` where that variable holds an absolute path, else the system's
-/// place (`~/.cache`, macOS `~/Library/Caches`, Windows `%LOCALAPPDATA%`). `None` where the environment names none.
+/// The cache folder of this user: `$XDG_CACHE_HOME/unet-wgpu` if that variable holds an absolute path, else the
+/// system's folder (`~/.cache`, macOS `~/Library/Caches`, Windows `%LOCALAPPDATA%`). `None` if the environment names
+/// none.
 pub fn folder() -> Option<PathBuf> {
     let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let system = || {
@@ -25,8 +26,8 @@ pub fn folder() -> Option<PathBuf> {
     absolute("XDG_CACHE_HOME").or_else(system).map(|base| base.join("unet-wgpu"))
 }
 
-/// A file name of these parts and this crate's version: harmless characters, and a hash, so that names that only
-/// differ in others stay apart.
+/// A file name made of these parts and the version of this crate. Only harmless characters are kept; a hash keeps
+/// names apart that differ in other characters.
 pub(crate) fn file_name(parts: &[&str], ending: &str) -> String {
     let whole = [parts, &[env!("CARGO_PKG_VERSION")]].concat().join("-");
     let kept = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '-' | '.') { c } else { '_' };
@@ -34,12 +35,12 @@ pub(crate) fn file_name(parts: &[&str], ending: &str) -> String {
     format!("{readable}-{:016x}.{ending}", hash(whole.as_bytes()))
 }
 
-/// FNV-1a: finds what a disk or a crash did to a file. No protection against an attacker.
+/// FNV-1a. Detects damage by a disk or a crash. Does not protect against an attacker.
 pub(crate) fn hash(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |h, &b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3))
 }
 
-/// The bytes of a file, `None` where there is none or, with a warning, where it cannot be read.
+/// The bytes of a file. `None` if it does not exist or, with a warning, if it cannot be read.
 pub(crate) fn read(path: &Path) -> Option<Vec<u8>> {
     match std::fs::read(path) {
         Ok(bytes) => Some(bytes),
@@ -51,8 +52,8 @@ pub(crate) fn read(path: &Path) -> Option<Vec<u8>> {
     }
 }
 
-/// Writes a file by way of a temporary one beside it, so that readers see the old bytes or the new ones. Makes the
-/// folder first, for this user alone: drivers believe what stands in a pipeline cache.
+/// Writes a file under a temporary name and renames it, so readers see the old bytes or the new ones. Creates the
+/// folder first, for this user alone, because drivers trust the contents of a pipeline cache.
 pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     static WRITES: AtomicUsize = AtomicUsize::new(0);
     if let Some(folder) = path.parent() {
@@ -67,7 +68,7 @@ pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<()> {
         .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
         .and_then(|()| std::fs::rename(&temporary, path));
     written.map_err(|e| {
-        // Best effort: the error that is told is the first one.
+        // Best effort: the first error is the one to report.
         let _ = std::fs::remove_file(&temporary);
         Error::io(path)(e)
     })

@@ -1,8 +1,8 @@
-//! The one error type of the library: a line per way a run can be refused, each saying what to do.
+//! The error type of the library. The text of an error is one line that says what to do.
 
 use std::path::PathBuf;
 
-/// Everything that can go wrong. No public function panics on bad input; it returns one of these.
+/// Everything that can go wrong. No public function panics on bad input.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -11,7 +11,7 @@ pub enum Error {
     Shape {
         /// The node, value or argument at fault.
         what: String,
-        /// What would have been accepted.
+        /// What was expected.
         expected: String,
         /// What came.
         got: String,
@@ -19,7 +19,7 @@ pub enum Error {
     /// A model file, or a graph built by hand, does not describe a network that can run.
     #[error("{0}")]
     Model(String),
-    /// A size passes what the device or the caller allows. Nothing was allocated.
+    /// A size exceeds a limit of the device or of the caller. Nothing was allocated.
     #[error("{what} needs {needed} bytes, {available} are allowed ({hint})")]
     LimitExceeded {
         /// The buffer, or the whole plan.
@@ -31,10 +31,10 @@ pub enum Error {
         /// What to do about it.
         hint: &'static str,
     },
-    /// No adapter fits the request.
+    /// No adapter matches the request.
     #[error("no GPU adapter: {0} (install a Vulkan, Metal or DX12 driver, or use the CPU)")]
     NoAdapter(String),
-    /// The adapter lacks something that was asked for by name.
+    /// The adapter lacks a feature that was requested.
     #[error("{adapter} has no {feature} (choose another device or precision)")]
     MissingFeature {
         /// Adapter name.
@@ -42,24 +42,24 @@ pub enum Error {
         /// The missing feature.
         feature: &'static str,
     },
-    /// The device ran out of memory while a session was built; the device stays usable.
+    /// The device ran out of memory while a session was built. The device stays usable.
     #[error("the device is out of memory while allocating {bytes} bytes (use a smaller picture or f16)")]
     OutOfMemory {
-        /// Bytes asked for by the session.
+        /// Bytes that the session needs.
         bytes: u64,
     },
-    /// The device went away; this session is dead, a new one on a new device works.
+    /// The device was lost. Its sessions cannot be used any more; a new session on a new device works.
     #[error("the GPU device was lost: {0} (open the device again and build a new session)")]
     DeviceLost(String),
     /// The device did not finish in time.
     #[error("the GPU did not finish within {0:?} (raise the time limit, or use a smaller picture)")]
     Timeout(std::time::Duration),
-    /// The driver or wgpu refused a shader, a binding or a command: a fault of this library.
+    /// The driver or wgpu refused a shader, a binding or a command. This is a bug in this library.
     #[error("wgpu refused {what}: {message} (please report this)")]
     Gpu {
-        /// The object that was being made.
+        /// The object that was being created.
         what: String,
-        /// wgpu's own words.
+        /// The message of wgpu.
         message: String,
     },
     /// An input element is NaN or infinite.
@@ -75,10 +75,10 @@ pub enum Error {
     Io {
         /// The file.
         path: PathBuf,
-        /// The system's reason.
+        /// The error of the operating system.
         source: std::io::Error,
     },
-    /// A request contradicts itself, or cannot be met on this machine.
+    /// A request contradicts itself or cannot be met on this machine.
     #[error("{0}")]
     Usage(String),
     /// A file is not a picture (or array) that can be read.
@@ -106,7 +106,7 @@ impl Error {
         Error::Shape { what: what.into(), expected: expected.to_string(), got: got.to_string() }
     }
 
-    /// The same error with the node's name in front of what was wrong.
+    /// Prefixes the error with the name of a node.
     pub(crate) fn at(self, node: &str) -> Error {
         match self {
             Error::Shape { what, expected, got } => {

@@ -1,13 +1,13 @@
-//! Locks that outlive a thread that died while it held them.
+//! Locks that stay usable after a thread panicked while holding them.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Locks a mutex, also one whose holder panicked: who joins that thread hears of it.
+/// Locks a mutex, even if a holder panicked. Whoever joins that thread sees the panic.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What a mutex held.
+/// The value inside a mutex.
 #[cfg(feature = "image")]
 pub(crate) fn unlocked<T>(mutex: Mutex<T>) -> T {
     mutex.into_inner().unwrap_or_else(PoisonError::into_inner)

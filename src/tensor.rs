@@ -5,7 +5,7 @@ use std::ops::Range;
 
 /// The extents of a tensor: batch, channels, height, width.
 ///
-/// Convolution weights use the same four places as `(out, in, kernel height, kernel width)`.
+/// Convolution weights use the same four extents as `(out, in, kernel height, kernel width)`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub struct Shape {
     /// Pictures in the batch.
@@ -24,17 +24,17 @@ impl Shape {
         Shape { n, c, h, w }
     }
 
-    /// Number of elements; `usize::MAX` where the product does not fit, so that every limit refuses it.
+    /// Number of elements. `usize::MAX` if the product overflows, so every limit refuses it.
     pub fn elements(self) -> usize {
         [self.n, self.c, self.h, self.w].into_iter().fold(1, usize::saturating_mul)
     }
 
-    /// Pixels in one plane.
+    /// Number of pixels in one plane.
     pub fn pixels(self) -> usize {
         self.h.saturating_mul(self.w)
     }
 
-    /// Refuses empty tensors and those whose bytes would not fit an address.
+    /// Refuses empty tensors, and tensors whose size in bytes would overflow.
     pub(crate) fn check(self, what: &str) -> Result<Shape> {
         if [self.n, self.c, self.h, self.w].contains(&0) {
             return Err(Error::shape(what, "extents of at least 1", self));
@@ -62,7 +62,10 @@ pub struct Tensor {
 }
 
 impl Tensor {
-    /// A tensor from its elements. Errors when their number is not the shape's.
+    /// A tensor from its elements, NCHW.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if their number is not that of the shape.
     pub fn new(shape: Shape, data: Vec<f32>) -> Result<Tensor> {
         shape.check("tensor")?;
         if data.len() != shape.elements() {
@@ -76,7 +79,7 @@ impl Tensor {
         Tensor { shape, data: vec![0.0; shape.elements()] }
     }
 
-    /// A tensor whose element at flat index `i` is `f(i)`.
+    /// A tensor whose element with flat index `i` is `f(i)`.
     pub fn from_fn(shape: Shape, f: impl FnMut(usize) -> f32) -> Tensor {
         Tensor { shape, data: (0..shape.elements()).map(f).collect() }
     }
@@ -97,17 +100,17 @@ impl Tensor {
         &self.data
     }
 
-    /// The elements, NCHW, to write.
+    /// The elements, NCHW, for writing.
     pub fn data_mut(&mut self) -> &mut [f32] {
         &mut self.data
     }
 
-    /// The elements, taken out.
+    /// The elements, NCHW, by value.
     pub fn into_data(self) -> Vec<f32> {
         self.data
     }
 
-    /// Those rows and columns of every plane, of which there is at least one each.
+    /// Some rows and columns of every plane. Both ranges must not be empty.
     pub(crate) fn part(&self, rows: Range<usize>, columns: Range<usize>) -> Tensor {
         let s = self.shape;
         if (rows.len(), columns.len()) == (s.h, s.w) {
@@ -147,12 +150,13 @@ impl Tensor {
     }
 }
 
-/// SplitMix64 (Steele, Lea and Flood 2014): small, seeded, the same everywhere. For weights and test data.
+/// SplitMix64 (Steele, Lea and Flood 2014): a small seeded generator, the same on every machine, for weights and test
+/// data.
 #[derive(Debug, Clone)]
 pub struct Random(u64);
 
 impl Random {
-    /// A generator with its seed.
+    /// A generator from a seed.
     pub fn new(seed: u64) -> Random {
         Random(seed)
     }
@@ -166,12 +170,12 @@ impl Random {
         z ^ (z >> 31)
     }
 
-    /// Uniform in `low..high`.
+    /// A uniform value in `low..high`.
     pub fn uniform(&mut self, low: f32, high: f32) -> f32 {
         low + (self.bits() >> 40) as f32 / (1u32 << 24) as f32 * (high - low)
     }
 
-    /// Uniform in `0..n`.
+    /// A uniform integer in `0..n`.
     pub fn below(&mut self, n: usize) -> usize {
         (self.bits() % n.max(1) as u64) as usize
     }

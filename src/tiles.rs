@@ -1,9 +1,10 @@
-//! Pictures larger than a device can take at once: cut into overlapping tiles, and put together again.
+//! Pictures that are too large for a device: they are cut into overlapping tiles, and the results are merged.
 //!
-//! Where a network sees only so far, tiles give exactly the result of the whole: each is larger by the pixels that can
-//! change its own ones, begins at a multiple of the network's stride, and has the picture's size modulo that, so that its
-//! pooling windows and its borders fall where the picture's do. Where some operator sees all of its input (instance norm,
-//! global pooling, attention), no cut can do that: such tiles are weighted by a Gaussian and blended.
+//! If every output pixel depends on a bounded neighbourhood, tiles give exactly the result of the whole picture. Each
+//! tile is larger by the pixels that can affect its own ones. It begins at a multiple of the network's stride, and its
+//! size has the same remainder as the picture's, so pooling windows and borders fall where the picture's do. If an
+//! operator sees its whole input (instance norm, global pooling, attention), no tiling can be exact. Such tiles are
+//! weighted by a Gaussian and blended.
 
 use crate::augment::Augment;
 use crate::error::{Error, Result};
@@ -16,49 +17,49 @@ use std::ops::Range;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Share of a tile's side that its neighbour covers too, when tiles are blended.
+/// Share of a tile's side that its neighbour also covers when tiles are blended.
 const OVERLAP: f64 = 0.5;
 
-/// A Gaussian's deviation, of a tile's side (nnU-Net's).
+/// Standard deviation of the Gaussian as a share of a tile's side, as in nnU-Net.
 const DEVIATION: f64 = 1.0 / 8.0;
 
-/// Outputs along the side of a Winograd tile. Where tiles begin at multiples of it on every level, sums are rounded in them as
-/// in the whole.
+/// Outputs along the side of a Winograd tile. If tiles begin at multiples of it on every level, sums are rounded as in
+/// the whole picture.
 const WINOGRAD: usize = 4;
 
-/// Each try is smaller by this.
+/// Factor between the sizes of consecutive attempts.
 const SHRINK: f64 = 0.8;
 
-/// How tiles become one.
+/// How the results of tiles are merged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Blend {
-    /// [`Crop`](Self::Crop) where that is exact, else [`Gaussian`](Self::Gaussian).
+    /// [`Crop`](Self::Crop) if that is exact, else [`Gaussian`](Self::Gaussian).
     #[default]
     Auto,
     /// Each pixel from one tile.
     Crop,
-    /// Each pixel from all tiles that have it, weighted by a Gaussian about their middles.
+    /// Each pixel from all tiles that contain it, weighted by a Gaussian around their centres.
     Gaussian,
 }
 
-/// Choices that are otherwise made by the device and the network.
+/// How pictures are cut. By default the device and the network decide.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct TileOptions {
-    /// Side of a tile in pixels; the largest that fits where absent.
+    /// Side of a tile in pixels. If absent, the largest that fits.
     pub size: Option<usize>,
-    /// Pixels by which neighbours overlap; what exactness or blending needs where absent.
+    /// Overlap of neighbours in pixels. If absent, what exactness or blending needs.
     pub overlap: Option<usize>,
-    /// How tiles become one.
+    /// How the results of tiles are merged.
     pub blend: Blend,
     /// Copies of each tile that the network runs on.
     pub augment: Augment,
 }
 
-/// A model made ready for pictures of one shape, in as few tiles as fit.
+/// A model prepared for pictures of one shape, in as few tiles as fit.
 #[derive(Debug)]
 pub struct TiledSession {
     session: Session,
-    /// For tiles with rows and columns exchanged, where these have another shape.
+    /// For transposed tiles, if their shape differs.
     turned: Option<Session>,
     augment: Augment,
     input: Shape,
@@ -68,27 +69,27 @@ pub struct TiledSession {
     exact: bool,
 }
 
-/// A tile's place along one axis.
+/// The position of a tile along one axis.
 #[derive(Debug, Clone, PartialEq)]
 struct Span {
     /// Its first input pixel.
     input: usize,
     /// Its first output pixel.
     output: usize,
-    /// The weight of each of its output pixels; those of all tiles sum to 1 everywhere.
+    /// The weight of each output pixel. The weights of all tiles sum to 1 at every pixel.
     weights: Vec<f32>,
-    /// The output pixels, counted from its first, that have a weight.
+    /// The output pixels with a weight, relative to the first.
     wanted: Range<usize>,
 }
 
-/// What cuts must know of a network.
+/// Properties of a network that decide how pictures are cut.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Reach {
     /// The largest distance, in input pixels, between neighbours of any value.
     stride: usize,
     /// Tiles begin at multiples of this.
     align: usize,
-    /// Input pixels beyond a tile's own that can change them; `None` when all can.
+    /// Input pixels beyond a tile that can affect its results; `None` if all can.
     halo: Option<usize>,
     /// Output pixels for `ratio[1]` input pixels.
     ratio: [usize; 2],
@@ -96,11 +97,11 @@ struct Reach {
 
 impl Reach {
     fn of(graph: &Graph) -> Reach {
-        // A network that sees everything has no stride that could be told; this one suits six halvings.
+        // A network that sees everything has no defined stride. This one suits six halvings.
         const BLIND: usize = 64;
         match (graph.stride(), graph.receptive_field()) {
             (Some((stride, step)), Some(field)) => {
-                // Up-sampled results have a step below 1.
+                // The step of up-sampled results is below 1.
                 let ratio =
                     if step < 1.0 { [(1.0 / step).round() as usize, 1] } else { [1, step.round() as usize] };
                 let halo = (field.div_ceil(2) + stride).next_multiple_of(stride);
@@ -112,11 +113,13 @@ impl Reach {
 }
 
 impl TiledSession {
-    /// A session for the whole picture if it fits the device and `options.max_memory`, else for the largest tiles that do.
+    /// Builds a session for the whole picture if it fits the device and `options.max_memory`, else for the largest
+    /// tiles that fit.
     ///
     /// # Errors
-    /// Those of [`Session::with_options`] but for the limits; [`Error::Usage`] when tiles of the wanted size cannot have
-    /// the overlap that they need, or the network does not give back its input's size.
+    /// Those of [`Session::with_options`] except for limits; [`Error::Usage`] when tiles of the requested size cannot
+    /// have the overlap that they need, or when the size of the network's result is not proportional to that of its
+    /// input.
     pub fn new(
         model: &Model,
         input: Shape,
@@ -168,12 +171,12 @@ impl TiledSession {
         }
     }
 
-    /// The shape of the picture.
+    /// The shape of the whole picture.
     pub fn input_shape(&self) -> Shape {
         self.input
     }
 
-    /// The shape of the result.
+    /// The shape of the whole result.
     pub fn output_shape(&self) -> Shape {
         self.output
     }
@@ -183,22 +186,22 @@ impl TiledSession {
         &self.session
     }
 
-    /// Bytes that its sessions keep.
+    /// Bytes that its sessions hold.
     pub fn memory_bytes(&self) -> u64 {
         self.session.memory_bytes() + self.turned.as_ref().map_or(0, Session::memory_bytes)
     }
 
-    /// Tiles in all; 1 when the picture fits as it is.
+    /// Number of tiles; 1 if the picture fits as it is.
     pub fn tiles(&self) -> usize {
         self.rows.len() * self.columns.len()
     }
 
-    /// Whether the result is that of the whole picture, to rounding.
+    /// Whether the result is that of the whole picture, up to rounding.
     pub fn is_exact(&self) -> bool {
         self.exact || self.tiles() == 1
     }
 
-    /// Runs the network on a picture. `done` hears of each finished tile.
+    /// Runs the network on a picture. Calls `done` after each tile.
     ///
     /// # Errors
     /// Those of [`Session::run`].
@@ -221,11 +224,12 @@ impl TiledSession {
         Ok(result)
     }
 
-    /// Runs the network on a picture that never is in memory as a whole. `read` gives rows of the input, in ranges whose
-    /// ends only grow; `write` takes rows of the result from that row on, in order, each once.
+    /// Runs the network on a picture that is never in memory as a whole. `read` returns rows of the input; the ends of
+    /// the requested ranges only increase. `write` takes rows of the result and the index of the first one, in order,
+    /// each row once.
     ///
     /// # Errors
-    /// Those of [`Session::run`], and what `read` and `write` return.
+    /// Those of [`Session::run`], and those of `read` and `write`.
     pub fn stream(
         &self,
         read: &mut dyn FnMut(Range<usize>) -> Result<Tensor>,
@@ -238,7 +242,7 @@ impl TiledSession {
         for (i, row) in self.rows.iter().enumerate() {
             let band = read(row.input..row.input + tile.h)?;
             let results = self.band(&band, done)?;
-            // The open rows begin with the first that is not yet written.
+            // The open rows begin with the first row that is not yet written.
             open = shifted(open, row.output - first);
             first = row.output;
             for (column, result) in self.columns.iter().zip(&results) {
@@ -265,7 +269,7 @@ impl TiledSession {
         Ok(sum)
     }
 
-    /// The results of all tiles of a row.
+    /// The results of all tiles in a row of tiles.
     fn band(&self, band: &Tensor, done: &(dyn Fn() + Sync)) -> Result<Vec<Tensor>> {
         let width = self.session.input_shape().w;
         let results: Vec<OnceLock<Result<Tensor>>> = self.columns.iter().map(|_| OnceLock::new()).collect();
@@ -277,14 +281,14 @@ impl TiledSession {
                 let tile = band.part(0..band.shape().h, column.input..column.input + width);
                 let result = self.run_tile(&tile);
                 let failed = result.is_err();
-                results[at].set(result).expect("each tile is one thread's");
+                results[at].set(result).expect("each tile is computed by one thread");
                 done();
                 if failed {
                     next.store(self.columns.len(), Ordering::Relaxed);
                 }
             }
         };
-        // A GPU overlaps as many runs; the CPU takes them in turn.
+        // On a GPU several runs overlap; on the CPU they take turns.
         let threads = if self.session.gpu().is_some() { FRAMES as usize } else { 1 };
         std::thread::scope(|scope| {
             for _ in 1..threads.min(self.columns.len()) {
@@ -296,7 +300,7 @@ impl TiledSession {
     }
 }
 
-/// The side of a tile along an axis: at most `side`, with the remainder of the axis by `align`.
+/// The side of a tile along an axis: at most `side`, with the same remainder by `align` as the axis.
 fn tile_side(len: usize, side: usize, align: usize) -> usize {
     let rest = len % align;
     match side.saturating_sub(rest) / align * align + rest {
@@ -306,7 +310,7 @@ fn tile_side(len: usize, side: usize, align: usize) -> usize {
     }
 }
 
-/// The rules by which an axis is cut.
+/// The rules for cutting an axis.
 struct Layout {
     reach: Reach,
     exact: bool,
@@ -315,7 +319,7 @@ struct Layout {
 }
 
 impl Layout {
-    /// Tiles of `side` along an axis of `len` input pixels, `made` output pixels each of `total`.
+    /// Tiles of length `side` along an axis of `len` input pixels. Each makes `made` of `total` output pixels.
     fn axis(&self, len: usize, side: usize, total: usize, made: usize) -> Result<Vec<Span>> {
         if side == len {
             return Ok(vec![Span { input: 0, output: 0, weights: vec![1.0; made], wanted: 0..made }]);
@@ -347,7 +351,7 @@ impl Layout {
             .map(|(i, &origin)| {
                 let weights: Vec<f32> = match crop {
                     true => {
-                        // The border between two tiles lies in the middle of what both have.
+                        // The border between two tiles is the middle of their overlap.
                         let middle = |a: usize, b: usize| out((b + (a + side - b) / 2) / stride * stride);
                         let begin = if i == 0 { 0 } else { middle(origins[i - 1], origin) };
                         let end = origins.get(i + 1).map_or(total, |&next| middle(origin, next));
@@ -378,14 +382,14 @@ impl Layout {
     }
 }
 
-/// Puts whole rows into their place.
+/// Writes whole rows to their place.
 fn paste(to: &mut Tensor, rows: &Tensor, first: usize) {
     let (s, h) = (to.shape(), rows.shape().h);
     let planes = to.data_mut().chunks_exact_mut(s.pixels()).zip(rows.data().chunks_exact(h * s.w));
     planes.for_each(|(to, rows)| to[first * s.w..][..rows.len()].copy_from_slice(rows));
 }
 
-/// The tensor without its first rows, zeros behind.
+/// The tensor without its first rows, filled up with zeros at the end.
 fn shifted(mut x: Tensor, rows: usize) -> Tensor {
     let s = x.shape();
     for plane in x.data_mut().chunks_exact_mut(s.pixels()) {
@@ -397,7 +401,7 @@ fn shifted(mut x: Tensor, rows: usize) -> Tensor {
     x
 }
 
-/// Adds a tile's weighted result to the open rows, the first of which is the tile's first.
+/// Adds the weighted result of a tile to the open rows. The first open row is the first row of the tile.
 fn add(open: &mut Tensor, tile: &Tensor, row: &Span, column: &Span) {
     let (to, s) = (open.shape(), tile.shape());
     let planes = open.data_mut().chunks_exact_mut(to.pixels()).zip(tile.data().chunks_exact(s.pixels()));

@@ -1,4 +1,4 @@
-//! Measures which kernel is fastest for each convolution on a GPU, and keeps the answers between runs: one file in the
+//! Measures the fastest kernel for each convolution on a GPU and keeps the choices between runs, in one file in the
 //! cache folder for each adapter, driver and version of this crate.
 
 use crate::cache;
@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 #[cfg(feature = "cpu")]
 pub use measure::{Candidate, Layer, Report, tune};
 
-/// A file of choices, with what they hold for.
+/// A file of choices, with the adapter, driver and version that they are valid for.
 #[derive(Debug, Serialize, Deserialize)]
 struct File {
     adapter: String,
@@ -39,14 +39,14 @@ impl File {
 }
 
 impl Tuning {
-    /// Where the choices for this adapter are kept in `folder`.
+    /// The file in `folder` with the choices for this adapter.
     pub fn path_in(folder: &Path, adapter: &AdapterReport) -> PathBuf {
         let parts = ["tuning", &adapter.backend, &adapter.name, &adapter.driver];
         folder.join(cache::file_name(&parts, "json"))
     }
 
-    /// What was measured on this adapter, with this driver and version, and saved in the user's cache folder; for
-    /// [`SessionOptions::tuning`](crate::SessionOptions::tuning). `None` where nothing was. A broken file counts as none.
+    /// The saved choices for this adapter, driver and version from the user's cache folder, for
+    /// [`SessionOptions::tuning`](crate::SessionOptions::tuning). `None` if there are none, or if the file is broken.
     pub fn load(adapter: &AdapterReport) -> Option<Tuning> {
         Tuning::load_from(&cache::folder()?, adapter)
     }
@@ -64,16 +64,16 @@ impl Tuning {
         None
     }
 
-    /// Adds these choices to those that the user's cache folder holds for this adapter. Returns the file.
+    /// Adds these choices to those in the user's cache folder for this adapter. Returns the path of the file.
     ///
     /// # Errors
-    /// [`Error::Io`] when it cannot be written, [`Error::Usage`] where the environment names no cache folder.
+    /// [`Error::Io`] when the file cannot be written, [`Error::Usage`] when the environment names no cache folder.
     pub fn save(&self, adapter: &AdapterReport) -> Result<PathBuf> {
         let missing = || Error::Usage("no cache folder: set XDG_CACHE_HOME, or HOME".into());
         self.save_to(&cache::folder().ok_or_else(missing)?, adapter)
     }
 
-    /// As [`save`](Self::save), to another folder, which is made when it is not there.
+    /// As [`save`](Self::save), to another folder, which is created if it does not exist.
     ///
     /// # Errors
     /// [`Error::Io`] when the file cannot be written.
@@ -88,7 +88,7 @@ impl Tuning {
     }
 }
 
-/// Measuring needs the tolerances that results are compared by, which come with the reference.
+/// Measuring needs the tolerances for comparing results, which come with the reference.
 #[cfg(feature = "cpu")]
 mod measure {
     use super::Tuning;
@@ -104,62 +104,64 @@ mod measure {
     use std::sync::Arc;
     use std::time::{Duration, Instant};
 
-    /// Fewest and most measurements of a session; between them, as many as [`ENOUGH`] time allows.
+    /// Fewest and most measurements of a session. In between, [`ENOUGH`] time decides.
     const RUNS: [usize; 2] = [3, 30];
     const ENOUGH: Duration = Duration::from_secs(1);
 
-    /// A device that was idle takes so long to reach its clock.
+    /// Time that an idle device needs to reach its clock.
     const WARM_UP: Duration = Duration::from_millis(300);
 
-    /// A kernel takes over when it needs less than this share of the default's time; below that it is noise.
+    /// A kernel replaces the default if it needs less than this share of its time. Smaller gains are noise.
     const GAIN: f64 = 0.97;
 
     /// One kernel's time for a layer.
     #[derive(Debug, Clone, Copy, PartialEq)]
     pub struct Candidate {
-        /// The kernel; [`ConvKernel::Auto`] for a default that is none of those that can be forced.
+        /// The kernel; [`ConvKernel::Auto`] for a default that cannot be forced.
         pub kernel: ConvKernel,
-        /// Device time, the least of several measurements.
+        /// Device time in seconds, the smallest of several measurements.
         pub seconds: f64,
     }
 
-    /// One convolution for which there is a choice.
+    /// One convolution with a choice of kernels.
     #[derive(Debug, Clone)]
     pub struct Layer {
         /// Its name in the model.
         pub name: String,
-        /// What its choice is kept under, [`Tuning::key`].
+        /// The key of its choice, [`Tuning::key`].
         pub key: String,
-        /// What the default rule takes.
+        /// The kernel of the default rule.
         pub default: Candidate,
-        /// The fastest; the same as the default where nothing is clearly faster.
+        /// The fastest kernel; the default if no other is clearly faster.
         pub best: Candidate,
     }
 
-    /// What was measured.
+    /// The result of a measurement.
     #[derive(Debug, Clone)]
     pub struct Report {
         /// The choices, for [`SessionOptions::tuning`](crate::SessionOptions::tuning).
         pub tuning: Tuning,
-        /// Layers in running order.
+        /// Layers in execution order.
         pub layers: Vec<Layer>,
-        /// Kernels that are not among the candidates, and why.
+        /// Kernels that are not candidates, and why.
         pub left_out: Vec<(ConvKernel, String)>,
-        /// Seconds of a whole run, with upload and readback: by the default rule, and with the fastest kernels. The
-        /// least of several.
+        /// Seconds of a whole run with upload and download: by the default rule, and with the fastest kernels. The
+        /// smallest of several measurements.
         pub seconds: [f64; 2],
-        /// Whether the whole run gains. Where it does not, the tuning leaves every layer to the default rule.
+        /// Whether the whole run is faster. If not, `tuning` leaves every layer to the default rule.
         pub pays: bool,
     }
 
-    /// Builds the network once for each kernel that can be forced, times all layers, and keeps the fastest for each.
-    /// Layers with one key get one choice. `options` says precision, rewrites and limits; its kernel, tuning and
-    /// formats do not matter. `progress` gets the kernel that is measured next, its place, and how many there are.
+    /// Builds the network once for each kernel that can be forced, times all layers, and keeps the fastest kernel for
+    /// each. Layers with the same key get the same choice. `options` sets precision, rewrites and limits; its kernel,
+    /// tuning and formats are ignored. `progress` gets the next kernel, its index, and their number.
     ///
-    /// Kernels that cannot be built at this size, or whose result is not within tolerance of the default's, are left out.
+    /// Kernels that cannot be built at this size, or whose result differs from the default's by more than the
+    /// tolerance, are left out.
     ///
     /// # Errors
-    /// Those of building and running a session by the default rule; [`Error::MissingFeature`] without timestamps.
+    /// Those of building and running a session by the default rule; [`Error::MissingFeature`] without timestamp
+    /// queries.
     pub fn tune(
         model: &Model,
         input: Shape,
@@ -191,13 +193,13 @@ mod measure {
         if report.tuning.layers().all(|(_, kernel)| kernel == ConvKernel::Auto) {
             return Ok(report);
         }
-        // Errors of several kernels add up otherwise than those of one.
+        // Errors of several kernels combined may exceed those of each alone.
         let tuned = bench.measure(ConvKernel::Auto, Some(Arc::new(report.tuning.clone())))?;
         bench.agrees(&tuned, &default)?;
-        // Before and after, so that a device that slows down or speeds up does not decide.
+        // Measured before and after, so a device that changes its speed does not decide.
         let again = bench.measure(ConvKernel::Auto, None)?;
         report.seconds = [default.seconds.min(again.seconds), tuned.seconds];
-        // Layers are timed one by one, without the gaps between dispatches, of which Winograd has more.
+        // Layers are timed one by one, without the gaps between dispatches. Winograd has more gaps.
         report.pays = report.seconds[1] <= report.seconds[0];
         if !report.pays {
             report.layers.iter().for_each(|layer| report.tuning.set(&layer.key, ConvKernel::Auto));
@@ -218,7 +220,7 @@ mod measure {
         kernels
     }
 
-    /// What is measured.
+    /// The network, device and input of a measurement.
     struct Bench<'a> {
         model: &'a Model,
         input: Shape,
@@ -227,22 +229,22 @@ mod measure {
         tensor: Tensor,
     }
 
-    /// One session's figures.
+    /// The figures of one session.
     struct Run {
-        /// By the layer's name.
+        /// By layer name.
         layers: HashMap<String, Work>,
         result: Tensor,
         seconds: f64,
     }
 
-    /// What computes a layer, and how long it takes.
+    /// The dispatches of a layer and their time.
     #[derive(Default)]
     struct Work {
         steps: Vec<Step>,
         seconds: f64,
     }
 
-    /// All of a dispatch that decides its time.
+    /// Everything about a dispatch that determines its time.
     type Step = (Kernel, [u32; 3], Vec<(&'static str, u32)>);
 
     impl Work {
@@ -303,7 +305,7 @@ mod measure {
             Err(Error::shape("result", "the default kernels' within rounding", got))
         }
 
-        /// Name and key of each convolution, in running order.
+        /// Name and key of each convolution, in execution order.
         fn keys(&self) -> Result<Vec<(String, String)>> {
             let graph = optimize(&*self.model.graph(self.input)?, self.input, &self.options.optimizations)?;
             let shapes = graph.shapes(self.input)?;
@@ -317,7 +319,7 @@ mod measure {
         }
     }
 
-    /// The best kernel for each layer that has a choice: where one of those measured does not do what the default does.
+    /// The best kernel for each layer with a choice, that is, where a measured kernel differs from the default.
     fn choose(keys: &[(String, String)], default: &Run, measured: &[(ConvKernel, Run)]) -> Vec<Layer> {
         let of = |run: &'_ Run, name: &str| run.layers.get(name).map_or(0.0, |work| work.seconds);
         let same = |run: &Run, name: &str| {
@@ -327,7 +329,7 @@ mod measure {
         let layer = |(name, key): &(String, String)| {
             let others = measured.iter().filter(|(_, run)| !same(run, name));
             let named = measured.iter().find(|(_, run)| same(run, name)).map(|(kernel, _)| *kernel);
-            // What one key stands for is chosen by the time of all its layers.
+            // Layers with one key are compared by their total time.
             let total = |run: &Run| -> f64 {
                 keys.iter().filter(|(_, k)| k == key).map(|(name, _)| of(run, name)).sum()
             };

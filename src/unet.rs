@@ -1,8 +1,8 @@
 //! The U-Net family (Ronneberger, Fischer and Brox 2015) as a configuration that builds a [`Graph`].
 //!
-//! Encoder level: ConvBlock, whose result is kept as the skip, then 2x2 max pool. Bottleneck: ConvBlock.
-//! Decoder level: up-sampling by 2, concatenation with the skip, ConvBlock. Last, a 1x1 convolution.
-//! ConvBlock: 3x3 convolution, batch normalisation (eps 1e-5), activation, twice.
+//! An encoder level is a ConvBlock, whose result is the skip, and a 2x2 max pool. The bottleneck is a ConvBlock. A
+//! decoder level is up-sampling by 2, concatenation with the skip, and a ConvBlock. A 1x1 convolution follows. A
+//! ConvBlock is two times 3x3 convolution, batch normalisation (eps 1e-5) and activation.
 
 use crate::error::{Error, Result};
 use crate::graph::{
@@ -16,46 +16,46 @@ use std::sync::Arc;
 /// Batch normalisation's epsilon throughout the family: PyTorch's default.
 const EPS: f64 = 1e-5;
 
-/// A member of the family. As JSON it is the `unet.config` entry of a model file.
+/// A network of the family. As JSON it is the `unet.config` entry of a model file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct UnetConfig {
     /// Channels of the input.
     pub in_channels: usize,
-    /// Channels of the result, or class scores of an encoder-only network.
+    /// Channels of the result. For an encoder-only network, the number of class scores.
     pub out_channels: usize,
     /// Channels of each encoder level, from full resolution down; 1 to 6 levels.
     pub encoder: Vec<usize>,
     /// Channels of the bottleneck.
     pub bottleneck: usize,
-    /// Channels of each decoder level, deepest first; empty for encoder only: the bottleneck is then averaged
-    /// over the picture and a linear layer gives class scores.
+    /// Channels of each decoder level, deepest first. Empty for an encoder-only network: the bottleneck is averaged
+    /// over the picture, and a linear layer computes class scores.
     pub decoder: Vec<usize>,
-    /// Channels after each up-sampling, deepest first; absent when up-sampling keeps its channels.
+    /// Channels after each up-sampling, deepest first. If absent, up-sampling keeps its channels.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub up: Option<Vec<usize>>,
     /// How a decoder level doubles its resolution.
     #[serde(default)]
     pub upsample: Upsample,
-    /// What stands between a convolution and its activation.
+    /// The norm between a convolution and its activation.
     #[serde(default)]
     pub norm: Norm,
     /// Whether 3x3 convolutions have a bias.
     #[serde(default = "yes")]
     pub bias: bool,
-    /// The ConvBlocks' non-linearity.
+    /// The activation of ConvBlocks.
     #[serde(default)]
     pub activation: BlockActivation,
-    /// Order of the channels that a decoder block reads.
+    /// Order of the channels in a concatenation.
     #[serde(default)]
     pub concat: ConcatOrder,
-    /// What is applied to the last convolution.
+    /// The function after the last convolution.
     #[serde(default)]
     pub output: Output,
-    /// Whether the input is added to the result: the network then predicts a correction.
+    /// Whether the input is added to the result. The network then predicts a correction.
     #[serde(default)]
     pub residual: bool,
-    /// With what a picture is padded whose sides are not multiples of `2^levels`.
+    /// How a picture is padded if its sides are not multiples of `2^levels`.
     #[serde(default)]
     pub pad: PadMode,
 }
@@ -68,7 +68,7 @@ fn yes() -> bool {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Upsample {
-    /// Transposed convolution 2x2, stride 2.
+    /// 2x2 transposed convolution with stride 2.
     #[default]
     ConvTranspose,
     /// Nearest neighbour, then a 3x3 convolution.
@@ -77,7 +77,7 @@ pub enum Upsample {
     BilinearConv1x1,
 }
 
-/// What stands between a convolution and its activation.
+/// The norm between a convolution and its activation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Norm {
@@ -88,7 +88,7 @@ pub enum Norm {
     None,
 }
 
-/// The ConvBlocks' non-linearity.
+/// The activation of ConvBlocks.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum BlockActivation {
@@ -99,7 +99,7 @@ pub enum BlockActivation {
     LeakyRelu(f32),
 }
 
-/// Order of the channels that a decoder block reads.
+/// Order of the channels in a concatenation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ConcatOrder {
@@ -110,7 +110,7 @@ pub enum ConcatOrder {
     SkipUp,
 }
 
-/// What is applied to the last convolution.
+/// The function after the last convolution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Output {
@@ -123,21 +123,21 @@ pub enum Output {
     Softmax,
 }
 
-/// Where a network takes its trained numbers from.
+/// A source of trained weights.
 pub trait Weights {
-    /// The tensor of that name and shape; vectors come as `(len,1,1,1)`.
+    /// The tensor with that name and shape. Vectors have the shape `(len,1,1,1)`.
     ///
     /// # Errors
-    /// Names the tensor when it is missing or has another shape.
+    /// Names the tensor if it is missing or has another shape.
     fn tensor(&mut self, name: &str, shape: Shape) -> Result<Arc<Tensor>>;
 }
 
-/// Seeded random weights: He-uniform convolutions, batch statistics near those of normalised data.
+/// Seeded random weights: He-uniform convolutions, and batch statistics as for normalised data.
 #[derive(Debug, Clone)]
 pub struct RandomWeights(Random);
 
 impl RandomWeights {
-    /// Weights that are the same for the same seed.
+    /// Weights from a seed; the same seed gives the same weights.
     pub fn new(seed: u64) -> RandomWeights {
         RandomWeights(Random::new(seed))
     }
@@ -163,6 +163,9 @@ impl UnetConfig {
     }
 
     /// The preset of that name.
+    ///
+    /// # Errors
+    /// [`Error::Model`] lists the presets if there is none of that name.
     pub fn preset(name: &str) -> Result<UnetConfig> {
         match name {
             "seed" => Ok(UnetConfig::seed()),
@@ -170,7 +173,7 @@ impl UnetConfig {
         }
     }
 
-    /// A network with the given widths and every other choice as in [`seed`](Self::seed).
+    /// A network with the given channels. All other settings are those of [`seed`](Self::seed).
     pub fn new(
         in_channels: usize,
         out_channels: usize,
@@ -196,7 +199,7 @@ impl UnetConfig {
         }
     }
 
-    /// Sides are padded to multiples of this: `2^levels`.
+    /// Sides are padded to multiples of this number, `2^levels`.
     pub fn stride(&self) -> usize {
         1 << self.encoder.len()
     }
@@ -220,7 +223,7 @@ impl UnetConfig {
             );
         }
         if let Some(up) = self.up.as_ref().filter(|up| up.len() != self.decoder.len()) {
-            return refuse("up", "one width a decoder level", up.len().to_string());
+            return refuse("up", "one width for each decoder level", up.len().to_string());
         }
         if let BlockActivation::LeakyRelu(slope) = self.activation
             && !slope.is_finite()
@@ -237,7 +240,10 @@ impl UnetConfig {
         Ok(())
     }
 
-    /// Builds the graph with weights from the given source. Layers are named `enc1.conv1` … `dec1.norm2`, `output`.
+    /// Builds the graph with weights from `weights`. Layers are named `enc1.conv1` … `dec1.norm2`, `output`.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] for a configuration that contradicts itself, and errors of `weights`.
     pub fn build(&self, weights: &mut dyn Weights) -> Result<Graph> {
         self.check()?;
         let graph = Graph::new(self.in_channels);
@@ -275,7 +281,7 @@ impl UnetConfig {
         builder.finish(cropped)
     }
 
-    /// One line a level with the shapes that flow through it, for one input size and batch 1.
+    /// The shapes in each level, one line for each, for one input shape.
     pub fn trace(&self, graph: &Graph, input: Shape) -> Result<String> {
         let shapes = graph.shapes(input)?;
         let shape = |name: &str| {
@@ -321,7 +327,7 @@ impl Builder<'_> {
         self.graph.push(name, Conv::new(weight, bias).same(), &[x])
     }
 
-    /// Twice convolution, normalisation, activation.
+    /// Two times convolution, norm, activation.
     fn block(&mut self, stage: &str, x: Wide, width: usize) -> Result<Wide> {
         let (mut y, mut from) = x;
         for i in 1..=2 {
@@ -364,7 +370,7 @@ impl Builder<'_> {
         Ok((y, to))
     }
 
-    /// Applies the output function and closes the graph.
+    /// Adds the output function and finishes the graph.
     fn finish(mut self, x: ValueId) -> Result<Graph> {
         match self.config.output {
             Output::None => self.graph.set_output(x),

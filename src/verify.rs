@@ -1,4 +1,4 @@
-//! Every layer of a network on a device against the CPU reference.
+//! Compares every layer of a network on a device with the CPU reference.
 
 use crate::cpu::Runner;
 use crate::error::Result;
@@ -7,36 +7,36 @@ use crate::plan::Precision;
 use crate::session::{Device, Session, SessionOptions};
 use crate::tensor::{Shape, Tensor};
 
-/// One value compared.
+/// The comparison of one value.
 #[derive(Debug, Clone)]
 pub struct LayerCheck {
-    /// The layer.
+    /// Name of the layer.
     pub name: String,
-    /// Its operator.
+    /// Name of its operator.
     pub op: &'static str,
-    /// Its shape.
+    /// Shape of its value.
     pub shape: Shape,
     /// Largest absolute difference.
     pub max_abs: f64,
-    /// Root mean square of the difference over that of the reference.
+    /// Root mean square of the difference divided by that of the reference.
     pub nrmse: f64,
     /// Whether the difference is within tolerance.
     pub pass: bool,
 }
 
-/// How far a result is from its reference.
+/// The difference between a result and its reference.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Difference {
-    /// Largest absolute difference; infinite when either side is not finite.
+    /// Largest absolute difference; infinite if a side is not finite.
     pub max_abs: f64,
-    /// Root mean square of the difference over that of the reference.
+    /// Root mean square of the difference divided by that of the reference.
     pub nrmse: f64,
-    /// Largest less smallest value of the reference.
+    /// Largest minus smallest value of the reference.
     pub range: f64,
 }
 
 impl Difference {
-    /// Compares two tensors of one shape.
+    /// Compares two tensors of the same shape.
     pub fn of(got: &Tensor, reference: &Tensor) -> Difference {
         let (mut max_abs, mut squares, mut norm) = (0.0f64, 0.0f64, 0.0f64);
         let (mut low, mut high) = (f64::INFINITY, f64::NEG_INFINITY);
@@ -52,7 +52,7 @@ impl Difference {
         Difference { max_abs, nrmse, range: high - low }
     }
 
-    /// Whether the difference is rounding: f32 within 1e-4 of the range, f16 within an NRMSE of 5e-3.
+    /// Whether the difference is within tolerance: for f32 1e-4 of the range, for f16 an NRMSE of 5e-3.
     pub fn passes(&self, precision: Precision) -> bool {
         match precision {
             Precision::F32 => self.max_abs <= 1e-4 * self.range.max(1e-3),
@@ -61,11 +61,11 @@ impl Difference {
     }
 }
 
-/// Runs a random input through the device and through the unoptimised graph on the CPU, and compares every value that
-/// both make.
+/// Runs a random input on the device and through the unoptimised graph on the CPU. Compares every value that both
+/// compute.
 ///
 /// # Errors
-/// Those of building and running a session. A wrong layer is no error: it is a check that did not pass.
+/// Those of building and running a session. A wrong layer is not an error; its check does not pass.
 pub fn verify(
     model: &Model,
     input: Shape,

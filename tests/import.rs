@@ -241,12 +241,12 @@ fn state_dicts_of_another_family_are_refused_with_what_does_not_fit() {
         (word, i, place, part) => format!("{word}{i}.block.{}.{part}", [0, 2, 1, 3, 5][sequence(place)]),
     };
     for (text, part) in [
-        (with(|name| name.replace("enc1", "stem")), "what is stem.conv1?"),
+        (with(|name| name.replace("enc1", "stem")), "stem.conv1 belongs to no level"),
         (with(|name| name.replace("bottleneck", "enc3")), "no encoder levels with a bottleneck"),
         (with(|name| name.replace("output", "enc1.side")), "no output layer"),
         (with(|name| name.replace("output", "dec1.conv3")), "no output layer"),
         (with(|name| name.replace("dec2", "dec1.again")), "decoder level 1 has 5 convolutions"),
-        (with(activation_before_norm), "enc1.block.2 does not stand right behind enc1.block.0"),
+        (with(activation_before_norm), "enc1.block.2 does not directly follow enc1.block.0"),
     ] {
         assert!(text.contains(part), "{part}: {text}");
     }

@@ -136,7 +136,7 @@ fn bad_configurations_are_refused_with_what_was_expected() {
             UnetConfig { decoder: vec![8], ..good() },
             "decoder: expected 2 levels, as the encoder (or none), got 1",
         ),
-        (UnetConfig { up: Some(vec![8]), ..good() }, "up: expected one width a decoder level, got 1"),
+        (UnetConfig { up: Some(vec![8]), ..good() }, "up: expected one width for each decoder level, got 1"),
         (
             UnetConfig { residual: true, out_channels: 1, ..good() },
             "residual: expected as many channels out as in, and a decoder, got 1",

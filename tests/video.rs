@@ -344,7 +344,7 @@ fn hostile_headers_are_one_line() {
     let raw = |format, size| refusal(&[1, 2, 3][..], format, size);
     assert!(raw(Some(StreamFormat::Rgb24), None).contains("give width and height"));
     assert!(raw(None, Some((5, 5))).contains("kind of stream"));
-    assert!(raw(Some(StreamFormat::Y4m), Some((5, 5))).contains("leave the size away"));
+    assert!(raw(Some(StreamFormat::Y4m), Some((5, 5))).contains("drop the size"));
     assert!(raw(Some(StreamFormat::Rgb24), Some((usize::MAX, 2))).contains("32768"));
     assert!(raw(Some(StreamFormat::Rgb24), Some((0, 2))).contains("0x2"));
 }

@@ -1,5 +1,5 @@
-//! What a device can do at most, measured: multiply-adds and copied bytes a second. Layers are held against these
-//! rather than against a data sheet, because clocks, drivers and power limits decide what there is to reach.
+//! Measures the ceilings of a device: multiply-adds and copied bytes per second. Layers are compared with these and
+//! not with a data sheet, because clocks, drivers and power limits decide what can be reached.
 
 use super::Gpu;
 use crate::error::{Error, Result};
@@ -14,33 +14,34 @@ const COPY: ShaderFile =
 const LANES: u32 = 256;
 const CHAINS: u32 = 4;
 const STEPS: u32 = 8;
-/// Multiplications and additions of a lane in one round: two points' coordinates of four numbers, two for each.
+/// Multiplications and additions of a lane in one round: two points with coordinates of four numbers, two operations
+/// for each.
 const ROUND_FLOPS: u64 = (STEPS * CHAINS * 2 * 4 * 2) as u64;
-/// The step of each chain.
+/// The angle of each step of a chain.
 const ANGLE: f32 = 0.137;
-/// Vec4s that a lane copies.
+/// Number of vec4s that a lane copies.
 const VECTORS: u32 = 4;
 
-/// A measurement must take this long, so that starting it does not count.
+/// Shortest measurement in seconds, so the cost of starting it does not matter.
 const LONG_ENOUGH: f64 = 4e-3;
-/// The best of so many measurements counts: a ceiling is what the device can do.
+/// Number of measurements. The best one counts, because a ceiling is what the device can do.
 const REPEATS: usize = 8;
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Rates that no kernel passes.
+/// Rates that no kernel can exceed.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Ceilings {
-    /// Multiplications and additions a second in f32, two for a multiply-add.
+    /// Multiplications and additions per second in f32; a multiply-add counts as two.
     pub fma_f32: f64,
-    /// The same in f16, where shaders can compute in it. Matrix units are not part of it.
+    /// The same in f16, if shaders can compute in it. Does not include matrix units.
     pub fma_f16: Option<f64>,
-    /// Bytes a second of a large copy, read and written ones both counted.
+    /// Bytes per second of a large copy; read and written bytes both count.
     pub copy: f64,
 }
 
 impl Ceilings {
-    /// Multiplications and additions a second for values stored so. Kernels may sum 16-bit values in f32, so there the
-    /// faster of the two counts.
+    /// Multiplications and additions per second for values of this precision. Kernels may sum 16-bit values in f32, so
+    /// the faster of both counts for f16.
     pub fn fma(&self, precision: Precision) -> f64 {
         match precision {
             Precision::F32 => self.fma_f32,
@@ -52,7 +53,7 @@ impl Ceilings {
 /// Measures the device's ceilings. Takes a fraction of a second on hardware.
 ///
 /// # Errors
-/// [`Error::MissingFeature`] without timestamp queries, [`Error::Gpu`] when a kernel did not do its work, and those of
+/// [`Error::MissingFeature`] without timestamp queries, [`Error::Gpu`] if a kernel did not do its work, and errors of
 /// running on a device.
 pub fn measure(gpu: &Gpu) -> Result<Ceilings> {
     if !gpu.device().features().contains(wgpu::Features::TIMESTAMP_QUERY) {
@@ -75,9 +76,9 @@ fn kernel(file: ShaderFile, precision: Precision) -> Kernel {
     Kernel { file, precision, constants, flags: Vec::new(), activation: "x".into(), written: String::new() }
 }
 
-/// Multiplications and additions a second.
+/// Multiplications and additions per second.
 fn fma(gpu: &Gpu, precision: Precision) -> Result<f64> {
-    // Several workgroups for every core of the largest GPUs; few where a CPU plays one.
+    // Several workgroups for every core of the largest GPUs; few on a software adapter.
     let groups: u32 = if gpu.report().software { 256 } else { 4096 };
     let lanes = u64::from(groups * LANES);
     let bytes = lanes * 4 * precision.bytes() as u64;
@@ -97,7 +98,7 @@ fn fma(gpu: &Gpu, precision: Precision) -> Result<f64> {
     }
     let seconds = prepare(rounds)?.best()?;
     if precision == Precision::F32 {
-        // That no round was left out. Rounding moves a chain along by less than this; f16 has moved too far to tell.
+        // Checks that no round was left out. Rounding moves a chain by less than this; f16 moves too far to tell.
         let tail = numbers(precision, &read(gpu, &dst, bytes - 16, 16)?);
         check_fma(rounds, lanes as u32 - 1, &tail[..1], 0.3)?;
     }
@@ -114,7 +115,7 @@ fn numbers(precision: Precision, bytes: &[u8]) -> Vec<f32> {
     }
 }
 
-/// Holds the lanes' sums, from lane `first` on, against the same steps on the host.
+/// Compares the sums of the lanes, from lane `first` on, with the same steps on the host.
 fn check_fma(rounds: u32, first: u32, got: &[f32], tolerance: f32) -> Result<()> {
     for (at, &got) in got.iter().enumerate() {
         let (lane, part) = (first + at as u32 / 4, at as u32 % 4);
@@ -127,7 +128,7 @@ fn check_fma(rounds: u32, first: u32, got: &[f32], tolerance: f32) -> Result<()>
     Ok(())
 }
 
-/// Where a chain ends, its two coordinates summed.
+/// The sum of both coordinates at the end of a chain.
 fn chain(mut x: f32, rounds: u32) -> f32 {
     let mut y = 0.5_f32;
     for _ in 0..rounds * STEPS {
@@ -137,10 +138,10 @@ fn chain(mut x: f32, rounds: u32) -> f32 {
     x + y
 }
 
-/// Bytes a second, read and written.
+/// Bytes per second, read and written.
 fn copy(gpu: &Gpu) -> Result<f64> {
     let profile = gpu.report().profile;
-    // Far larger than any cache; a software adapter copies through the CPU's, and slowly.
+    // Much larger than any cache. A software adapter copies through the CPU's cache, and slowly.
     let wanted: u64 = if gpu.report().software { 64 << 20 } else { 512 << 20 };
     let mut bytes = wanted.min(profile.max_binding).min(profile.max_buffer);
     loop {
@@ -153,7 +154,7 @@ fn copy(gpu: &Gpu) -> Result<f64> {
 }
 
 fn copy_of(gpu: &Gpu, bytes: u64) -> Result<f64> {
-    // Random, because some devices compress what repeats within a few hundred bytes.
+    // Random, because some devices compress data that repeats within a few hundred bytes.
     let block = random_bytes(1 << 20);
     let src = buffer(gpu, bytes, wgpu::BufferUsages::STORAGE, Some(&block))?;
     let dst = buffer(gpu, bytes, wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC, None)?;
@@ -180,12 +181,12 @@ fn random_bytes(count: usize) -> Vec<u8> {
     (0..count / 8).flat_map(|_| random.bits().to_le_bytes()).collect()
 }
 
-/// A kernel that was compiled away or cut short must not set a ceiling.
+/// A kernel that was optimised away or stopped early must not set a ceiling.
 fn idle(file: ShaderFile, message: String) -> Error {
     Error::Gpu { what: file.name.into(), message }
 }
 
-/// One dispatch made ready, with a timestamp on either side.
+/// A prepared dispatch with timestamps before and after.
 struct Bench<'a> {
     gpu: &'a Gpu,
     pipeline: wgpu::ComputePipeline,
@@ -246,7 +247,7 @@ impl Bench<'_> {
         self.gpu.queue().submit([encoder.finish()]);
         let ticks: Vec<u64> = bytemuck::pod_collect_to_vec(&read(self.gpu, &self.resolved, 0, 16)?);
         let period = f64::from(self.gpu.queue().get_timestamp_period()) * 1e-9;
-        // A clock that stands still must not become an infinite rate.
+        // A clock that stands still must not give an infinite rate.
         Ok((ticks[1].saturating_sub(ticks[0]) as f64 * period).max(1e-9))
     }
 
@@ -256,12 +257,12 @@ impl Bench<'_> {
     }
 }
 
-/// A buffer, filled by repeating a block where there is one.
+/// A buffer. If there is a block, it is filled by repeating the block.
 fn buffer(gpu: &Gpu, size: u64, usage: wgpu::BufferUsages, block: Option<&[u8]>) -> Result<wgpu::Buffer> {
     gpu.guarded("a ceiling's buffer", size, || {
         let buffer = gpu.buffer("ceiling", size, usage, block.is_some());
         if let Some(block) = block {
-            // A buffer that could not be made has no mapping; the error scope around this call reports it.
+            // If the buffer could not be created, it has no mapping; the error scope around this call reports it.
             if let Ok(mut view) = buffer.slice(..).get_mapped_range_mut() {
                 for at in (0..size as usize).step_by(block.len()) {
                     let part = block.len().min(size as usize - at);
@@ -274,7 +275,7 @@ fn buffer(gpu: &Gpu, size: u64, usage: wgpu::BufferUsages, block: Option<&[u8]>)
     })
 }
 
-/// Bytes of a buffer, once the device has finished.
+/// Bytes of a buffer, after the device has finished.
 fn read(gpu: &Gpu, source: &wgpu::Buffer, offset: u64, bytes: u64) -> Result<Vec<u8>> {
     let usage = wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::MAP_READ;
     let target = buffer(gpu, bytes, usage, None)?;

@@ -1,4 +1,4 @@
-//! The only place that names `wgpu`: finds adapters, owns or borrows a device, makes pipelines, runs plans.
+//! The only module that uses `wgpu`: finds adapters, owns or shares a device, creates pipelines, runs plans.
 
 pub mod ceiling;
 mod executor;
@@ -15,12 +15,12 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
-/// What is known of an adapter before a device is opened on it.
+/// Properties of an adapter, known before a device is opened.
 #[derive(Debug, Clone, Serialize)]
 pub struct AdapterReport {
-    /// Its place in [`adapters`].
+    /// Its index in [`adapters`].
     pub index: usize,
-    /// The driver's name for it.
+    /// Its name, from the driver.
     pub name: String,
     /// `Vulkan`, `Metal` or `Dx12`.
     pub backend: String,
@@ -28,35 +28,35 @@ pub struct AdapterReport {
     pub device_type: String,
     /// Driver and its version.
     pub driver: String,
-    /// Whether a CPU does the work.
+    /// Whether the adapter is software that runs on the CPU.
     pub software: bool,
     /// Whether shaders can store and compute 16-bit floats.
     pub f16: bool,
-    /// Whether layers can be timed.
+    /// Whether layers can be timed (timestamp queries).
     pub timestamps: bool,
-    /// Fewest and most lanes of a subgroup.
+    /// Smallest and largest number of lanes in a subgroup.
     pub subgroup_size: [u32; 2],
     /// Cooperative matrix shapes, as `MxNxK inputs->sums`.
     pub cooperative_matrix: Vec<String>,
-    /// The limits that plans keep to.
+    /// The limits that plans respect.
     pub profile: DeviceProfile,
 }
 
 /// Which adapter to open.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum AdapterChoice {
-    /// The best hardware GPU; software adapters do not count.
+    /// The best hardware GPU, never a software adapter.
     #[default]
     Hardware,
-    /// The best hardware GPU, else a software adapter.
+    /// The best hardware GPU; a software adapter if there is none.
     Any,
-    /// By its place in [`adapters`].
+    /// The adapter with this index in [`adapters`].
     Index(usize),
-    /// The first whose name contains this, whatever the case.
+    /// The first adapter whose name contains this text, ignoring case.
     Name(String),
 }
 
-/// An open device: this library's own, or one that a host program shares. Clones share it.
+/// An open device, owned by this library or shared with a host program. Clones share the device.
 #[derive(Debug, Clone)]
 pub struct Gpu(Arc<Inner>);
 
@@ -65,7 +65,7 @@ struct Inner {
     device: wgpu::Device,
     queue: wgpu::Queue,
     report: AdapterReport,
-    /// Why the device went away, once it has. Only an own device tells.
+    /// Why the device was lost. Only set for devices of this library.
     lost: Arc<Mutex<Option<String>>>,
     pipelines: Mutex<HashMap<Kernel, wgpu::ComputePipeline>>,
     pipeline_cache: OnceLock<pipeline_cache::PipelineCache>,
@@ -75,7 +75,7 @@ struct Inner {
 fn instance() -> wgpu::Instance {
     let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle_from_env();
     descriptor.backends = wgpu::Backends::PRIMARY;
-    // Debug builds would otherwise ask for validation layers and slow every measurement.
+    // Debug builds would otherwise request validation layers and slow down every measurement.
     descriptor.flags = wgpu::InstanceFlags::empty();
     wgpu::Instance::new(descriptor)
 }
@@ -133,23 +133,23 @@ impl Gpu {
     /// Opens a device on the chosen adapter.
     ///
     /// # Errors
-    /// [`Error::NoAdapter`] when none fits, naming those that there are.
+    /// [`Error::NoAdapter`] if none matches. It lists the adapters of this machine.
     pub fn open(choice: &AdapterChoice) -> Result<Gpu> {
         Gpu::open_on(choice, false)
     }
 
-    /// Opens a device with cooperative matrices, which wgpu calls experimental, for [`ConvKernel::Cooperative`].
+    /// Opens a device with cooperative matrices for [`ConvKernel::Cooperative`]. wgpu calls this feature experimental.
     ///
     /// [`ConvKernel::Cooperative`]: crate::plan::ConvKernel::Cooperative
     ///
     /// # Errors
-    /// As [`open`](Self::open), and [`Error::MissingFeature`] when the adapter lists neither 16x16x16 nor 8x8x8
+    /// As [`open`](Self::open), and [`Error::MissingFeature`] if the adapter lists neither 16x16x16 nor 8x8x8
     /// matrices, f16 to f32, in subgroups of 32.
     pub fn open_cooperative(choice: &AdapterChoice) -> Result<Gpu> {
         Gpu::open_on(choice, true)
     }
 
-    #[allow(unsafe_code, reason = "wgpu wants a promise that what it calls experimental is used knowingly")]
+    #[allow(unsafe_code, reason = "wgpu requires a promise that the experimental feature is used knowingly")]
     fn open_on(choice: &AdapterChoice, cooperative: bool) -> Result<Gpu> {
         let adapters = enumerate(&instance());
         let reports: Vec<AdapterReport> = adapters.iter().enumerate().map(|(i, a)| report(i, a)).collect();
@@ -189,7 +189,7 @@ impl Gpu {
             let lists =
                 |side: &u32| report.cooperative_matrix.contains(&format!("{side}x{side}x{side} f16->f32"));
             let side = [16, 8].into_iter().find(lists);
-            // For Metal wgpu reports what any Apple GPU could have; those with matrices all have 32.
+            // For Metal, wgpu reports the range of all Apple GPUs. Those with matrices all have 32 lanes.
             let whole = report.subgroup_size == [32, 32] || report.backend == "Metal";
             if side.is_none() || !whole || !adapter.features().contains(matrices) {
                 let feature = "16x16x16 or 8x8x8 cooperative matrices (f16 to f32, subgroups of 32)";
@@ -197,7 +197,8 @@ impl Gpu {
             }
             wanted |= matrices;
             report.profile.cooperative = side;
-            // SAFETY: the promise is to expect bugs in it; the kernel is chosen by name only and checked by `verify`.
+            // SAFETY: the promise is to expect bugs in the feature. The kernel is only chosen by name, and `verify`
+            // checks it.
             experimental_features = unsafe { wgpu::ExperimentalFeatures::enabled() };
         }
         let descriptor = wgpu::DeviceDescriptor {
@@ -219,10 +220,10 @@ impl Gpu {
         Ok(Gpu::new(device, queue, report, lost))
     }
 
-    /// Shares a host program's device. Its error handler and lost callback stay the host's.
+    /// Shares the device of a host program. The host keeps its error handler and its lost callback.
     ///
-    /// f16 needs `SHADER_F16` among the device's features, layer times `TIMESTAMP_QUERY`; large pictures need the
-    /// adapter's own limits rather than WebGPU's defaults.
+    /// f16 needs the device feature `SHADER_F16`, and timing of layers needs `TIMESTAMP_QUERY`. Large pictures need
+    /// the adapter's limits instead of WebGPU's defaults.
     pub fn from_wgpu(device: wgpu::Device, queue: wgpu::Queue) -> Gpu {
         let report = describe(0, &device.adapter_info(), device.features(), &device.limits(), Vec::new());
         Gpu::new(device, queue, report, Arc::default())
@@ -238,12 +239,12 @@ impl Gpu {
         Gpu(Arc::new(Inner { device, queue, report, lost, pipelines, pipeline_cache, created }))
     }
 
-    /// The adapter behind the device.
+    /// Properties of the adapter.
     pub fn report(&self) -> &AdapterReport {
         &self.0.report
     }
 
-    /// The device, for a host that wants to share this library's.
+    /// The device, for a host that wants to share it.
     pub fn device(&self) -> &wgpu::Device {
         &self.0.device
     }
@@ -253,7 +254,8 @@ impl Gpu {
         &self.0.queue
     }
 
-    /// GPU objects (buffers, pipelines, bind groups, query sets) that this library made on the device so far.
+    /// Number of GPU objects (buffers, pipelines, bind groups, query sets) that this library has created on the
+    /// device.
     pub fn objects_created(&self) -> usize {
         self.0.created.load(Ordering::Relaxed)
     }
@@ -263,7 +265,7 @@ impl Gpu {
         object
     }
 
-    /// A buffer, counted. Made inside [`guarded`](Self::guarded).
+    /// Creates a buffer and counts it. Call it inside [`guarded`](Self::guarded).
     fn buffer(
         &self,
         label: &str,
@@ -289,7 +291,7 @@ impl Gpu {
         Ok(())
     }
 
-    /// Makes objects with wgpu's errors caught and typed. `bytes` is what the objects take.
+    /// Creates objects and turns wgpu's errors into typed ones. `bytes` is the size of the objects.
     fn guarded<T>(&self, what: &str, bytes: u64, make: impl FnOnce() -> T) -> Result<T> {
         self.check_lost()?;
         let device = &self.0.device;
@@ -298,12 +300,12 @@ impl Gpu {
                 .map(|filter| device.push_error_scope(filter));
         let made = make();
         let mut first = None;
-        // Scopes are a stack: the last pushed is popped first.
+        // Scopes are a stack: the last one pushed is popped first.
         for scope in scopes.into_iter().rev() {
             first = pollster::block_on(scope.pop()).or(first);
         }
         if first.is_some() {
-            // A device on its way out fails everything; the lost callback, which runs in a poll, tells so.
+            // On a device that is being lost, everything fails. The lost callback runs in a poll and tells.
             let _ = device.poll(wgpu::PollType::Poll);
             self.check_lost()?;
         }
@@ -321,10 +323,10 @@ impl Gpu {
         }
     }
 
-    /// The pipeline of a kernel, made once a device.
+    /// The pipeline of a kernel, created once for each device.
     #[allow(
         unsafe_code,
-        reason = "run-time checks cost the inner loops dearly and the plan already proves them"
+        reason = "run-time checks slow the inner loops down, and the plan already proves every range"
     )]
     fn pipeline(&self, kernel: &Kernel) -> Result<wgpu::ComputePipeline> {
         if let Some(pipeline) = lock(&self.0.pipelines).get(kernel) {
@@ -334,10 +336,10 @@ impl Gpu {
         let descriptor = wgpu::ShaderModuleDescriptor { label: Some(kernel.file.name), source };
         let device = &self.0.device;
         let pipeline = self.guarded(kernel.file.name, 0, || {
-            // SAFETY: kernels are this crate's own. Every storage index is below the size of its binding: a lane
-            // returns (or reads at place 0) unless its output and its window lie inside the extents that the plan
-            // put into the params and from which it sized the bindings. Loops run to params or constants that the
-            // plan bounds by LOOP_BUDGET. Workgroup arrays are written before the barrier in front of each read.
+            // SAFETY: kernels are part of this crate. Every storage index is below the size of its binding: a lane
+            // returns (or reads index 0) unless its output and its window are inside the extents that the plan put
+            // into the params and from which it sized the bindings. Loops run to params or constants that the plan
+            // bounds by LOOP_BUDGET. Workgroup arrays are written before the barrier that precedes each read.
             let module = unsafe {
                 device.create_shader_module_trusted(descriptor, wgpu::ShaderRuntimeChecks::unchecked())
             };

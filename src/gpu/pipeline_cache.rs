@@ -1,4 +1,4 @@
-//! Compiled pipelines kept in a file, where the backend hands them out (Vulkan). Opt-in: nothing is read or written
+//! Keeps compiled pipelines in a file, on backends that expose them (Vulkan). Opt-in: nothing is read or written
 //! unless [`Gpu::load_pipeline_cache`] is called.
 
 use super::Gpu;
@@ -8,30 +8,30 @@ use crate::lock::lock;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-/// What a file begins with; the hash of the rest follows.
+/// The first bytes of a file. The hash of the remaining bytes follows.
 const MAGIC: [u8; 8] = *b"unetpipe";
 
-/// Larger files are begun anew: nothing ever leaves a pipeline cache.
+/// Larger files are replaced, because nothing is ever removed from a pipeline cache.
 const MAX_BYTES: usize = 64 << 20;
 
-/// A device's pipeline cache and the file that it goes to.
+/// A device's pipeline cache and its file.
 #[derive(Debug)]
 pub(super) struct PipelineCache {
     pub(super) cache: wgpu::PipelineCache,
     path: PathBuf,
-    /// Hash of what the file holds.
+    /// Hash of the file's contents.
     saved: Mutex<u64>,
 }
 
 impl Gpu {
-    /// Takes compiled pipelines from this device's file in `folder` (such as [`cache::folder`]),
-    /// and keeps those that are made from now on for [`save_pipeline_cache`](Self::save_pipeline_cache). To be called
-    /// before sessions are built; a second call changes nothing.
+    /// Loads compiled pipelines from this device's file in `folder` (such as [`cache::folder`]) and keeps those
+    /// created from now on for [`save_pipeline_cache`](Self::save_pipeline_cache). Call it before sessions are built.
+    /// A second call changes nothing.
     ///
-    /// A missing file, a broken one and one of another driver count as empty. `false` where there is no such cache:
-    /// on other backends than Vulkan, and on a host's device without `PIPELINE_CACHE`.
+    /// A missing or broken file, or one of another driver, counts as empty. Returns `false` if there is no such cache:
+    /// on backends other than Vulkan, and on a host's device without `PIPELINE_CACHE`.
     ///
-    /// Drivers believe a file that is whole: `folder` must be one that only trusted programs write to.
+    /// Drivers trust a complete file, so only trusted programs may write to `folder`.
     pub fn load_pipeline_cache(&self, folder: &Path) -> bool {
         let key = wgpu::util::pipeline_cache_key(&self.0.device.adapter_info());
         let Some(key) = key.filter(|_| self.0.device.features().contains(wgpu::Features::PIPELINE_CACHE))
@@ -55,7 +55,7 @@ impl Gpu {
         let Some(cache) = loaded.or_else(|| self.make_cache(None).inspect_err(warn).ok()) else {
             return false;
         };
-        // Where two threads load at once, either cache does.
+        // If two threads load at once, either cache will do.
         self.0.pipeline_cache.get_or_init(|| PipelineCache { cache, path, saved: saved.into() });
         true
     }
@@ -64,7 +64,7 @@ impl Gpu {
     /// whether there was anything new to write.
     ///
     /// # Errors
-    /// [`Error::Io`] when the file cannot be written. The old one is whole then.
+    /// [`Error::Io`] if the file cannot be written. The old file then remains complete.
     pub fn save_pipeline_cache(&self) -> Result<bool> {
         let Some(kept) = self.0.pipeline_cache.get() else { return Ok(false) };
         let Some(data) = kept.cache.get_data() else { return Ok(false) };
@@ -78,19 +78,19 @@ impl Gpu {
         Ok(true)
     }
 
-    #[allow(unsafe_code, reason = "wgpu wants a promise that the bytes are what it once gave")]
+    #[allow(unsafe_code, reason = "wgpu requires a promise that it wrote these bytes itself")]
     fn make_cache(&self, data: Option<&[u8]>) -> Result<wgpu::PipelineCache> {
         let label = Some("unet-wgpu");
         let descriptor = wgpu::PipelineCacheDescriptor { label, data, fallback: true };
-        // SAFETY: the bytes are from `get_data`: they come from a file of this crate's own name and version, whose
-        // hash was found to be right, so that neither a crash nor a disk changed them. wgpu checks that adapter and
-        // driver are the same. What remains, somebody else who writes to the folder, is the caller's to rule out;
-        // the binary uses the user's own cache folder, which is made for the user alone.
+        // SAFETY: the bytes come from `get_data`. The file has this crate's name and version and a correct hash, so
+        // neither a crash nor a disk has changed it. wgpu checks that adapter and driver are the same. The caller must
+        // ensure that nobody else writes to the folder; the command uses the user's own cache folder, which is created
+        // for the user alone.
         self.guarded("the pipeline cache", 0, || unsafe { self.0.device.create_pipeline_cache(&descriptor) })
     }
 }
 
-/// The data of a file, when it is whole.
+/// The data of a file, if the file is complete.
 fn open(file: &[u8]) -> Option<&[u8]> {
     let (hash, data) = file.strip_prefix(&MAGIC)?.split_first_chunk::<8>()?;
     (data.len() <= MAX_BYTES && cache::hash(data) == u64::from_le_bytes(*hash)).then_some(data)

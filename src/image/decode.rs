@@ -1,4 +1,4 @@
-//! What a network's numbers mean: a picture, a mask or class scores.
+//! Decodes a network's result: a picture, a mask or class scores.
 
 use super::picture::{bring, swapped};
 use super::{Depth, Mask, Picture};
@@ -7,31 +7,31 @@ use crate::recipe::{Channels, Decode, Recipe};
 use crate::tensor::Tensor;
 use std::path::Path;
 
-/// A result that a person can look at.
+/// A decoded result.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Decoded {
     /// Grey or RGB.
     Image(Picture),
-    /// A class a pixel.
+    /// One class for each pixel.
     Mask(Mask),
-    /// The classes of an encoder-only network, best first.
+    /// The scores of an encoder-only network, highest first.
     Scores(Vec<Score>),
 }
 
 /// A class and its score.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Score {
-    /// Name, or number when the recipe has none.
+    /// Name of the class, or its number if the recipe has none.
     pub class: String,
-    /// The network's number.
+    /// The network's value for the class.
     pub score: f32,
 }
 
 impl Decoded {
-    /// Decodes a result as the recipe says, pictures to that depth and its transfer function.
+    /// Decodes a result according to the recipe. Pictures get the given depth and its transfer function.
     ///
     /// # Errors
-    /// When the numbers are not finite or their channels do not fit the recipe.
+    /// When values are not finite, or when their channels do not match the recipe.
     pub fn new(result: &Tensor, recipe: &Recipe, depth: Depth) -> Result<Decoded> {
         check_result(result)?;
         let shape = result.shape();
@@ -52,7 +52,7 @@ impl Decoded {
         })
     }
 
-    /// The result as the bytes of a file with that name; scores as text, `score<TAB>class` a line.
+    /// The result as the bytes of a file of that name. Scores become text, one line `score<TAB>class` for each.
     pub fn encode(&self, path: &Path) -> Result<Vec<u8>> {
         match self {
             Decoded::Image(picture) => picture.encode(path),
@@ -63,13 +63,13 @@ impl Decoded {
 }
 
 impl Score {
-    /// Scores as text, `score<TAB>class` a line.
+    /// Scores as text, one line `score<TAB>class` for each.
     pub fn table(scores: &[Score]) -> String {
         scores.iter().map(|s| format!("{:.6}\t{}\n", s.score, s.class)).collect()
     }
 }
 
-/// Errors when a network's numbers are not finite.
+/// Errors if a network's result is not finite.
 pub(super) fn check_result(result: &Tensor) -> Result<()> {
     let what =
         "the network's result has numbers that are not finite (use --precision f32, or check the weights)";
@@ -79,7 +79,7 @@ pub(super) fn check_result(result: &Tensor) -> Result<()> {
 fn scores(result: &Tensor, recipe: &Recipe) -> Result<Vec<Score>> {
     let shape = result.shape();
     if shape.n != 1 || shape.pixels() != 1 {
-        return Err(Error::shape("scores", "one number a class, (1,classes,1,1)", shape));
+        return Err(Error::shape("scores", "one number for each class, (1,classes,1,1)", shape));
     }
     let name = |i: usize| {
         recipe.output.classes.get(i).map_or_else(|| format!("class {i}"), |class| class.name.clone())

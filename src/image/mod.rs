@@ -1,7 +1,7 @@
-//! Pictures to tensors and back: reading, the recipe's arithmetic, masks with colours, and safe writing.
+//! Pictures to tensors and back: picture files, the recipe's arithmetic, masks with colours, and safe writing.
 //!
-//! Values are f32 whatever the file held, so that 16-bit and float pictures keep their finer steps on the way in and on
-//! the way out. Networks get them in units of 8-bit steps, 0 to 255.
+//! Values are f32 for every file, so 16-bit and float pictures keep their precision in both directions. Networks get
+//! values in units of 8-bit steps, 0 to 255.
 
 mod decode;
 mod files;

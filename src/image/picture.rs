@@ -1,17 +1,17 @@
-//! The picture in memory: one or three planes, and the way to the network's input.
+//! The picture in memory: one or three planes, and their conversion to a network's input.
 
 use crate::error::{Error, Result};
 use crate::recipe::{Channels, Curve, InputRecipe, Transfer};
 use crate::tensor::{Shape, Tensor};
 use std::ops::Range;
 
-/// Rec. 601 luma, as PIL, OpenCV and most training scripts compute it.
+/// Rec. 601 luma, as in PIL, OpenCV and most training scripts.
 pub(super) const LUMA: [f32; 3] = [0.299, 0.587, 0.114];
 
 /// Columns between the pictures of [`side_by_side`].
 const GAP: usize = 4;
 
-/// What the samples of a picture's file are.
+/// The sample type of a picture's file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Depth {
     /// 0 to 255.
@@ -19,7 +19,7 @@ pub enum Depth {
     Eight,
     /// 0 to 65,535.
     Sixteen,
-    /// f32, 1 is white; light beyond it is kept.
+    /// f32. 1 is white; brighter values are kept.
     Float,
 }
 
@@ -32,7 +32,7 @@ impl Depth {
         }
     }
 
-    /// What the samples are taken to be of light.
+    /// The transfer function that samples of this type are assumed to have.
     pub fn transfer(self) -> Transfer {
         match self {
             Depth::Eight | Depth::Sixteen => Transfer::Srgb,
@@ -50,8 +50,7 @@ impl Depth {
     }
 }
 
-/// A grey or RGB picture. Values are 0 to 255 where its file has 8 or 16 bits a sample, and the file's own where it has
-/// floats.
+/// A grey or RGB picture. Values are 0 to 255 if its file has 8 or 16 bits. For float files they are the file's own.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Picture {
     /// `(1, 1 or 3, height, width)`.
@@ -63,8 +62,8 @@ pub struct Picture {
 }
 
 impl Picture {
-    /// A picture from planes of shape `(1, 1 or 3, height, width)` in the units of that depth. Files get that depth, or
-    /// the next lower one that their format has.
+    /// A picture from planes of shape `(1, 1 or 3, height, width)` in the units of `depth`. Files are written with
+    /// that depth, or the next lower one that their format has.
     pub fn new(planes: Tensor, depth: Depth) -> Result<Picture> {
         let shape = planes.shape();
         if shape.n != 1 || !matches!(shape.c, 1 | 3) {
@@ -73,7 +72,7 @@ impl Picture {
         Ok(Picture { planes, alpha: None, depth, notes: Vec::new() })
     }
 
-    /// The same picture with opacity, 0 to 1, `(1, 1, height, width)`.
+    /// The same picture with an opacity, 0 to 1, `(1, 1, height, width)`.
     pub fn with_alpha(mut self, alpha: Option<Tensor>) -> Result<Picture> {
         let expected = Shape { c: 1, ..self.planes.shape() };
         if let Some(shape) = alpha.as_ref().map(Tensor::shape).filter(|&shape| shape != expected) {
@@ -83,7 +82,7 @@ impl Picture {
         Ok(self)
     }
 
-    /// The same picture with something to tell its user.
+    /// The same picture with a note for the user.
     pub(super) fn with_note(mut self, note: Option<&str>) -> Picture {
         self.notes.extend(note.map(str::to_string));
         self
@@ -104,7 +103,7 @@ impl Picture {
         self.planes.shape().c
     }
 
-    /// What the samples of its file are.
+    /// The sample type of its file.
     pub fn depth(&self) -> Depth {
         self.depth
     }
@@ -114,17 +113,17 @@ impl Picture {
         &self.planes
     }
 
-    /// Opacity, 0 to 1, `(1, 1, height, width)`, where the file has it.
+    /// Opacity, 0 to 1, `(1, 1, height, width)`, if the file has it.
     pub fn alpha(&self) -> Option<&Tensor> {
         self.alpha.as_ref()
     }
 
-    /// What was lost or guessed while reading, a line each.
+    /// What was lost or guessed while reading, one line each.
     pub fn notes(&self) -> &[String] {
         &self.notes
     }
 
-    /// The picture as a file of its depth has it: clamped and rounded, but for floats.
+    /// The picture as a file of its depth holds it. Integers are clamped and rounded.
     pub fn rounded(&self) -> Picture {
         let steps = match self.depth {
             Depth::Eight => 1.0,
@@ -136,10 +135,10 @@ impl Picture {
         rounded
     }
 
-    /// Some of its rows.
+    /// A range of its rows.
     ///
     /// # Errors
-    /// [`Error::Shape`] when it has not all of them, or there are none.
+    /// [`Error::Shape`] if the range is empty or exceeds the picture.
     pub fn rows(&self, rows: Range<usize>) -> Result<Picture> {
         if rows.is_empty() || rows.end > self.height() {
             return Err(Error::shape(
@@ -152,13 +151,14 @@ impl Picture {
         Picture::new(part(&self.planes), self.depth)?.with_alpha(self.alpha.as_ref().map(part))
     }
 
-    /// Pictures of one width, depth and kind, one below the other.
+    /// Pictures of the same width, depth and kind, stacked from top to bottom.
     ///
     /// # Errors
-    /// [`Error::Shape`] when they are not alike, or there are none.
+    /// [`Error::Shape`] if they differ, or if there are none.
     pub fn stacked(parts: &[Picture]) -> Result<Picture> {
-        let unlike =
-            |got: &dyn std::fmt::Display| Error::shape("pictures to stack", "some that are alike", got);
+        let unlike = |got: &dyn std::fmt::Display| {
+            Error::shape("pictures to stack", "at least one, and all of the same kind", got)
+        };
         let Some(first) = parts.first() else { return Err(unlike(&"none")) };
         let kind = |p: &Picture| (p.width(), p.channels(), p.depth, p.alpha.is_some());
         if let Some(other) = parts.iter().find(|part| kind(part) != kind(first)) {
@@ -170,14 +170,14 @@ impl Picture {
         Picture::new(stacked_rows(&planes)?, first.depth)?.with_alpha(alpha)
     }
 
-    /// Red, green and blue at a place, rounded to bytes.
+    /// Red, green and blue of a pixel, rounded to bytes.
     pub fn rgb(&self, x: usize, y: usize) -> [u8; 3] {
         let last = self.channels() - 1;
         let scale = 255.0 / self.depth.white();
         [0, 1, 2].map(|c| byte(scale * self.planes.plane(0, last.min(c))[y * self.width() + x]))
     }
 
-    /// The planes in the wanted channels: grey copied thrice, or colours weighted to luma.
+    /// The planes in the requested channels: grey is copied three times, colours are weighted to luma.
     pub fn to_channels(&self, wanted: Channels) -> Tensor {
         let shape = self.planes.shape();
         match (wanted, shape.c) {
@@ -204,11 +204,11 @@ impl Picture {
         planes
     }
 
-    /// The picture in the channels that the recipe or else the network wants, values from 0 to 255, as the recipe's
-    /// transfer function has them.
+    /// The picture in the channels that the recipe names, or else the network needs. Values are 0 to 255, with the
+    /// recipe's transfer function.
     ///
     /// # Errors
-    /// When the network does not take as many channels as the recipe makes, or neither one nor three.
+    /// When the network does not take the recipe's number of channels, or takes neither one nor three.
     pub fn values(&self, recipe: &InputRecipe, channels: usize) -> Result<Tensor> {
         let wanted = match (recipe.channels, channels) {
             (Some(order @ (Channels::Rgb | Channels::Bgr)), 3) => order,
@@ -235,11 +235,11 @@ impl Picture {
         Ok(values)
     }
 
-    /// The network's input at the picture's own size: the recipe's channels, normalised.
-    /// [`Prepared`](super::Prepared) is the same with the recipe's size.
+    /// The network's input at the picture's own size: the recipe's channels, normalised. [`Prepared`](super::Prepared)
+    /// also applies the recipe's size.
     ///
     /// # Errors
-    /// Those of [`values`](Picture::values) and of [`InputRecipe::normalize`].
+    /// Errors of [`values`](Picture::values) and of [`InputRecipe::normalize`].
     pub fn to_tensor(&self, recipe: &InputRecipe, channels: usize) -> Result<Tensor> {
         let mut tensor = self.values(recipe, channels)?;
         recipe.normalize(&mut tensor)?;
@@ -247,7 +247,7 @@ impl Picture {
     }
 }
 
-/// Brings values, of which that one is white, from one transfer function to another.
+/// Converts values from one transfer function to another. `white` is the value of white.
 pub(super) fn bring(planes: &mut Tensor, white: f32, way: [Transfer; 2]) {
     let curve = match way {
         [Transfer::Linear, Transfer::Srgb] => Curve::forward,
@@ -268,14 +268,14 @@ fn stacked_rows(parts: &[&Tensor]) -> Result<Tensor> {
     Tensor::new(Shape { h: parts.iter().map(|part| part.shape().h).sum(), ..shape }, data)
 }
 
-/// Three planes in the opposite order.
+/// Three planes in reverse order.
 pub(super) fn swapped(planes: &Tensor) -> Tensor {
     let shape = planes.shape();
     let pixels = shape.pixels();
     Tensor::from_fn(shape, |i| planes.data()[(2 - i / pixels) * pixels + i % pixels])
 }
 
-/// One RGB picture of all the given ones, left to right, tops aligned, white between and below them.
+/// One RGB picture of all given ones, from left to right, aligned at the top, with white between and below them.
 pub fn side_by_side(pictures: &[&Picture]) -> Result<Picture> {
     let height = pictures.iter().map(|p| p.height()).max().unwrap_or(0);
     let width = pictures.iter().map(|p| p.width()).sum::<usize>() + GAP * pictures.len().saturating_sub(1);
@@ -294,8 +294,8 @@ pub fn side_by_side(pictures: &[&Picture]) -> Result<Picture> {
     Picture::new(Tensor::new(shape, data)?, Depth::Eight)
 }
 
-/// A value from 0 to 255, clamped and rounded.
+/// Clamps to 0 to 255 and rounds.
 pub(super) fn byte(value: f32) -> u8 {
-    // A float-to-integer cast saturates, which is the clamp.
+    // A float-to-integer cast saturates, so it clamps.
     value.round() as u8
 }

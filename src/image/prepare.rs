@@ -1,5 +1,4 @@
-//! A picture on its way through a network: brought to the size that the network takes, normalised, and the result
-//! brought back.
+//! Prepares a picture for a network: size and normalisation before it, output steps and size after it.
 
 use super::Picture;
 use super::decode::check_result;
@@ -10,34 +9,34 @@ use crate::recipe::{Decode, Fit, Recipe, Step};
 use crate::tensor::{Shape, Tensor};
 use std::ops::Range;
 
-/// What a network gets of a picture, and what its result needs to become the picture's.
+/// A network's input, and what is needed to bring its result back to the picture.
 #[derive(Debug, Clone)]
 pub struct Prepared {
     tensor: Tensor,
-    /// Height and width that the picture came with.
+    /// Height and width of the picture.
     own: [usize; 2],
-    /// How it was brought to the tensor's height and width; `None` where it had them.
+    /// How the picture was fitted to the tensor's size; `None` if it had that size.
     fit: Option<Fit>,
-    /// The values before they were normalised, where a step on the result asks for them.
+    /// The values before normalisation, if an output step needs them.
     values: Option<Tensor>,
-    /// The factor by which the picture was exposed, which a step on the result may undo.
+    /// The exposure factor of the picture, for the output step that undoes it.
     exposure: f64,
 }
 
 impl Prepared {
-    /// Prepares a picture as the model's recipe says.
+    /// Prepares a picture according to the model's recipe.
     ///
     /// # Errors
-    /// Those of [`Picture::values`] and [`Prepared::new`].
+    /// Errors of [`Picture::values`] and [`Prepared::new`].
     pub fn picture(picture: &Picture, model: &Model) -> Result<Prepared> {
         Prepared::new(picture.values(&model.recipe.input, model.input_channels())?, model)
     }
 
-    /// Prepares values in the units of 8-bit pictures and of the recipe's transfer function, NCHW. Where the recipe asks
-    /// for no size and the network takes only the one that it was exported for, they are resized to that.
+    /// Prepares values in 8-bit units with the recipe's transfer function, NCHW. If the recipe has no size and the
+    /// network takes only the size that it was exported for, the values are resized to it.
     ///
     /// # Errors
-    /// When the recipe does not fit the channels, cannot pad to its size, or exposes several pictures.
+    /// When the recipe does not match the channels, cannot pad to its size, or sets the exposure of several pictures.
     pub fn new(values: Tensor, model: &Model) -> Result<Prepared> {
         let recipe = &model.recipe;
         recipe.check()?;
@@ -64,18 +63,18 @@ impl Prepared {
         Ok(Prepared { tensor, own, fit, values, exposure })
     }
 
-    /// Takes a network's input as it is.
+    /// Uses a network's input as it is.
     pub fn raw(tensor: Tensor) -> Prepared {
         let own = [tensor.shape().h, tensor.shape().w];
         Prepared { own, fit: None, values: Some(tensor.clone()), exposure: 1.0, tensor }
     }
 
-    /// What the network gets, NCHW.
+    /// The network's input, NCHW.
     pub fn tensor(&self) -> &Tensor {
         &self.tensor
     }
 
-    /// A line that tells how the picture was brought to another size, where it was.
+    /// One line about the change of size, if there was one.
     pub fn note(&self) -> Option<String> {
         let how = match self.fit? {
             Fit::Resize => "resized",
@@ -85,11 +84,11 @@ impl Prepared {
         Some(format!("{how} from {w}x{h} to {}x{} pixels for the network, the result back", shape.w, shape.h))
     }
 
-    /// The result after the recipe's output steps, at the picture's own size, or as much larger or smaller as the
-    /// network makes its pictures.
+    /// Applies the recipe's output steps to the result and brings it to the picture's own size, times the factor by
+    /// which the network changes sizes.
     ///
     /// # Errors
-    /// When it holds numbers that are not finite, or the recipe does not fit its channels.
+    /// When the result is not finite, or the recipe does not match its channels.
     pub fn finish(&self, mut result: Tensor, recipe: &Recipe) -> Result<Tensor> {
         check_result(&result)?;
         let (x, y) = (self.tensor.shape(), result.shape());
@@ -110,18 +109,18 @@ impl Prepared {
     }
 }
 
-/// Height and width of a picture's result, where the network makes a result of `output` of an input of `input`.
+/// Height and width of the result for a picture of size `own`, if the network makes `output` of `input`.
 pub(super) fn result_size(own: [usize; 2], input: Shape, output: Shape) -> [usize; 2] {
     let scaled = |own: usize, x: usize, y: usize| (own * y).div_ceil(x).max(1);
     [scaled(own[0], input.h, output.h), scaled(own[1], input.w, output.w)]
 }
 
-/// The planes with rows below and columns to the right.
+/// Pads planes below and to the right.
 fn pad(values: &Tensor, [h, w]: [usize; 2], fit: Fit) -> Tensor {
     padded_rows(values, 0, values.shape().h, 0..h, w, fit)
 }
 
-/// Rows of a padded picture of `height` own rows, of which `values` holds those from `first` on that are needed.
+/// Rows of a padded picture whose own height is `height`. `values` holds the needed rows from `first` on.
 pub(super) fn padded_rows(
     values: &Tensor,
     first: usize,

@@ -1,18 +1,18 @@
-//! Pictures to other sizes: separable filters that widen when they shrink, as PIL's `Image.resize` computes them.
+//! Resizes pictures with separable filters that widen when they shrink, as PIL's `Image.resize` does.
 
 use crate::tensor::{Shape, Tensor};
 
 /// A filter by its name in PIL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Filter {
-    /// Never beyond the values it is between: for probabilities.
+    /// Never exceeds the values that it interpolates. For probabilities.
     Bilinear,
-    /// Keys 1981 with a = -1/2: sharper, for pictures.
+    /// Keys 1981 with a = -1/2. Sharper; for pictures.
     Bicubic,
 }
 
 impl Filter {
-    /// Pixels to each side that count.
+    /// Radius of the filter in pixels.
     fn support(self) -> f64 {
         match self {
             Filter::Bilinear => 1.0,
@@ -30,7 +30,8 @@ impl Filter {
         }
     }
 
-    /// For each of `to` places, the first of `from` that counts and the weights from there on, which add up to 1.
+    /// For each of `to` positions: the first of `from` positions that counts, and the weights from there on. The
+    /// weights sum to 1.
     fn weights(self, from: usize, to: usize) -> Vec<(usize, Vec<f64>)> {
         let step = from as f64 / to as f64;
         let wide = step.max(1.0);
@@ -48,7 +49,7 @@ impl Filter {
     }
 }
 
-/// The tensor with planes of another height and width.
+/// Resizes all planes to another height and width.
 pub(super) fn resize(tensor: &Tensor, [h, w]: [usize; 2], filter: Filter) -> Tensor {
     let shape = tensor.shape();
     let (columns, rows) = (filter.weights(shape.w, w), filter.weights(shape.h, h));

@@ -1,24 +1,24 @@
-//! How near a picture comes to a reference.
+//! Compares a picture with a reference.
 
 use super::Picture;
 use crate::error::{Error, Result};
 use crate::recipe::Channels;
 use std::fmt;
 
-/// Pixels of the SSIM window to each side of its middle, and its standard deviation.
+/// Radius of the SSIM window in pixels, and its standard deviation.
 const RADIUS: usize = 5;
 const SIGMA: f64 = 1.5;
-/// Pixels of the window a side.
+/// Side of the window in pixels.
 const WINDOW: usize = 2 * RADIUS + 1;
 /// White.
 const PEAK: f64 = 255.0;
 
-/// Two measures of how near a picture comes to a reference; both grow with the likeness.
+/// Two measures of similarity to a reference; higher is more similar.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Similarity {
-    /// Peak signal-to-noise ratio in dB, the peak being white; infinite for equal pictures.
+    /// Peak signal-to-noise ratio in dB with white as the peak; infinite for equal pictures.
     pub psnr: f64,
-    /// Structural similarity, at most 1; `None` for pictures of less than 11 pixels a side.
+    /// Structural similarity, at most 1; `None` if a side has less than 11 pixels.
     pub ssim: Option<f64>,
 }
 
@@ -29,10 +29,11 @@ impl fmt::Display for Similarity {
     }
 }
 
-/// Compares a picture with a reference, over all channels; grey counts as colours where the other one has them.
+/// Compares a picture with a reference over all channels. If only one of them is grey, its plane is used for all
+/// colours.
 ///
-/// SSIM is that of Wang et al. 2004: Gaussian windows of 11 pixels and sigma 1.5, K1 = 0.01, K2 = 0.03, its mean over all
-/// places where the whole window lies in the picture, and over the channels. scikit-image gives the same with
+/// SSIM is that of Wang et al. 2004: Gaussian windows of 11 pixels and sigma 1.5, K1 = 0.01, K2 = 0.03. It is the mean
+/// over all positions of the window inside the picture, and over the channels. scikit-image gives the same with
 /// `gaussian_weights=True, sigma=1.5, use_sample_covariance=False, data_range=255`.
 ///
 /// # Errors
@@ -41,7 +42,7 @@ pub fn similarity(picture: &Picture, reference: &Picture) -> Result<Similarity> 
     let size = |picture: &Picture| [picture.width(), picture.height()];
     let [own, wanted] = [size(picture), size(reference)];
     if own != wanted {
-        let expected = format!("{}x{} pixels, as the result has", own[0], own[1]);
+        let expected = format!("{}x{} pixels, the size of the result", own[0], own[1]);
         return Err(Error::shape("the reference", expected, format!("{}x{}", wanted[0], wanted[1])));
     }
     let channels = picture.channels().max(reference.channels());
@@ -56,7 +57,7 @@ pub fn similarity(picture: &Picture, reference: &Picture) -> Result<Similarity> 
     Ok(Similarity { psnr: 10.0 * (PEAK * PEAK / error).log10(), ssim })
 }
 
-/// The mean structural similarity of two planes of that many columns.
+/// The mean structural similarity of two planes with `w` columns.
 fn ssim(x: &[f32], y: &[f32], w: usize) -> f64 {
     let weights = gaussian();
     let (c1, c2) = ((0.01 * PEAK).powi(2), (0.03 * PEAK).powi(2));
@@ -77,7 +78,7 @@ fn ssim(x: &[f32], y: &[f32], w: usize) -> f64 {
     sum / (rows * (w - (WINDOW - 1))) as f64
 }
 
-/// Weighted means of x, y, x², y² and xy over the first rows, in each column.
+/// Weighted means of x, y, x², y² and xy over the first rows, for each column.
 fn moments_of_columns(x: &[f32], y: &[f32], w: usize, weights: &[f64; WINDOW]) -> Vec<[f64; 5]> {
     let mut moments = vec![[0.0; 5]; w];
     for ((weight, x), y) in weights.iter().zip(x.chunks_exact(w)).zip(y.chunks_exact(w)) {
@@ -90,7 +91,7 @@ fn moments_of_columns(x: &[f32], y: &[f32], w: usize, weights: &[f64; WINDOW]) -
     moments
 }
 
-/// The weights of the window along one axis, which add up to 1.
+/// The weights of the window along one axis; their sum is 1.
 fn gaussian() -> [f64; WINDOW] {
     let weight = |i: usize| (-0.5 * ((i as f64 - RADIUS as f64) / SIGMA).powi(2)).exp();
     let sum: f64 = (0..WINDOW).map(weight).sum();

@@ -1,4 +1,4 @@
-//! A model's own test tensors, run through recipe and network.
+//! Runs a model's own test tensors through recipe and network.
 
 use super::{Prepared, read_npy};
 use crate::error::{Error, Result};
@@ -8,13 +8,13 @@ use crate::tensor::{Shape, Tensor};
 use crate::verify::Difference;
 
 impl TestPair {
-    /// Runs the test input through the model on a device and compares with the test output.
+    /// Runs the test input through the model on a device and compares the result with the test output.
     ///
     /// # Errors
-    /// When an array cannot be read or has other axes than the model's description says; those of a session.
+    /// When an array cannot be read or has other axes than the description states, and errors of a session.
     pub fn run(&self, model: &Model, device: Device, options: &SessionOptions) -> Result<Difference> {
         let (input, want) = (self.input.read()?, self.output.read()?);
-        // The description speaks of values as they lie in the array, not of a picture's.
+        // The description refers to the values of the array, not to those of a picture.
         let mut model = model.clone();
         model.recipe.input.scale = 1.0;
         let prepared = Prepared::new(input, &model)?;
@@ -30,7 +30,7 @@ impl TestPair {
         Ok(Difference::of(&got, &want))
     }
 
-    /// Whether a difference is within the description's tolerance.
+    /// Whether a difference is within the tolerance of the description.
     pub fn passes(&self, difference: &Difference) -> bool {
         difference.max_abs <= self.tolerance
     }
@@ -43,7 +43,7 @@ impl TestArray {
         let Shape { n, c, h, w } = array.shape();
         let extents = [n, c, h, w];
         let steps = [c * h * w, h * w, w, 1];
-        // The file's axes fill the last places; the ones that it lacks are 1 long.
+        // The file's axes are the last ones. Missing axes have length 1.
         let missing = || "bcyx".chars().filter(|axis| !self.axes.contains(*axis));
         let order: Vec<char> = missing().chain(self.axes.chars()).collect();
         let place = |axis: char| order.iter().position(|&a| a == axis).filter(|_| order.len() == 4);

@@ -1,13 +1,13 @@
-//! Curves between linear light and the numbers that networks are trained on, as in `core/color.h` of
+//! Curves between linear light and the values that networks are trained on, as in `core/color.h` of
 //! github.com/RenderKit/oidn.
 
 use serde::{Deserialize, Serialize};
 
-/// A curve over light, 0 and above. What is below 0 or no number counts as 0, what is beyond f32 as its largest value.
+/// A curve over light, 0 and above. Negative values and NaN count as 0, values beyond f32 as its largest value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Curve {
-    /// IEC 61966-2-1: that of most 8-bit pictures; 1 stays 1.
+    /// IEC 61966-2-1, the curve of most 8-bit pictures. 1 stays 1.
     Srgb,
     /// Perceptually uniform: a fit of Aydin et al. 2008 where 1 is 100 cd/m², scaled so that 65504 becomes 1.
     Pu,
@@ -15,11 +15,11 @@ pub enum Curve {
     Log,
 }
 
-/// The light that becomes 1 on the curves of high range: f16's largest number.
+/// The light that becomes 1 on the HDR curves: the largest f16 number.
 const BRIGHTEST: f64 = 65504.0;
 
-/// Three pieces: `slope * light` up to `bend[0]`, `gain * light^power + shift` up to `bend[1]`, and behind
-/// `log_gain * ln(light + log_inner) + log_shift`. `bend_on` is where the pieces meet on the curve.
+/// Three pieces: `slope * light` up to `bend[0]`, `gain * light^power + shift` up to `bend[1]`, and `log_gain *
+/// ln(light + log_inner) + log_shift` above. `bend_on` holds the values of the curve at the bends.
 mod pu {
     pub(super) const SLOPE: f64 = 1412.83765;
     pub(super) const GAIN: f64 = 1.64593172;
@@ -33,7 +33,7 @@ mod pu {
 }
 
 impl Curve {
-    /// From light to its place on the curve.
+    /// From light to the curve.
     pub fn forward(self, light: f64) -> f64 {
         let light = bounded(light);
         match self {
@@ -44,7 +44,7 @@ impl Curve {
         }
     }
 
-    /// From a place on the curve to its light.
+    /// From the curve to light.
     pub fn inverse(self, place: f64) -> f64 {
         let place = bounded(place);
         bounded(match self {
@@ -56,9 +56,9 @@ impl Curve {
     }
 }
 
-/// 0 up to the largest f32; 0 for what is no number.
+/// Limits to 0 and the largest f32. NaN becomes 0.
 pub(super) fn bounded(value: f64) -> f64 {
-    // `max` gives the other operand where one is no number.
+    // `max` returns the other operand if one is NaN.
     value.max(0.0).min(f64::from(f32::MAX))
 }
 

@@ -1,56 +1,56 @@
-//! The exposure that a picture asks for, as in `core/autoexposure.h` of github.com/RenderKit/oidn: what brings the mean
-//! of its brightness to middle grey.
+//! Automatic exposure, as in `core/autoexposure.h` of github.com/RenderKit/oidn: the factor that brings the mean
+//! brightness of a picture to middle grey.
 //!
-//! The picture is parted into nearly equal rectangles of at most 16x16 pixels, so that single bright pixels count little;
-//! the mean is that of the logarithms of their luminances, black rectangles left out.
+//! The picture is divided into nearly equal rectangles of at most 16x16 pixels, so single bright pixels have little
+//! weight. The mean is that of the logarithms of their luminances. Black rectangles do not count.
 
 use super::curve::bounded;
 use crate::tensor::Shape;
 
-/// Most pixels along a side of a rectangle.
+/// Longest side of a rectangle, pixels.
 const SIDE: usize = 16;
 
 /// Middle grey.
 const KEY: f64 = 0.18;
 
-/// Luminance up to which a rectangle is black.
+/// Largest luminance of a black rectangle.
 const BLACK: f64 = 1e-8;
 
-/// Rec. 709's luminance of linear red, green and blue.
+/// Weights of linear red, green and blue in luminance, Rec. 709.
 const LUMINANCE: [f64; 3] = [0.212671, 0.715160, 0.072169];
 
-/// Channels that light has: the first three, where albedo or normals follow them.
+/// Number of channels that hold light: the first three. Albedo or normals may follow them.
 pub(super) fn colors(channels: usize) -> usize {
     channels.min(LUMINANCE.len())
 }
 
-/// A measurement under way, over one picture's rows from the top.
+/// A measurement in progress, over the rows of one picture from the top.
 #[derive(Debug, Clone)]
 pub(super) struct Exposure {
-    /// Rows of the picture, and how many of them were seen.
+    /// Rows of the picture, and rows seen so far.
     height: usize,
     seen: usize,
-    /// Luminance of the row of rectangles that is not seen to its end.
+    /// Luminance sums of the row of rectangles in progress.
     sums: Vec<f64>,
     logarithms: f64,
-    /// Rectangles that are not black.
+    /// Number of rectangles that are not black.
     bright: usize,
 }
 
 impl Exposure {
-    /// Nothing seen yet of a picture of so many rows.
+    /// Starts a measurement of a picture with `height` rows.
     pub(super) fn new(height: usize) -> Exposure {
         Exposure { height, seen: 0, sums: Vec::new(), logarithms: 0.0, bright: 0 }
     }
 
-    /// The exposure of a picture that is there as a whole, CHW.
+    /// The exposure of a whole picture, CHW.
     pub(super) fn of(values: &[f32], shape: Shape) -> f64 {
         let mut exposure = Exposure::new(shape.h);
         exposure.add(values, shape);
         exposure.factor()
     }
 
-    /// Adds the rows that follow, CHW.
+    /// Adds the next rows, CHW.
     pub(super) fn add(&mut self, values: &[f32], shape: Shape) {
         let columns = shape.w.div_ceil(SIDE);
         self.sums.resize(columns, 0.0);
@@ -65,11 +65,11 @@ impl Exposure {
         }
     }
 
-    /// Takes the rectangles in that end with the row that was seen last.
+    /// Adds the rectangles that end with the last row seen.
     fn close_rectangles(&mut self, width: usize) {
         let (rows, columns) = (self.height.div_ceil(SIDE), self.sums.len());
         let edge = |i: usize| i * self.height / rows;
-        // The row of rectangles in which that row lies.
+        // The row of rectangles that contains the last row seen.
         let i = (self.seen * rows - 1) / self.height;
         if edge(i + 1) != self.seen {
             return;
@@ -84,13 +84,13 @@ impl Exposure {
         }
     }
 
-    /// What the picture's values are to be multiplied by; 1 where all is black.
+    /// The factor for the picture's values; 1 for a black picture.
     pub(super) fn factor(&self) -> f64 {
         if self.bright == 0 { 1.0 } else { KEY / (self.logarithms / self.bright as f64).exp2() }
     }
 }
 
-/// Of a pixel; grey is its own luminance.
+/// Luminance of a pixel. A grey value is its own luminance.
 fn luminance(values: &[f32], shape: Shape, place: usize) -> f64 {
     let value = |channel: usize| bounded(f64::from(values[channel * shape.pixels() + place]));
     if shape.c < LUMINANCE.len() {

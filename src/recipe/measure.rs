@@ -1,6 +1,6 @@
-//! Steps that look at a whole picture, for pictures that never are in memory as a whole: what such a step must know is
-//! measured in passes over bands of rows, and the step becomes a linear one, which bands can be brought through alone. The
-//! exposure is measured so for every picture, because its result needs the number too.
+//! Steps with statistics of a whole picture, for pictures that are never in memory as a whole. Passes over bands of
+//! rows measure the statistics first. The step then becomes a linear one, which can be applied band by band. Exposure
+//! is measured in this way for every picture, because the output steps need the factor too.
 
 use super::exposure::{Exposure, colors};
 use super::step::{Over, Step, ratio};
@@ -8,23 +8,23 @@ use super::{InputRecipe, Recipe};
 use crate::error::{Error, Result};
 use crate::tensor::Tensor;
 
-/// Goes through a picture once: calls the function with each band of its values, all channels, from the top.
+/// Reads a picture once: calls the function with each band of its values, all channels, from the top.
 pub type Pass<'a> = dyn FnMut(&mut dyn FnMut(&Tensor) -> Result<()>) -> Result<()> + 'a;
 
 impl Recipe {
-    /// Whether a result can be brought through the output steps a band of rows at a time.
+    /// Whether the output steps can be applied to one band of rows at a time.
     pub fn finishes_in_bands(&self) -> bool {
         self.output.steps.iter().all(|step| step.is_local() || *step == Step::UndoExposure)
     }
 }
 
 impl InputRecipe {
-    /// The same recipe for one picture of so many rows, with numbers in place of steps that look at all of it, and the
-    /// factor by which it is exposed, 1 where no step does that. The output steps need it:
-    /// [`OutputRecipe::with_exposure`](super::OutputRecipe::with_exposure).
+    /// The same recipe for one picture of `height` rows: steps with statistics are replaced by linear ones. Also
+    /// returns the exposure factor of the picture, 1 without such a step; the output steps need it
+    /// ([`OutputRecipe::with_exposure`](super::OutputRecipe::with_exposure)).
     ///
     /// # Errors
-    /// Those of the passes and of the steps.
+    /// Errors of the passes and of the steps.
     pub fn measured(&self, height: usize, pass: &mut Pass<'_>) -> Result<(InputRecipe, f64)> {
         let mut exposure = 1.0;
         let mut known = InputRecipe { steps: Vec::new(), mean: Vec::new(), std: Vec::new(), ..self.clone() };
@@ -45,10 +45,11 @@ impl InputRecipe {
         Ok((InputRecipe { mean: self.mean.clone(), std: self.std.clone(), ..known }, exposure))
     }
 
-    /// The same for a picture that is in memory, NCHW, where a step exposes it; else the recipe as it is.
+    /// The same for a picture in memory, NCHW. Replaces only the exposure step; without one, returns the recipe
+    /// unchanged.
     ///
     /// # Errors
-    /// Those of the steps; [`Error::Shape`] for several pictures, whose exposures differ.
+    /// Errors of the steps; [`Error::Shape`] for several pictures, because their exposures differ.
     pub fn exposed(&self, values: &Tensor) -> Result<(InputRecipe, f64)> {
         let shape = values.shape();
         if !self.steps.contains(&Step::AutoExposure) {
@@ -61,7 +62,7 @@ impl InputRecipe {
     }
 }
 
-/// The exposure of a picture of so many rows, and its channels; `before` is what is done before it.
+/// The exposure and the channels of a picture of `height` rows. `before` holds the operations before it.
 fn measure_exposure(height: usize, before: &InputRecipe, pass: &mut Pass<'_>) -> Result<(f64, usize)> {
     let (mut exposure, mut channels) = (Exposure::new(height), 0);
     pass(&mut |band| {
@@ -74,9 +75,9 @@ fn measure_exposure(height: usize, before: &InputRecipe, pass: &mut Pass<'_>) ->
     Ok((exposure.factor(), channels))
 }
 
-/// What the step does to this picture; `before` is what is done before it.
+/// The linear step that has the effect of `step` on this picture. `before` holds the operations before it.
 fn linear(step: &Step, before: &InputRecipe, pass: &mut Pass<'_>) -> Result<Step> {
-    // (value - low) / width, a pair a part of the picture.
+    // (value - low) / width, one pair for each channel or for the sample.
     let pairs: Vec<(f64, f64)> = match *step {
         Step::Standardize { over, eps } => {
             let moments = collect(|_| Moments::default(), over, before, pass)?;
@@ -97,7 +98,7 @@ fn linear(step: &Step, before: &InputRecipe, pass: &mut Pass<'_>) -> Result<Step
     Ok(Step::Linear { gain, offset })
 }
 
-/// Something learnt from values that come in parts.
+/// Statistics of values that arrive in parts.
 trait Collect {
     fn add(&mut self, values: &[f32]);
 }
@@ -108,7 +109,8 @@ impl<C: Collect, const N: usize> Collect for [C; N] {
     }
 }
 
-/// What one pass teaches: one collection for the whole picture, or one a channel, each begun by its number.
+/// Collects statistics in one pass: one collection for the whole picture or one for each channel. `begin` gets its
+/// number.
 fn collect<C: Collect>(
     begin: impl Fn(usize) -> C,
     over: Over,
@@ -131,7 +133,7 @@ fn collect<C: Collect>(
     Ok(parts)
 }
 
-/// Mean and squared deviations, joined as Chan, Golub and LeVeque 1979 do.
+/// Mean and squared deviations, merged as in Chan, Golub and LeVeque 1979.
 #[derive(Debug, Clone, Default)]
 struct Moments {
     count: f64,
@@ -165,8 +167,8 @@ impl Collect for Largest {
     }
 }
 
-/// How many values there are of each upper half, or of those with one upper half, of each lower half. Halves are those of
-/// [`key`].
+/// Counts of the upper halves of all values, or of the lower halves of values with one given upper half. Halves are
+/// those of [`key`].
 struct Histogram {
     upper: Option<u32>,
     counts: Vec<u64>,
@@ -177,7 +179,7 @@ impl Histogram {
         Histogram { upper, counts: vec![0; 1 << 16] }
     }
 
-    /// The half in which the value of that rank lies, and its rank among those.
+    /// The half that contains the value of that rank, and its rank within the half.
     fn find(&self, mut rank: u64) -> (u32, u64) {
         for (half, &count) in self.counts.iter().enumerate() {
             if rank < count {
@@ -201,7 +203,7 @@ impl Collect for Histogram {
     }
 }
 
-/// A number that is ordered as the values are.
+/// An integer with the same order as the values.
 fn key(value: f32) -> u32 {
     let bits = value.to_bits();
     if bits >> 31 == 0 { bits | 1 << 31 } else { !bits }
@@ -211,7 +213,7 @@ fn value(key: u32) -> f32 {
     f32::from_bits(if key >> 31 == 1 { key & !(1 << 31) } else { !key })
 }
 
-/// Two percentiles of each part, each between two values in proportion: exact, in two passes.
+/// Two percentiles of each part, with linear interpolation. Exact, in two passes.
 fn percentiles(
     percents: [f64; 2],
     over: Over,
@@ -221,7 +223,7 @@ fn percentiles(
     let upper = collect(|_| Histogram::new(None), over, before, pass)?;
     let last = |part: &Histogram| part.counts.iter().sum::<u64>().saturating_sub(1);
     let places = |part: &Histogram| percents.map(|percent| last(part) as f64 * percent / 100.0);
-    // The value at each place, and the one above it.
+    // The value at each rank, and the next one.
     let find = |part: &Histogram| {
         let [low, high] = places(part).map(|place| place as u64);
         [low, low + 1, high, high + 1].map(|rank| part.find(rank.min(last(part))))
@@ -278,7 +280,7 @@ mod tests {
             let off = got.data().iter().zip(want.data()).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
             assert!(off <= 1e-6, "{over:?}: {off:e}");
         }
-        // A flat picture: nothing can be divided.
+        // A constant picture: the divisor is 0.
         let flat = Tensor::from_fn(Shape::new(1, 1, 4, 4), |_| 7.0);
         let steps = vec![Step::Rescale { low: 0.0, high: 100.0, over: Over::Sample, eps: 0.0 }];
         let recipe = InputRecipe { steps, ..InputRecipe::default() };

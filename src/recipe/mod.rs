@@ -1,7 +1,7 @@
-//! What stands around a network: how a picture becomes its input and how its result becomes a picture.
+//! Recipes: how a picture becomes a network's input, and how the network's result becomes a picture.
 //!
-//! As JSON, a recipe is the `unet.recipe` entry of a model file; as TOML, it stands beside any model file as
-//! `MODEL.toml`. All arithmetic is done on the host, in f64 a value.
+//! A recipe is stored as JSON in the `unet.recipe` entry of a model file, or as TOML in `MODEL.toml` beside any model
+//! file. All arithmetic is done on the host, in f64 for each value.
 
 mod curve;
 mod exposure;
@@ -17,53 +17,53 @@ use crate::error::{Error, Result};
 use crate::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
-/// Longest side that a recipe may ask for, pixels.
+/// Longest side that a recipe may specify, pixels.
 const MAX_SIDE: usize = 32_768;
 
-/// How to use a network.
+/// How to use a network: what its input is made of and what its output means.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Recipe {
     /// `segment`, `denoise`, `restore`, `classify`, or empty when unknown.
     pub task: String,
-    /// What it is for, in a sentence.
+    /// What the model is for, in one sentence.
     pub description: String,
     /// Licence of the weights.
     pub license: String,
     /// How and on what it was trained.
     pub training: String,
-    /// Who made it.
+    /// Authors of the model.
     pub authors: String,
-    /// What to cite.
+    /// Publications to cite.
     pub citation: String,
-    /// From picture to tensor.
+    /// From a picture to the network's input.
     pub input: InputRecipe,
-    /// From tensor to picture.
+    /// From the network's output to a result.
     pub output: OutputRecipe,
 }
 
-/// From picture to tensor: channels, transfer function, size, `value * scale`, the steps in their order, then
-/// `(value - mean) / std` with a mean and a std a channel.
+/// From a picture to the network's input, in this order: channels, transfer function, size, `value * scale`, the
+/// steps, `(value - mean) / std`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct InputRecipe {
-    /// What the picture is converted to; by the network's input channels when absent.
+    /// Channels that the picture is converted to. If absent, the network's input channels decide.
     pub channels: Option<Channels>,
-    /// Height and width that the network gets; the picture's own when absent.
+    /// Height and width of the network's input. If absent, the picture's own.
     pub size: Option<[usize; 2]>,
-    /// Or: what both sides are brought up to a multiple of.
+    /// Instead of `size`: both sides become a multiple of this.
     pub multiple: Option<usize>,
-    /// How the picture is brought to `size` or `multiple`.
+    /// How the picture is fitted to `size` or `multiple`.
     pub fit: Fit,
-    /// The transfer function that a picture's values are brought to; as its file has them when absent.
+    /// Transfer function that values are converted to. If absent, values stay as in the file.
     pub transfer: Option<Transfer>,
-    /// Factor on the 8-bit values.
+    /// Factor on values in 8-bit units.
     pub scale: f64,
-    /// What is done to the scaled values, one after the other.
+    /// Steps on the scaled values, in order.
     pub steps: Vec<Step>,
-    /// Subtracted after the steps; empty for zero.
+    /// Subtracted after the steps: one number, or one for each channel. Empty means 0.
     pub mean: Vec<f64>,
-    /// Divided by last; empty for one.
+    /// Divisor after the mean is subtracted: one number, or one for each channel. Empty means 1.
     pub std: Vec<f64>,
 }
 
@@ -89,53 +89,53 @@ impl Default for InputRecipe {
 pub enum Channels {
     /// Red, green, blue.
     Rgb,
-    /// Blue, green, red, as OpenCV reads pictures; a result of three channels comes in that order too.
+    /// Blue, green, red, as OpenCV reads pictures. A result of three channels has the same order.
     Bgr,
     /// Luma.
     Gray,
 }
 
-/// What a picture's values are of light. Files of 8 and 16 bits are taken to have the sRGB curve, files of floats to be
-/// linear; a result that is a picture is brought back to what its picture had.
+/// How a picture's values relate to light. Files of 8 and 16 bits have the sRGB curve, float files are linear. A
+/// result that is a picture is converted back to the transfer function of its input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Transfer {
-    /// In proportion to light.
+    /// Proportional to light.
     Linear,
     /// On the sRGB curve, [`Curve::Srgb`].
     Srgb,
 }
 
-/// How a picture is brought to a size. The result is brought back to the picture's own.
+/// How a picture is brought to a size. The result is brought back to the size of the picture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Fit {
-    /// Stretched or shrunk.
+    /// Resampled.
     #[default]
     Resize,
     /// Padded below and right with zeros.
     Zero,
-    /// Padded below and right with the last row and column.
+    /// Padded below and right with copies of the last row and column.
     Edge,
-    /// Padded below and right with the picture mirrored, its edge not repeated.
+    /// Padded below and right with the mirrored picture; the edge is not repeated.
     Reflect,
 }
 
-/// From tensor to picture: the steps in their order, then what the numbers mean.
+/// From the network's output to a result: the steps in order, then decoding.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct OutputRecipe {
-    /// What is done to the network's numbers, one after the other.
+    /// Steps on the network's output, in order.
     pub steps: Vec<Step>,
-    /// What the numbers mean; by the network's output channels when absent.
+    /// What the output means. If absent, the network's output channels decide.
     pub decode: Option<Decode>,
-    /// For pictures: factor to 8-bit values.
+    /// For images: factor to values in 8-bit units.
     pub scale: f64,
-    /// For one-channel masks: class 1 above this, class 0 elsewhere.
+    /// For masks of one channel: class 1 above this, class 0 elsewhere.
     pub threshold: f32,
-    /// Names and colours, by class number.
+    /// Names and colours of the classes, by class number.
     pub classes: Vec<Class>,
-    /// Pixels along each border of a result that another tile should give.
+    /// Pixels along each border of a tile's result that should come from a neighbouring tile.
     pub halo: usize,
 }
 
@@ -152,13 +152,13 @@ impl Default for OutputRecipe {
     }
 }
 
-/// What a network's numbers mean.
+/// What a network's output means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Decode {
-    /// Grey or RGB values, clamped and rounded.
+    /// Grey or RGB values; clamped and rounded when written.
     Image,
-    /// A probability, compared with the threshold; or, of several channels, the class with the largest value.
+    /// One channel: a probability, compared with the threshold. Several channels: the class with the largest value.
     Mask,
     /// Class scores of an encoder-only network.
     Scores,
@@ -167,15 +167,15 @@ pub enum Decode {
 /// A class of a mask or of scores.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Class {
-    /// Its name.
+    /// Name of the class.
     pub name: String,
-    /// Its colour in pictures, red, green, blue; from the palette when absent.
+    /// Colour of the class: red, green, blue. If absent, the palette decides.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub color: Option<[u8; 3]>,
 }
 
 impl Recipe {
-    /// What the numbers mean, for a result of that many channels.
+    /// What an output of `channels` channels and `pixels` pixels means.
     pub fn decode(&self, channels: usize, pixels: usize) -> Decode {
         self.output.decode.unwrap_or(match channels {
             _ if pixels == 1 => Decode::Scores,
@@ -184,7 +184,10 @@ impl Recipe {
         })
     }
 
-    /// Errors with the first number that nothing can be computed with.
+    /// Checks that all numbers can be used.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] or [`Error::Model`] names the first field that is wrong.
     pub fn check(&self) -> Result<()> {
         let (input, output) = (&self.input, &self.output);
         let refuse = |field: &str, expected: &str, got: String| {
@@ -196,7 +199,9 @@ impl Recipe {
             return refuse("scale, mean and std", "numbers that fit f32", number.to_string());
         }
         if input.std.contains(&0.0) {
-            return Err(Error::Model("the recipe's std has a zero; nothing can be divided by it".into()));
+            return Err(Error::Model(
+                "the recipe's std has a zero, which cannot divide; set it to a number other than 0".into(),
+            ));
         }
         if !output.threshold.is_finite() {
             return refuse("output.threshold", "a number that fits f32", output.threshold.to_string());
@@ -227,7 +232,8 @@ impl InputRecipe {
     /// Turns picture values into network values, NCHW: `value * scale`, the steps, then `(value - mean) / std`.
     ///
     /// # Errors
-    /// When mean or std are neither absent, nor one, nor one a channel, or a std is zero; those of the steps.
+    /// When mean or std has neither 0, 1 nor as many numbers as there are channels, when a std is zero, and errors of
+    /// the steps.
     pub fn normalize(&self, tensor: &mut Tensor) -> Result<()> {
         let shape = tensor.shape();
         for (name, list) in [("mean", &self.mean), ("std", &self.std)] {
@@ -237,9 +243,11 @@ impl InputRecipe {
             }
         }
         if self.std.contains(&0.0) {
-            return Err(Error::Model("the recipe's std has a zero; nothing can be divided by it".into()));
+            return Err(Error::Model(
+                "the recipe's std has a zero, which cannot divide; set it to a number other than 0".into(),
+            ));
         }
-        // In one go where nothing stands between: each value is then rounded once.
+        // Without steps, all factors are applied at once, so each value is rounded only once.
         let first = if self.steps.is_empty() { 1.0 } else { self.scale };
         let last = if self.steps.is_empty() { self.scale } else { 1.0 };
         if first != 1.0 {
@@ -257,10 +265,10 @@ impl InputRecipe {
         Ok(())
     }
 
-    /// The size that the network gets of a picture of that height and width.
+    /// The height and width of the network's input for a picture of height and width `size`.
     ///
     /// # Errors
-    /// When it would have to be padded to less than it has.
+    /// When the recipe pads and the picture is larger than the target size.
     pub fn fitted(&self, size: [usize; 2]) -> Result<[usize; 2]> {
         let wanted = match (self.size, self.multiple) {
             (Some(fixed), _) => fixed,
@@ -268,7 +276,8 @@ impl InputRecipe {
             (None, None) => size,
         };
         if self.fit != Fit::Resize && (wanted[0] < size[0] || wanted[1] < size[1]) {
-            let expected = format!("at most {}x{} pixels, to which the recipe pads", wanted[0], wanted[1]);
+            let expected =
+                format!("at most {}x{} pixels, the size that the recipe pads to", wanted[0], wanted[1]);
             let got = format!("{}x{} (cut it, or set fit = \"resize\")", size[0], size[1]);
             return Err(Error::shape("the picture", expected, got));
         }
@@ -277,17 +286,17 @@ impl InputRecipe {
 }
 
 impl OutputRecipe {
-    /// The same recipe for the result of a picture that was exposed by that factor.
+    /// The same recipe with [`Step::UndoExposure`] replaced, for a picture that was multiplied by `exposure`.
     pub fn with_exposure(&self, exposure: f64) -> OutputRecipe {
         let undo = Step::Linear { gain: vec![exposure.recip()], offset: Vec::new() };
         let known = |step: &Step| if *step == Step::UndoExposure { undo.clone() } else { step.clone() };
         OutputRecipe { steps: self.steps.iter().map(known).collect(), ..self.clone() }
     }
 
-    /// Runs the steps on a network's result, NCHW; `input` is what it was computed from, before it was normalised.
+    /// Applies the steps to a network's output, NCHW. `input` is the picture before normalisation.
     ///
     /// # Errors
-    /// Those of the steps.
+    /// Errors of the steps.
     pub fn apply(&self, result: &mut Tensor, input: Option<&Tensor>) -> Result<()> {
         self.steps.iter().try_for_each(|step| step.apply(result, input))
     }

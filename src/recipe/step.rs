@@ -1,4 +1,4 @@
-//! The steps of a recipe: arithmetic on a tensor that may look at the whole of it.
+//! The steps of a recipe: arithmetic on a tensor, also with statistics of the whole tensor.
 
 use super::Curve;
 use super::exposure::{Exposure, colors};
@@ -6,39 +6,39 @@ use crate::error::{Error, Result};
 use crate::tensor::{Shape, Tensor};
 use serde::{Deserialize, Serialize};
 
-/// Something done to all values of a tensor, NCHW.
+/// An operation on all values of a tensor, NCHW.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Step {
     /// `value * gain + offset`.
     Linear {
-        /// One for all or one a channel; empty for one.
+        /// One number, or one for each channel. Empty means 1.
         #[serde(default)]
         gain: Vec<f64>,
-        /// One for all or one a channel; empty for zero.
+        /// One number, or one for each channel. Empty means 0.
         #[serde(default)]
         offset: Vec<f64>,
     },
-    /// Values beyond the bounds become the bounds.
+    /// Limits values to `min` and `max`.
     Clip {
-        /// Least value.
+        /// Smallest value.
         #[serde(default)]
         min: Option<f64>,
         /// Largest value.
         #[serde(default)]
         max: Option<f64>,
     },
-    /// `(value - mean) / (std + eps)` with the tensor's own mean and standard deviation.
+    /// `(value - mean) / (std + eps)` with mean and standard deviation of the tensor itself.
     Standardize {
-        /// Whose mean and standard deviation.
+        /// What the statistics are taken over.
         #[serde(default)]
         over: Over,
-        /// Keeps flat pictures finite.
+        /// Keeps constant pictures finite.
         #[serde(default = "small")]
         eps: f64,
     },
-    /// `(value - low) / (high - low + eps)` with percentiles of the tensor itself, as `numpy.percentile` computes them;
-    /// 0 and 100 are its smallest and its largest value. Nothing is clipped.
+    /// `(value - low) / (high - low + eps)` with percentiles of the tensor itself, as in `numpy.percentile`.
+    /// Percentiles 0 and 100 are the smallest and the largest value. Nothing is clipped.
     Rescale {
         /// Percentile that becomes 0.
         #[serde(default)]
@@ -46,43 +46,43 @@ pub enum Step {
         /// Percentile that becomes 1.
         #[serde(default = "hundred")]
         high: f64,
-        /// Whose percentiles.
+        /// What the percentiles are taken over.
         #[serde(default)]
         over: Over,
-        /// Keeps flat pictures finite; where it is 0 they become 0.
+        /// Keeps constant pictures finite. With 0, a constant picture becomes 0.
         #[serde(default)]
         eps: f64,
     },
-    /// `value / max` with the tensor's own maximum; left as it is where that is below 1e-6. U2-Net's.
+    /// `value / max` with the tensor's own maximum, as in U2-Net. A tensor with a maximum below 1e-6 stays as it is.
     DivideByMax {
-        /// Whose maximum.
+        /// What the maximum is taken over.
         #[serde(default)]
         over: Over,
     },
-    /// Of pictures only: multiplied so that the mean brightness of linear light becomes middle grey, 0.18, as Open Image
-    /// Denoise measures it. Of more than three channels the first three are measured and multiplied.
+    /// Input only. Multiplies linear light so that its mean brightness is middle grey, 0.18, as Open Image Denoise
+    /// measures it. With more than three channels, only the first three are measured and multiplied.
     AutoExposure,
-    /// Of results only: divided by what [`AutoExposure`](Step::AutoExposure) multiplied the picture by.
+    /// Output only. Divides by the factor of [`AutoExposure`](Step::AutoExposure).
     UndoExposure,
-    /// From light to its place on a curve; of more than three channels the first three.
+    /// From light to a curve. With more than three channels, only the first three.
     Curve(Curve),
-    /// From a place on a curve to its light; of more than three channels the first three.
+    /// From a curve back to light. With more than three channels, only the first three.
     Inverse(Curve),
     /// `1 / (1 + exp(-value))`.
     Sigmoid,
-    /// `exp(value)` over its sum along the channels.
+    /// `exp(value)` divided by its sum along the channels.
     Softmax,
     /// 1 above the threshold, 0 elsewhere.
     Binarize {
         /// The threshold.
         threshold: f64,
     },
-    /// Of results only: brought to the mean and the standard deviation of the picture that went in.
+    /// Output only. Brings the result to the mean and standard deviation of the input picture.
     MatchInput {
-        /// Whose mean and standard deviation.
+        /// What the statistics are taken over.
         #[serde(default)]
         over: Over,
-        /// Keeps flat results finite.
+        /// Keeps constant results finite.
         #[serde(default = "small")]
         eps: f64,
     },
@@ -95,7 +95,7 @@ pub enum Over {
     /// All channels of a picture together.
     #[default]
     Sample,
-    /// Each channel of a picture by itself.
+    /// Each channel of a picture separately.
     Channel,
 }
 
@@ -108,7 +108,7 @@ fn hundred() -> f64 {
 }
 
 impl Over {
-    /// Elements that share their statistics; they follow each other.
+    /// Number of consecutive elements that share their statistics.
     pub(super) fn len(self, shape: Shape) -> usize {
         match self {
             Over::Sample => shape.c * shape.pixels(),
@@ -118,7 +118,7 @@ impl Over {
 }
 
 impl Step {
-    /// Errors when the step's numbers make no sense.
+    /// Checks the step's numbers.
     pub(super) fn check(&self) -> Result<()> {
         let is_finite = |v: &f64| (*v as f32).is_finite();
         let good = match self {
@@ -140,11 +140,11 @@ impl Step {
             | Step::Sigmoid
             | Step::Softmax => true,
         };
-        let expected = "finite numbers, min up to max, percentiles rising from 0 to 100, eps not below 0";
+        let expected = "finite numbers, min up to max, low below high within 0 to 100, eps at least 0";
         if good { Ok(()) } else { Err(Error::shape("a step of the recipe", expected, format!("{self:?}"))) }
     }
 
-    /// Whether it can be done to each pixel knowing no other.
+    /// Whether each pixel can be computed without the others.
     pub(super) fn is_local(&self) -> bool {
         match self {
             Step::Linear { .. }
@@ -163,7 +163,7 @@ impl Step {
         }
     }
 
-    /// Of a step that is for one list of the recipe alone its name and that list's.
+    /// For a step that belongs in only one list of the recipe: its name and that list's name.
     pub(super) fn only_in(&self) -> Option<(&'static str, &'static str)> {
         match self {
             Step::MatchInput { .. } => Some(("match_input", "output.steps")),
@@ -173,11 +173,12 @@ impl Step {
         }
     }
 
-    /// Does the step. `input` is what a result was computed from.
+    /// Applies the step. `input` is the picture that a result was computed from.
     ///
     /// # Errors
-    /// When the step's lists do not fit the channels, its numbers make no sense, there is no input to match, or an exposure
-    /// to undo is not known ([`OutputRecipe::with_exposure`](super::OutputRecipe::with_exposure) tells it).
+    /// When the step's lists do not match the channels, when its numbers are invalid, when there is no input to match,
+    /// or when the exposure to undo is unknown ([`OutputRecipe::with_exposure`](super::OutputRecipe::with_exposure)
+    /// sets it).
     pub fn apply(&self, tensor: &mut Tensor, input: Option<&Tensor>) -> Result<()> {
         self.check()?;
         let shape = tensor.shape();
@@ -208,7 +209,7 @@ impl Step {
             }
             Step::Clip { min, max } => {
                 let [min, max] = [min.unwrap_or(f64::MIN), max.unwrap_or(f64::MAX)];
-                // `clamp` keeps NaN, which is refused later.
+                // `clamp` keeps NaN, which a later check reports.
                 map(data, &|v| v.clamp(min, max));
             }
             Step::Standardize { over, eps } => {
@@ -239,7 +240,7 @@ impl Step {
                 }
             }
             Step::UndoExposure => {
-                let message = "the step undo_exposure needs the exposure of the picture that went in";
+                let message = "the step undo_exposure needs the exposure of the input picture";
                 return Err(Error::Model(message.into()));
             }
             Step::Curve(curve) => map_colors(data, &|v| curve.forward(v)),
@@ -251,7 +252,7 @@ impl Step {
             Step::Binarize { threshold } => map(data, &|v| f64::from(u8::from(v > *threshold))),
             Step::MatchInput { over, eps } => {
                 let Some(input) = input else {
-                    return Err(Error::Model("the step match_input needs the picture that went in".into()));
+                    return Err(Error::Model("the step match_input needs the input picture".into()));
                 };
                 let theirs = input.data().chunks_exact(over.len(input.shape()));
                 let ours = data.chunks_exact_mut(over.len(shape));
@@ -269,12 +270,12 @@ impl Step {
     }
 }
 
-/// A quotient; 0 where nothing can be divided.
+/// `dividend / divisor`, or 0 if `divisor` is 0.
 pub(super) fn ratio(dividend: f64, divisor: f64) -> f64 {
     if divisor == 0.0 { 0.0 } else { dividend / divisor }
 }
 
-/// Mean and standard deviation of the values as they are, not as a sample of more.
+/// Mean and population standard deviation of the values.
 fn moments(values: &[f32]) -> (f64, f64) {
     let count = values.len() as f64;
     let mean = values.iter().map(|&v| f64::from(v)).sum::<f64>() / count;
@@ -282,7 +283,7 @@ fn moments(values: &[f32]) -> (f64, f64) {
     (mean, variance.sqrt())
 }
 
-/// A percentile, between two values in proportion; leaves the values in another order.
+/// A percentile with linear interpolation. Reorders `values`.
 fn percentile(values: &mut [f32], percent: f64) -> f64 {
     let last = values.len() - 1;
     let place = last as f64 * percent / 100.0;
@@ -292,7 +293,7 @@ fn percentile(values: &mut [f32], percent: f64) -> f64 {
     f64::from(low) + (f64::from(high) - f64::from(low)) * place.fract()
 }
 
-/// The channels of one picture.
+/// Softmax along the channels of one picture, CHW.
 fn softmax(part: &mut [f32], shape: Shape) {
     let pixels = shape.pixels();
     for pixel in 0..pixels {

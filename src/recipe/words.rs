@@ -1,11 +1,11 @@
-//! A recipe in words, for people who want to know what will be done.
+//! A recipe in words, for people.
 
 use super::{Channels, Curve, Decode, Fit, InputRecipe, Over, Recipe, Step, Transfer};
 
 impl Recipe {
-    /// What is done, in order: the field that says so, by its path as in TOML, and a line of text.
+    /// What the recipe does, in order. Each item is the path of a field, as in TOML, and one line of text.
     ///
-    /// `channels` are those of the network's input and of its result.
+    /// `channels` are the channels of the network's input and of its result.
     pub fn words(&self, channels: [usize; 2]) -> Vec<(&'static str, String)> {
         let mut lines = self.input.words(channels[0]);
         let output = &self.output;
@@ -22,10 +22,12 @@ impl Recipe {
                 lines.push(("output.threshold", format!("class 1 above {}", output.threshold)));
             }
             Decode::Mask => {
-                lines
-                    .push(("output.decode", "a mask: of each pixel the class with the largest value".into()));
+                lines.push((
+                    "output.decode",
+                    "a mask: for each pixel the class with the largest value".into(),
+                ));
             }
-            Decode::Scores => lines.push(("output.decode", "a score a class".into())),
+            Decode::Scores => lines.push(("output.decode", "a score for each class".into())),
         }
         if !names.is_empty() {
             lines.push(("output.classes", names.join(", ")));
@@ -65,11 +67,12 @@ impl InputRecipe {
             None => {}
             Some(Transfer::Linear) => lines.push((
                 "input.transfer",
-                "linear light: pictures of 8 and 16 bits from the sRGB curve, the result back".into(),
+                "linear light: 8- and 16-bit pictures are converted from the sRGB curve, the result back"
+                    .into(),
             )),
             Some(Transfer::Srgb) => lines.push((
                 "input.transfer",
-                "the sRGB curve: pictures of floats are brought to it, the result back".into(),
+                "the sRGB curve: float pictures are converted to it, the result back".into(),
             )),
         }
         lines.push((
@@ -78,7 +81,7 @@ impl InputRecipe {
         ));
         lines.extend(self.steps.iter().map(|step| ("input.steps", step.words())));
         if !self.mean.is_empty() {
-            lines.push(("input.mean", format!("less {}", list(&self.mean))));
+            lines.push(("input.mean", format!("minus {}", list(&self.mean))));
         }
         if !self.std.is_empty() {
             lines.push(("input.std", format!("divided by {}", list(&self.std))));
@@ -135,7 +138,7 @@ impl Curve {
     }
 }
 
-/// A number with six digits that count.
+/// A number with six significant digits.
 fn short(number: f64) -> String {
     let places = number.abs().log10().floor();
     if number == 0.0 || !(-7.0..9.0).contains(&places) {

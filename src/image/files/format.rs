@@ -1,10 +1,10 @@
-//! What files are written as, by their names.
+//! Output formats, by file extension.
 
 use crate::error::{Error, Result};
 use crate::image::Depth;
 use std::path::Path;
 
-/// What a file is written as, by its extension.
+/// The format of an output file, by its extension.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
     /// `.png`: 8 or 16 bits, opacity, masks with a palette.
@@ -30,7 +30,7 @@ pub enum Format {
 }
 
 impl Format {
-    /// The format that a path's extension names.
+    /// The format of a path's extension.
     pub fn of(path: &Path) -> Result<Format> {
         let extension = path.extension().map(|e| e.to_string_lossy().to_lowercase());
         Ok(match extension.as_deref() {
@@ -45,10 +45,10 @@ impl Format {
             Some("npy") => Format::Npy,
             Some("txt") => Format::Text,
             other => {
-                let found =
-                    other.map_or("a name with no extension".to_string(), |e| format!("the extension .{e}"));
+                let found = other
+                    .map_or("a name without an extension".to_string(), |e| format!("the extension .{e}"));
                 let known = "end it in .png, .jpg, .tiff, .bmp, .webp, .exr, .pfm, .ppm, .npy (numbers) or .txt (scores)";
-                return Err(refuse(path, format!("{found} does not say what to write; {known}")));
+                return Err(refuse(path, format!("{found} does not tell the format; {known}")));
             }
         })
     }
@@ -58,7 +58,7 @@ impl Format {
         !matches!(self, Format::Npy | Format::Text)
     }
 
-    /// What a picture of that depth is written with: the same where the format has it, else the nearest it has.
+    /// The depth for a picture of depth `depth`: the same if the format has it, else the nearest.
     pub fn depth(self, depth: Depth) -> Depth {
         match (self, depth) {
             (Format::Tiff, depth) => depth,
@@ -74,7 +74,7 @@ impl Format {
         matches!(self, Format::Png | Format::Tiff | Format::Webp | Format::Exr)
     }
 
-    /// Whether it is written from the top in bands of rows.
+    /// Whether it can be written from the top in bands of rows.
     pub fn holds_bands(self) -> bool {
         matches!(self, Format::Png | Format::Tiff)
     }

@@ -1,4 +1,4 @@
-//! Files of pictures, masks and arrays: reading, and writing that leaves no half file.
+//! Files of pictures, masks and arrays. Written files are complete or absent.
 
 mod format;
 mod npy;

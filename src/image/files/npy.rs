@@ -1,6 +1,6 @@
 //! NumPy's `.npy` files: numbers of up to 64 bits in C order to tensors, and tensors to float32.
 //!
-//! The format: <https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html>.
+//! Specification: <https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html>.
 
 use super::read::read_file;
 use super::write_atomic;
@@ -13,7 +13,7 @@ const MAGIC: &[u8] = b"\x93NUMPY";
 /// Reads an array of 2 (height, width), 3 (channels, height, width) or 4 (NCHW) axes.
 ///
 /// # Errors
-/// When the file cannot be read, or holds anything but little-endian numbers in C order of such a shape: float32,
+/// When the file cannot be read, or holds anything except little-endian numbers in C order of such a shape: float32,
 /// float16, float64, bool, or integers of 8, 16 or 32 bits, which become f32.
 pub fn read_npy(path: &Path) -> Result<Tensor> {
     let bytes = read_file(path)?;
@@ -29,7 +29,7 @@ pub fn write_npy(path: &Path, tensor: &Tensor) -> Result<()> {
 pub fn encode_npy(tensor: &Tensor) -> Vec<u8> {
     let Shape { n, c, h, w } = tensor.shape();
     let mut header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({n}, {c}, {h}, {w}), }}");
-    // The data must start at a multiple of 64; the header ends in a line break.
+    // The data must start at a multiple of 64. The header ends with a line break.
     let used = MAGIC.len() + 4 + header.len() + 1;
     header.push_str(&" ".repeat(used.next_multiple_of(64) - used));
     header.push('\n');
@@ -38,7 +38,7 @@ pub fn encode_npy(tensor: &Tensor) -> Vec<u8> {
     bytes
 }
 
-/// The tensor in a `.npy` file's bytes. Allocates no more than the bytes hold.
+/// Parses the bytes of a `.npy` file. Allocates no more than the bytes hold.
 fn parse(bytes: &[u8]) -> Result<Tensor, String> {
     let cut = || "the .npy file is cut off (copy it again)".to_string();
     let rest = bytes.strip_prefix(MAGIC).ok_or("not a .npy file; write one with numpy.save")?;
@@ -82,7 +82,7 @@ fn parse(bytes: &[u8]) -> Result<Tensor, String> {
     Tensor::new(shape, (numbers.1)(data)).map_err(|e| e.to_string())
 }
 
-/// Bytes of a number, and the way from bytes to f32.
+/// Bytes of a number, and the conversion from bytes to f32.
 type Numbers = (usize, fn(&[u8]) -> Vec<f32>);
 
 /// How numbers of a type are read.

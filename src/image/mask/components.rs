@@ -1,12 +1,12 @@
-//! Connected components of a mask: the regions of one class whose pixels touch at a side or a corner.
+//! Connected components of a mask: regions of one class whose pixels touch at a side or a corner.
 //!
-//! Rows are cut into runs of one class, and runs that touch in neighbouring rows are joined (union by the smaller
-//! number, paths halved; Rosenfeld and Pfaltz 1966 on runs), so that memory goes with runs and not with pixels.
+//! Rows are split into runs of one class, and runs that touch in neighbouring rows are joined (union by the smaller
+//! number with path halving; Rosenfeld and Pfaltz 1966, on runs). Memory grows with the number of runs, not of pixels.
 
 use super::Mask;
 use std::ops::Range;
 
-/// The components of every class but 0, in the order of their first pixels, row by row.
+/// The components of every class except 0, in the order of their first pixels, row by row.
 #[derive(Debug, Clone)]
 pub struct Components {
     list: Vec<Component>,
@@ -18,10 +18,10 @@ pub struct Components {
 /// A connected region of one class.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
 pub struct Component {
-    /// Its class; never 0.
+    /// Class number, never 0.
     #[serde(skip)]
     pub class: u16,
-    /// Pixels.
+    /// Number of pixels.
     pub area: usize,
     /// The leftmost column.
     pub x: usize,
@@ -31,11 +31,11 @@ pub struct Component {
     pub width: usize,
     /// Rows from the first to the last.
     pub height: usize,
-    /// The mean column and the mean row of its pixels, both counted from 0.
+    /// Mean column and mean row of its pixels, counted from 0.
     pub center: [f64; 2],
 }
 
-/// Neighbours of one class in a row.
+/// Adjacent pixels of one class in a row.
 #[derive(Debug, Clone, Copy)]
 struct Run {
     row: u32,
@@ -53,7 +53,7 @@ impl Components {
 }
 
 impl Mask {
-    /// The connected components of every class but 0; pixels that touch at a corner are connected.
+    /// The connected components of every class except 0. Pixels that touch at a corner are connected.
     pub fn components(&self) -> Components {
         let mut runs: Vec<Run> = Vec::new();
         let mut parents = Vec::new();
@@ -66,7 +66,7 @@ impl Mask {
             above = first..runs.len();
         }
         let mut list = Vec::new();
-        // A parent is never behind its child, so that the roots' components exist when they are asked for.
+        // A parent never follows its child, so the components of roots exist when they are needed.
         for run in 0..runs.len() {
             let parent = parents[run] as usize;
             if parent == run {
@@ -81,7 +81,8 @@ impl Mask {
         Components { list, runs, numbers: parents }
     }
 
-    /// Of each class but 0 only the largest component stays, the first of equals; the others become class 0.
+    /// Keeps only the largest component of each class except 0; the first one if several are equally large. The others
+    /// become class 0.
     pub fn keep_largest(&mut self) {
         let components = self.components();
         let mut largest: Vec<Option<usize>> = vec![None; self.colors.len()];
@@ -94,13 +95,13 @@ impl Mask {
         self.keep(&components, |i, component| largest[usize::from(component.class)] == Some(i));
     }
 
-    /// Components of fewer pixels than that become class 0.
+    /// Components with fewer than `min_area` pixels become class 0.
     pub fn remove_small(&mut self, min_area: usize) {
         let components = self.components();
         self.keep(&components, |_, component| component.area >= min_area);
     }
 
-    /// Components that have no pixel in common with the regions of another mask of this size become class 0.
+    /// Components that share no pixel with the regions of another mask of the same size become class 0.
     pub(super) fn keep_touching(&mut self, other: &Mask) {
         let components = self.components();
         let mut touches = vec![false; components.list.len()];
@@ -110,7 +111,7 @@ impl Mask {
         self.keep(&components, |i, _| touches[i]);
     }
 
-    /// Makes class 0 of the components that do not stay.
+    /// Sets components to class 0 unless `stays` accepts them.
     fn keep(&mut self, components: &Components, stays: impl Fn(usize, &Component) -> bool) {
         let stays: Vec<bool> = components.list.iter().enumerate().map(|(i, c)| stays(i, c)).collect();
         for (run, &number) in components.runs.iter().zip(&components.numbers) {
@@ -121,7 +122,7 @@ impl Mask {
         }
     }
 
-    /// The places of a run's pixels among the classes.
+    /// The indices of a run's pixels.
     fn pixels(&self, run: &Run) -> Range<usize> {
         let row = run.row as usize * self.width;
         row + run.start as usize..row + run.end as usize
@@ -129,7 +130,7 @@ impl Mask {
 }
 
 impl Component {
-    /// A component of one run. `center` has sums until [`divide`](Component::divide).
+    /// A component of one run. `center` holds sums until [`divide`](Component::divide).
     fn new(run: &Run) -> Component {
         let mut component = Component {
             class: run.class,
@@ -160,7 +161,7 @@ impl Component {
     }
 }
 
-/// Appends the runs of a row, those of class 0 left out.
+/// Appends the runs of a row, without class 0.
 fn push_runs(runs: &mut Vec<Run>, row: u32, classes: &[u16]) {
     let mut start = 0;
     for run in classes.chunk_by(|a, b| a == b) {
@@ -172,12 +173,12 @@ fn push_runs(runs: &mut Vec<Run>, row: u32, classes: &[u16]) {
     }
 }
 
-/// Joins the runs of a row with those of the row above that they touch.
+/// Joins the runs of a row with the runs of the row above that they touch.
 fn join_rows(runs: &[Run], parents: &mut [u32], above: Range<usize>, below: Range<usize>) {
     let mut first = above.start;
     for b in below {
         let lower = &runs[b];
-        // At a corner, one run's end is the other's start.
+        // At a corner, the end of one run is the start of the other.
         while first < above.end && runs[first].end < lower.start {
             first += 1;
         }

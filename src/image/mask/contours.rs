@@ -1,4 +1,4 @@
-//! The outlines of a mask's regions, drawn on a picture.
+//! Draws the outlines of a mask's regions on a picture.
 
 use super::Mask;
 use super::paint::blend;
@@ -7,29 +7,30 @@ use crate::image::picture::LUMA;
 use crate::image::{Depth, Picture};
 use crate::recipe::Channels;
 
-/// A line has a pixel of width for so many of the picture's longer side.
+/// Pixels of the longer side for one pixel of line width.
 const SIDE_A_PIXEL: usize = 400;
 /// Narrowest and widest line, pixels.
 const WIDTHS: [usize; 2] = [2, 12];
-/// How much the edge of a line, which sets it off from the picture, hides of it.
+/// Opacity of the edge that separates a line from the picture.
 const EDGE_OPACITY: f32 = 0.8;
-/// Lines of this luma (of 255) or brighter get a black edge, darker ones a white one.
+/// Lines with at least this luma (of 255) get a black edge, darker ones a white edge.
 const BRIGHT: f32 = 110.0;
 
 /// The nearest pixel of an outline.
 #[derive(Debug, Clone, Copy)]
 struct Nearest {
-    /// Its distance, pixels, squared.
+    /// Squared distance in pixels.
     squared: u16,
     class: u16,
 }
 
 impl Mask {
-    /// A picture with every region outlined in its class's colour: a line of 2 pixels or more, by the picture's size,
-    /// along the region's inside, with an edge of white or black, whichever shows the line better. Black classes, such
-    /// as VOC's background, have no outline, nor have regions where they meet the picture's border.
+    /// The picture with an outline around every region in the colour of its class. The line is inside the region and
+    /// at least 2 pixels wide, depending on the size of the picture. Its edge is white or black, whichever has more
+    /// contrast. Black classes, such as VOC's background, have no outline; neither have regions at the border of the
+    /// picture, along that border.
     ///
-    /// A mask of another size is stretched to the picture's.
+    /// A mask of another size is stretched to the picture's size.
     pub fn contours(&self, picture: &Picture) -> Result<Picture> {
         let line = (picture.width().max(picture.height()) / SIDE_A_PIXEL).clamp(WIDTHS[0], WIDTHS[1]);
         let edge = line / 2;
@@ -38,7 +39,7 @@ impl Mask {
         for (i, nearest) in self.nearest(&classes, picture.width(), line + edge).iter().enumerate() {
             let distance = f32::from(nearest.squared).sqrt();
             let color = self.colors[usize::from(nearest.class)];
-            // Lines end softly: what they cover of their last pixel falls with its distance.
+            // Lines have soft ends: coverage of the last pixel decreases with its distance.
             let covers = |width: usize| (width as f32 - distance).clamp(0.0, 1.0);
             let (line, edge) = match classes[i] == nearest.class {
                 true => (covers(line), covers(line + edge)),
@@ -52,7 +53,7 @@ impl Mask {
         Picture::new(planes, Depth::Eight)
     }
 
-    /// For each pixel the nearest one of an outline, where it is no further than `reach`.
+    /// For each pixel the nearest pixel of an outline within `reach`.
     fn nearest(&self, classes: &[u16], w: usize, reach: usize) -> Vec<Nearest> {
         let h = classes.len() / w;
         let disc = disc(reach as isize);
@@ -80,7 +81,7 @@ impl Mask {
     }
 }
 
-/// Steps to all pixels within a radius, with their squared lengths.
+/// Offsets of all pixels within a radius, with their squared lengths.
 fn disc(radius: isize) -> Vec<(isize, isize, u16)> {
     let side = -radius..=radius;
     let steps = side.clone().flat_map(|dy| side.clone().map(move |dx| (dx, dy, dx * dx + dy * dy)));
@@ -88,7 +89,7 @@ fn disc(radius: isize) -> Vec<(isize, isize, u16)> {
     within.map(|(dx, dy, squared)| (dx, dy, squared as u16)).collect()
 }
 
-/// White or black, whichever sets a colour off.
+/// White or black, whichever contrasts with a colour.
 fn edge_color(color: [u8; 3]) -> u8 {
     let luma: f32 = color.iter().zip(LUMA).map(|(&part, weight)| f32::from(part) * weight).sum();
     if luma < BRIGHT { 255 } else { 0 }

@@ -1,4 +1,4 @@
-//! Probabilities, and what they cut out of a picture.
+//! Probabilities, and cut-outs of a picture by probability.
 
 use super::Mask;
 use crate::error::{Error, Result};
@@ -7,12 +7,12 @@ use crate::image::resample::{Filter, resize};
 use crate::recipe::Step;
 use crate::tensor::{Shape, Tensor};
 
-/// A network's result `(n, classes, h, w)` as probabilities: as it is where
+/// A network's result `(n, classes, h, w)` as probabilities: unchanged if
 /// [`Model::gives_probabilities`](crate::Model::gives_probabilities) says so, else the sigmoid of one channel or the
 /// softmax over several.
 ///
 /// # Errors
-/// None but those of the recipe's steps sigmoid and softmax.
+/// Only errors of the steps sigmoid and softmax.
 pub fn probabilities(result: &Tensor, are_probabilities: bool) -> Result<Tensor> {
     let mut result = result.clone();
     match result.shape().c {
@@ -23,14 +23,14 @@ pub fn probabilities(result: &Tensor, are_probabilities: bool) -> Result<Tensor>
     Ok(result)
 }
 
-/// The picture with everything of class 0 made transparent, in its own colours and depth; on top of its own opacity.
+/// The picture with class 0 transparent, in its own colours and depth. Combined with its own opacity.
 ///
-/// Where one channel of the result holds probabilities, they are the opacity, so that edges stay soft; but what the mask
-/// has lost (to [`keep_largest`](Mask::keep_largest) or [`remove_small`](Mask::remove_small)) is transparent, and so are
-/// faint spots that touch no pixel of the mask. A result of another size is resized to the picture's.
+/// If one channel of the result holds probabilities, they become the opacity, so edges stay soft. What was removed
+/// from the mask (by [`keep_largest`](Mask::keep_largest) or [`remove_small`](Mask::remove_small)) is transparent, and
+/// so are faint spots that touch no pixel of the mask. A result of another size is resized to the picture's size.
 ///
 /// # Errors
-/// When the mask is not that of the result.
+/// When the mask does not belong to the result.
 pub fn cutout(picture: &Picture, result: &Tensor, mask: &Mask, are_probabilities: bool) -> Result<Picture> {
     let shape = result.shape();
     if [1, mask.height, mask.width] != [shape.n, shape.h, shape.w] {
@@ -52,10 +52,10 @@ pub fn cutout(picture: &Picture, result: &Tensor, mask: &Mask, are_probabilities
     picture.clone().with_alpha(Some(opacity))
 }
 
-/// Probabilities, 0 to 1, of what belongs to the mask's regions.
+/// Probabilities, 0 to 1, of belonging to the mask's regions.
 fn soft(result: &Tensor, mask: &Mask) -> Tensor {
     let is_inside = |i: usize| mask.classes[i] != 0;
-    // A pixel of class 0 that is surer than one of the mask was taken out of it.
+    // A pixel of class 0 with a higher probability than some pixel of the mask was removed from the mask.
     let least = (0..result.data().len()).filter(|&i| is_inside(i)).map(|i| result.data()[i]);
     let least = least.fold(f32::INFINITY, f32::min);
     let mut opacity = Tensor::from_fn(result.shape(), |i| match result.data()[i] {

@@ -1,4 +1,4 @@
-//! Masks to files and back.
+//! Writes masks to files and reads them.
 
 use super::{Mask, Reference};
 use crate::error::{Error, Result};
@@ -9,12 +9,12 @@ use std::io::Cursor;
 use std::path::Path;
 
 impl Mask {
-    /// The mask as the bytes of a file with that name. PNG: with a palette, class numbers as indices; TIFF: class
-    /// numbers as 8-bit grey. Of more than 256 classes both are class numbers as 16-bit grey. Other formats get the
-    /// colours.
+    /// The mask as the bytes of a file of that name. PNG has a palette and class numbers as indices; TIFF has class
+    /// numbers as 8-bit grey. With more than 256 classes, both have class numbers as 16-bit grey. Other formats get
+    /// the colours.
     ///
     /// # Errors
-    /// When the name's extension is not that of a picture, or the format does not take the mask's size.
+    /// When the extension is not that of a picture, or the format does not support the mask's size.
     pub fn encode(&self, path: &Path) -> Result<Vec<u8>> {
         match Format::of(path)? {
             Format::Png | Format::Tiff => {
@@ -26,15 +26,15 @@ impl Mask {
 }
 
 impl Reference {
-    /// Reads a mask of the same classes and size as another one, the right answer for it.
+    /// Reads a reference mask with the classes and the size of another mask.
     ///
-    /// A pixel's class is its index in a PNG's palette, whatever the palette's colours; its grey value; or the class of
-    /// `like` that has exactly its colour. Of two classes, black and white are 0 and 1. Where 255 is not a class, bytes of
-    /// 255 are pixels that do not count, as in PASCAL VOC and Cityscapes.
+    /// The class of a pixel is its index in a PNG's palette, whatever the colours are; or its grey value; or the class
+    /// of `like` that has exactly its colour. With two classes, black and white are 0 and 1. If 255 is not a class,
+    /// bytes of 255 are pixels that do not count, as in PASCAL VOC and Cityscapes.
     ///
     /// # Errors
-    /// [`Error::Io`] when the file cannot be read, [`Error::Picture`] when it is damaged, has another size, or holds a
-    /// value that is no class, of which the first is named.
+    /// [`Error::Io`] when the file cannot be read; [`Error::Picture`] when it is damaged, has another size, or holds a
+    /// value that is no class. The first such value is named.
     pub fn open(path: &Path, like: &Mask) -> Result<Reference> {
         let bytes = read_file(path)?;
         let classes = match raw_samples(&bytes, like).map_err(|message| refuse(path, message))? {
@@ -46,8 +46,8 @@ impl Reference {
     }
 }
 
-/// The samples of a PNG with a palette, or with grey of less than 8 bits, as they are stored; `None` for other files,
-/// whose samples a [`Picture`] has.
+/// The stored samples of a PNG with a palette or with grey of less than 8 bits. `None` for other files; a [`Picture`]
+/// has their samples.
 fn raw_samples(bytes: &[u8], like: &Mask) -> Result<Option<Vec<u8>>, String> {
     if !bytes.starts_with(b"\x89PNG") {
         return Ok(None);
@@ -64,7 +64,7 @@ fn raw_samples(bytes: &[u8], like: &Mask) -> Result<Option<Vec<u8>>, String> {
     check_size([width, info.height as usize], like)?;
     let mut packed = vec![0; reader.output_buffer_size().ok_or("the mask is too large")?];
     let line = reader.next_frame(&mut packed).map_err(damaged)?.line_size;
-    // Each row begins at a byte, its first sample in the high bits.
+    // Each row begins at a whole byte, with its first sample in the high bits.
     let sample = |row: &[u8], x: usize| row[x * bits / 8] >> (8 - bits - x * bits % 8) & (0xff >> (8 - bits));
     let samples = packed.chunks_exact(line).flat_map(|row| (0..width).map(move |x| sample(row, x)));
     Ok(Some(samples.collect()))
@@ -84,11 +84,11 @@ fn from_picture(picture: &Picture, like: &Mask) -> Result<Vec<Option<u16>>, Stri
     }
     let [red, green, blue] = [0, 1, 2].map(|c| planes.plane(0, c));
     let is_grey = red == green && green == blue;
-    // Grey stored as colours: the colours come first, because a palette may have grey ones.
+    // Grey that is stored as colours: colours are tried first, because a palette may have grey ones.
     colors(picture, like).or_else(|message| if is_grey { grey() } else { Err(message) })
 }
 
-/// Classes by their numbers.
+/// Classes from numbers.
 fn numbers(
     values: impl Iterator<Item = f32> + Clone,
     white: f32,
@@ -105,11 +105,11 @@ fn numbers(
     values.enumerate().map(class).collect()
 }
 
-/// Classes by their colours.
+/// Classes from colours.
 fn colors(picture: &Picture, like: &Mask) -> Result<Vec<Option<u16>>, String> {
     let rgb = picture.in_steps(Channels::Rgb);
     let known: Vec<[f32; 3]> = like.colors.iter().map(|color| color.map(f32::from)).collect();
-    // Neighbours mostly have the same colour.
+    // Neighbours usually have the same colour.
     let mut last = 0;
     let class = |i: usize| {
         let color = [0, 1, 2].map(|c| rgb.plane(0, c)[i]);
@@ -129,7 +129,7 @@ fn check_size([w, h]: [usize; 2], like: &Mask) -> Result<(), String> {
         return Ok(());
     }
     Err(format!(
-        "expected a mask of {}x{} pixels, got {w}x{h}; give the one of the same picture",
+        "expected a mask of {}x{} pixels, got {w}x{h}; use the mask of the same picture",
         like.width, like.height
     ))
 }

@@ -1,4 +1,4 @@
-//! Masks: a class number a pixel, with names and colours.
+//! Masks: a class number for each pixel, with names and colours.
 
 mod components;
 mod contours;
@@ -22,26 +22,27 @@ use crate::tensor::Tensor;
 /// Most classes: their numbers have 16 bits.
 const MAX_CLASSES: usize = 1 << 16;
 
-/// A class number for every pixel.
+/// A class number for each pixel.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mask {
     width: usize,
     height: usize,
-    /// Each below the number of colours.
+    /// Class numbers, each below the number of colours.
     classes: Vec<u16>,
-    /// One a class, as are the names.
+    /// One colour for each class; names likewise.
     colors: Vec<[u8; 3]>,
     names: Vec<String>,
 }
 
 impl Mask {
-    /// Decides every pixel of a network's result `(1, channels, height, width)`.
+    /// Decides the class of each pixel from a network's result `(1, channels, height, width)`.
     ///
-    /// One channel: class 1 above the threshold, class 0 elsewhere. Several: the class of the largest value,
-    /// the first of equals. Names and colours are the recipe's, else numbers and the PASCAL VOC colours.
+    /// With one channel, class 1 is above the threshold, class 0 elsewhere. With several, the class has the largest
+    /// value; the first one if several are equal. Names and colours come from the recipe; by default they are numbers
+    /// and the PASCAL VOC colours.
     ///
     /// # Errors
-    /// When the result is not of one picture, or has more than 65,536 channels.
+    /// When the result has several pictures, or more than 65,536 channels.
     pub fn new(result: &Tensor, recipe: &OutputRecipe) -> Result<Mask> {
         let shape = result.shape();
         if shape.n != 1 || shape.c > MAX_CLASSES {
@@ -65,7 +66,7 @@ impl Mask {
         })
     }
 
-    /// The same mask in a palette's colours. Classes without a name get the palette's.
+    /// The same mask with the colours of a palette. Classes without a name get the palette's name.
     pub fn with_palette(mut self, palette: &Palette) -> Mask {
         for (i, (color, name)) in self.colors.iter_mut().zip(&mut self.names).enumerate() {
             *color = palette.color(i);
@@ -101,13 +102,13 @@ impl Mask {
         &self.names
     }
 
-    /// Every class's name and share of the pixels in percent.
+    /// Name of each class and its share of the pixels in percent.
     pub fn shares(&self) -> Vec<(&str, f64)> {
         let percent = |count: usize| 100.0 * count as f64 / self.classes.len() as f64;
         self.names.iter().zip(self.counts()).map(|(name, count)| (name.as_str(), percent(count))).collect()
     }
 
-    /// Pixels of every class.
+    /// Number of pixels of each class.
     fn counts(&self) -> Vec<usize> {
         let mut counts = vec![0; self.colors.len()];
         self.classes.iter().for_each(|&class| counts[usize::from(class)] += 1);
@@ -115,12 +116,12 @@ impl Mask {
     }
 }
 
-/// The name of a class that has none.
+/// The name of a class without a name.
 fn number_as_name(class: usize) -> String {
     format!("class {class}")
 }
 
-/// The channel with the largest value, for every pixel.
+/// The channel with the largest value, for each pixel.
 fn largest(result: &Tensor) -> Vec<u16> {
     let mut best = result.plane(0, 0).to_vec();
     let mut classes = vec![0; best.len()];

@@ -1,4 +1,4 @@
-//! Masks in their colours, alone and over a picture.
+//! Draws masks in colour, alone and over a picture.
 
 use super::Mask;
 use crate::error::Result;
@@ -7,7 +7,7 @@ use crate::recipe::Channels;
 use crate::tensor::{Shape, Tensor};
 use std::borrow::Cow;
 
-/// How much of a class colour an overlay shows.
+/// Opacity of a class colour in an overlay.
 const OPACITY: f32 = 0.5;
 
 impl Mask {
@@ -20,10 +20,10 @@ impl Mask {
         Picture::new(planes, Depth::Eight)
     }
 
-    /// The colours laid half over a picture, whose opacity does not count; black classes, such as VOC's background,
-    /// leave it as it is.
+    /// The colours over a picture with half opacity. The picture's own opacity is ignored. Black classes, such as
+    /// VOC's background, leave it unchanged.
     ///
-    /// A mask of another size is stretched to the picture's.
+    /// A mask of another size is stretched to the picture's size.
     pub fn overlay(&self, picture: &Picture) -> Result<Picture> {
         let mut planes = picture.in_steps(Channels::Rgb);
         for (i, &class) in self.stretched(picture).iter().enumerate() {
@@ -35,7 +35,7 @@ impl Mask {
         Picture::new(planes, Depth::Eight)
     }
 
-    /// The class of every pixel of a picture that the mask is stretched to, row by row.
+    /// The class of each pixel of a picture, with the mask stretched to the picture, row by row.
     pub(super) fn stretched(&self, picture: &Picture) -> Cow<'_, [u16]> {
         let (w, h) = (picture.width(), picture.height());
         if [w, h] == [self.width, self.height] {
@@ -46,7 +46,7 @@ impl Mask {
     }
 }
 
-/// Lays a colour over a pixel of three planes.
+/// Blends a colour over a pixel of three planes.
 pub(super) fn blend(planes: &mut Tensor, pixel: usize, color: [u8; 3], opacity: f32) {
     let pixels = planes.shape().pixels();
     for (c, part) in color.into_iter().enumerate() {

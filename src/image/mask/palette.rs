@@ -1,4 +1,4 @@
-//! Palettes: a colour, and where it has one a name, for each class.
+//! Palettes: a colour and, optionally, a name for each class.
 
 use crate::error::{Error, Result};
 use std::fs::File;
@@ -31,7 +31,7 @@ const CITYSCAPES: [([u8; 3], &str); 19] = [
     ([119, 11, 32], "bicycle"),
 ];
 
-/// The 20 colours of Tableau in matplotlib's order: a strong and a pale one of each hue.
+/// The 20 colours of Tableau in matplotlib's order: a strong and a pale one for each hue.
 const TAB20: [[u8; 3]; 20] = [
     [31, 119, 180],
     [174, 199, 232],
@@ -57,11 +57,11 @@ const TAB20: [[u8; 3]; 20] = [
 
 /// A colour for each class.
 ///
-/// Classes beyond the last colour take the colours again from the first one; black, which stands for the background
-/// where it comes first, is not taken again.
+/// Classes beyond the last colour start again with the first one. Black, which stands for the background if it comes
+/// first, is used only once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Palette {
-    /// At least one.
+    /// At least one entry.
     entries: Vec<([u8; 3], Option<String>)>,
 }
 
@@ -81,11 +81,12 @@ impl Palette {
         Palette { entries: [[0; 3]].iter().chain(&TAB20).map(|&color| (color, None)).collect() }
     }
 
-    /// The palette `voc`, `cityscapes` or `tab20`, or a file with a class a line: `#rrggbb [name]` or `r g b [name]`.
-    /// Empty lines and lines that begin with `# ` are skipped. GIMP's palettes (`.gpl`) are such files behind a header.
+    /// The palette `voc`, `cityscapes` or `tab20`, or a file with one class on each line: `#rrggbb [name]` or `r g b
+    /// [name]`. Empty lines and lines that begin with `# ` are ignored. GIMP's palettes (`.gpl`) are such files with a
+    /// header.
     ///
     /// # Errors
-    /// [`Error::Io`] when the file cannot be read, [`Error::Picture`] with the first line that is neither.
+    /// [`Error::Io`] when the file cannot be read; [`Error::Picture`] with the first invalid line.
     pub fn open(name: &str) -> Result<Palette> {
         match name {
             "voc" => Ok(Palette::voc()),
@@ -112,7 +113,7 @@ impl Palette {
         parse(&text).map_err(|message| refuse(path, message))
     }
 
-    /// A class's colour.
+    /// The colour of a class.
     pub fn color(&self, class: usize) -> [u8; 3] {
         let first = usize::from(self.entries.len() > 1 && self.entries[0].0 == [0; 3]);
         let place = match class.checked_sub(self.entries.len()) {
@@ -122,13 +123,13 @@ impl Palette {
         self.entries[place].0
     }
 
-    /// A class's name.
+    /// The name of a class.
     pub fn name(&self, class: usize) -> Option<&str> {
         self.entries.get(class)?.1.as_deref()
     }
 }
 
-/// The palette in a file's text.
+/// Parses the text of a palette file.
 fn parse(text: &str) -> Result<Palette, String> {
     let is_gimp = text.starts_with("GIMP Palette");
     let is_header = |line: &str| {
@@ -143,7 +144,7 @@ fn parse(text: &str) -> Result<Palette, String> {
         let (color, name) = parse_line(line).ok_or_else(|| {
             format!("line {}: expected \"#rrggbb name\" or \"r g b name\", got {line:.40?}", number + 1)
         })?;
-        // "Untitled" is GIMP's word for no name.
+        // GIMP writes "Untitled" for colours without a name.
         let is_named = !(name.is_empty() || is_gimp && name == "Untitled");
         entries.push((color, is_named.then(|| name.to_string())));
     }
@@ -153,7 +154,7 @@ fn parse(text: &str) -> Result<Palette, String> {
     Ok(Palette { entries })
 }
 
-/// A line's colour and what follows it.
+/// The colour on a line, and the text after it.
 fn parse_line(line: &str) -> Option<([u8; 3], &str)> {
     if let Some(rest) = line.strip_prefix('#') {
         let (digits, name) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
@@ -172,7 +173,7 @@ fn parse_line(line: &str) -> Option<([u8; 3], &str)> {
     Some((color, rest))
 }
 
-/// The PASCAL VOC colour of a class: its bits, three at a time, from the colours' high bits down.
+/// The PASCAL VOC colour of a class: groups of three bits fill the colours from the high bits down.
 fn voc_color(class: u8) -> [u8; 3] {
     let bit = |place: u32| u32::from(class) >> place & 1;
     [0, 1, 2].map(|channel| (0..3).fold(0, |color, step| color | bit(3 * step + channel) << (7 - step)) as u8)

@@ -1,28 +1,28 @@
-//! How far a mask agrees with a reference.
+//! Compares a mask with a reference.
 
 use super::Mask;
 use crate::error::{Error, Result};
 use std::fmt;
 
-/// Agreement of two masks, class by class.
+/// Agreement of two masks for each class.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Scores {
     /// By class number.
     pub classes: Vec<ClassScore>,
 }
 
-/// Agreement of two masks in a class; `None` where neither has it.
+/// Agreement of two masks in one class; `None` if neither has it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ClassScore {
-    /// Its name.
+    /// Name of the class.
     pub name: String,
-    /// Pixels that both give the class over pixels that either does: the Jaccard index.
+    /// Jaccard index: pixels in both masks divided by pixels in either.
     pub iou: Option<f64>,
-    /// Twice the pixels that both give the class over the sum of each one's: the F1 score.
+    /// F1 score: twice the pixels in both masks divided by the sum of the pixels in each.
     pub dice: Option<f64>,
 }
 
-/// The right answer for a mask.
+/// A reference mask.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reference {
     pub(super) width: usize,
@@ -32,7 +32,7 @@ pub struct Reference {
 }
 
 impl Reference {
-    /// A class for every pixel, row by row; `None` for pixels that do not count.
+    /// The class of each pixel, row by row; `None` for pixels that do not count.
     pub fn classes(&self) -> &[Option<u16>] {
         &self.classes
     }
@@ -46,20 +46,20 @@ impl From<&Mask> for Reference {
 }
 
 impl Mask {
-    /// IoU and Dice of every class against a reference.
+    /// IoU and Dice of each class against a reference.
     ///
     /// # Errors
     /// When the reference has another size.
     pub fn scores(&self, reference: &Reference) -> Result<Scores> {
         if [self.width, self.height] != [reference.width, reference.height] {
-            let expected = format!("{}x{} pixels, as the mask has", self.width, self.height);
+            let expected = format!("{}x{} pixels, the size of the mask", self.width, self.height);
             return Err(Error::shape(
                 "the reference",
                 expected,
                 format!("{}x{}", reference.width, reference.height),
             ));
         }
-        // Of each class: pixels that the mask gives it, that the reference does, that both do.
+        // For each class: pixels in the mask, in the reference, in both.
         let mut counts = vec![[0; 3]; self.names.len()];
         for (&own, class) in self.classes.iter().zip(&reference.classes) {
             let Some(class) = *class else { continue };
@@ -82,18 +82,18 @@ impl Mask {
 }
 
 impl Scores {
-    /// The mean IoU of the classes that either mask has.
+    /// The mean IoU of the classes in either mask.
     pub fn mean_iou(&self) -> f64 {
         mean(self.classes.iter().filter_map(|class| class.iou))
     }
 
-    /// The mean Dice of the classes that either mask has.
+    /// The mean Dice of the classes in either mask.
     pub fn mean_dice(&self) -> f64 {
         mean(self.classes.iter().filter_map(|class| class.dice))
     }
 }
 
-/// A table with a line a class and one of the means; `-` for classes that neither mask has.
+/// A table with one line for each class and one for the means; `-` for classes in neither mask.
 impl fmt::Display for Scores {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names = self.classes.iter().map(|class| class.name.chars().count());
@@ -107,7 +107,7 @@ impl fmt::Display for Scores {
     }
 }
 
-/// The mean; not a number where no pixel counts.
+/// The mean; NaN if there are no values.
 fn mean(values: impl Iterator<Item = f64>) -> f64 {
     let (sum, count) = values.fold((0.0, 0), |(sum, count), value| (sum + value, count + 1));
     sum / f64::from(count)

@@ -1,9 +1,9 @@
-//! What a mask holds of each class, for tables and programs.
+//! Statistics of a mask, as tables and JSON.
 
 use super::{Component, Mask};
 use serde::Serialize;
 
-/// Pixels and components of every class.
+/// Pixels and components of each class.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Statistics {
     /// Columns of the mask.
@@ -14,23 +14,23 @@ pub struct Statistics {
     pub classes: Vec<ClassStatistics>,
 }
 
-/// Pixels and components of a class.
+/// Pixels and components of one class.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ClassStatistics {
-    /// Its number.
+    /// Class number.
     pub class: usize,
     /// Its name.
     pub name: String,
-    /// Its pixels.
+    /// Number of pixels.
     pub pixels: usize,
-    /// Its share of all pixels, percent.
+    /// Share of all pixels, percent.
     pub percent: f64,
-    /// Its connected components, the largest first; none for class 0, the background.
+    /// Connected components, largest first; none for class 0, the background.
     pub components: Vec<Component>,
 }
 
 impl Mask {
-    /// Pixels and [components](Mask::components) of every class.
+    /// Pixels and [components](Mask::components) of each class.
     pub fn statistics(&self) -> Statistics {
         let shares = self.shares().into_iter().zip(self.counts()).enumerate();
         let mut classes: Vec<ClassStatistics> = shares
@@ -50,9 +50,10 @@ impl Mask {
 }
 
 impl Statistics {
-    /// A table with a row a component, behind its class; a class without components has a row with these columns empty.
+    /// A CSV table with one row for each component, after the columns of its class. A class without components has one
+    /// row with empty columns.
     ///
-    /// Percent with 4 decimals, centers with 2; names in quotes where they need it (RFC 4180).
+    /// Percent has 4 decimals, centers have 2. Names are quoted if necessary (RFC 4180).
     pub fn to_csv(&self) -> String {
         let mut rows =
             String::from("class,name,pixels,percent,component,area,x,y,width,height,center_x,center_y\n");

@@ -1,14 +1,14 @@
-//! Streams of frames, as they go from one program to the next: y4m, and raw samples.
+//! Streams of frames between programs: y4m and raw samples.
 //!
 //! ```text
 //! ffmpeg -i in.mp4 -f yuv4mpegpipe - | unet run … | ffmpeg -f yuv4mpegpipe -i - out.mp4
 //! ```
 //!
-//! y4m says its size and frame rate itself. Its colours are read as ffmpeg reads them where nothing else is said: BT.601,
-//! whatever the size, 16 to 235 for black to white unless the header has `XCOLORRANGE=FULL`. Frames that are written
-//! in the same way keep their colours to a step even where the video is BT.709; what the network sees is then a little
-//! off in hue, which `-vf scale=out_color_matrix=bt601` before, and the reverse after it, mends. High depths (`C420p10`
-//! and the like, up to 16 bits) need `-strict -1` there.
+//! A y4m header states size and frame rate. Colours are read as ffmpeg does by default: BT.601 for every size, 16 to
+//! 235 for black to white unless the header has `XCOLORRANGE=FULL`. Frames written in the same way keep their colours
+//! within one step, even if the video is BT.709. The network then sees slightly different hues; `-vf
+//! scale=out_color_matrix=bt601` before, and the reverse after, avoids that. High depths (`C420p10` and similar, up to
+//! 16 bits) need `-strict -1` in ffmpeg.
 
 mod raw;
 mod reader;
@@ -32,10 +32,10 @@ const MAX_SIDE: usize = 32_768;
 /// Most bytes of a frame.
 const MAX_FRAME: usize = 512 << 20;
 
-/// The kinds of streams, by the names that ffmpeg has for them.
+/// Kinds of streams, with the names that ffmpeg uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StreamFormat {
-    /// `y4m`: a line that says size, frame rate and colour space, then planes of luma and colour differences.
+    /// `y4m`: a line with size, frame rate and colour space, then planes of luma and colour differences.
     Y4m,
     /// `rgb24`: bytes of red, green and blue.
     Rgb24,
@@ -49,7 +49,7 @@ impl StreamFormat {
     const ALL: [StreamFormat; 4] =
         [StreamFormat::Y4m, StreamFormat::Rgb24, StreamFormat::Gray8, StreamFormat::Gray16le];
 
-    /// How a y4m stream begins.
+    /// The first bytes of a y4m stream.
     pub const Y4M_MAGIC: &[u8] = y4m::MAGIC;
 
     fn name(self) -> &'static str {
@@ -74,12 +74,12 @@ impl FromStr for StreamFormat {
     fn from_str(name: &str) -> Result<StreamFormat> {
         let wanted = if name == "gray" { "gray8" } else { name };
         StreamFormat::ALL.into_iter().find(|format| format.name() == wanted).ok_or_else(|| {
-            Error::Usage(format!("{name} is not a kind of stream; say y4m, rgb24, gray8 or gray16le"))
+            Error::Usage(format!("{name} is not a kind of stream; use y4m, rgb24, gray8 or gray16le"))
         })
     }
 }
 
-/// What a stream is, but for the size of its frames: what a [`FrameWriter`] needs to make another one like it.
+/// The properties of a stream except the size of its frames. A [`FrameWriter`] needs them to write a similar stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stream(Kind);
 
@@ -90,12 +90,12 @@ enum Kind {
 }
 
 impl Stream {
-    /// Whether it is y4m, which says its size itself.
+    /// Whether it is y4m, which states its size.
     pub fn is_y4m(&self) -> bool {
         matches!(self.0, Kind::Y4m(_))
     }
 
-    /// Whether frames are grey: pictures of three channels cannot be written.
+    /// Whether frames are grey. Pictures with three channels cannot be written then.
     pub fn is_grey(&self) -> bool {
         match &self.0 {
             Kind::Y4m(y4m) => y4m.coding.is_grey(),
@@ -103,7 +103,7 @@ impl Stream {
         }
     }
 
-    /// Bytes of a frame's samples; `usize::MAX` where they do not fit.
+    /// Bytes of a frame; `usize::MAX` if the size overflows.
     fn frame_bytes(&self, [h, w]: [usize; 2]) -> usize {
         match &self.0 {
             Kind::Y4m(y4m) => y4m.coding.frame_bytes([h, w]),
@@ -111,7 +111,7 @@ impl Stream {
         }
     }
 
-    /// The frame in that many bytes.
+    /// Decodes the bytes of a frame.
     fn decode(&self, bytes: &[u8], size: [usize; 2]) -> Result<Picture> {
         match &self.0 {
             Kind::Y4m(y4m) => y4m.coding.decode(bytes, size),
@@ -119,7 +119,7 @@ impl Stream {
         }
     }
 
-    /// A frame's samples.
+    /// Encodes a frame.
     fn encode(&self, picture: &Picture) -> Result<Vec<u8>> {
         if self.is_grey() && picture.channels() != 1 {
             let expected = "1 channel, because the stream is grey (write another format)";
@@ -132,7 +132,7 @@ impl Stream {
     }
 }
 
-/// A stream of that kind where none is to be copied; y4m has 25 frames a second, 8 bits and colours for every pixel.
+/// A stream of that kind with default properties. y4m has 25 frames per second, 8 bits, and colours for every pixel.
 impl From<StreamFormat> for Stream {
     fn from(format: StreamFormat) -> Stream {
         Stream(match format {
@@ -144,7 +144,7 @@ impl From<StreamFormat> for Stream {
     }
 }
 
-/// What streams are called in errors.
+/// The name of streams in errors.
 fn name() -> PathBuf {
     "video stream".into()
 }

@@ -1,4 +1,4 @@
-//! Frames of samples without a header: a pixel's side by side, rows from the top.
+//! Frames without a header: interleaved samples, rows from the top.
 
 use crate::error::Result;
 use crate::image::files::{interleave, samples};
@@ -6,7 +6,7 @@ use crate::image::{Depth, Picture};
 use crate::recipe::Channels;
 use crate::tensor::{Shape, Tensor};
 
-/// How samples lie.
+/// The layout of samples.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Raw {
     /// 1 (grey) or 3 (RGB).
@@ -29,7 +29,7 @@ impl Raw {
         Picture::new(Tensor::new(Shape::new(1, self.channels, h, w), data)?, depth)
     }
 
-    /// One channel's samples after the other's.
+    /// Splits interleaved samples into planes.
     fn planes<const N: usize>(self, bytes: &[u8], value: impl Fn([u8; N]) -> f32) -> Vec<f32> {
         let samples = bytes.as_chunks::<N>().0;
         let plane = |c: usize| samples.iter().skip(c).step_by(self.channels);
@@ -38,7 +38,7 @@ impl Raw {
 
     pub(super) fn encode(self, picture: &Picture) -> Result<Vec<u8>> {
         let channels = if self.channels == 3 { Channels::Rgb } else { Channels::Gray };
-        // Without the opacity that it may have.
+        // Without opacity, if it has any.
         let picture = Picture::new(picture.to_channels(channels), picture.depth())?;
         Ok(match self.bytes {
             1 => samples(&picture, Depth::Eight),

@@ -1,4 +1,4 @@
-//! Frames out of a stream.
+//! Reads frames from a stream.
 
 use super::y4m::{FRAME, MAGIC, MAX_LINE, Y4m};
 use super::{Kind, MAX_FRAME, MAX_SIDE, Stream, StreamFormat, io_error, refuse};
@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::image::Picture;
 use std::io::{BufRead, BufReader, Read};
 
-/// Reads a stream's frames, one after the other. After an error there are no more.
+/// Reads the frames of a stream, one after the other. It ends after an error.
 ///
 /// ```
 /// use unet_wgpu::image::{FrameReader, FrameWriter};
@@ -27,19 +27,19 @@ pub struct FrameReader<R: Read> {
     stream: Stream,
     /// Height and width.
     size: [usize; 2],
-    /// Frames that came.
+    /// Number of frames read.
     count: usize,
     done: bool,
-    /// The bytes of a frame, kept for the next one.
+    /// The bytes of a frame, reused for the next one.
     bytes: Vec<u8>,
 }
 
 impl<R: Read> FrameReader<R> {
-    /// Begins to read a stream of that kind, y4m if it begins like that and no kind is given. Raw streams need their
-    /// width and height.
+    /// Starts to read a stream of that kind. Without a kind, the stream must be y4m. Raw streams need their width and
+    /// height.
     ///
     /// # Errors
-    /// When the stream is empty, no video, its header or size cannot be used, or reading fails.
+    /// When the stream is empty or not a video, when its header or size cannot be used, or when reading fails.
     pub fn new(
         reader: R,
         format: Option<StreamFormat>,
@@ -47,12 +47,12 @@ impl<R: Read> FrameReader<R> {
     ) -> Result<FrameReader<R>> {
         let mut reader = BufReader::with_capacity(1 << 16, reader);
         if reader.fill_buf().map_err(io_error)?.is_empty() {
-            return Err(refuse("it is empty; does the program that should write it run?"));
+            return Err(refuse("it is empty; check that the program that writes it runs"));
         }
         let (stream, size) = match (format, size) {
             (None | Some(StreamFormat::Y4m), None) => header(&mut reader)?,
             (Some(StreamFormat::Y4m), Some(_)) => {
-                return Err(Error::Usage("a y4m stream says its size itself; leave the size away".into()));
+                return Err(Error::Usage("a y4m stream states its size; drop the size".into()));
             }
             (None, Some(_)) => {
                 return Err(Error::Usage("a size needs the kind of stream: rgb24, gray8 or gray16le".into()));
@@ -71,7 +71,7 @@ impl<R: Read> FrameReader<R> {
         Ok(FrameReader { reader, stream, size, count: 0, done: false, bytes: Vec::new() })
     }
 
-    /// What the stream is, to write another one like it.
+    /// The properties of the stream, to write a similar one.
     pub fn stream(&self) -> &Stream {
         &self.stream
     }
@@ -86,7 +86,7 @@ impl<R: Read> FrameReader<R> {
         self.size[0]
     }
 
-    /// The next frame, or `None` after the last.
+    /// Reads the next frame; `None` at the end.
     fn frame(&mut self) -> Result<Option<Picture>> {
         let number = self.count + 1;
         if matches!(self.stream.0, Kind::Y4m(_)) {
@@ -102,13 +102,13 @@ impl<R: Read> FrameReader<R> {
         }
         let length = self.stream.frame_bytes(self.size);
         self.bytes.clear();
-        // Memory grows with what comes, not with what the header says.
+        // Memory grows with the bytes that arrive, not with what the header states.
         let came = (&mut self.reader).take(length as u64).read_to_end(&mut self.bytes).map_err(io_error)?;
         if came == 0 && matches!(self.stream.0, Kind::Raw(_)) {
             return Ok(None);
         }
         if came < length {
-            let what = "is cut off (is the size right? did the program before stop?)";
+            let what = "is cut off (check the size, and whether the writing program stopped)";
             return Err(refuse(format!("frame {number} {what}: {came} of {length} bytes came")));
         }
         self.count = number;
@@ -129,13 +129,13 @@ impl<R: Read> Iterator for FrameReader<R> {
     }
 }
 
-/// The stream and its height and width from a y4m header.
+/// Reads a y4m header: the stream, and its height and width.
 fn header(reader: &mut impl BufRead) -> Result<(Stream, [usize; 2])> {
     let mut magic = Vec::new();
     reader.take(MAGIC.len() as u64).read_to_end(&mut magic).map_err(io_error)?;
     if magic != MAGIC {
         return Err(refuse(
-            "it is not y4m; say what it holds (rgb24, gray8 or gray16le) and its width and height",
+            "it is not y4m; give the format (rgb24, gray8 or gray16le), the width and the height",
         ));
     }
     let fields = line(reader)?.unwrap_or_default();
@@ -143,13 +143,13 @@ fn header(reader: &mut impl BufRead) -> Result<(Stream, [usize; 2])> {
     Ok((Stream(Kind::Y4m(y4m)), size))
 }
 
-/// The next line without its end, `None` at the stream's end.
+/// The next line without its end; `None` at the end of the stream.
 fn line(reader: &mut impl BufRead) -> Result<Option<Vec<u8>>> {
     let mut line = Vec::new();
     reader.take(MAX_LINE).read_until(b'\n', &mut line).map_err(io_error)?;
     match line.pop() {
         None => Ok(None),
         Some(b'\n') => Ok(Some(line)),
-        Some(_) => Err(refuse("a y4m header does not end; the stream is cut off or no y4m")),
+        Some(_) => Err(refuse("a y4m header does not end; the stream is cut off or not y4m")),
     }
 }

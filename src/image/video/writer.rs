@@ -1,34 +1,35 @@
-//! Frames into a stream.
+//! Writes frames to a stream.
 
 use super::{Kind, Stream, io_error};
 use crate::error::{Error, Result};
 use crate::image::Picture;
 use std::io::Write;
 
-/// Writes frames, all of the first one's size. A header is written with the first.
+/// Writes frames, all of the size of the first one. The header is written with the first frame.
 #[derive(Debug)]
 pub struct FrameWriter<W: Write> {
     writer: W,
     stream: Stream,
-    /// Height and width, once a frame came.
+    /// Height and width, after the first frame.
     size: Option<[usize; 2]>,
 }
 
 impl<W: Write> FrameWriter<W> {
-    /// Begins a stream like that one, or of a [`StreamFormat`](super::StreamFormat).
+    /// Starts a stream with these properties, or of a [`StreamFormat`](super::StreamFormat).
     pub fn new(writer: W, stream: impl Into<Stream>) -> FrameWriter<W> {
         FrameWriter { writer, stream: stream.into(), size: None }
     }
 
-    /// What the stream is.
+    /// The properties of the stream.
     pub fn stream(&self) -> &Stream {
         &self.stream
     }
 
-    /// Writes a frame in the stream's depth and colours; opacity is left away.
+    /// Writes a frame in the stream's depth and colours, without opacity.
     ///
     /// # Errors
-    /// When it is of another size than the first, in colour where the stream is grey, or cannot be written.
+    /// When its size differs from the first frame's, when it has colours and the stream is grey, or when writing
+    /// fails.
     pub fn write(&mut self, picture: &Picture) -> Result<()> {
         let size @ [h, w] = [picture.height(), picture.width()];
         let samples = self.stream.encode(picture)?;
@@ -50,7 +51,7 @@ impl<W: Write> FrameWriter<W> {
             .map_err(io_error)
     }
 
-    /// Hands on what a buffered writer holds back.
+    /// Flushes the writer.
     pub fn flush(&mut self) -> Result<()> {
         self.writer.flush().map_err(io_error)
     }

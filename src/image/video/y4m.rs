@@ -2,17 +2,17 @@
 
 use super::yuv::{Axis, Coding};
 
-/// What every stream begins with.
+/// The first bytes of a stream.
 pub(super) const MAGIC: &[u8] = b"YUV4MPEG2";
-/// What every frame begins with.
+/// The first bytes of a frame.
 pub(super) const FRAME: &[u8] = b"FRAME";
 /// Longest line, bytes.
 pub(super) const MAX_LINE: u64 = 4096;
 
-/// A header but for the size.
+/// A header without the size.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Y4m {
-    /// Frame rate, aspect and all else, as it came.
+    /// Frame rate, aspect and all other fields, unchanged.
     fields: String,
     pub(super) coding: Coding,
 }
@@ -25,7 +25,7 @@ impl Default for Y4m {
 }
 
 impl Y4m {
-    /// Reads what stands behind the magic word; height and width come apart.
+    /// Parses a header after the magic word; height and width are returned separately.
     pub(super) fn parse(line: &[u8]) -> Result<(Y4m, [usize; 2]), String> {
         let line = std::str::from_utf8(line).map_err(|_| "the y4m header is not text".to_string())?;
         let (mut size, mut fields) = ([None; 2], Vec::new());
@@ -52,14 +52,14 @@ impl Y4m {
         Ok((Y4m { fields: fields.join(" "), coding: coding(space, range == Some("FULL"))? }, [h, w]))
     }
 
-    /// The header line of a stream like this with frames of that height and width.
+    /// The header line of a similar stream with frames of that height and width.
     pub(super) fn line(&self, [h, w]: [usize; 2]) -> String {
         let line = format!("YUV4MPEG2 W{w} H{h} {}", self.fields);
         format!("{}\n", line.trim_end())
     }
 }
 
-/// The coding of a colour space by its name. Where colour differences lie is as ffmpeg takes it.
+/// The coding of a named colour space. The positions of colour differences are those that ffmpeg assumes.
 fn coding(space: &str, full: bool) -> Result<Coding, String> {
     let (kind, depth) = match space.split_at_checked(if space.starts_with("mono") { 4 } else { 3 }) {
         Some(("mono", "")) => ("mono", "p8"),

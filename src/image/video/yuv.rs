@@ -4,26 +4,26 @@ use crate::error::Result;
 use crate::image::{Depth, Picture};
 use crate::tensor::{Shape, Tensor};
 
-/// What red and blue add to luma; green adds the rest.
+/// Weights of red and blue in luma; green has the rest.
 const RED: f32 = 0.299;
 const BLUE: f32 = 0.114;
 const GREEN: f32 = 1.0 - RED - BLUE;
 
-/// How a frame's planes lie in its bytes, and what their numbers mean.
+/// The layout and meaning of a frame's planes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Coding {
-    /// Bits of a sample, 8 to 16: one byte or two, little-endian.
+    /// Bits of a sample, 8 to 16, in one or two bytes, little-endian.
     pub(super) bits: u32,
-    /// Whether colours use all numbers, rather than 16 to 235 of 255 and the like. Grey alone always does.
+    /// Whether values use the full range instead of 16 to 235 of 255 and similar. Grey streams always do.
     pub(super) full: bool,
-    /// Where colour differences lie, down and across; `None` for grey.
+    /// Positions of colour differences, vertically and horizontally; `None` for grey.
     pub(super) chroma: Option<[Axis; 2]>,
 }
 
-/// Where the samples of a colour difference lie along an axis.
+/// Positions of colour difference samples along an axis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Axis {
-    /// One for every pixel.
+    /// One for each pixel.
     Full,
     /// One for every two pixels, between them.
     HalfBetween,
@@ -31,7 +31,7 @@ pub(super) enum Axis {
     HalfFirst,
 }
 
-/// The numbers of black and white, of no colour and the span of a colour difference.
+/// The values of black, of white and of no colour, and the span of a colour difference.
 struct Levels {
     black: f32,
     luma: f32,
@@ -40,7 +40,7 @@ struct Levels {
     most: f32,
 }
 
-/// Places on an axis and their weights, which add up to 1.
+/// Positions on an axis and their weights, whose sum is 1.
 type Taps = [(usize, f32); 3];
 
 impl Coding {
@@ -53,8 +53,7 @@ impl Coding {
         h.saturating_mul(w).saturating_add(chroma).saturating_mul(self.sample_bytes())
     }
 
-    /// The picture in a frame's bytes. Colours beyond black and white are clamped; between samples of the colour
-    /// differences they change linearly.
+    /// Decodes a frame. Colours beyond black and white are clamped. Colour differences are interpolated linearly.
     pub(super) fn decode(self, bytes: &[u8], [h, w]: [usize; 2]) -> Result<Picture> {
         let levels = self.levels();
         let depth = if self.bits == 8 { Depth::Eight } else { Depth::Sixteen };
@@ -80,9 +79,9 @@ impl Coding {
         Picture::new(Tensor::new(Shape::new(1, 3, h, w), planes)?, depth)
     }
 
-    /// A frame's bytes. A grey picture has no colour; colour differences are averages around their places.
+    /// Encodes a frame. A grey picture has no colour. Colour differences are averages around their positions.
     ///
-    /// The picture of a grey stream is grey.
+    /// The picture of a grey stream must be grey.
     pub(super) fn encode(self, picture: &Picture) -> Vec<u8> {
         let levels = self.levels();
         let (h, w) = (picture.height(), picture.width());
@@ -149,7 +148,7 @@ impl Coding {
 }
 
 impl Axis {
-    /// Samples along that many pixels.
+    /// Number of samples for that many pixels.
     fn samples(self, pixels: usize) -> usize {
         match self {
             Axis::Full => pixels,
@@ -157,7 +156,7 @@ impl Axis {
         }
     }
 
-    /// For every pixel, the samples that it lies between.
+    /// For each pixel, the samples that it lies between.
     fn spread(self, pixels: usize) -> Vec<Taps> {
         let last = self.samples(pixels) - 1;
         let taps = |i: usize| match self {
@@ -171,7 +170,7 @@ impl Axis {
         (0..pixels).map(taps).collect()
     }
 
-    /// For every sample, the pixels that it is the average of.
+    /// For each sample, the pixels that it averages.
     fn gather(self, pixels: usize) -> Vec<Taps> {
         let last = pixels - 1;
         let taps = |i: usize| match self {
@@ -185,7 +184,7 @@ impl Axis {
     }
 }
 
-/// A plane of that width with as many rows and columns as there are taps.
+/// Resamples a plane of that width; one row and one column for each tap.
 fn resample(plane: Vec<f32>, width: usize, rows: &[Taps], columns: &[Taps]) -> Vec<f32> {
     if (plane.len() / width, width) == (rows.len(), columns.len()) {
         return plane;

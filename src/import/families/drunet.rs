@@ -1,5 +1,6 @@
 //! DRUNet (Zhang et al. 2021, "Plug-and-Play Image Restoration with Deep Denoiser Prior"), github.com/cszn/KAIR:
-//! residual blocks without norms, 2x2 convolutions with stride 2 down, 2x2 transposed ones up, skips that are added.
+//! residual blocks without norms, 2x2 convolutions with stride 2 down, 2x2 transposed convolutions up, skips that are
+//! added.
 //!
 //! The last input channel is a map of the noise level, sigma / 255.
 
@@ -47,7 +48,7 @@ pub(super) fn recognise(dict: &mut StateDict<'_>) -> Result<Option<Model>> {
     Ok(net.finish("KAIR DRUNet", recipe))
 }
 
-/// Runs `x + conv(relu(conv(x)))` for each block of a sequence from place `from` on; how many there are.
+/// Adds `x + conv(relu(conv(x)))` for each block of a sequence, from index `from` on. Returns the number of blocks.
 fn residual_blocks(net: &mut Net<'_, '_>, level: &str, from: usize, x: &mut ValueId) -> Result<usize> {
     let mut place = from;
     while net.has(&format!("{level}.{place}.res.0.weight")) {

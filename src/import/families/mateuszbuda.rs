@@ -1,5 +1,5 @@
-//! github.com/mateuszbuda/brain-segmentation-pytorch: this project's own architecture with convolutions without bias,
-//! four levels that double in width, and a sigmoid at the end.
+//! github.com/mateuszbuda/brain-segmentation-pytorch: the architecture of this project, with convolutions without
+//! bias, four levels that double in width, and a final sigmoid.
 
 use super::net::segment;
 use super::own;

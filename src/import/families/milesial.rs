@@ -1,7 +1,8 @@
-//! github.com/milesial/Pytorch-UNet, with its names of today and those before 2019.
+//! github.com/milesial/Pytorch-UNet, with its present names and those before 2019.
 //!
-//! Five scales of two 3x3 convolutions, max pool, up-sampling by a transposed convolution or, where there are no weights
-//! for one, bilinear with corners on corners. At odd sizes the up-sampled map lacks a row or a column: zeros.
+//! Five scales of two 3x3 convolutions; max pool; up-sampling by a transposed convolution or, if there are no weights
+//! for one, bilinear with aligned corners. At odd sizes the up-sampled map lacks a row or a column, which is padded
+//! with zeros.
 
 use super::Net;
 use super::net::segment;
@@ -12,7 +13,7 @@ use crate::model::Model;
 use crate::recipe::Class;
 use serde_json::Value;
 
-/// Where the convolutions lie in the first, a down and an up block.
+/// Positions of the convolutions in the first block, a down block and an up block.
 const SPELLINGS: [[&str; 3]; 2] = [
     ["double_conv", "maxpool_conv.1.double_conv", "conv.double_conv"],
     ["conv.conv", "mpconv.1.conv", "conv.conv"],
@@ -56,7 +57,7 @@ pub(super) fn recognise(dict: &mut StateDict<'_>) -> Result<Option<Model>> {
     Ok(net.finish("milesial Pytorch-UNet", recipe))
 }
 
-/// Twice convolution, batch norm, ReLU, numbered as they run.
+/// Two times convolution, batch norm, ReLU, numbered in execution order.
 fn double_conv(net: &mut Net<'_, '_>, name: &str, mut x: ValueId) -> Result<ValueId> {
     for i in [0, 3] {
         x = net.conv(&format!("{name}.{i}"), x)?;
@@ -66,7 +67,7 @@ fn double_conv(net: &mut Net<'_, '_>, name: &str, mut x: ValueId) -> Result<Valu
     Ok(x)
 }
 
-/// Classes by the numbers, or colours, that stood for them in the training masks.
+/// Classes by the numbers or colours of the training masks.
 fn classes(values: Option<&Value>) -> Vec<Class> {
     let values = values.and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
     let class = |value: &Value| {

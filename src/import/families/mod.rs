@@ -1,8 +1,8 @@
-//! What network a state dict belongs to, from the names and shapes of its tensors: one file a code base.
+//! Identifies the network of a state dict from the names and shapes of its tensors, one file for each code base.
 //!
-//! A family's `recognise` looks at names alone and answers `None` when they are not its own. When they are, it builds
-//! the network as that code base runs it, at every picture size that runs there, and an error names the tensor that
-//! does not fit.
+//! A family's `recognise` first looks at names and returns `None` if they are not its own. Otherwise it builds the
+//! network as that code base runs it, for every picture size that runs there. Errors name the tensor that does not
+//! fit.
 
 mod drunet;
 mod mateuszbuda;
@@ -28,7 +28,7 @@ use std::io::Cursor;
 
 type Recognise = fn(&mut StateDict<'_>) -> Result<Option<Model>>;
 
-/// In the order in which they are asked; [`own`] takes what is left.
+/// Tried in this order. [`own`] is the last resort.
 const FAMILIES: [Recognise; 9] = [
     milesial::recognise,
     mateuszbuda::recognise,
@@ -72,7 +72,7 @@ pub(super) fn recognise(dict: &mut StateDict<'_>) -> Result<Model> {
     for recognise in FAMILIES {
         if let Some(model) = recognise(dict)? {
             dict.check_all_taken()?;
-            // Channels that do not fit are found now, not at the first picture.
+            // Finds channels that do not fit now, not at the first picture.
             let input = Shape::new(1, model.input_channels(), 512, 512);
             model.graph(input)?.shapes(input)?;
             return Ok(model);

@@ -1,7 +1,7 @@
 //! MONAI's `BasicUNet` in two dimensions (github.com/Project-MONAI/MONAI; Falk et al. 2019).
 //!
-//! Two 3x3 convolutions a level, each with instance norm and leaky ReLU; max pool; 2x2 transposed convolutions. At odd
-//! sizes the up-sampled map lacks a row or a column: its last again.
+//! Two 3x3 convolutions in each level, each with instance norm and leaky ReLU; max pool; 2x2 transposed convolutions.
+//! At odd sizes the up-sampled map lacks a row or a column; the last one is repeated.
 
 use super::Net;
 use super::net::segment;

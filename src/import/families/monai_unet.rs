@@ -1,8 +1,8 @@
-//! MONAI's `UNet` in two dimensions (github.com/Project-MONAI/MONAI; Kerfoot et al. 2019): levels within levels.
+//! MONAI's `UNet` in two dimensions (github.com/Project-MONAI/MONAI; Kerfoot et al. 2019): nested levels.
 //!
-//! Each level halves by its first convolution and doubles by a transposed one, its skip in front of what lies below;
-//! convolutions carry an instance or batch norm and a PReLU, in residual units where there are any. That strides are 2
-//! is not told by weights without residual units, and taken for granted.
+//! The first convolution of a level halves the size, a transposed convolution doubles it, and the skip comes before
+//! the inner level's result. Convolutions have an instance or batch norm and a PReLU; some networks have residual
+//! units. Without residual units, the weights do not tell the strides, which are then assumed to be 2.
 
 use super::Net;
 use super::net::segment;
@@ -11,7 +11,7 @@ use crate::graph::{Binary, Conv, PadMode, ValueId};
 use crate::import::tensors::StateDict;
 use crate::model::Model;
 
-/// Deepest network.
+/// Most levels.
 const MAX_DEPTH: usize = 12;
 
 pub(super) fn recognise(dict: &mut StateDict<'_>) -> Result<Option<Model>> {
@@ -32,7 +32,7 @@ pub(super) fn recognise(dict: &mut StateDict<'_>) -> Result<Option<Model>> {
     Ok(net.finish("MONAI UNet", segment(0.0)))
 }
 
-/// Whether the modules below a prefix are a level: a way down, what lies below, a way up.
+/// Whether the modules below a prefix are a level: down, inner level, up.
 fn is_level(dict: &StateDict<'_>, prefix: &str) -> bool {
     dict.has(&format!("{prefix}2.conv.weight")) || dict.has(&format!("{prefix}2.0.conv.weight"))
 }
@@ -65,9 +65,9 @@ fn level(net: &mut Net<'_, '_>, prefix: &str, x: ValueId) -> Result<ValueId> {
     Ok(y)
 }
 
-/// One convolution, or a residual unit of several, the first with the stride; what it makes, and the stride.
+/// One convolution, or a residual unit of several, the first with the stride. Returns the value and the stride.
 ///
-/// `bare`: without norm and activation behind the last convolution.
+/// With `bare`, the last convolution has no norm and activation.
 fn unit(
     net: &mut Net<'_, '_>,
     name: &str,
@@ -78,7 +78,7 @@ fn unit(
     if net.has(&format!("{name}.conv.weight")) {
         return Ok((convolution(net, name, x, stride, bare)?, stride));
     }
-    // The shortcut of a unit with a stride is as large as its convolutions, without one 1x1 or nothing.
+    // A unit with a stride has a shortcut as large as its convolutions; without a stride it is 1x1 or absent.
     let shortcut = format!("{name}.residual");
     let kernel = net.dict.shape(&format!("{shortcut}.weight")).and_then(|shape| shape.get(2)).copied();
     let stride = if kernel.is_some_and(|kernel| kernel > 1) { stride } else { 1 };

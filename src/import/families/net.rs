@@ -1,4 +1,4 @@
-//! Building a graph out of a state dict: layers take their shapes from their tensors and keep the file's names.
+//! Builds a graph from a state dict. Layers take their shapes from tensors and keep the names of the file.
 
 use super::super::tensors::StateDict;
 use crate::error::{Error, Result};
@@ -12,14 +12,14 @@ use crate::recipe::{Decode, OutputRecipe, Recipe};
 /// Batch normalisation's epsilon: PyTorch's default.
 const EPS: f64 = 1e-5;
 
-/// A network in the making.
+/// A network in progress.
 pub(super) struct Net<'a, 'b> {
     pub(super) dict: &'a mut StateDict<'b>,
     pub(super) graph: Graph,
 }
 
 impl<'a, 'b> Net<'a, 'b> {
-    /// A network whose first layer is the named convolution.
+    /// Starts a network whose first layer is the convolution `first`.
     pub(super) fn new(dict: &'a mut StateDict<'b>, first: &str) -> Result<Net<'a, 'b>> {
         let name = format!("{first}.weight");
         match dict.shape(&name) {
@@ -37,7 +37,7 @@ impl<'a, 'b> Net<'a, 'b> {
         self.graph.push(name, op, inputs)
     }
 
-    /// The weights of a convolution, and its bias where it has one.
+    /// The weights of a convolution, and its bias if it has one.
     pub(super) fn take_conv(&mut self, name: &str) -> Result<Conv> {
         let weight = self.dict.take_kernel(&format!("{name}.weight"))?;
         let bias = format!("{name}.bias");
@@ -51,13 +51,13 @@ impl<'a, 'b> Net<'a, 'b> {
         self.push(name, conv, &[x])
     }
 
-    /// The weights of a transposed convolution, and its bias where it has one.
+    /// The weights of a transposed convolution, and its bias if it has one.
     pub(super) fn take_transposed(&mut self, name: &str, stride: usize) -> Result<ConvTranspose> {
         let Conv { weight, bias, .. } = self.take_conv(name)?;
         Ok(ConvTranspose::new(weight, bias, stride))
     }
 
-    /// A transposed convolution as large as its stride.
+    /// A transposed convolution whose kernel is as large as its stride.
     pub(super) fn up(&mut self, name: &str, x: ValueId) -> Result<ValueId> {
         let mut up = self.take_transposed(name, 2)?;
         up.stride = up.kernel();
@@ -71,8 +71,8 @@ impl<'a, 'b> Net<'a, 'b> {
         self.push(name, BatchNorm::new(&gamma, &beta, &mean, &var, EPS)?, &[x])
     }
 
-    /// The norm of that name: batch norm where there are statistics, else instance norm over `channels`, with scale and
-    /// shift where there are any.
+    /// The norm of that name: batch norm if there are statistics, else instance norm over `channels`, with scale and
+    /// shift if there are any.
     pub(super) fn norm(&mut self, name: &str, x: ValueId, channels: usize) -> Result<ValueId> {
         if self.has(&format!("{name}.running_mean")) {
             return self.batch_norm(name, x);
@@ -85,7 +85,7 @@ impl<'a, 'b> Net<'a, 'b> {
         self.push(name, norm, &[x])
     }
 
-    /// A leaky ReLU with trained slopes: one, or one a channel.
+    /// A leaky ReLU with trained slopes: one, or one for each channel.
     pub(super) fn prelu(&mut self, name: &str, x: ValueId, channels: usize) -> Result<ValueId> {
         let mut slope = self.dict.take_vector(&format!("{name}.weight"))?;
         if let [one] = slope[..] {
@@ -102,31 +102,31 @@ impl<'a, 'b> Net<'a, 'b> {
         self.push(name, Concat::default(), &parts)
     }
 
-    /// Brings a map that was halved and doubled again back to the size of `like`: a row and a column are missing where
-    /// that is odd.
+    /// Pads a map that was halved and doubled to the size of `like`, which is larger by a row or a column if it is
+    /// odd.
     pub(super) fn fit(&mut self, name: &str, x: ValueId, like: ValueId, mode: PadMode) -> Result<ValueId> {
         let pad = Pad { amount: PadAmount::Fixed([0, 0, 1, 1]), mode };
         let padded = self.push(&format!("{name}.pad"), pad, &[x])?;
         self.push(&format!("{name}.crop"), Crop, &[padded, like])
     }
 
-    /// The input, padded below and right to multiples of the network's stride.
+    /// The input, padded below and right to multiples of `multiple`.
     pub(super) fn padded_input(&mut self, multiple: usize, mode: PadMode) -> Result<ValueId> {
         self.push("pad", Pad { amount: PadAmount::Multiple(multiple), mode }, &[Graph::INPUT])
     }
 
-    /// The result at the input's size.
+    /// The result, cropped to the input's size.
     pub(super) fn crop_to_input(&mut self, x: ValueId) -> Result<ValueId> {
         self.push("crop", Crop, &[x, Graph::INPUT])
     }
 
-    /// Closes the network; the last layer is its result.
+    /// Finishes the network; the last layer is its result.
     pub(super) fn finish(self, family: &'static str, recipe: Recipe) -> Option<Model> {
         Some(Model::new(self.graph, recipe).of_family(family))
     }
 }
 
-/// The recipe of a network that gives a score a class. A logit passes 0 where its sigmoid passes a half.
+/// The recipe of a network with one score for each class. A logit of 0 is a probability of 0.5.
 pub(super) fn segment(threshold: f32) -> Recipe {
     let output = OutputRecipe { decode: Some(Decode::Mask), threshold, ..OutputRecipe::default() };
     Recipe { task: "segment".into(), output, ..Recipe::default() }

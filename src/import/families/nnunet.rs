@@ -1,8 +1,9 @@
 //! nnU-Net v2 in two dimensions (github.com/MIC-DKFZ/nnUNet, dynamic-network-architectures; Isensee et al. 2021):
 //! `PlainConvUNet` and `ResidualEncoderUNet` from `checkpoint_final.pth`.
 //!
-//! Shapes tell the architecture: a transposed convolution is as large as the stride of the stage that it undoes. The
-//! plans and the labels lie in the checkpoint, or in `plans.json` and `dataset.json` beside it or a folder up.
+//! Shapes determine the architecture: the kernel of a transposed convolution is as large as the stride that it
+//! reverses. Plans and labels are in the checkpoint, or in `plans.json` and `dataset.json` beside it or in the parent
+//! folder.
 
 use super::Net;
 use super::net::segment;
@@ -25,14 +26,14 @@ pub(super) fn recognise(dict: &mut StateDict<'_>) -> Result<Option<Model>> {
         return Ok(None);
     }
     let stages = (0..).take_while(|i| dict.has(&format!("decoder.transpconvs.{i}.weight"))).count();
-    // Modules are registered twice, and every stage has a head of which the last is used.
+    // Modules are registered twice. Every stage has a head; only the last one is used.
     let last = format!("decoder.seg_layers.{}.", stages - 1);
     dict.discard(|name| {
         let is_twice = name.contains(".all_modules.") || name.starts_with("decoder.encoder.");
         is_twice || name.starts_with("decoder.seg_layers.") && !name.starts_with(&last)
     });
     let mut net = Net::new(dict, first)?;
-    // From full resolution down; the first stage keeps it.
+    // From full resolution down; the first stage does not change it.
     let mut strides = vec![[1, 1]];
     for i in (0..stages).rev() {
         let name = format!("decoder.transpconvs.{i}.weight");
@@ -82,7 +83,7 @@ pub(super) fn recognise(dict: &mut StateDict<'_>) -> Result<Option<Model>> {
     Ok(if told { model.map(|model| model.with_recipe_source("nnU-Net's plans")) } else { model })
 }
 
-/// Convolutions with norm and leaky ReLU, the first with the stride.
+/// Convolutions with norm and leaky ReLU; the first has the stride.
 fn stack(net: &mut Net<'_, '_>, name: &str, mut x: ValueId, stride: [usize; 2]) -> Result<ValueId> {
     for i in 0.. {
         let conv = format!("{name}.convs.{i}");
@@ -121,7 +122,7 @@ fn residual_stack(net: &mut Net<'_, '_>, name: &str, mut x: ValueId, stride: [us
                 shortcut = conv_norm(net, &projection, shortcut, [1, 1])?;
             }
         }
-        // Of three convolutions, the middle one has the stride.
+        // With three convolutions, the middle one has the stride.
         let (last, strided) = if net.has(&format!("{block}.conv3.conv.weight")) { (3, 2) } else { (2, 1) };
         let mut y = x;
         for conv in 1..=last {
@@ -141,7 +142,7 @@ fn residual_stack(net: &mut Net<'_, '_>, name: &str, mut x: ValueId, stride: [us
     Ok(x)
 }
 
-/// Normalisation and classes, as far as the plans and the labels are at hand, and whether they were.
+/// Normalisation and classes from plans and labels, and whether any of them were found.
 fn recipe(dict: &StateDict<'_>) -> Result<(Recipe, bool)> {
     let init = dict.values.get("init_args").cloned().unwrap_or_default();
     let beside = |name: &str| -> Result<Value> {
@@ -168,8 +169,10 @@ fn recipe(dict: &StateDict<'_>) -> Result<(Recipe, bool)> {
         recipe.description = format!("normalise the input as nnU-Net's {what}; this is not done here");
     }
     if names.iter().any(|other| *other != name) {
-        recipe.description =
-            format!("channels are normalised differently ({}); the first's is done here", names.join(", "));
+        recipe.description = format!(
+            "channels are normalised differently ({}); here all are normalised like the first",
+            names.join(", ")
+        );
     }
     let mut classes: Vec<(u64, Class)> = labels["labels"]
         .as_object()
@@ -185,7 +188,8 @@ fn recipe(dict: &StateDict<'_>) -> Result<(Recipe, bool)> {
     Ok((recipe, plans.is_object() || labels.is_object()))
 }
 
-/// What one of nnU-Net's schemes does to a channel (nnunetv2/preprocessing/normalization); what it lacks is an error.
+/// The effect of one of nnU-Net's normalisation schemes on a channel (nnunetv2/preprocessing/normalization). Errors
+/// with what the plans lack.
 fn normalization(input: &mut InputRecipe, scheme: &str, foreground: &Value) -> Result<(), String> {
     let over = Over::Channel;
     match scheme {

@@ -1,6 +1,6 @@
 //! github.com/joeylitalien/noise2noise-pytorch: the U-Net of Lehtinen et al. 2018, "Noise2Noise".
 //!
-//! Five halvings; the blocks on the way down and up are the same modules again and again, and the last concatenation
+//! Five scales. The blocks on the way down share their modules, and so do those on the way up. The last concatenation
 //! is with the picture itself.
 
 use super::Net;
@@ -54,7 +54,7 @@ pub(super) fn recognise(dict: &mut StateDict<'_>) -> Result<Option<Model>> {
     Ok(net.finish("noise2noise-pytorch", recipe))
 }
 
-/// 3x3 convolutions, each with a ReLU behind it.
+/// 3x3 convolutions, each followed by a ReLU.
 struct Block {
     name: &'static str,
     convs: Vec<(usize, Conv)>,
@@ -66,7 +66,7 @@ impl Block {
         Ok(Block { name, convs: places.iter().map(conv).collect::<Result<_>>()? })
     }
 
-    /// Runs the block for the `time`th time.
+    /// Adds the block for the `time`th time.
     fn run(&self, net: &mut Net<'_, '_>, time: usize, mut x: ValueId) -> Result<ValueId> {
         for (place, conv) in &self.convs {
             x = net.push(&numbered(&format!("{}.{place}", self.name), time), conv.clone(), &[x])?;
@@ -76,13 +76,13 @@ impl Block {
     }
 }
 
-/// A transposed convolution 3x3 that doubles height and width.
+/// A 3x3 transposed convolution that doubles height and width.
 fn take_up(net: &mut Net<'_, '_>, name: &str) -> Result<ConvTranspose> {
     let up = net.take_transposed(name, 2)?;
     Ok(ConvTranspose { padding: [1; 4], output_padding: [1, 1], ..up })
 }
 
-/// The name of a layer that runs for the `time`th time.
+/// The name of a layer that is used for the `time`th time.
 fn numbered(name: &str, time: usize) -> String {
     if time == 1 { name.into() } else { format!("{name} ({time})") }
 }

@@ -1,8 +1,10 @@
-//! Intel Open Image Denoise (github.com/RenderKit/oidn, `core/unet_filter.cpp`): U-Nets that clean path-traced pictures.
+//! Intel Open Image Denoise (github.com/RenderKit/oidn, `core/unet_filter.cpp`): U-Nets that denoise path-traced
+//! pictures.
 //!
-//! 3x3 convolutions, each with a ReLU behind it, the last one's too; max pool; up-sampling by nearest neighbour; skips
-//! from behind the pools, and the last of them is the input. The small network is the base one and the very large the
-//! large one with other widths. Sizes that 16 does not divide are padded with zeros below and right.
+//! 3x3 convolutions, each followed by a ReLU, including the last; max pool; nearest-neighbour up-sampling. Skips start
+//! after the pools, and the last skip is the input. The small network is the base one with other widths, the very
+//! large one the large one with other widths. Sizes that are not multiples of 16 are padded with zeros below and
+//! right.
 
 use super::Net;
 use crate::error::Result;
@@ -11,8 +13,8 @@ use crate::import::tensors::StateDict;
 use crate::model::Model;
 use crate::recipe::{Curve, Decode, Recipe, Step, Transfer};
 
-/// Names of convolutions in the order in which they run: those before each pool, those at the lowest scale, and those
-/// behind each concatenation.
+/// Names of convolutions in execution order: those before each pool, those at the lowest scale, and those after each
+/// concatenation.
 struct Layout {
     encoder: [&'static [&'static str]; 4],
     decoder: [&'static [&'static str]; 4],
@@ -70,7 +72,7 @@ pub(super) fn recognise(dict: &mut StateDict<'_>) -> Result<Option<Model>> {
     }
     net.crop_to_input(y)?;
 
-    // 8-bit pictures have the sRGB curve already.
+    // 8-bit pictures already have the sRGB curve.
     let description = denoises("from 0 to 1 with the sRGB curve", channels)
         + "; weights for other input (hdr, alb, nrm, lightmaps) want it, and give it, with their own curve";
     let mut recipe = Recipe { task: "denoise".into(), description, ..Recipe::default() };
@@ -78,8 +80,8 @@ pub(super) fn recognise(dict: &mut StateDict<'_>) -> Result<Option<Model>> {
     Ok(net.finish("Open Image Denoise", recipe))
 }
 
-/// The same model for the input that the name of its weights' file tells of, as `core/rt_filter.cpp` and
-/// `core/rtlightmap_filter.cpp` treat theirs. The weights alone do not tell it.
+/// Sets the recipe for the kind of input that the name of the weight file states, as `core/rt_filter.cpp` and
+/// `core/rtlightmap_filter.cpp` do. The weights do not tell it.
 pub(in crate::import) fn named(mut model: Model, file: &str) -> Model {
     let starts = |name: &str| file.starts_with(name);
     let (light, transfer, before, after) = if starts("rt_hdr") {
@@ -99,14 +101,14 @@ pub(in crate::import) fn named(mut model: Model, file: &str) -> Model {
     model.with_recipe_source("the file's name")
 }
 
-/// Linear light of any range: exposed, on a curve, and back.
+/// Linear light of any range: exposure, a curve, and back.
 fn hdr(curve: Curve) -> (&'static str, Transfer, Vec<Step>, Vec<Step>) {
     let before = vec![Step::AutoExposure, Step::Curve(curve)];
     let after = vec![Step::Inverse(curve), Step::UndoExposure];
     ("of linear light without bound", Transfer::Linear, before, after)
 }
 
-/// What it does, and what light with what beside it it takes.
+/// A description: the light and the auxiliary channels that the network takes.
 fn denoises(light: &str, channels: usize) -> String {
     let beside = match channels {
         6 => ", then albedo",
@@ -116,7 +118,7 @@ fn denoises(light: &str, channels: usize) -> String {
     format!("denoises rendered pictures: red, green, blue {light}{beside}")
 }
 
-/// Convolutions, each with a ReLU behind it.
+/// Convolutions, each followed by a ReLU.
 fn convs(net: &mut Net<'_, '_>, names: &[&str], mut x: ValueId) -> Result<ValueId> {
     for name in names {
         x = net.conv(name, x)?;

@@ -1,9 +1,9 @@
-//! This project's own family: the architecture of a plain state dict, from its names and shapes.
+//! The family of this project: derives the architecture of a plain state dict from its names and shapes.
 //!
 //! Names differ between code bases: a level may be `enc1`, `encoder1`, `down1` or `downs.0`, its convolutions `conv1`
-//! or `block.0`. So tensors are grouped by level, and within a level convolutions and norms are taken in the natural
-//! order of their names. What names and shapes cannot tell (activation, order of the concatenation, output function,
-//! residual) is left at the family's default; what they contradict is refused.
+//! or `block.0`. Tensors are therefore grouped by level. Within a level, convolutions and norms have the natural order
+//! of their names. Activation, order of the concatenation, output function and residual cannot be derived; they keep
+//! the family's defaults. Contradictions are errors.
 
 use crate::error::{Error, Result};
 use crate::import::tensors::StateDict;
@@ -37,7 +37,7 @@ impl std::fmt::Display for Stage {
     }
 }
 
-/// The modules of one level, each the part of a name before `.weight`, and its weight's shape.
+/// The modules of one level: the part of a name before `.weight`, and the shape of the weight.
 #[derive(Debug, Default)]
 struct Level<'a> {
     up: Option<Module<'a>>,
@@ -48,36 +48,36 @@ struct Level<'a> {
 type Module<'a> = (&'a str, &'a [usize]);
 
 impl Level<'_> {
-    /// Channels that the level makes.
+    /// Output channels of the level.
     fn width(&self) -> usize {
         self.convs.last().map_or(0, |conv| conv.1[0])
     }
 }
 
-/// This project's tensor names and the file's.
+/// From this project's tensor names to the file's.
 pub(super) type Names = HashMap<String, String>;
 
-/// The network of a state dict that no other family claims.
+/// The network of a state dict that no other family recognises.
 pub(super) fn build(dict: &mut StateDict<'_>) -> Result<Model> {
     let (config, names) = infer(&dict.shapes())?;
     model(dict, config, names)
 }
 
-/// A member of the family with the file's tensors.
+/// A network of the family with the file's tensors.
 pub(super) fn model(dict: &mut StateDict<'_>, config: UnetConfig, names: Names) -> Result<Model> {
     let graph = config.build(&mut Renamed { dict, names })?;
     Ok(Model::new(graph, Recipe::default()).with_config(config).of_family("U-Net by names and shapes"))
 }
 
-/// A file's tensors by this project's names.
+/// The tensors of a file under this project's names.
 pub(in crate::import) struct Renamed<'a, 'b> {
     dict: &'a mut StateDict<'b>,
-    /// Only those that differ.
+    /// Only names that differ.
     names: Names,
 }
 
 impl<'a, 'b> Renamed<'a, 'b> {
-    /// The tensors of a file that has this project's names.
+    /// The tensors of a file that uses this project's names.
     pub(in crate::import) fn unchanged(dict: &'a mut StateDict<'b>) -> Renamed<'a, 'b> {
         Renamed { dict, names: Names::new() }
     }
@@ -89,7 +89,7 @@ impl Weights for Renamed<'_, '_> {
     }
 }
 
-/// The configuration, and this project's tensor names mapped to the file's.
+/// The configuration, and a map from this project's tensor names to the file's.
 pub(super) fn infer(shapes: &Shapes<'_>) -> Result<(UnetConfig, Names)> {
     let levels = group(shapes)?;
     let numbers = |pick: fn(&Stage) -> Option<usize>| levels.keys().filter_map(pick).collect::<Vec<_>>();
@@ -154,8 +154,7 @@ fn unknown(what: &str) -> Error {
     ))
 }
 
-/// Refuses a level that is not two convolutions, each with its norm behind it or none, and in the decoder an
-/// up-sampling.
+/// Checks that a level has two convolutions, each followed by a norm or none, and in the decoder an up-sampling.
 fn check(stage: Stage, level: &Level<'_>, up: bool, norm: bool) -> Result<()> {
     let (convs, norms) = (level.convs.len(), level.norms.len());
     if convs != 2 || norms != if norm { 2 } else { 0 } {
@@ -167,22 +166,22 @@ fn check(stage: Stage, level: &Level<'_>, up: bool, norm: bool) -> Result<()> {
     if up != level.up.is_some() {
         return Err(unknown(&format!("{stage} has no up-sampling layer")));
     }
-    // In a sequence (`block.0`, `block.1`) a number that is skipped is a layer without weights: the activation, which
-    // this family has behind the norm.
+    // A skipped number in a sequence (`block.0`, `block.1`) is a layer without weights, the activation. In this family
+    // it follows the norm.
     let place = |module: &Module<'_>| module.0.rsplit_once('.')?.1.parse::<u64>().ok();
     for (conv, norm) in level.convs.iter().zip(&level.norms) {
         if let (Some(at), Some(behind)) = (place(conv), place(norm))
             && behind != at.saturating_add(1)
         {
-            return Err(unknown(&format!("{} does not stand right behind {}", norm.0, conv.0)));
+            return Err(unknown(&format!("{} does not directly follow {}", norm.0, conv.0)));
         }
     }
     Ok(())
 }
 
-/// Decoder levels, deepest first. They are numbered like the encoder's, deepest last, or as they run: the shapes tell.
-/// Where these allow both, a number that is a part of its own (`ups.0`) counts as a place in a list, which runs in
-/// order.
+/// Decoder levels, deepest first. Files number them like the encoder's levels, deepest last, or in execution order.
+/// The shapes decide. If both are possible, a number that is a name part of its own (`ups.0`) is an index of a list,
+/// in execution order.
 fn running_order(
     levels: &BTreeMap<Stage, Level<'_>>,
     encoder: &[usize],
@@ -214,23 +213,24 @@ fn running_order(
     }
 }
 
-/// Channels that an up-sampling layer reads and makes. Transposed convolutions are 2x2, and stored the other way round.
+/// Input and output channels of an up-sampling layer. Transposed convolutions are 2x2 and stored the other way round.
 fn up_channels(weight: &[usize]) -> [usize; 2] {
     if weight[2] == 2 { [weight[0], weight[1]] } else { [weight[1], weight[0]] }
 }
 
-/// Sorts modules into levels.
+/// Groups modules by level.
 fn group<'a>(shapes: &Shapes<'a>) -> Result<BTreeMap<Stage, Level<'a>>> {
     let mut modules: Vec<Module<'a>> =
         shapes.iter().filter_map(|(name, &shape)| Some((name.strip_suffix(".weight")?, shape))).collect();
     modules.sort_by_cached_key(|module| {
         natural(module.0).into_iter().map(|(w, n)| (w.to_string(), n)).collect::<Vec<_>>()
     });
-    // Where a file has both `decoder1` and `up1`, the latter is the former's up-sampling.
+    // If a file has both `decoder1` and `up1`, then `up1` is the up-sampling of `decoder1`.
     let decoders = modules.iter().any(|module| module.0.to_lowercase().starts_with("dec"));
     let mut levels: BTreeMap<Stage, Level<'a>> = BTreeMap::new();
     for module @ (name, shape) in modules {
-        let stage = stage(name).ok_or_else(|| unknown(&format!("what is {name}?")))?;
+        let stage =
+            stage(name).ok_or_else(|| unknown(&format!("{name} belongs to no level of the network")))?;
         let level = levels.entry(stage).or_default();
         let in_decoder = matches!(stage, Stage::Decoder(_));
         match shape.len() {
@@ -246,14 +246,14 @@ fn group<'a>(shapes: &Shapes<'a>) -> Result<BTreeMap<Stage, Level<'a>>> {
     Ok(levels)
 }
 
-/// Whether a module inside a decoder level calls itself the up-sampling.
+/// Whether the name of a module in a decoder level says that it is the up-sampling.
 fn names_up(module: &str, decoders: bool) -> bool {
     let module = module.to_lowercase();
     let mut parts = module.split(['.', '_']).map(|part| part.starts_with("up"));
     parts.next() == Some(true) && decoders || parts.any(|up| up)
 }
 
-/// The level that a module's first words name.
+/// The level that the first words of a module's name state.
 fn stage(module: &str) -> Option<Stage> {
     let mut parts = module.split('.');
     let first = parts.next()?.to_lowercase();
@@ -279,7 +279,7 @@ fn number(part: &str) -> Option<usize> {
     digits.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
 }
 
-/// A key that sorts `conv10` behind `conv2`.
+/// A key that sorts `conv10` after `conv2`.
 fn natural(name: &str) -> Vec<(&str, u64)> {
     name.split('.')
         .map(|part| {

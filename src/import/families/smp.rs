@@ -1,8 +1,9 @@
 //! github.com/qubvel-org/segmentation_models.pytorch: `Unet` with an encoder of torchvision's ResNet family (ResNet,
 //! ResNeXt, Wide ResNet).
 //!
-//! Features at every halving; the decoder doubles by nearest neighbour to the skip's size, joins, and convolves twice.
-//! `config.json` beside the file, as `save_pretrained` writes it, tells what names and shapes do not.
+//! Features at every halving. The decoder up-samples by nearest neighbour to the skip's size, concatenates, and
+//! convolves twice. `config.json` beside the file, as `save_pretrained` writes it, adds what names and shapes do not
+//! tell.
 
 use super::Net;
 use super::net::segment;
@@ -13,7 +14,7 @@ use crate::graph::{
 use crate::import::tensors::StateDict;
 use crate::model::Model;
 
-/// Mean and standard deviation of ImageNet's pictures, red, green, blue.
+/// Mean and standard deviation of ImageNet's pictures: red, green, blue.
 const IMAGENET: [[f64; 3]; 2] = [[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]];
 
 pub(super) fn recognise(dict: &mut StateDict<'_>) -> Result<Option<Model>> {
@@ -32,7 +33,7 @@ pub(super) fn recognise(dict: &mut StateDict<'_>) -> Result<Option<Model>> {
     let depth = (0..5).take_while(|i| net.has(&format!("decoder.blocks.{i}.conv1.0.weight"))).count();
 
     let features = encoder(&mut net, depth)?;
-    // Layers that a shallow decoder does not reach, and the head of a second task.
+    // Layers that a shallow decoder does not use, and the head of a second task.
     net.dict.discard(|name| {
         let deeper = (depth..=4).any(|layer| name.starts_with(&format!("encoder.layer{layer}.")));
         deeper || name.starts_with("encoder.fc.") || name.starts_with("classification_head.")
@@ -41,7 +42,7 @@ pub(super) fn recognise(dict: &mut StateDict<'_>) -> Result<Option<Model>> {
     for (i, &skip) in features[..depth].iter().rev().enumerate() {
         let name = format!("decoder.blocks.{i}");
         y = net.push(&format!("{name}.up"), Resize::nearest(ResizeTo::Scale([2.0; 2])), &[y])?;
-        // Sizes were rounded up on the way down, and nearest neighbour to one pixel less is the same but for the last.
+        // Sizes were rounded up on the way down. Nearest neighbour to one pixel less differs only in the last pixel.
         y = net.push(&format!("{name}.crop"), Crop, &[y, skip])?;
         if i + 1 < depth {
             y = net.concat(&format!("{name}.concat"), [y, skip])?;
@@ -65,7 +66,7 @@ pub(super) fn recognise(dict: &mut StateDict<'_>) -> Result<Option<Model>> {
         }
     }
     let mut recipe = segment(threshold);
-    // Where nothing is told, the encoder was most likely pretrained.
+    // Without a statement, the encoder was most likely pretrained.
     let is_pretrained = config.is_null() || config["encoder_weights"] == "imagenet";
     if is_pretrained && net.graph.input_channels() == 3 {
         (recipe.input.mean, recipe.input.std) = (IMAGENET[0].into(), IMAGENET[1].into());
@@ -95,7 +96,7 @@ fn encoder(net: &mut Net<'_, '_>, depth: usize) -> Result<Vec<ValueId>> {
     Ok(features)
 }
 
-/// A basic block (3x3, 3x3) or a bottleneck (1x1, 3x3, 1x1), He et al. 2016. The first 3x3 has the stride.
+/// A basic block (3x3, 3x3) or a bottleneck (1x1, 3x3, 1x1), He et al. 2016. The first 3x3 convolution has the stride.
 fn residual(net: &mut Net<'_, '_>, name: &str, x: ValueId, stride: usize) -> Result<ValueId> {
     let last = if net.has(&format!("{name}.conv3.weight")) { 3 } else { 2 };
     let (mut y, mut channels, mut stride_left) = (x, 0, stride);
@@ -106,7 +107,7 @@ fn residual(net: &mut Net<'_, '_>, name: &str, x: ValueId, stride: usize) -> Res
             conv.stride = [stride_left; 2];
             stride_left = 1;
         }
-        // ResNeXt's groups follow from channels that the weights leave out.
+        // The number of groups of a ResNeXt follows from the shape of its weights.
         let own = conv.weight.shape().c;
         if i > 1 && own > 0 && channels % own == 0 {
             conv.groups = channels / own;
@@ -129,7 +130,7 @@ fn residual(net: &mut Net<'_, '_>, name: &str, x: ValueId, stride: usize) -> Res
     net.relu(&format!("{name}.relu"), y)
 }
 
-/// Convolution, batch norm where there is one, ReLU.
+/// Convolution, batch norm if there is one, ReLU.
 fn conv_relu(net: &mut Net<'_, '_>, name: &str, x: ValueId) -> Result<ValueId> {
     let mut y = net.conv(&format!("{name}.0"), x)?;
     let norm = format!("{name}.1");

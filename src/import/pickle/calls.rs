@@ -1,4 +1,5 @@
-//! What a pickle may call: constructors of plain data. Nothing is run; anything else is refused by its name.
+//! The calls that a pickle may make: constructors of plain data. No code of the file runs. Any other call is an error
+//! that names it.
 
 use super::broken;
 use super::machine::{Heap, Id, Object, Storage, Value, View};
@@ -8,22 +9,22 @@ use ::safetensors::Dtype;
 /// Most axes of a tensor.
 const MAX_RANK: usize = 8;
 
-/// What a call makes.
+/// The result of a call.
 enum Made {
     /// A tensor from storage, offset, shape and strides.
     Tensor,
-    /// The same with its dtype at the seventh place.
+    /// The same with the dtype as the seventh argument.
     TypedTensor,
-    /// The tensor that the function at the first place makes of the arguments at the third.
+    /// The tensor that the function in the first argument makes of the third.
     Inner,
-    /// Its first argument, or an empty list.
+    /// The first argument, or an empty list.
     First,
     Dict,
-    /// A record of what was called with what.
+    /// A record of the function and its arguments.
     Object,
 }
 
-/// The list.
+/// The list of known calls.
 fn made(module: &str, name: &str) -> Option<Made> {
     Some(match (module, name) {
         ("torch._utils", "_rebuild_tensor" | "_rebuild_tensor_v2") => Made::Tensor,
@@ -36,7 +37,7 @@ fn made(module: &str, name: &str) -> Option<Made> {
         ) => Made::First,
         ("torch", "Size") => Made::First,
         ("builtins" | "__builtin__", "set" | "frozenset" | "list" | "tuple") => Made::First,
-        // Bytes, as protocol 2 writes them: text that stands for Latin-1.
+        // Bytes, as protocol 2 writes them: text with one Latin-1 character for each byte.
         ("_codecs", "encode") => Made::First,
         ("collections", "OrderedDict" | "defaultdict" | "Counter") | ("builtins" | "__builtin__", "dict") => {
             Made::Dict
@@ -88,7 +89,7 @@ pub(super) fn call<'a>(heap: &mut Heap<'a>, function: Id, args: Id) -> Result<Id
             heap.add(Value::Tensor(Box::new(view)))
         }
         Made::Inner => match *items {
-            // One step down only: the inner function must be one that makes tensors.
+            // Only one level: the inner function must itself make tensors.
             [function, _, args, ..] if !is_inner(heap, function) => call(heap, function, args),
             _ => Err(broken("a tensor of a type without a constructor")),
         },
@@ -104,7 +105,7 @@ pub(super) fn call<'a>(heap: &mut Heap<'a>, function: Id, args: Id) -> Result<Id
     }
 }
 
-/// An instance of `class` as the file describes it: a record of attributes, whatever the class is.
+/// An instance of `class` as the file describes it: a record of attributes for any class.
 pub(super) fn instance<'a>(heap: &mut Heap<'a>, class: Id, args: Id) -> Result<Id> {
     match *heap.get(class) {
         Value::Global { module: "collections", name: "OrderedDict" } => heap.add(Value::Dict(Vec::new())),
@@ -115,7 +116,7 @@ pub(super) fn instance<'a>(heap: &mut Heap<'a>, class: Id, args: Id) -> Result<I
     }
 }
 
-/// What a persistent id stands for: a storage, or, in files of whole modules, a class beside its source text.
+/// The value of a persistent id: a storage or, in files of whole modules, a class with its source text.
 pub(super) fn persistent<'a>(heap: &mut Heap<'a>, id: Id) -> Result<Id> {
     let items = heap.items(id)?;
     match items.first().map(|&kind| heap.get(kind)) {
@@ -128,8 +129,8 @@ pub(super) fn persistent<'a>(heap: &mut Heap<'a>, id: Id) -> Result<Id> {
     }
 }
 
-/// From kind, type, key, device, length and, in old files, the part of another storage that it is. The length that
-/// counts is that of the bytes in the file.
+/// From kind, type, key, device, length and, in old files, a view into another storage. The length of the bytes in the
+/// file counts.
 fn storage<'a>(heap: &Heap<'a>, items: &[Id]) -> Result<Storage<'a>> {
     let [_, class, key, ..] = items[..] else { return Err(broken("a storage without a type and a key")) };
     let (&Value::Global { module, name }, &Value::Text(key)) = (heap.get(class), heap.get(key)) else {
@@ -157,7 +158,7 @@ fn storage<'a>(heap: &Heap<'a>, items: &[Id]) -> Result<Storage<'a>> {
     Ok(Storage { key, dtype, offset })
 }
 
-/// A tensor; every element of it lies in its storage.
+/// A tensor. All of its elements are inside its storage.
 fn view<'a>(heap: &Heap<'a>, items: &[Id], dtype: Option<Dtype>) -> Result<View<'a>> {
     let [storage, offset, shape, strides, ..] = items[..] else {
         return Err(broken("a tensor without strides"));
@@ -209,7 +210,7 @@ fn is_inner(heap: &Heap<'_>, function: Id) -> bool {
     matches!(heap.get(function), Value::Global { module, name } if matches!(made(module, name), Some(Made::Inner)))
 }
 
-/// The pairs that an ordered dict of Python 2 was made from; newer ones get theirs afterwards.
+/// The pairs that an ordered dict of Python 2 was made from. Newer versions set the pairs later.
 fn pairs(heap: &Heap<'_>, items: &[Id]) -> Vec<(Id, Id)> {
     let pairs = items.first().and_then(|&first| heap.items(first).ok()).unwrap_or(&[]);
     pairs

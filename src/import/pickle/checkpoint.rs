@@ -1,7 +1,7 @@
-//! The state dict in a checkpoint, and the plain values around it.
+//! Finds the state dict in a checkpoint, and the plain values around it.
 //!
-//! Training programs wrap state dicts in dicts of their own, beside optimisers and settings; whole modules and
-//! TorchScript hold tensors as attributes of objects within objects.
+//! Training programs wrap state dicts in dicts of their own, next to optimisers and settings. Whole modules and
+//! TorchScript store tensors as attributes of nested objects.
 
 use super::broken;
 use super::machine::{Id, Object, Pickle, Value, View};
@@ -10,8 +10,8 @@ use ::safetensors::Dtype;
 use serde_json::{Map, Value as Json};
 use std::cell::Cell;
 
-/// Under these a checkpoint keeps its network, the first that it has; averages of weights before the weights of the
-/// last step, because they are what their authors evaluate.
+/// Keys under which a checkpoint stores its network; the first that exists is used. Averages of weights come before
+/// the weights of the last step, because authors evaluate the averages.
 const NETWORKS: [&str; 17] = [
     "params_ema",
     "ema_state_dict",
@@ -32,14 +32,14 @@ const NETWORKS: [&str; 17] = [
     "weights",
 ];
 
-/// Beginnings of keys under which tensors are none of a network's.
+/// Prefixes of keys whose tensors do not belong to a network.
 const TRAINING: [&str; 5] = ["optim", "sched", "lr_", "scaler", "grad_scaler"];
 
 /// Deepest nesting that is followed.
 const MAX_DEPTH: usize = 64;
 
-/// Most values that are looked at, each entry of a dict and 16 bytes of text one more: shared ones count every time, and a
-/// small file can share without end.
+/// Most values that are visited. Each entry of a dict and every 16 bytes of text count as one more. Shared values
+/// count every time, because a small file can share without end.
 const MAX_VISITS: usize = 1 << 18;
 
 /// Longest array of numbers that counts as a plain value.
@@ -48,7 +48,7 @@ const MAX_ARRAY: usize = 1024;
 /// Tensors by name.
 pub(super) type Views<'p, 'a> = Vec<(String, &'p View<'a>)>;
 
-/// The tensors of the pickle's state dict, and the plain values around and within it.
+/// The tensors of the pickle's state dict, and the plain values around and inside it.
 pub(super) fn read<'p, 'a>(pickle: &'p Pickle<'a>) -> Result<(Views<'p, 'a>, Map<String, Json>)> {
     let reader = Reader { pickle, visits: Cell::new(0) };
     let Some(dict) = reader.find(pickle.root, 0)? else {
@@ -79,7 +79,7 @@ struct Reader<'p, 'a> {
 }
 
 impl<'p, 'a> Reader<'p, 'a> {
-    /// Counts a value with so many entries; false when there were too many or it lies too deep.
+    /// Counts a value with `entries` entries. Returns false if there are too many or the nesting is too deep.
     fn may_visit(&self, depth: usize, entries: usize) -> bool {
         self.visits.set(self.visits.get() + 1 + entries);
         self.visits.get() <= MAX_VISITS && depth <= MAX_DEPTH
@@ -90,7 +90,7 @@ impl<'p, 'a> Reader<'p, 'a> {
         if may { Ok(()) } else { Err(broken("its values are nested too deep or shared too often")) }
     }
 
-    /// The entries of a dict that have text for a key.
+    /// The entries of a dict whose keys are text.
     fn entries(&self, dict: &'p [(Id, Id)]) -> impl Iterator<Item = (&'a str, Id)> {
         dict.iter().filter_map(|&(key, value)| match self.pickle.get(key) {
             Value::Text(key) => Some((*key, value)),
@@ -110,7 +110,7 @@ impl<'p, 'a> Reader<'p, 'a> {
         }
     }
 
-    /// The value that holds the network's tensors.
+    /// Finds the value that holds the network's tensors.
     fn find(&self, id: Id, depth: usize) -> Result<Option<Id>> {
         let dict = match self.pickle.get(id) {
             Value::Dict(dict) => dict,
@@ -129,7 +129,7 @@ impl<'p, 'a> Reader<'p, 'a> {
                 return Ok(Some(found));
             }
         }
-        // Scalars are losses and scores, bytes the states of random numbers.
+        // Scalars are losses and scores; bytes are states of random number generators.
         let is_weight = |(_, value)| match self.pickle.get(value) {
             Value::Tensor(view) => !view.shape.is_empty() && view.dtype != Dtype::U8,
             _ => false,
@@ -168,7 +168,7 @@ impl<'p, 'a> Reader<'p, 'a> {
         let is_module = matches!(self.pickle.get(id), Value::Object(_)) && is_module(entries);
         for (key, value) in self.entries(entries) {
             match self.pickle.get(value) {
-                // A module of Python's keeps its tensors and its parts in three dicts.
+                // A Python module stores its tensors and its parts in three dicts.
                 Value::Dict(_) if is_module && ["_parameters", "_buffers", "_modules"].contains(&key) => {
                     self.flatten(value, prefix, depth + 1, tensors)?;
                 }
@@ -186,7 +186,7 @@ impl<'p, 'a> Reader<'p, 'a> {
         Ok(())
     }
 
-    /// A plain value; `None` for what JSON has no place for.
+    /// A plain value; `None` for values that JSON cannot hold.
     fn json(&self, id: Id, depth: usize) -> Option<Json> {
         let value = self.pickle.get(id);
         if !self.may_visit(depth, if let Value::Text(text) = value { text.len() / 16 } else { 0 }) {
@@ -239,7 +239,7 @@ impl<'p, 'a> Reader<'p, 'a> {
         let Value::Text(kind) = self.pickle.get(*items(dtype.args)?.first()?) else { return None };
         let bytes: Vec<u8> = match self.pickle.get(data) {
             Value::Bytes(bytes) if bytes.len() <= 8 * MAX_ARRAY => bytes.to_vec(),
-            // As protocol 2 writes bytes: a character of Latin-1 each.
+            // Bytes, as protocol 2 writes them: one Latin-1 character for each byte.
             Value::Text(text) if text.len() <= 16 * MAX_ARRAY => text.chars().map(|c| c as u8).collect(),
             _ => return None,
         };

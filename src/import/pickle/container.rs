@@ -1,9 +1,9 @@
-//! Where a PyTorch file keeps its pickle and its tensors' bytes: in a zip archive (since 1.6, and TorchScript's), or
-//! one behind the other (before).
+//! Finds the pickle and the tensors' bytes in a PyTorch file: a zip archive (since 1.6, and TorchScript), or one after
+//! the other (before).
 //!
-//! Archive: `<name>/data.pkl`, `<name>/data/<key>` for every storage, `<name>/byteorder`.
-//! Before: five pickles (magic number, version, machine, values, keys of the storages), then for each key the
-//! number of elements as 64 bits and the elements.
+//! An archive holds `<name>/data.pkl`, `<name>/data/<key>` for every storage, and `<name>/byteorder`. An older file
+//! holds five pickles (magic number, version, machine, values, keys of the storages), then for each key the number of
+//! elements as 64 bits and the elements.
 
 use super::checkpoint::Views;
 use super::machine::{Pickle, Value, View};
@@ -14,22 +14,22 @@ use crate::import::tensors::{Source, Stored};
 use serde_json::{Map, Value as Json};
 use std::collections::HashMap;
 
-/// `0x1950a86a20f9469cfc6c`, little end first.
+/// `0x1950a86a20f9469cfc6c`, little-endian.
 const MAGIC: [u8; 10] = [0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19];
 
 /// Tensors by name, and the plain values around them.
 type Contents = (Vec<(String, Stored)>, Map<String, Json>);
 
-/// Where a storage's bytes lie, and how many they are.
+/// Offset and length of a storage's bytes.
 type Room = (u64, u64);
 
-/// Whether a file begins with a pickle. A safetensors header of a length with the same low bytes has its brace in the
-/// ninth place.
+/// Whether a file begins with a pickle. A safetensors header whose length has the same low bytes has a brace as its
+/// ninth byte.
 pub(super) fn is_legacy(first: &[u8]) -> bool {
     first.len() > 8 && first[0] == 0x80 && (2..=5).contains(&first[1]) && first[8] != b'{'
 }
 
-/// Reads all but the tensors' numbers of a file of `len` bytes.
+/// Reads everything except the tensors' numbers from a file of `len` bytes.
 pub(super) fn open(source: &mut dyn Source, len: u64) -> Result<Contents> {
     let first = zip::read(source, 0, len.min(2), len)?;
     if first == b"PK" { archive(source, len) } else { legacy(source, len) }
@@ -40,7 +40,7 @@ fn archive(source: &mut dyn Source, len: u64) -> Result<Contents> {
     let is_root = |root: &&str| root.is_empty() || root.find('/') == Some(root.len() - 1);
     let root = directory.keys().find_map(|name| name.strip_suffix("data.pkl").filter(is_root));
     let Some(root) = root else {
-        return Err(broken("the archive holds no data.pkl; it is none of PyTorch's"));
+        return Err(broken("the archive holds no data.pkl, so PyTorch did not write it"));
     };
     let mut file = |name: &str, most: u64| entry(source, len, &directory, &format!("{root}{name}"), most);
     if directory.contains_key(&format!("{root}byteorder")) && file("byteorder", 16)? != b"little" {
@@ -82,14 +82,14 @@ fn legacy(source: &mut dyn Source, len: u64) -> Result<Contents> {
     };
     let magic = next()?;
     if !matches!(magic.get(magic.root), Value::Long(number) if **number == MAGIC) {
-        return Err(broken("it is a pickle, but none that torch.save wrote"));
+        return Err(broken("it is a pickle, but torch.save did not write it"));
     }
     let (_version, machine, main, keys) = (next()?, next()?, next()?, next()?);
     if checkpoint::plain(&machine).get("little_endian") == Some(&Json::Bool(false)) {
         return Err(broken("it was written on a big-endian machine; save it again on another"));
     }
 
-    // The elements follow the keys, storage by storage.
+    // The elements follow the keys, storage after storage.
     let sizes: HashMap<&str, u64> =
         main.storages().map(|s| (s.key, (s.dtype.bitsize() / 8) as u64)).collect();
     let (mut place, mut rooms) = (at as u64, HashMap::new());
@@ -112,7 +112,7 @@ fn legacy(source: &mut dyn Source, len: u64) -> Result<Contents> {
     Ok((resolve(views, &rooms)?, values))
 }
 
-/// Finds each tensor's place in the file.
+/// Finds the position of each tensor in the file.
 fn resolve(views: Views<'_, '_>, rooms: &HashMap<&str, Room>) -> Result<Vec<(String, Stored)>> {
     let stored = |(name, view): (String, &View<'_>)| {
         let &(start, room) = rooms

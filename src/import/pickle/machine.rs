@@ -1,23 +1,23 @@
-//! The pickle machine: instructions of protocols 2 to 5 in, a heap of plain values out.
+//! The pickle machine: executes the instructions of protocols 2 to 5 and builds a heap of plain values.
 //!
-//! Values refer to each other by their place in the heap, so that shared, cyclic and deep ones cost nothing special.
-//! Instructions are described in CPython's `pickletools.py`. Those of protocols 0 and 1, and the ones that find classes
-//! by number, are refused: PyTorch does not write them.
+//! Values refer to each other by their index in the heap, so shared, cyclic and deeply nested values need no special
+//! care. CPython's `pickletools.py` describes the instructions. Those of protocols 0 and 1, and those that find
+//! classes by number, are errors: PyTorch does not write them.
 
 use super::{broken, calls};
 use crate::error::Result;
 use ::safetensors::Dtype;
 
-/// Most values. A network's pickle has some thousands.
+/// Most values. The pickle of a network has some thousands.
 const MAX_VALUES: usize = 1 << 19;
 
-/// Most tensors, each of which takes more memory than other values.
+/// Most tensors. Each needs more memory than other values.
 const MAX_TENSORS: usize = 1 << 16;
 
 /// Most instructions.
 const MAX_STEPS: usize = 1 << 22;
 
-/// A value's place in the heap.
+/// Index of a value in the heap.
 pub(super) type Id = u32;
 
 /// A value, as far as a state dict needs it.
@@ -26,7 +26,7 @@ pub(super) enum Value<'a> {
     None,
     Bool(bool),
     Int(i64),
-    /// A whole number beyond 64 bits: two's complement, little end first.
+    /// An integer of more than 64 bits: two's complement, little-endian.
     Long(&'a [u8]),
     Float(f64),
     Text(&'a str),
@@ -35,23 +35,23 @@ pub(super) enum Value<'a> {
     List(Vec<Id>),
     Tuple(Vec<Id>),
     Dict(Vec<(Id, Id)>),
-    /// The name of a class or function; nothing more.
+    /// The name of a class or function, nothing more.
     Global {
         module: &'a str,
         name: &'a str,
     },
     Storage(Box<Storage<'a>>),
     Tensor(Box<View<'a>>),
-    /// Anything else: what it was made from, never what its class would make of that.
+    /// Anything else: its class and arguments. The class never runs.
     Object(Box<Object<'a>>),
 }
 
-/// A run of numbers that lies elsewhere in the file.
+/// A sequence of numbers stored elsewhere in the file.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Storage<'a> {
     pub(super) key: &'a str,
     pub(super) dtype: Dtype,
-    /// Elements before it in the storage that it is a part of.
+    /// Offset in elements, if it is a view of another storage.
     pub(super) offset: u64,
 }
 
@@ -60,13 +60,13 @@ pub(super) struct Storage<'a> {
 pub(super) struct View<'a> {
     pub(super) storage: Storage<'a>,
     pub(super) dtype: Dtype,
-    /// Elements before the first.
+    /// Offset of the first element.
     pub(super) offset: usize,
     pub(super) shape: Vec<usize>,
     pub(super) strides: Vec<usize>,
 }
 
-/// An instance of a class that is not known here.
+/// An instance of an unknown class.
 #[derive(Debug, Clone)]
 pub(super) struct Object<'a> {
     pub(super) module: &'a str,
@@ -77,7 +77,7 @@ pub(super) struct Object<'a> {
     pub(super) state: Option<Id>,
 }
 
-/// What a pickle holds.
+/// The contents of a pickle.
 #[derive(Debug)]
 pub(super) struct Pickle<'a> {
     values: Vec<Value<'a>>,
@@ -105,7 +105,7 @@ impl<'a> Pickle<'a> {
         &self.values[id as usize]
     }
 
-    /// The values of all storages that the pickle names.
+    /// All storages that the pickle names.
     pub(super) fn storages(&self) -> impl Iterator<Item = Storage<'a>> {
         self.values.iter().filter_map(|value| if let Value::Storage(s) = value { Some(**s) } else { None })
     }
@@ -115,7 +115,7 @@ impl<'a> Pickle<'a> {
 pub(super) struct Heap<'a> {
     values: Vec<Value<'a>>,
     tensors: usize,
-    /// Items that calls copied from one value into another.
+    /// Number of items that calls copied from one value to another.
     copied: usize,
 }
 
@@ -136,9 +136,9 @@ impl<'a> Heap<'a> {
         &self.values[id as usize]
     }
 
-    /// A dict made of pairs that stand in another value.
+    /// Adds a dict made of pairs that are stored in another value.
     pub(super) fn add_copy(&mut self, pairs: Vec<(Id, Id)>) -> Result<Id> {
-        // A file that copies a long list again and again would grow without end.
+        // A file that copies a long list again and again would grow without bound.
         self.copied += pairs.len();
         if self.copied > MAX_VALUES {
             return Err(broken(format!("its pickle copies more than {MAX_VALUES} values")));
@@ -156,7 +156,7 @@ impl<'a> Heap<'a> {
 }
 
 impl Value<'_> {
-    /// The value's kind, for errors.
+    /// The kind of a value, for errors.
     pub(super) fn kind(&self) -> &'static str {
         match self {
             Value::None => "None",
@@ -225,7 +225,7 @@ impl<'a> Machine<'a> {
             b'X' => self.push_text(4)?,
             0x8c => self.push_text(1)?,
             0x8d => self.push_text(8)?,
-            // What Python 2 wrote as `str` is text where it can be.
+            // Python 2's `str` becomes text if it is valid UTF-8.
             b'T' => self.push_bytes(4, true)?,
             b'U' => self.push_bytes(1, true)?,
             b'B' => self.push_bytes(4, false)?,
@@ -295,7 +295,7 @@ impl<'a> Machine<'a> {
             }
             b'b' => {
                 let (state, object) = (self.pop()?, self.top()?);
-                // Attributes of tensors, dicts and numbers are nobody's weights.
+                // Attributes of tensors, dicts and numbers hold no weights.
                 if let Value::Object(object) = &mut self.heap.values[object as usize] {
                     object.state = Some(state);
                 }
@@ -308,7 +308,7 @@ impl<'a> Machine<'a> {
             other => {
                 let text =
                     if other.is_ascii_graphic() { format!(" ({})", other as char) } else { String::new() };
-                return Err(broken(format!("instruction {other:#04x}{text} is none that PyTorch writes")));
+                return Err(broken(format!("PyTorch does not write the instruction {other:#04x}{text}")));
             }
         }
         Ok(())
@@ -327,7 +327,7 @@ impl<'a> Machine<'a> {
         Ok(self.take(1)?[0])
     }
 
-    /// An unsigned number of so many bytes, little end first.
+    /// An unsigned little-endian integer of `bytes` bytes.
     fn unsigned(&mut self, bytes: usize) -> Result<usize> {
         let number = self.take(bytes)?.iter().rev().fold(0u64, |number, &b| number << 8 | u64::from(b));
         Ok(usize::try_from(number).unwrap_or(usize::MAX))
@@ -335,7 +335,7 @@ impl<'a> Machine<'a> {
 
     fn line(&mut self) -> Result<&'a str> {
         let rest = &self.bytes[self.at..];
-        let end = rest.iter().position(|&b| b == b'\n').ok_or_else(|| broken("a name without an end"))?;
+        let end = rest.iter().position(|&b| b == b'\n').ok_or_else(|| broken("a name is not terminated"))?;
         let line = self.take(end + 1)?;
         text(&line[..end])
     }
@@ -353,13 +353,13 @@ impl<'a> Machine<'a> {
         self.push(Value::Int(number as i64))
     }
 
-    /// A signed number of so many bytes.
+    /// A signed integer of `bytes` bytes.
     fn push_int(&mut self, bytes: usize) -> Result<()> {
         let bytes = self.take(bytes)?;
         self.push(Value::Int(signed(bytes)))
     }
 
-    /// A signed number behind its length.
+    /// A signed integer after its length.
     fn push_long(&mut self, length_bytes: usize) -> Result<()> {
         let len = self.unsigned(length_bytes)?;
         let bytes = self.take(len)?;
@@ -383,7 +383,7 @@ impl<'a> Machine<'a> {
 
     // ---- values out ----
 
-    /// The height of the stack above which values may be taken: that of the last mark.
+    /// The height of the stack at the last mark; values below it may not be taken.
     fn floor(&self) -> usize {
         self.marks.last().copied().unwrap_or(0)
     }
@@ -408,7 +408,7 @@ impl<'a> Machine<'a> {
         }
     }
 
-    /// Everything above the last mark, which goes away.
+    /// Removes everything above the last mark, and the mark.
     fn pop_marked(&mut self) -> Result<Vec<Id>> {
         let mark = self.marks.pop().ok_or_else(|| broken("its pickle goes back to a mark it never set"))?;
         Ok(self.stack.split_off(mark))
@@ -421,7 +421,7 @@ impl<'a> Machine<'a> {
         let top = self.top()?;
         match &mut self.heap.values[top as usize] {
             Value::List(list) => list.extend(items),
-            // A class that is a list besides.
+            // A subclass of list.
             Value::Object(_) => {}
             other => return Err(broken(format!("its pickle appends to {}", other.kind()))),
         }
@@ -439,7 +439,7 @@ impl<'a> Machine<'a> {
         let top = self.top()?;
         match &mut self.heap.values[top as usize] {
             Value::Dict(dict) => dict.extend(new),
-            // A class that is a dict besides.
+            // A subclass of dict.
             Value::Object(_) => {}
             other => return Err(broken(format!("its pickle sets an item of {}", other.kind()))),
         }
@@ -477,7 +477,7 @@ fn text(bytes: &[u8]) -> Result<&str> {
     std::str::from_utf8(bytes).map_err(|_| broken("a string is not UTF-8"))
 }
 
-/// A number in two's complement of at most 8 bytes, little end first.
+/// A little-endian two's complement integer of at most 8 bytes.
 fn signed(bytes: &[u8]) -> i64 {
     let negative = bytes.last().is_some_and(|&b| b >= 128);
     bytes.iter().rev().fold(if negative { -1 } else { 0 }, |number, &b| number << 8 | i64::from(b))

@@ -1,8 +1,8 @@
-//! What `torch.save` and TorchScript write, read without Python and without running any of it.
+//! Reads files of `torch.save` and TorchScript without Python and without running any code in them.
 //!
-//! A pickle is a program for a stack machine. [`machine`] runs its instructions on plain values; what the program asks
-//! to call is looked up in a short list of data constructors in [`calls`] and refused by name when it is not there.
-//! [`container`] finds the pickle and the tensors' bytes in a file, [`checkpoint`] the state dict among the values.
+//! A pickle is a program for a stack machine. [`machine`] executes its instructions on plain values. [`calls`] lists
+//! the data constructors that it may call; any other call is an error that names it. [`container`] finds the pickle
+//! and the tensors' bytes in a file, and [`checkpoint`] finds the state dict among the values.
 
 mod calls;
 mod checkpoint;
@@ -17,7 +17,7 @@ use crate::model::Model;
 use std::io::Cursor;
 use std::path::Path;
 
-/// Longest pickle that is read, bytes. Tensors lie outside of it; what is left takes kilobytes.
+/// Longest pickle that is read, bytes. Tensors are outside of it; the rest takes kilobytes.
 const MAX_PICKLE: u64 = 16 << 20;
 
 impl Model {
@@ -30,7 +30,7 @@ impl Model {
     }
 }
 
-/// Whether a file begins as PyTorch's do: a zip archive, or a pickle of a whole number.
+/// Whether a file begins like a PyTorch file: a zip archive, or a pickle of an integer.
 pub(super) fn is_pytorch(first: &[u8]) -> bool {
     first.starts_with(b"PK\x03\x04") || container::is_legacy(first)
 }

@@ -1,5 +1,5 @@
-//! The directory of a zip archive whose entries are stored as they are, which is how PyTorch writes them, so that
-//! tensors can be read from their place. Layout: PKWARE's APPNOTE.TXT 6.3.10, sections 4.3 and 4.5.3.
+//! The directory of a zip archive. PyTorch stores entries without compression, so tensors can be read in place.
+//! Layout: PKWARE's APPNOTE.TXT 6.3.10, sections 4.3 and 4.5.3.
 
 use super::broken;
 use crate::error::Result;
@@ -13,13 +13,13 @@ const MAX_END: u64 = 22 + 65535;
 /// Longest directory that is read, bytes. An entry takes about a hundred.
 const MAX_DIRECTORY: u64 = 16 << 20;
 
-/// Where an entry lies.
+/// Location of an entry.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Entry {
-    /// Byte of the archive at which its header begins.
+    /// Offset of its header in the archive.
     header: u64,
     pub(super) len: u64,
-    /// Whether its bytes stand there as they are.
+    /// Whether it is stored without compression.
     is_stored: bool,
 }
 
@@ -34,7 +34,7 @@ pub(super) fn directory(source: &mut dyn Source, len: u64) -> Result<Directory> 
     let at = at.ok_or_else(|| broken("the archive's directory is missing (is it complete?)"))?;
     let record = &end[at..];
     let (mut size, mut start) = (u64::from(u32_at(record, 12)), u64::from(u32_at(record, 16)));
-    // Archives beyond 4 GiB have a second record, found through 20 bytes right before the first.
+    // Archives beyond 4 GiB have a second record. The 20 bytes before the first record locate it.
     if let Some(locator) = at.checked_sub(20).map(|at| &end[at..])
         && locator.starts_with(b"PK\x06\x07")
     {
@@ -61,7 +61,7 @@ pub(super) fn directory(source: &mut dyn Source, len: u64) -> Result<Directory> 
     Ok(directory)
 }
 
-/// The first entry of the rest of a directory, and what follows it.
+/// The first entry of the rest of a directory, and the remaining bytes.
 fn entry(record: &[u8]) -> Option<(String, Entry, &[u8])> {
     let (fixed, rest) = record.split_at_checked(46)?;
     let lengths = [28, 30, 32].map(|at| usize::from(u16_at(fixed, at)));
@@ -70,7 +70,7 @@ fn entry(record: &[u8]) -> Option<(String, Entry, &[u8])> {
     let (_, rest) = rest.split_at_checked(lengths[2])?;
     let [packed, len, header] = [20, 24, 42].map(|at| u32_at(fixed, at));
     let mut wide = [len, packed, header].map(u64::from);
-    // Numbers that do not fit 32 bits stand in the extra field 1, in this order.
+    // The extra field 1 holds numbers that do not fit 32 bits, in this order.
     while let Some((head, after)) = extra.split_at_checked(4) {
         let (field, after) = after.split_at_checked(usize::from(u16_at(head, 2)))?;
         if u16_at(head, 0) == 1 {
@@ -91,7 +91,7 @@ fn entry(record: &[u8]) -> Option<(String, Entry, &[u8])> {
 }
 
 impl Entry {
-    /// The byte of the archive, of `len` bytes, at which the entry's own begin.
+    /// The offset of the entry's bytes in the archive of `len` bytes.
     pub(super) fn place(&self, name: &str, source: &mut dyn Source, len: u64) -> Result<u64> {
         if !self.is_stored {
             return Err(broken(format!(
@@ -110,10 +110,10 @@ impl Entry {
     }
 }
 
-/// So many bytes from a place of a source of `len` bytes.
+/// Reads `count` bytes at `start` from a source of `len` bytes.
 pub(super) fn read(source: &mut dyn Source, start: u64, count: u64, len: u64) -> Result<Vec<u8>> {
     if start.checked_add(count).is_none_or(|end| end > len) {
-        return Err(broken("it refers to bytes behind its end (is it complete?)"));
+        return Err(broken("it refers to bytes beyond its end (is it complete?)"));
     }
     let mut bytes = vec![0; count as usize];
     source.seek(SeekFrom::Start(start)).and_then(|_| source.read_exact(&mut bytes)).map_err(broken)?;

@@ -1,7 +1,7 @@
 //! bioimage.io model descriptions, `bioimageio.yaml` or `rdf.yaml`, format versions 0.4 and 0.5.
 //!
-//! The format: <https://github.com/bioimage-io/spec-bioimage-io>. A step that is not known is refused by its name,
-//! unless a hand-written recipe has steps of its own.
+//! Specification: <https://github.com/bioimage-io/spec-bioimage-io>. An unknown step is an error that names it, unless
+//! a hand-written recipe has steps of its own.
 
 use super::{name, named, text, yaml};
 use crate::error::{Error, Result};
@@ -10,11 +10,11 @@ use crate::recipe::{Over, Step};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
-/// Names that a description goes by.
+/// File names of descriptions.
 const NAMES: [&str; 2] = ["bioimageio.yaml", "rdf.yaml"];
-/// Weights that can be read, best first.
+/// Kinds of weights that can be read, in order of preference.
 const WEIGHTS: [&str; 3] = ["onnx", "pytorch_state_dict", "torchscript"];
-/// Largest absolute difference from a test output, where the description does not tell: f32's rounding.
+/// Largest absolute difference from a test output if the description has no tolerance: rounding of f32.
 const TOLERANCE: f64 = 1e-5;
 
 /// Kinds of weights that this build reads.
@@ -27,7 +27,7 @@ fn file_kinds() -> &'static [&'static str] {
     }
 }
 
-/// A description and where it lies.
+/// A description and its path.
 pub(super) struct Description {
     path: PathBuf,
     value: Value,
@@ -55,13 +55,13 @@ impl Description {
         Ok(Description { path: path.into(), value })
     }
 
-    /// The description in a model file's folder, where it is about that file.
+    /// The description in a model file's folder, if it describes that file.
     pub(super) fn beside(model: &Path) -> Result<Option<Description>> {
         let folder = folder(model);
         let Some(path) = NAMES.iter().map(|name| folder.join(name)).find(|path| path.is_file()) else {
             return Ok(None);
         };
-        // A file that is about something else is nobody's business here, readable or not.
+        // A description of another file is ignored, even if it cannot be read.
         if !text(&path).is_ok_and(|text| text.contains(&name(model))) {
             return Ok(None);
         }
@@ -82,7 +82,7 @@ impl Description {
         WEIGHTS.into_iter().filter_map(source)
     }
 
-    /// The weights' file, the best that is there.
+    /// The file with the preferred kind of weights that exists.
     pub(super) fn weights(&self) -> Result<PathBuf> {
         let folder = folder(&self.path);
         let found = self.sources().filter(|(kind, _)| file_kinds().contains(kind));
@@ -99,7 +99,7 @@ impl Description {
         })
     }
 
-    /// What it says, as a partial recipe; steps that `written` replaces are not looked at.
+    /// The description as a partial recipe. Steps that `written` replaces are not read.
     pub(super) fn part(&self, written: Option<&Value>) -> Result<Value> {
         let value = &self.value;
         let replaced = |section: &str| written.is_some_and(|w| w[section].get("steps").is_some());
@@ -125,7 +125,7 @@ impl Description {
         if !replaced("input") {
             let what = "preprocessing";
             let steps = steps(&input[what], what, &input_axes)?;
-            // Values are meant as the file has them; pictures come as 8-bit steps here.
+            // The description's values are those of the file; pictures arrive in 8-bit units.
             let scale = if data_type(input) == Some("uint16") { 257.0 } else { 1.0 };
             (recipe["input"]["scale"], recipe["input"]["steps"]) = (scale.into(), json!(steps));
         }
@@ -167,7 +167,7 @@ impl Description {
         Ok(recipe)
     }
 
-    /// The test tensors, where they lie beside the description.
+    /// The test tensors, if they are stored beside the description.
     pub(super) fn test(&self) -> Option<TestPair> {
         let array = |part: &str, old: &str| {
             let tensor = &self.value[part][0];
@@ -193,12 +193,12 @@ impl Description {
     }
 }
 
-/// What a tensor's axes are.
+/// The axes of a tensor.
 struct Axes {
-    /// Among `b`, `c`, `y` and `x`.
+    /// `b`, `c`, `y` and `x`, in the tensor's order.
     order: String,
     channels: Vec<String>,
-    /// What both sides must be a multiple of.
+    /// Both sides are a multiple of this.
     multiple: Option<usize>,
     halo: usize,
 }
@@ -207,7 +207,7 @@ impl Axes {
     fn of(tensor: &Value) -> Result<Axes> {
         let mut axes = Axes { order: String::new(), channels: Vec::new(), multiple: None, halo: 0 };
         match &tensor["axes"] {
-            // 0.4: a word, with shape and halo beside it, a number an axis.
+            // Version 0.4: one string, with shape and halo beside it, one number for each axis.
             Value::String(word) => {
                 axes.order = word.clone();
                 let at = |list: &Value, axis: usize| list[axis].as_u64();
@@ -257,11 +257,11 @@ impl Axes {
         Ok(axes)
     }
 
-    /// Takes over what one side says.
+    /// Merges the sizes of one side.
     fn sides(&mut self, axis: char, min: Option<u64>, step: Option<u64>, halo: Option<u64>) {
         let halo = halo.and_then(|halo| usize::try_from(halo).ok()).unwrap_or(0);
         self.halo = self.halo.max(halo.min(1 << 15));
-        // The network itself tells what it cannot take; only what both sides share is a rule.
+        // The network itself decides which sizes it takes. A rule must hold for both sides.
         let rule = match (min, step) {
             (Some(min), Some(step @ 2..=4096)) if min % step == 0 => usize::try_from(step).ok(),
             _ => None,
@@ -274,11 +274,11 @@ impl Axes {
     }
 }
 
-/// Pre- or postprocessing as steps.
+/// Preprocessing or postprocessing as steps.
 fn steps(listed: &Value, what: &str, axes: &Axes) -> Result<Vec<Step>> {
     let mut steps = Vec::new();
     for item in list(listed) {
-        // 0.4 says `name`, 0.5 says `id`.
+        // Version 0.4 uses `name`, 0.5 uses `id`.
         let id = item["id"].as_str().or(item["name"].as_str()).unwrap_or("(no id)");
         let kwargs = &item["kwargs"];
         let step = step(id, kwargs, axes, steps.last()).map_err(|e| e.at(&format!("{what} {id}")))?;
@@ -287,7 +287,7 @@ fn steps(listed: &Value, what: &str, axes: &Axes) -> Result<Vec<Step>> {
     Ok(steps)
 }
 
-/// One step; `None` for those that change nothing here.
+/// One step; `None` for a step that changes nothing here.
 fn step(id: &str, kwargs: &Value, axes: &Axes, last: Option<&Step>) -> Result<Option<Step>> {
     let allow = |names: &[&str]| {
         let extra = kwargs
@@ -332,9 +332,9 @@ fn step(id: &str, kwargs: &Value, axes: &Axes, last: Option<&Step>) -> Result<Op
         "ensure_dtype" => {
             allow(&["dtype"])?;
             let dtype = kwargs["dtype"].as_str().unwrap_or("float32");
-            // Zeros and ones are the same in every type.
+            // 0 and 1 are the same in every type.
             if !dtype.starts_with("float") && !matches!(last, Some(Step::Binarize { .. })) {
-                return Err(Error::shape("dtype", "float32, or another behind binarize", dtype));
+                return Err(Error::shape("dtype", "float32, or any type after binarize", dtype));
             }
             return Ok(None);
         }
@@ -387,7 +387,7 @@ fn step(id: &str, kwargs: &Value, axes: &Axes, last: Option<&Step>) -> Result<Op
     Ok(Some(step))
 }
 
-/// What statistics go over: each channel where the axes leave the channel out, else all of the picture.
+/// What statistics are taken over: each channel if the axes leave the channel out, else the whole picture.
 fn over(kwargs: &Value, axes: &Axes) -> Result<Over> {
     let listed: Vec<String> = match &kwargs["axes"] {
         Value::Null => return Ok(Over::Sample),
@@ -406,7 +406,7 @@ fn missing(name: &str) -> Error {
     Error::Model(format!("kwargs {name} is missing"))
 }
 
-/// The type of a tensor's numbers in files.
+/// The element type of a tensor in files.
 fn data_type(tensor: &Value) -> Option<&str> {
     tensor["data"]["type"].as_str().or(tensor["data_type"].as_str())
 }
@@ -419,7 +419,7 @@ fn list(value: &Value) -> impl Iterator<Item = &Value> {
     value.as_array().into_iter().flatten()
 }
 
-/// A text that says something.
+/// A text that is not empty.
 fn words(value: &Value) -> Option<String> {
     value.as_str().map(str::trim).filter(|text| !text.is_empty()).map(str::to_string)
 }
@@ -429,7 +429,7 @@ fn joined(items: &Value, word: impl Fn(&Value) -> Option<String>, between: &str)
     (!all.is_empty()).then(|| all.join(between))
 }
 
-/// A publication with where to find it.
+/// A publication with its DOI or address.
 fn citation(cite: &Value) -> Option<String> {
     let place = words(&cite["doi"]).or(words(&cite["url"]));
     let parts: Vec<String> = words(&cite["text"]).into_iter().chain(place).collect();

@@ -1,18 +1,18 @@
-//! Partial recipes, as JSON, laid over each other.
+//! Partial recipes, as JSON, merged into one.
 
 use crate::error::{Error, Result};
 use crate::recipe::Recipe;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
-/// Fields that mean something only together: a source that sets one of them replaces all that lie below it.
+/// Fields that only make sense together. A source that sets one of them replaces all of them.
 const UNITS: [(&str, &[&str]); 3] = [
     ("input", &["transfer", "scale", "steps", "mean", "std"]),
     ("input", &["size", "multiple", "fit"]),
     ("output", &["decode", "scale", "threshold", "steps"]),
 ];
 
-/// A recipe in the making, and where each of its fields comes from.
+/// A recipe in progress, and the source of each field.
 #[derive(Default)]
 pub(super) struct Layers {
     recipe: Map<String, Value>,
@@ -20,7 +20,7 @@ pub(super) struct Layers {
 }
 
 impl Layers {
-    /// Lays a source over what there is, whole units at a time. An empty name leaves no origin.
+    /// Merges a source, whole units at a time. With an empty name, no origin is recorded.
     pub(super) fn lay(&mut self, part: Value, from: &str) {
         for (section, fields) in UNITS {
             if fields.iter().any(|field| part[section].get(field).is_some()) {
@@ -35,7 +35,7 @@ impl Layers {
         self.overlay(part, from);
     }
 
-    /// Lays a source over what there is, field by field.
+    /// Merges a source field by field.
     pub(super) fn overlay(&mut self, part: Value, from: &str) {
         let Value::Object(part) = part else { return };
         for (name, value) in part {
@@ -61,7 +61,7 @@ impl Layers {
         }
     }
 
-    /// The recipe and its fields' origins.
+    /// The recipe and the origins of its fields.
     pub(super) fn finish(self) -> Result<(Recipe, BTreeMap<String, String>)> {
         let recipe = parse(Value::Object(self.recipe))?;
         recipe.check()?;
@@ -73,10 +73,10 @@ fn parse(value: Value) -> Result<Recipe> {
     serde_json::from_value(value).map_err(|e| Error::Model(format!("the recipe is not valid: {e}")))
 }
 
-/// What a recipe says: its fields but for the empty ones.
+/// The fields of a recipe that are not empty.
 pub(super) fn said(recipe: &Recipe) -> Result<Value> {
-    let mut value =
-        serde_json::to_value(recipe).map_err(|e| Error::Model(format!("the recipe cannot be kept: {e}")))?;
+    let mut value = serde_json::to_value(recipe)
+        .map_err(|e| Error::Model(format!("the recipe cannot be written as JSON: {e}")))?;
     strip(&mut value);
     Ok(value)
 }
@@ -92,7 +92,7 @@ fn strip(value: &mut Value) {
     });
 }
 
-/// Errors with the first field of a hand-written recipe that there is none of, or that cannot be read.
+/// Errors with the first field of a hand-written recipe that is unknown or invalid.
 pub(super) fn check_written(value: &Value) -> Result<()> {
     let known = serde_json::to_value(Recipe::default()).unwrap_or_default();
     for (name, value) in value.as_object().into_iter().flatten() {
@@ -117,7 +117,7 @@ fn check_field(field: &str, found: Option<&Value>, known: &Value, path: &str) ->
     Err(Error::Model(format!("unknown field {path}{field}; expected one of {}", names.join(", "))))
 }
 
-/// Reads one field by itself, so that an error can name it.
+/// Reads one field alone, so an error can name it.
 fn alone(path: &[&str], value: &Value) -> Result<()> {
     let inside = |value: Value, name: &&str| Value::Object(Map::from_iter([(name.to_string(), value)]));
     let recipe: Result<Recipe, _> = serde_json::from_value(path.iter().rev().fold(value.clone(), inside));

@@ -1,7 +1,7 @@
-//! What files beside a model tell about its use, made into one recipe.
+//! One recipe from all files beside a model that describe its use.
 //!
-//! In order of precedence: `MODEL.toml`, field by field; what the model's own code base keeps with it (`unet.recipe`,
-//! nnU-Net's plans, `config.json`); a bioimage.io description; ONNX's metadata; what is guessed from names and shapes.
+//! In order of precedence: `MODEL.toml`, field by field; what the model's own code base stores with it (`unet.recipe`,
+//! nnU-Net's plans, `config.json`); a bioimage.io description; ONNX metadata; guesses from names and shapes.
 
 mod bioimage;
 mod layers;
@@ -17,10 +17,10 @@ use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-/// Longest file beside a model that is read, bytes.
+/// Longest file that is read, bytes.
 const MAX_FILE: u64 = 1 << 20;
 
-/// Reads a model with `read`, or the one that a description names, and completes its recipe.
+/// Reads a model with `read` and completes its recipe. `path` may be a description that names the model's file.
 pub(super) fn open(
     path: &Path,
     recipe: Option<&Path>,
@@ -42,13 +42,13 @@ pub(super) fn open(
     complete(model, description.as_ref(), written)
 }
 
-/// The model with what its own notes tell. Only ONNX files have any.
+/// Completes the recipe with the file's own metadata. Only ONNX files have any.
 #[cfg(feature = "onnx")]
 pub(super) fn noted(model: Model) -> Result<Model> {
     complete(model, None, None)
 }
 
-/// The model with a recipe of all that is told about it.
+/// Merges all sources into the model's recipe.
 fn complete(
     mut model: Model,
     description: Option<&Description>,
@@ -76,7 +76,7 @@ fn complete(
     Ok(model)
 }
 
-/// The recipe that somebody wrote by hand.
+/// The hand-written recipe.
 fn written(path: &Path) -> Result<Value> {
     let broken = |what: String| Error::Model(format!("{}: {what}", path.display())).one_line();
     let text = text(path)?;
@@ -90,7 +90,7 @@ fn written(path: &Path) -> Result<Value> {
     Ok(value)
 }
 
-/// A text file within reason.
+/// Reads a text file of bounded length.
 fn text(path: &Path) -> Result<String> {
     let broken = |what: &str| Error::Model(format!("{}: {what}", path.display()));
     let metadata = fs::metadata(path).map_err(Error::io(path))?;
@@ -108,7 +108,8 @@ fn name(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
-/// A file that a description in a folder names, where it is there: by its path, or an address's last part.
+/// A file that a description names, if it exists in the description's folder: by its path, or the last part of its
+/// URL.
 fn named(folder: &Path, source: &str) -> Option<PathBuf> {
     let last = source.rsplit('/').next()?;
     let is_inside = |path: &Path| path.components().all(|c| matches!(c, std::path::Component::Normal(_)));

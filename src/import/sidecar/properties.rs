@@ -1,15 +1,15 @@
-//! ONNX's `metadata_props` as exporters fill them: QGIS deepness (`class_names`, `standardization_mean`, `seg_thresh`,
+//! ONNX `metadata_props` as exporters write them: QGIS deepness (`class_names`, `standardization_mean`, `seg_thresh`,
 //! `resolution`), ultralytics (`names`, `task`, `license`), and plain `mean`, `std`, `classes`.
 //!
-//! They are notes, not a format: values are JSON or Python's literals, and what is not understood is passed over.
+//! There is no specification. Values are JSON or Python literals; unknown ones are ignored.
 
 use super::yaml;
 use serde_json::{Map, Value, json};
 
-/// Largest mean or standard deviation that can be one of values from 0 to 1.
+/// Largest mean or standard deviation of values from 0 to 1.
 const UNIT: f64 = 2.0;
 
-/// What the notes say, as a partial recipe.
+/// The metadata as a partial recipe.
 pub(super) fn part(notes: &[(String, String)]) -> Value {
     let find = |names: &[&str]| {
         let note = |name: &&str| notes.iter().find(|(key, _)| key.eq_ignore_ascii_case(name));
@@ -32,7 +32,7 @@ pub(super) fn part(notes: &[(String, String)]) -> Value {
     let mean = find(&["mean", "standardization_mean"]).and_then(numbers);
     let std = find(&["std", "standardization_std"]).and_then(numbers);
     if let (Some(mean), Some(std)) = (mean, std) {
-        // Numbers of 8-bit values or of values from 0 to 1: nobody says which, but their size does.
+        // The metadata does not say whether the numbers refer to 0 to 255 or to 0 to 1; their size decides.
         let is_unit = mean.iter().chain(&std).all(|v| v.abs() <= UNIT);
         let scale = if is_unit { 1.0 / 255.0 } else { 1.0 };
         recipe["input"] = json!({ "scale": scale, "mean": mean, "std": std });
@@ -48,7 +48,7 @@ pub(super) fn part(notes: &[(String, String)]) -> Value {
     recipe
 }
 
-/// A literal of JSON or Python; brackets and braces read the same in YAML, tuples nearly.
+/// A JSON or Python literal. YAML reads brackets and braces in the same way; tuples become lists.
 fn literal(text: &str) -> Option<Value> {
     let tuple = text.strip_prefix('(').and_then(|text| text.strip_suffix(')'));
     match tuple {
@@ -57,7 +57,7 @@ fn literal(text: &str) -> Option<Value> {
     }
 }
 
-/// One to four numbers that something can be divided by.
+/// One to four finite numbers.
 fn numbers(text: &str) -> Option<Vec<f64>> {
     let list = match literal(text)? {
         Value::Array(list) => list,
@@ -68,7 +68,7 @@ fn numbers(text: &str) -> Option<Vec<f64>> {
     numbers.filter(|list| (1..=4).contains(&list.len()) && list.iter().all(|v| (*v as f32).is_finite()))
 }
 
-/// Class names: a list, a mapping from their numbers, or words between commas.
+/// Class names: a list, a mapping from numbers, or a comma-separated text.
 fn names(text: &str) -> Option<Vec<String>> {
     let word = |value: &Value| match value {
         Value::String(name) => Some(name.clone()),
@@ -83,7 +83,7 @@ fn names(text: &str) -> Option<Vec<String>> {
     }
 }
 
-/// The values of a mapping whose keys count from 0.
+/// The values of a mapping with the keys 0, 1, 2 and so on.
 fn by_number(map: &Map<String, Value>) -> Option<Vec<&Value>> {
     (0..map.len()).map(|i| map.get(&i.to_string())).collect()
 }

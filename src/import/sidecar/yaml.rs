@@ -1,32 +1,32 @@
-//! YAML to plain values: one document, anchors resolved, everything bounded.
+//! YAML to plain values: one document, anchors resolved, all sizes bounded.
 
 use saphyr_parser::{Event, Parser, ScalarStyle};
 use serde_json::{Map, Number, Value};
 use std::collections::HashMap;
 
-/// Most values, those that aliases repeat among them.
+/// Most values, including those that aliases repeat.
 const MAX_VALUES: usize = 100_000;
 /// Deepest nesting.
 const MAX_DEPTH: usize = 64;
 
-/// A list or a mapping in the making.
+/// A list or mapping in progress.
 struct Open {
     anchor: usize,
-    /// Nesting of what is in it so far.
+    /// Deepest nesting of its items so far.
     depth: usize,
     value: Collection,
 }
 
 enum Collection {
     List(Vec<Value>),
-    /// With the key whose value comes next.
+    /// With the key of the next value.
     Map(Map<String, Value>, Option<String>),
 }
 
-/// An anchored value with its nesting and its number of values.
+/// An anchored value, its nesting and its number of values.
 type Anchor = (Value, usize, usize);
 
-/// The first document of a text. Plain scalars are typed as YAML 1.2's core schema types them; infinities stay text.
+/// The first document of a text. Plain scalars have the types of YAML 1.2's core schema; infinities stay text.
 pub(super) fn parse(text: &str) -> Result<Value, String> {
     let mut open: Vec<Open> = Vec::new();
     let mut anchors: HashMap<usize, Anchor> = HashMap::new();
@@ -58,7 +58,7 @@ pub(super) fn parse(text: &str) -> Result<Value, String> {
                 (value, 0, 1, anchor)
             }
             Event::SequenceEnd | Event::MappingEnd => {
-                let closed = open.pop().ok_or_else(|| at("an end without a start"))?;
+                let closed = open.pop().ok_or_else(|| at("a list or mapping ends that was not begun"))?;
                 let value = match closed.value {
                     Collection::List(list) => Value::Array(list),
                     Collection::Map(map, None) => Value::Object(map),
@@ -92,11 +92,11 @@ pub(super) fn parse(text: &str) -> Result<Value, String> {
                 None => {
                     let name = match value {
                         Value::String(name) => name,
-                        Value::Array(_) | Value::Object(_) => return Err(at("a key that is no word")),
+                        Value::Array(_) | Value::Object(_) => return Err(at("a key that is not a scalar")),
                         other => other.to_string(),
                     };
                     if map.contains_key(&name) {
-                        return Err(at(&format!("the key {name} stands twice")));
+                        return Err(at(&format!("the key {name} occurs twice")));
                     }
                     *key = Some(name);
                 }
@@ -106,7 +106,7 @@ pub(super) fn parse(text: &str) -> Result<Value, String> {
     Err("no document in it".into())
 }
 
-/// The number of values in a value.
+/// The number of values inside a value.
 fn size(value: &Value) -> usize {
     match value {
         Value::Array(list) => 1 + list.iter().map(size).sum::<usize>(),
@@ -123,7 +123,7 @@ fn plain(text: &str) -> Value {
         "false" | "False" | "FALSE" => return Value::Bool(false),
         _ => {}
     }
-    // Rust would read `inf` and `nan` as numbers too.
+    // Rust's parser would also accept `inf` and `nan`.
     let is_number = text.starts_with(|c: char| c.is_ascii_digit() || "+-.".contains(c))
         && text.ends_with(|c: char| c.is_ascii_digit() || c == '.');
     let number = || match text.parse::<i64>() {

@@ -1,4 +1,5 @@
-//! OpenEXR: the first layer of colours or, where no layer has any, of luminance. Light is linear and kept as it is.
+//! OpenEXR: the first layer with colours or, if no layer has any, the first with luminance. Light is linear and kept
+//! as it is.
 
 use super::{Decode, Layout, MAX_DECODED, Source, damaged, too_large, unreadable, unsupported};
 use crate::image::Depth;
@@ -8,16 +9,16 @@ use exr::meta::header::Header;
 use exr::prelude::{ReadChannels, ReadLayers, ReadSpecificChannel, Text, Vec2, read};
 use image::metadata::Orientation;
 
-/// An OpenEXR file of which only the headers have been read, or all of it.
+/// An OpenEXR file. Only the headers are read at first.
 pub(super) struct Exr {
     reader: Option<Reader<Box<dyn Source>>>,
     frame: Frame,
-    /// All rows, interleaved, once they are asked for.
+    /// All rows, interleaved, once they are needed.
     samples: Vec<f32>,
     row: usize,
 }
 
-/// The picture, and where in it the pixels are that the file holds.
+/// The picture, and the position of the file's pixels in it.
 #[derive(Clone, Copy)]
 struct Frame {
     layout: Layout,
@@ -59,7 +60,7 @@ impl Exr {
 }
 
 impl Frame {
-    /// Puts a pixel of the file where it stands in all samples of the picture, if it does.
+    /// Copies a pixel of the file to its position in the picture, if it is inside.
     fn put(&self, samples: &mut [f32], at: Vec2<usize>, pixel: &[f32]) {
         let Layout { width, height, .. } = self.layout;
         let stride = self.layout.stride();

@@ -1,7 +1,7 @@
-//! Picture files to pictures. The content decides the format, never the file's name.
+//! Reads picture files. The content decides the format; the file's name does not matter.
 //!
-//! Every format is decoded in one place, a [`Decode`], which gives rows from the top. [`Rows`] makes bands of them,
-//! [`Picture::open`] is its one band of all rows, and [`Pages`] goes through files that hold several pictures.
+//! Every format is decoded in one place, an implementation of [`Decode`], which yields rows from the top. [`Rows`]
+//! makes bands of rows, [`Picture::open`] reads one band of all rows, and [`Pages`] reads all pictures of a file.
 
 mod exr;
 mod nifti;
@@ -26,57 +26,56 @@ use std::path::Path;
 
 /// Longest side that is read, pixels.
 const MAX_SIDE: usize = 262_144;
-/// Most samples that become f32 at once: 1 GiB.
+/// Most samples that are converted to f32 at once: 1 GiB.
 const MAX_SAMPLES: usize = 256 << 20;
-/// Most bytes of samples, at the file's own depth, that are decoded at once.
+/// Most bytes of samples, at the depth of the file, that are decoded at once.
 const MAX_DECODED: usize = 512 << 20;
 /// Longest file that is read into memory as a whole, bytes.
 const MAX_FILE: u64 = 2 << 30;
-/// Bytes that one byte of deflate's output format can stand for: 258 bytes a match of two bits.
+/// Most bytes that one byte of deflate can expand to: 258 bytes for a match of two bits.
 const MAX_DEFLATE: u64 = 1032;
-/// Bytes from which a format can be told: those of a NIfTI header.
+/// Bytes that identify every format: the length of a NIfTI header.
 const HEAD: u64 = 348;
 
-/// Most characters of a decoder's reason in a message.
+/// Most characters of a decoder's error in a message.
 const MAX_REASON: usize = 200;
 
-/// What can be read, for messages.
+/// The formats that can be read, for messages.
 const KNOWN: &str = "PNG, JPEG, WebP, BMP, TIFF, OpenEXR, PFM, Radiance HDR, PNM and NIfTI can";
-/// What is said of files that end before their pixels do.
+/// The message for files that end before their pixels do.
 const CUT_OFF: &str = "the picture file is cut off (copy it again)";
 
 impl Picture {
-    /// Reads a PNG, JPEG, WebP, BMP, TIFF, OpenEXR, PFM, Radiance HDR, PNM or NIfTI file (`.nii`, `.nii.gz`), turned
-    /// upright as its EXIF orientation says. Of several pages, slices or frames this is the first, and
+    /// Reads a PNG, JPEG, WebP, BMP, TIFF, OpenEXR, PFM, Radiance HDR, PNM or NIfTI file (`.nii`, `.nii.gz`). EXIF
+    /// orientation is applied. If there are several pages, slices or frames, the first is read, and
     /// [`notes`](Picture::notes) says so; [`Pages`] reads all.
     ///
-    /// Samples of fewer than 8 bits and palettes become 8 bits, CMYK becomes RGB. Integers of other kinds than unsigned
-    /// 8 and 16 bits, and all numbers of NIfTI files, are taken as they are in units of 8-bit steps: they become floats,
-    /// 255 is 1. So a network gets a scan's own numbers where its recipe's scale is 1. Opacity is kept where a pixel is
-    /// not opaque.
+    /// Samples of fewer than 8 bits and palettes become 8 bits, CMYK becomes RGB. Integers other than unsigned 8 and
+    /// 16 bits, and all numbers of NIfTI files, become floats in units of 8-bit steps: 255 becomes 1. With a recipe of
+    /// scale 1, a network therefore gets the numbers of a scan. Opacity is kept if any pixel is not opaque.
     ///
     /// # Errors
-    /// [`Error::Io`] when the file cannot be read, [`Error::Picture`] when it is damaged, of another kind,
-    /// or larger than 256 Mi samples (1 GiB as f32).
+    /// [`Error::Io`] when the file cannot be read; [`Error::Picture`] when it is damaged, of another kind, or larger
+    /// than 256 Mi samples (1 GiB as f32).
     pub fn open(path: &Path) -> Result<Picture> {
         Rows::open(path)?.first_page()
     }
 
-    /// Reads a picture file's bytes; the path only names it in errors.
+    /// Reads the bytes of a picture file. The path is only used in errors.
     pub fn from_bytes(bytes: &[u8], path: &Path) -> Result<Picture> {
         Rows::new(Box::new(Cursor::new(bytes.to_vec())), path)?.first_page()
     }
 
-    /// Reads a picture file from a pipe; the path only names it in errors.
+    /// Reads a picture file from a pipe. The path is only used in errors.
     ///
     /// # Errors
-    /// Those of [`open`](Picture::open).
+    /// Errors of [`open`](Picture::open).
     pub fn from_reader(reader: impl Read, path: &Path) -> Result<Picture> {
         Rows::new(Box::new(Cursor::new(read_all(reader, path)?)), path)?.first_page()
     }
 }
 
-/// Where a picture file's bytes come from.
+/// A source of a picture file's bytes.
 trait Source: BufRead + Seek + Send {}
 
 impl<T: BufRead + Seek + Send> Source for T {}
@@ -86,27 +85,27 @@ trait Decode: Send {
     /// The current page.
     fn layout(&self) -> Layout;
 
-    /// What was lost or guessed in the current page, a line each.
+    /// What was lost or guessed in the current page, one line each.
     fn notes(&self) -> Vec<String> {
         Vec::new()
     }
 
-    /// Reads the next whole rows of the current page: samples interleaved, opacity last, all in the units of
-    /// [`Picture::planes`]. It is never asked for more rows than there are.
+    /// Reads the next whole rows of the current page: interleaved samples, opacity last, in the units of
+    /// [`Picture::planes`]. Callers never ask for more rows than remain.
     fn read(&mut self, rows: &mut [f32]) -> Result<(), String>;
 
-    /// How many pages the file has.
+    /// Number of pages in the file.
     fn pages(&mut self) -> Result<usize, String> {
         Ok(1)
     }
 
-    /// Goes on to the next page, which there is.
+    /// Moves to the next page, which must exist.
     fn turn_page(&mut self) -> Result<(), String> {
         Err("the file has no further page".into())
     }
 }
 
-/// What the rows of a page are.
+/// The layout of a page's rows.
 #[derive(Debug, Clone, Copy)]
 struct Layout {
     width: usize,
@@ -116,7 +115,7 @@ struct Layout {
     /// Whether opacity follows the colours.
     alpha: bool,
     depth: Depth,
-    /// How the rows have to be turned.
+    /// How the rows must be turned.
     orientation: Orientation,
 }
 
@@ -131,8 +130,8 @@ impl Layout {
         self.width * self.stride()
     }
 
-    /// Refuses empty and far too large pages, and those whose `bytes` of samples a file of `length` bytes cannot hold
-    /// even if each of its bytes stands for `ratio` of theirs.
+    /// Refuses empty and far too large pages. Also refuses pages whose `bytes` of samples cannot come from a file of
+    /// `length` bytes, if one byte of the file expands to at most `ratio` bytes.
     fn check(&self, bytes: u64, ratio: u64, length: u64) -> Result<(), String> {
         let Layout { width, height, .. } = *self;
         if width == 0 || height == 0 {
@@ -148,7 +147,7 @@ impl Layout {
     }
 }
 
-/// The file to read from, or its bytes where it cannot be sought in, as pipes cannot.
+/// The file, or its bytes if it does not support seeking, as pipes do not.
 fn source(path: &Path) -> Result<Box<dyn Source>> {
     if fs::metadata(path).map_err(Error::io(path))?.is_file() {
         return Ok(Box::new(BufReader::new(File::open(path).map_err(Error::io(path))?)));
@@ -156,12 +155,12 @@ fn source(path: &Path) -> Result<Box<dyn Source>> {
     Ok(Box::new(Cursor::new(read_file(path)?)))
 }
 
-/// A whole file, within reason.
+/// Reads a whole file of bounded size.
 pub(in crate::image) fn read_file(path: &Path) -> Result<Vec<u8>> {
     read_all(File::open(path).map_err(Error::io(path))?, path)
 }
 
-/// All that a reader gives, likewise.
+/// Reads all bytes of a reader, bounded in the same way.
 fn read_all(reader: impl Read, path: &Path) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     reader.take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(Error::io(path))?;
@@ -172,7 +171,7 @@ fn read_all(reader: impl Read, path: &Path) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// The decoder for what the file holds.
+/// The decoder for the contents of the file.
 fn decoder(mut source: Box<dyn Source>) -> Result<Box<dyn Decode>, String> {
     let length = source.seek(io::SeekFrom::End(0)).map_err(unreadable)?;
     source.rewind().map_err(unreadable)?;
@@ -194,7 +193,7 @@ fn decoder(mut source: Box<dyn Source>) -> Result<Box<dyn Decode>, String> {
             return Err("a NIfTI-2 volume; only NIfTI-1 can be read, so convert it".into());
         }
         [0x93, b'N', b'U', b'M', b'P', b'Y', ..] => {
-            return Err("not a picture but a NumPy array; name it .npy, so that it is read as one".into());
+            return Err("a NumPy array, not a picture; rename it to .npy".into());
         }
         _ => match image::guess_format(&head) {
             Ok(ImageFormat::OpenExr) => Box::new(exr::Exr::new(source)?),
@@ -213,35 +212,35 @@ fn decoder(mut source: Box<dyn Source>) -> Result<Box<dyn Decode>, String> {
     })
 }
 
-/// Samples of `N` bytes to f32.
+/// Converts samples of `N` bytes to f32.
 fn fill<const N: usize>(samples: &mut [f32], bytes: &[u8], value: impl Fn([u8; N]) -> f32) {
     samples.iter_mut().zip(bytes.as_chunks().0).for_each(|(to, &sample)| *to = value(sample));
 }
 
-/// The system's or a decompressor's reason as one line that says what to do.
+/// An error of the system or a decompressor as one line that says what to do.
 fn unreadable(error: io::Error) -> String {
     if error.kind() == ErrorKind::UnexpectedEof { CUT_OFF.into() } else { damaged(error) }
 }
 
-/// A decoder's reason likewise.
+/// An error of a decoder, likewise.
 fn damaged(reason: impl Display) -> String {
     format!("the picture file is damaged or cut off: {}", one_line(reason))
 }
 
-/// A kind of a format that its decoder lacks.
+/// The error for a variant of a format that its decoder does not support.
 fn unsupported(reason: impl Display) -> String {
     format!(
-        "a kind of picture that is not read ({}); save it as an RGB or grey PNG or TIFF",
+        "this kind of picture is not supported ({}); save it as an RGB or grey PNG or TIFF",
         one_line(reason)
     )
 }
 
-/// What is decoded at once would be too large.
+/// The error for data that is too large to decode at once.
 fn too_large(what: &str) -> String {
-    format!("{what} too large; {} MiB are decoded at once, so scale or cut it", MAX_DECODED >> 20)
+    format!("{what} too large; at most {} MiB are decoded at once, so scale or cut it", MAX_DECODED >> 20)
 }
 
-/// A reason that decoders give, which may be a list of whatever the file holds.
+/// The error of a decoder on one line. It may quote contents of the file.
 fn one_line(reason: impl Display) -> String {
     reason.to_string().chars().take(MAX_REASON).map(|c| if c.is_control() { ' ' } else { c }).collect()
 }

@@ -1,7 +1,7 @@
 //! NIfTI-1 volumes in one file, also gzipped: <https://nifti.nimh.nih.gov/pub/dist/src/niftilib/nifti1.h>.
 //!
-//! A header of 348 bytes, then samples, columns fastest. The slices along the third axis are the pages, and those of
-//! further axes follow. Rows and columns are as they are stored; where they lie in the body is not looked at.
+//! A header of 348 bytes is followed by samples, columns fastest. The slices along the third axis are the pages; those
+//! of further axes follow. Rows and columns keep their stored order; the position in the body is ignored.
 
 use super::{Decode, HEAD, Layout, MAX_DEFLATE, Source, fill, unreadable};
 use crate::image::Depth;
@@ -9,10 +9,10 @@ use flate2::read::MultiGzDecoder;
 use image::metadata::Orientation;
 use std::io::{Read, copy, sink};
 
-/// Most bytes before the samples: the header and what others keep behind it.
+/// Most bytes before the samples: the header and extensions.
 const MAX_START: f32 = (64 << 20) as f32;
 
-/// Samples as the header's `datatype` numbers them.
+/// Sample types, as the header's `datatype` numbers them.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Kind {
     U8,
@@ -60,25 +60,25 @@ pub(super) struct Nifti {
     slices: usize,
     kind: Kind,
     big_endian: bool,
-    /// What turns a stored number into units of the planes.
+    /// Factor and offset from stored numbers to the units of the planes.
     slope: f64,
     offset: f64,
-    /// Rows of the whole volume that are left.
+    /// Rows of the whole volume that remain.
     left: usize,
 }
 
 impl Nifti {
-    /// A volume, gzipped.
+    /// A gzipped volume.
     pub(super) fn unzip(source: Box<dyn Source>, length: u64) -> Result<Nifti, String> {
         Nifti::read_header(Box::new(MultiGzDecoder::new(source)), length.saturating_mul(MAX_DEFLATE))
     }
 
-    /// A volume as it is.
+    /// An uncompressed volume.
     pub(super) fn new(source: Box<dyn Source>, length: u64) -> Result<Nifti, String> {
         Nifti::read_header(source, length)
     }
 
-    /// A volume of at most `most` bytes.
+    /// Reads the header of a volume of at most `most` bytes.
     fn read_header(mut reader: Box<dyn Read + Send>, most: u64) -> Result<Nifti, String> {
         let mut header = Vec::new();
         reader.by_ref().take(HEAD).read_to_end(&mut header).map_err(unreadable)?;
@@ -94,7 +94,7 @@ impl Nifti {
             let mut bytes = [header[at], header[at + 1], header[at + 2], header[at + 3]];
             if big_endian {
                 bytes.reverse();
-                // Two bytes are the first two of the four.
+                // A 2-byte field is the first half of the 4 bytes.
                 return (f32::from_le_bytes(bytes), i16::from_le_bytes([bytes[2], bytes[3]]));
             }
             (f32::from_le_bytes(bytes), i16::from_le_bytes([bytes[0], bytes[1]]))
@@ -108,7 +108,7 @@ impl Nifti {
         if slices == 0 {
             return Err("the NIfTI volume has an axis of no slices".into());
         }
-        // No slope means none is meant.
+        // A slope of 0 means that there is none.
         let (slope, offset) = match (field(112).0, field(116).0) {
             (0.0, _) => (1.0, 0.0),
             (slope, offset) if slope.is_finite() && offset.is_finite() => (slope.into(), offset.into()),
@@ -139,7 +139,7 @@ impl Nifti {
         Ok(Nifti { reader, layout, slices, kind, big_endian, slope, offset, left })
     }
 
-    /// Looks behind the last sample, where a gzip stream has its checksum.
+    /// Reads past the last sample, where a gzip stream has its checksum.
     fn finish(&mut self) -> Result<(), String> {
         self.reader.read(&mut [0]).map(|_| ()).map_err(unreadable)
     }

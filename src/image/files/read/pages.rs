@@ -5,9 +5,9 @@ use crate::error::Result;
 use crate::image::Picture;
 use std::path::Path;
 
-/// A file's pictures, one after the other: the pages of a TIFF, the slices of a NIfTI volume, else one.
+/// An iterator over the pictures of a file: the pages of a TIFF, the slices of a NIfTI volume, else one picture.
 ///
-/// After an error no more are given.
+/// It ends after an error.
 pub struct Pages {
     rows: Rows,
     total: usize,
@@ -18,18 +18,19 @@ impl Pages {
     /// Opens a file of any format that [`Picture::open`] reads, and counts its pictures without decoding them.
     ///
     /// # Errors
-    /// Those of [`Rows::open`].
+    /// Errors of [`Rows::open`].
     pub fn open(path: &Path) -> Result<Pages> {
         let mut rows = Rows::open(path)?;
         Ok(Pages { total: rows.pages()?, rows, next: 0 })
     }
 
-    /// The first picture, of which nothing has been read.
+    /// The first picture, before anything of it is read.
     pub(in crate::image) fn rows(&self) -> &Rows {
         &self.rows
     }
 
-    /// How many pictures the file has, those already given included. (`count` is the iterator's, which reads them.)
+    /// Number of pictures in the file, including those already returned. (`count` is the iterator's method, which
+    /// reads them.)
     pub fn total(&self) -> usize {
         self.total
     }

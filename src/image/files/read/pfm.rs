@@ -1,6 +1,6 @@
 //! PFM, the portable float map: <https://www.pauldebevec.com/Research/HDR/PFM/>.
 //!
-//! A header of text, then f32 samples, the bottom row first.
+//! A text header is followed by f32 samples, the bottom row first.
 
 use super::{CUT_OFF, Decode, Layout, Source, fill, unreadable};
 use crate::image::Depth;
@@ -10,7 +10,7 @@ use std::io::{Read, Seek, SeekFrom};
 /// Most bytes of a header: a kind, two extents and a scale.
 const MAX_HEADER: u64 = 256;
 
-/// A PFM file. The magnitude of its scale, which is a matter of physical units, is left out.
+/// A PFM file. The magnitude of its scale concerns physical units and is ignored.
 pub(super) struct Pfm {
     source: Box<dyn Source>,
     layout: Layout,
@@ -25,7 +25,7 @@ impl Pfm {
         let mut header = source.by_ref().take(MAX_HEADER).bytes();
         let mut word = || -> Result<String, String> {
             let mut text = String::new();
-            // One white space ends a word; samples may follow the last one's at once.
+            // One white space ends a word. Samples may follow the last word directly.
             while let Some(byte) = header.next().transpose().map_err(unreadable)? {
                 match (byte.is_ascii_whitespace(), text.is_empty()) {
                     (true, true) => continue,

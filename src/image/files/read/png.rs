@@ -5,11 +5,11 @@ use crate::image::Depth;
 use image::metadata::Orientation;
 use png::{BitDepth, ColorType, Decoder, DecodingError, Reader, Transformations};
 
-/// A PNG file; samples of fewer than 8 bits, palettes and transparent colours are expanded.
+/// A PNG file. Samples of fewer than 8 bits, palettes and transparent colours are expanded.
 pub(super) struct Png {
     reader: Reader<Box<dyn Source>>,
     layout: Layout,
-    /// All rows, where they are interlaced and have been read.
+    /// All rows, if they are interlaced and have been read.
     whole: Vec<u8>,
     line: Vec<u8>,
     row: usize,
@@ -41,7 +41,7 @@ impl Png {
         Ok(Png { reader, layout, whole: Vec::new(), line, row: 0 })
     }
 
-    /// The bytes of the next row are in `line`.
+    /// Reads the bytes of the next row into `line`.
     fn next_line(&mut self) -> Result<(), DecodingError> {
         if self.reader.info().interlaced {
             if self.whole.is_empty() {
@@ -53,7 +53,7 @@ impl Png {
         } else {
             self.reader.read_row(&mut self.line)?;
             if self.row + 1 == self.layout.height {
-                // The checksums stand behind the last row.
+                // The checksums follow the last row.
                 self.reader.read_row(&mut [])?;
             }
         }

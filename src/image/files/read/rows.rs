@@ -1,4 +1,4 @@
-//! A picture file in bands of rows.
+//! Reads a picture file in bands of rows.
 
 use super::{Decode, Layout, MAX_SAMPLES, Source, decoder, source};
 use crate::error::{Error, Result};
@@ -7,22 +7,22 @@ use crate::tensor::{Shape, Tensor};
 use image::metadata::Orientation;
 use std::path::{Path, PathBuf};
 
-/// About how many samples are between a decoder and the planes at once.
+/// Approximate number of samples between a decoder and the planes.
 const SCRATCH: usize = 1 << 16;
 
 /// A picture file read from the top in bands of rows: the first picture of the file, upright.
 ///
-/// Of a PNG that is not interlaced, a PFM, a NIfTI slice and a TIFF, only the band is in memory, and of a TIFF a row of
-/// its tiles or compressed strips. Of the others it is the decoded samples at their own depth, and as f32 of PNG and TIFF files
-/// that an EXIF orientation turns.
+/// For a PNG that is not interlaced, a PFM, a NIfTI slice and a TIFF, only the band is in memory; for a TIFF also a
+/// row of its tiles or compressed strips. For other files, the decoded samples are in memory at their own depth. PNG
+/// and TIFF files that an EXIF orientation turns are in memory as f32.
 pub struct Rows {
     path: PathBuf,
     decoder: Box<dyn Decode>,
-    /// The current page as the file has it.
+    /// The current page as it is stored.
     stored: Layout,
-    /// All its rows, interleaved, where they have to be turned and have been read.
+    /// All its rows, interleaved, if they must be turned and have been read.
     unturned: Vec<f32>,
-    /// The next row, upright.
+    /// The next upright row.
     row: usize,
 }
 
@@ -30,8 +30,8 @@ impl Rows {
     /// Opens a file of any format that [`Picture::open`] reads, and reads its header.
     ///
     /// # Errors
-    /// [`Error::Io`] when the file cannot be read, [`Error::Picture`] when it is damaged, of another kind, or larger
-    /// than 262,144 pixels a side; or than 512 MiB of samples where it has to be decoded as a whole.
+    /// [`Error::Io`] when the file cannot be read; [`Error::Picture`] when it is damaged, of another kind, larger than
+    /// 262,144 pixels a side, or, if it must be decoded as a whole, larger than 512 MiB of samples.
     pub fn open(path: &Path) -> Result<Rows> {
         Rows::new(source(path)?, path)
     }
@@ -57,7 +57,7 @@ impl Rows {
         self.stored.channels
     }
 
-    /// What the samples of the file are.
+    /// The sample type of the file.
     pub fn depth(&self) -> Depth {
         self.stored.depth
     }
@@ -67,12 +67,12 @@ impl Rows {
         self.stored.alpha
     }
 
-    /// The next rows as a picture; fewer where the file has no more. Every band has opacity where the file has, and the
-    /// first one has the notes.
+    /// Reads the next rows as a picture; fewer at the end of the file. Every band has opacity if the file has it. The
+    /// first band has the notes.
     ///
     /// # Errors
-    /// [`Error::Picture`] when the file is damaged or cut off, or the band larger than 256 Mi samples;
-    /// [`Error::Usage`] when no rows are asked for or all were read, as they are after an error.
+    /// [`Error::Picture`] when the file is damaged or cut off, or the band is larger than 256 Mi samples;
+    /// [`Error::Usage`] when `rows` is 0 or no rows remain. After an error, no rows remain.
     pub fn next(&mut self, rows: usize) -> Result<Picture> {
         let (first, left) = (self.row, self.height() - self.row);
         if rows == 0 || left == 0 {
@@ -88,26 +88,26 @@ impl Rows {
         Ok(notes.iter().fold(band, |band, note| band.with_note(Some(note))))
     }
 
-    /// The current page as a whole, without opacity where all of it is opaque.
+    /// The current page as a whole, without opacity if it is opaque everywhere.
     pub(super) fn page(&mut self) -> Result<Picture> {
         let page = self.next(self.height())?;
         let transparent = page.alpha().is_some_and(|alpha| alpha.data().iter().any(|&v| v != 1.0));
         if transparent { Ok(page) } else { page.with_alpha(None) }
     }
 
-    /// The first page as a whole, with a note where there are more.
+    /// The first page as a whole, with a note if there are more.
     pub(super) fn first_page(mut self) -> Result<Picture> {
         let pages = self.pages()?;
         let note = (pages > 1).then(|| format!("the file has {pages} pages or slices, the first is used"));
         Ok(self.page()?.with_note(note.as_deref()))
     }
 
-    /// How many pages the file has.
+    /// Number of pages in the file.
     pub(super) fn pages(&mut self) -> Result<usize> {
         self.decoder.pages().map_err(|message| self.error(message))
     }
 
-    /// Goes on to the next page.
+    /// Moves to the next page.
     pub(super) fn turn_page(&mut self) -> Result<()> {
         self.decoder.turn_page().map_err(|message| self.error(message))?;
         (self.stored, self.row) = (self.decoder.layout(), 0);
@@ -119,18 +119,18 @@ impl Rows {
         Error::Picture { path: self.path.clone(), message }
     }
 
-    /// Whether rows of the file are columns of the picture.
+    /// Whether rows of the file become columns of the picture.
     fn lies(&self) -> bool {
         lies(self.stored.orientation)
     }
 
-    /// The next `rows` rows, of which there are as many.
+    /// Reads the next `rows` rows, which must exist.
     fn band(&mut self, rows: usize) -> Result<Picture, String> {
         let (width, layout) = (self.width(), self.stored);
         let pixels = rows * width;
         if pixels * layout.stride() > MAX_SAMPLES {
             return Err(format!(
-                "{width}x{rows} pixels at once are too many; at most {} Mi samples are read, so scale or cut it",
+                "{width}x{rows} pixels are too many at once; at most {} Mi samples are read, so scale or cut it",
                 MAX_SAMPLES >> 20
             ));
         }
@@ -163,7 +163,7 @@ impl Rows {
             .map_err(|e| e.to_string())
     }
 
-    /// Reads all rows of a page that has to be turned.
+    /// Reads all rows of a page that must be turned.
     fn read_unturned(&mut self) -> Result<(), String> {
         let Layout { width, height, .. } = self.stored;
         let samples = self.stored.row() * height;
@@ -177,14 +177,15 @@ impl Rows {
     }
 }
 
-/// Whether an orientation makes rows columns.
+/// Whether an orientation turns rows into columns.
 pub(super) fn lies(orientation: Orientation) -> bool {
     orientation.to_exif() > 4
 }
 
-/// Rows of the upright picture, the first of them `top`, out of all rows as they are stored.
+/// Rows of the upright picture from row `top` on, taken from all rows as they are stored.
 ///
-/// The orientations: Exif 2.32 (CIPA DC-008), tag 274: which borders row 0 and column 0 of the file are.
+/// Orientations are those of Exif 2.32 (CIPA DC-008), tag 274: they say which borders row 0 and column 0 of the file
+/// are.
 fn turned(stored: &[f32], layout: &Layout, turn: Orientation, top: usize, rows: &mut [f32]) {
     let &Layout { width: w, height: h, .. } = layout;
     let (stride, width) = (layout.stride(), if lies(turn) { h } else { w });

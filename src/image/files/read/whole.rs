@@ -1,4 +1,4 @@
-//! Formats that are decoded as a whole, by the `image` crate: JPEG, WebP, BMP, Radiance HDR and PNM.
+//! Formats that the `image` crate decodes as a whole: JPEG, WebP, BMP, Radiance HDR and PNM.
 
 use super::{Decode, Layout, MAX_DECODED, Source, damaged, fill, rows, too_large, unreadable, unsupported};
 use crate::image::Depth;
@@ -9,13 +9,13 @@ use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, Limits};
 use std::io::Cursor;
 
-/// Pixels that one byte of a JPEG file can stand for: a bit for a block of 64.
+/// Most pixels that one byte of a JPEG file can hold: one bit for a block of 64.
 const MAX_JPEG: u64 = 512;
 
-/// A file of which only the header has been decoded, or all of it.
+/// A file. Only the header is decoded at first.
 pub(super) struct Whole {
     decoder: Option<Box<dyn ImageDecoder + Send>>,
-    /// Upright.
+    /// The upright picture.
     image: DynamicImage,
     orientation: Orientation,
     layout: Layout,
@@ -64,7 +64,8 @@ impl Whole {
             },
             orientation: Orientation::NoTransforms,
         };
-        // A JPEG file that is too short for its pixels is not decoded for long; others can hold many in few bytes.
+        // A JPEG file that is too short for its pixels is refused early. Other formats can hold many pixels in few
+        // bytes.
         let ratio = if format == ImageFormat::Jpeg { MAX_JPEG } else { u64::MAX };
         layout.check(u64::from(width) * u64::from(height), ratio, length)?;
         if decoder.total_bytes() > MAX_DECODED as u64 {
@@ -104,9 +105,9 @@ impl Decode for Whole {
     }
 }
 
-/// What the decoder keeps to itself: that the file ends early, and that its colours are not RGB's.
+/// What the decoder does not report: an early end of the file, and colours other than RGB.
 fn jpeg_notes(bytes: &[u8]) -> Vec<String> {
-    // Inside a scan, 0xff never stands before these markers' bytes.
+    // Inside a scan, 0xff never precedes the second byte of these markers.
     let last = |marker: u8| bytes.windows(2).rposition(|pair| pair == [0xff, marker]);
     let cut = last(0xd9) <= last(0xda);
     let cut = cut.then_some("the JPEG file ends early; the missing part was filled in");
@@ -115,7 +116,8 @@ fn jpeg_notes(bytes: &[u8]) -> Vec<String> {
     cut.into_iter().chain(cmyk).map(str::to_string).collect()
 }
 
-/// The number of components in a JPEG file's frame header: marker, length, precision, height, width, components.
+/// The number of components in a JPEG file's frame header, which holds: marker, length, precision, height, width,
+/// components.
 fn jpeg_components(bytes: &[u8]) -> Option<u8> {
     let mut segment = bytes.get(2..)?;
     loop {

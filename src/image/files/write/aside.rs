@@ -1,4 +1,4 @@
-//! Files that are written beside their place and then moved there, never half.
+//! Files that are written under a temporary name and then renamed, so they are never incomplete.
 
 use crate::error::{Error, Result};
 use std::collections::{BTreeSet, HashSet};
@@ -6,20 +6,20 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-/// A file on its way: `.{name}.{process}.tmp` in the same folder until [`finish`](Aside::finish) moves it to its place.
-/// Dropped before, it leaves nothing.
+/// A file in progress: `.{name}.{process}.tmp` in the same folder until [`finish`](Aside::finish) renames it. If it is
+/// dropped before, it leaves nothing.
 #[derive(Debug)]
 pub(in crate::image) struct Aside {
-    /// As the caller names it, for errors.
+    /// The path as the caller names it, for errors.
     path: PathBuf,
     target: PathBuf,
     temporary: PathBuf,
-    /// Closed before it is moved or deleted, as some systems ask for.
+    /// Closed before the file is renamed or deleted, as some systems require.
     file: Option<File>,
 }
 
 impl Aside {
-    /// An empty file beside that path.
+    /// Creates an empty temporary file for that path.
     pub(in crate::image) fn create(path: &Path) -> Result<Aside> {
         check_place(path)?;
         let target = target(path);
@@ -27,7 +27,7 @@ impl Aside {
         let opened = OpenOptions::new().read(true).write(true).create_new(true).open(&temporary);
         let file = opened.map_err(|e| match e.kind() {
             io::ErrorKind::AlreadyExists => {
-                let message = "it is being written, or was left by a run that was killed; then delete it";
+                let message = "another run is writing it, or a killed run left it; in that case delete it";
                 Error::Picture { path: temporary.clone(), message: message.into() }
             }
             _ => Error::io(path)(e),
@@ -35,18 +35,18 @@ impl Aside {
         Ok(Aside { path: path.to_owned(), target, temporary, file: Some(file) })
     }
 
-    /// Where the file will be, as the caller names it.
+    /// The final path, as the caller names it.
     pub(in crate::image) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// A handle to write with; all handles share one position.
+    /// A handle for writing. All handles share one position.
     pub(in crate::image) fn handle(&self) -> Result<File> {
         let file = self.file.as_ref().ok_or_else(|| io::Error::other("the file is closed"));
         file.and_then(File::try_clone).map_err(Error::io(&self.path))
     }
 
-    /// Moves the file to its place, once its bytes are on the disk. Other handles must be closed.
+    /// Renames the file, after its bytes are on the disk. All other handles must be closed.
     pub(in crate::image) fn finish(mut self) -> Result<()> {
         let synced = self.file.take().map_or(Ok(()), |file| file.sync_all());
         synced.and_then(|()| fs::rename(&self.temporary, &self.target)).map_err(Error::io(&self.path))
@@ -56,19 +56,19 @@ impl Aside {
 impl Drop for Aside {
     fn drop(&mut self) {
         drop(self.file.take());
-        // Best effort. After `finish` nothing of that name is there.
+        // Best effort. After `finish` there is no file of that name.
         let _ = fs::remove_file(&self.temporary);
     }
 }
 
-/// Writes a file by way of a temporary one in the same folder: readers see the old bytes or the new ones.
+/// Writes a file under a temporary name in the same folder and renames it. Readers see the old bytes or the new ones.
 pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
     let aside = Aside::create(path)?;
     aside.handle()?.write_all(bytes).map_err(Error::io(path))?;
     aside.finish()
 }
 
-/// Deletes the temporary files that killed runs left beside those paths. Nothing else may be writing there.
+/// Deletes temporary files that killed runs left beside those paths. Nothing else may write there at the same time.
 pub fn remove_leftovers<'a>(paths: impl IntoIterator<Item = &'a Path>) -> Result<()> {
     let targets: HashSet<PathBuf> = paths.into_iter().map(target).collect();
     let folders: BTreeSet<PathBuf> = targets.iter().map(|target| folder(target)).collect();
@@ -87,14 +87,14 @@ pub fn remove_leftovers<'a>(paths: impl IntoIterator<Item = &'a Path>) -> Result
     Ok(())
 }
 
-/// The file that a temporary name is for.
+/// The final name that belongs to a temporary name.
 fn begun(temporary: &str) -> Option<&str> {
     let (name, process) = temporary.strip_prefix('.')?.strip_suffix(".tmp")?.rsplit_once('.')?;
     let is_process = !process.is_empty() && process.bytes().all(|b| b.is_ascii_digit());
     is_process.then_some(name)
 }
 
-/// Errors when a file cannot be written there, so that long work need not be done first to find out.
+/// Errors if a file cannot be written there. Call it before long work.
 pub fn check_place(path: &Path) -> Result<()> {
     let refuse = |message: String| Error::Picture { path: path.to_owned(), message };
     let folder = folder(path);
@@ -107,7 +107,7 @@ pub fn check_place(path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// What is replaced: a link stays a link, and what it points to is written.
+/// The file to replace: a link stays a link, and its target is written.
 fn target(path: &Path) -> PathBuf {
     fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
 }

@@ -1,4 +1,4 @@
-//! How pixels lie in files' bytes.
+//! The layout of pixels in files.
 
 use crate::error::{Error, Result};
 use crate::image::files::format::refuse;
@@ -10,7 +10,7 @@ use std::path::Path;
 /// Most colours of a palette.
 const PALETTE: usize = 256;
 
-/// How pixels lie in a file's bytes: rows from the top, a pixel's samples side by side, big-endian.
+/// The layout of pixels in a file's bytes: rows from the top, interleaved samples, big-endian.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Layout {
     pub(super) width: usize,
@@ -21,7 +21,7 @@ pub(super) struct Layout {
 }
 
 impl Layout {
-    /// A whole picture's, at that depth.
+    /// The layout of a whole picture at that depth.
     pub(super) fn of(picture: &Picture, depth: Depth) -> Layout {
         let channels = picture.channels() + usize::from(picture.alpha().is_some());
         Layout { width: picture.width(), height: picture.height(), channels, depth }
@@ -31,7 +31,7 @@ impl Layout {
         self.width * self.channels * self.depth.bytes()
     }
 
-    /// Class numbers, of as many bits as they need.
+    /// The layout of class numbers, with as many bits as they need.
     pub(super) fn indices(width: usize, height: usize, palette: &[[u8; 3]]) -> Layout {
         let depth = if palette.len() > PALETTE { Depth::Sixteen } else { Depth::Eight };
         Layout { width, height, channels: 1, depth }
@@ -48,17 +48,17 @@ impl Layout {
     }
 }
 
-/// A picture's samples of that depth, a pixel's side by side with its opacity last, big-endian.
+/// A picture's samples at that depth: interleaved, opacity last, big-endian.
 pub(in crate::image) fn samples(picture: &Picture, depth: Depth) -> Vec<u8> {
     match depth {
         Depth::Eight => interleave(picture, 255.0, |v| [byte(v)]),
-        // A float-to-integer cast saturates, which is the clamp.
+        // A float-to-integer cast saturates, so it clamps.
         Depth::Sixteen => interleave(picture, 65535.0, |v| (v.round() as u16).to_be_bytes()),
         Depth::Float => interleave(picture, 1.0, f32::to_be_bytes),
     }
 }
 
-/// The bytes of all samples, which are `white` for white and for full opacity.
+/// The bytes of all samples, where `white` stands for white and for full opacity.
 pub(in crate::image) fn interleave<const N: usize>(
     picture: &Picture,
     white: f32,
@@ -72,7 +72,7 @@ pub(in crate::image) fn interleave<const N: usize>(
     let stride = sources.len() * N;
     let mut file = vec![0; planes.shape().pixels() * stride];
     for (c, (plane, own)) in sources.into_iter().enumerate() {
-        // The larger white over the smaller is a whole number, so that one rounding is all there is.
+        // The larger white divided by the smaller is an integer, so values are rounded only once.
         let scaled = |v: f32| if own > white { v / (own / white) } else { v * (white / own) };
         for (pixel, &v) in file.chunks_exact_mut(stride).zip(plane) {
             pixel[c * N..][..N].copy_from_slice(&bytes(scaled(v)));
@@ -81,7 +81,7 @@ pub(in crate::image) fn interleave<const N: usize>(
     file
 }
 
-/// The bytes of class numbers of a depth.
+/// The bytes of class numbers at a depth.
 pub(super) fn index_bytes(indices: &[u16], classes: usize, depth: Depth) -> Result<Vec<u8>> {
     if let Some(&index) = indices.iter().find(|&&index| usize::from(index) >= classes) {
         return Err(Error::shape("a mask", format!("class numbers below its {classes} colours"), index));
@@ -92,7 +92,7 @@ pub(super) fn index_bytes(indices: &[u16], classes: usize, depth: Depth) -> Resu
     })
 }
 
-/// An encoder of such pixels, with colours for class numbers where there is a palette that PNG can hold.
+/// An encoder for such pixels, with a palette for class numbers if PNG can hold it.
 pub(super) fn png_encoder<W: Write>(
     file: W,
     layout: Layout,

@@ -1,4 +1,4 @@
-//! Pictures to files of the format that their name asks for.
+//! Writes pictures in the format of the file's extension.
 
 mod aside;
 mod layout;
@@ -25,15 +25,15 @@ use std::io::{self, Cursor, Write};
 use std::path::Path;
 use tiff::TiffWriter;
 
-/// Quality of JPEG files: no visible loss.
+/// Quality of JPEG files, without visible loss.
 const JPEG_QUALITY: u8 = 95;
 
 impl Picture {
-    /// The picture as the bytes of a file with that name: of its own depth or [the nearest](Format::depth) that the
-    /// format has, with its opacity [where the format holds it](Format::holds_alpha).
+    /// The picture as the bytes of a file of that name. It has the picture's depth or [the nearest](Format::depth)
+    /// that the format has, and the opacity [if the format holds it](Format::holds_alpha).
     ///
-    /// Integers are clamped and rounded; floats are 1 for white and neither. In OpenEXR colours are written as they
-    /// are, not multiplied with the opacity.
+    /// Integers are clamped and rounded. Floats are neither; 1 is white. In OpenEXR, colours are not multiplied with
+    /// the opacity.
     pub fn encode(&self, path: &Path) -> Result<Vec<u8>> {
         let format = Format::of(path)?;
         let picture = self.fitted(format)?;
@@ -62,7 +62,7 @@ impl Picture {
         Ok(file.into_inner())
     }
 
-    /// The picture with what the format lacks taken out, and as RGB where it has no grey.
+    /// The picture without what the format lacks, and as RGB if the format has no grey.
     fn fitted(&self, format: Format) -> Result<Cow<'_, Picture>> {
         let colors = self.channels() == 1 && matches!(format, Format::Webp | Format::Exr);
         let opaque = self.alpha().is_some() && !format.holds_alpha();
@@ -75,7 +75,7 @@ impl Picture {
     }
 }
 
-/// Class numbers as the bytes of a PNG or TIFF file, as [`RowWriter::indexed`] writes them.
+/// Class numbers as the bytes of a PNG or TIFF file, in the format of [`RowWriter::indexed`].
 pub(in crate::image) fn encode_indices(
     path: &Path,
     [width, height]: [usize; 2],
@@ -89,7 +89,7 @@ pub(in crate::image) fn encode_indices(
         Format::Tiff => write_tiff(&mut file, layout, &pixels).map_err(|e| e.to_string()),
         _ => {
             let mut encoder = png_encoder(&mut file, layout, palette);
-            // Masks shrink much more than pictures do.
+            // Masks compress much better than pictures.
             encoder.set_compression(png::Compression::Balanced);
             write_png(encoder, &pixels).map_err(|e| e.to_string())
         }
@@ -111,7 +111,7 @@ fn write_tiff(file: &mut Cursor<Vec<u8>>, layout: Layout, pixels: &[u8]) -> io::
     tiff.finish()
 }
 
-/// Writes pixels by an encoder of the `image` crate.
+/// Encodes pixels with an encoder of the `image` crate.
 fn write(encoder: impl ImageEncoder, layout: Layout, pixels: &[u8]) -> Result<(), String> {
     let color = match (layout.channels, layout.depth) {
         (1, _) => ExtendedColorType::L8,

@@ -1,12 +1,12 @@
-//! The plainest picture files: PGM and PPM of 8 or 16 bits, PFM of floats.
+//! Simple picture files: PGM and PPM with 8 or 16 bits, PFM with floats.
 //!
-//! The formats: <https://netpbm.sourceforge.net/doc/pnm.html>, <https://www.pauldebevec.com/Research/HDR/PFM/>.
+//! Specifications: <https://netpbm.sourceforge.net/doc/pnm.html>, <https://www.pauldebevec.com/Research/HDR/PFM/>.
 
 use super::layout::{interleave, samples};
 use crate::image::files::Format;
 use crate::image::{Depth, Picture};
 
-/// PGM of grey, PPM of colours; rows from the top, big-endian.
+/// PGM for grey, PPM for colours; rows from the top, big-endian.
 pub(super) fn pnm(picture: &Picture) -> Vec<u8> {
     let depth = Format::Pnm.depth(picture.depth());
     let (magic, most) =
@@ -15,7 +15,7 @@ pub(super) fn pnm(picture: &Picture) -> Vec<u8> {
     [header.into_bytes(), samples(picture, depth)].concat()
 }
 
-/// PFM; rows from the bottom, little-endian, which a negative scale says.
+/// PFM: rows from the bottom, little-endian, which a negative scale states.
 pub(super) fn pfm(picture: &Picture) -> Vec<u8> {
     let magic = if picture.channels() == 3 { "PF" } else { "Pf" };
     let mut file = format!("{magic}\n{} {}\n-1.0\n", picture.width(), picture.height()).into_bytes();

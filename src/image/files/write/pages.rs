@@ -10,20 +10,20 @@ use std::fs::File;
 use std::io::BufWriter;
 use std::path::Path;
 
-/// A TIFF file of many pages, written a page at a time; pages may differ in size, channels and depth. It stands under a
-/// temporary name until [`finish`](PageWriter::finish) puts it in its place; dropped before, it leaves nothing.
+/// A TIFF file with many pages, written page by page. Pages may differ in size, channels and depth. The file has a
+/// temporary name until [`finish`](PageWriter::finish); if it is dropped before, it leaves nothing.
 pub struct PageWriter {
-    // Before `aside`, so that it is closed first.
+    // Declared before `aside`, so it is closed first.
     tiff: TiffWriter<BufWriter<File>>,
     aside: Aside,
     pages: usize,
 }
 
 impl PageWriter {
-    /// A file of no pages yet.
+    /// Creates a file without pages.
     ///
     /// # Errors
-    /// When the path does not name a TIFF file, or a file cannot be made there.
+    /// When the path does not name a TIFF file, or a file cannot be created there.
     pub fn create(path: &Path) -> Result<PageWriter> {
         if Format::of(path)? != Format::Tiff {
             return Err(refuse(path, "only .tiff files hold pages; choose that".into()));
@@ -33,16 +33,16 @@ impl PageWriter {
         Ok(PageWriter { tiff, aside, pages: 0 })
     }
 
-    /// The next page, a picture with its depth and opacity.
+    /// Writes a picture with its depth and opacity as the next page.
     pub fn push(&mut self, picture: &Picture) -> Result<()> {
         let layout = Layout::of(picture, picture.depth());
         self.page(layout, &samples(picture, layout.depth))
     }
 
-    /// The next page, class numbers as grey values: 8 bits where the palette has at most 256 colours, else 16.
+    /// Writes class numbers as grey values as the next page: 8 bits if the palette has at most 256 colours, else 16.
     ///
     /// # Errors
-    /// When there are not `width * height` of them, or not all are below the number of colours.
+    /// When there are not `width * height` numbers, or when one is not below the number of colours.
     pub fn push_indices(
         &mut self,
         width: usize,
@@ -67,10 +67,10 @@ impl PageWriter {
         written.map_err(Error::io(self.aside.path()))
     }
 
-    /// Puts the file in its place.
+    /// Gives the file its final name.
     ///
     /// # Errors
-    /// When there is no page, or the disk is full. Nothing is left then.
+    /// When there is no page, or the disk is full. No file is left then.
     pub fn finish(self) -> Result<()> {
         let PageWriter { tiff, aside, pages } = self;
         if pages == 0 {

@@ -1,4 +1,4 @@
-//! Pictures written from the top in bands of rows, so that one larger than memory can be written.
+//! Writes pictures from the top in bands of rows, so pictures larger than memory can be written.
 
 use super::aside::Aside;
 use super::layout::{Layout, index_bytes, png_encoder, samples};
@@ -10,12 +10,12 @@ use std::fs::File;
 use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
-/// Bytes of a chunk of a PNG file: a system call each.
+/// Bytes of a chunk of a PNG file. Each chunk costs a system call.
 const CHUNK: usize = 1 << 18;
 /// The last chunk of a PNG file.
 const PNG_END: [u8; 12] = *b"\0\0\0\0IEND\xae\x42\x60\x82";
 
-/// A file that grows from the top.
+/// A file in progress.
 enum Rows {
     Png(Box<png::StreamWriter<'static, BufWriter<File>>>),
     Tiff(TiffWriter<BufWriter<File>>),
@@ -47,8 +47,8 @@ impl Rows {
     }
 }
 
-/// A PNG or TIFF file written from the top in bands of rows. It stands under a temporary name until
-/// [`finish`](RowWriter::finish) puts it in its place; dropped before, it leaves nothing.
+/// A PNG or TIFF file written from the top in bands of rows. It has a temporary name until
+/// [`finish`](RowWriter::finish); if it is dropped before, it leaves nothing.
 ///
 /// ```
 /// # use unet_wgpu::image::{Depth, Picture, RowWriter};
@@ -67,22 +67,23 @@ impl Rows {
 /// # }
 /// ```
 pub struct RowWriter {
-    // Before `aside`, so that it is closed first.
+    // Declared before `aside`, so it is closed first.
     rows: Rows,
     aside: Aside,
     format: Format,
     layout: Layout,
-    /// Rows that are still to come.
+    /// Rows that remain to be written.
     left: usize,
-    /// Class numbers are below this; 0 for pictures.
+    /// Number of classes; 0 for pictures.
     classes: usize,
 }
 
 impl RowWriter {
-    /// A picture of 1 (grey) or 3 (RGB) channels, 2 or 4 with opacity; of that depth or the nearest that the format has.
+    /// Creates a picture file with 1 (grey) or 3 (RGB) channels, or 2 or 4 with opacity, at that depth or the nearest
+    /// that the format has.
     ///
     /// # Errors
-    /// When the path names neither PNG nor TIFF, or a file cannot be made there.
+    /// When the path names neither PNG nor TIFF, or a file cannot be created there.
     pub fn picture(
         path: &Path,
         width: usize,
@@ -94,11 +95,11 @@ impl RowWriter {
         RowWriter::begin(path, Layout { width, height, channels, depth }, &[])
     }
 
-    /// Class numbers: PNG with a palette of up to 256 colours; above that, and in TIFF files, the numbers as grey
-    /// values, of 16 bits where there are more than 256 colours.
+    /// Creates a file of class numbers. PNG has a palette of up to 256 colours. With more colours, and in TIFF files,
+    /// the numbers are grey values, with 16 bits if there are more than 256 colours.
     ///
     /// # Errors
-    /// When there is no colour, and those of [`picture`](RowWriter::picture).
+    /// When there is no colour, and errors of [`picture`](RowWriter::picture).
     pub fn indexed(path: &Path, width: usize, height: usize, palette: &[[u8; 3]]) -> Result<RowWriter> {
         if palette.is_empty() {
             return Err(refuse(path, "a mask needs a palette of at least one colour".into()));
@@ -121,10 +122,10 @@ impl RowWriter {
         Ok(RowWriter { rows, aside, format, layout, left: layout.height, classes: palette.len() })
     }
 
-    /// The next rows of a picture.
+    /// Writes the next rows of a picture.
     ///
     /// # Errors
-    /// When they are not as wide as the file, of other channels or too many; when the disk is full.
+    /// When their width or channels differ from the file's, when there are too many, or when the disk is full.
     pub fn write_picture(&mut self, band: &Picture) -> Result<()> {
         let Layout { width, height, channels, depth } = self.layout;
         let got = Layout::of(band, depth);
@@ -142,7 +143,7 @@ impl RowWriter {
     /// The next rows of class numbers, whole rows.
     ///
     /// # Errors
-    /// When they are not whole rows, too many, or not below the number of colours; when the disk is full.
+    /// When they are not whole rows, too many, or not below the number of colours, or when the disk is full.
     pub fn write_indices(&mut self, indices: &[u16]) -> Result<()> {
         let Layout { width, height, depth, .. } = self.layout;
         let rows = indices.len() / width;
@@ -162,10 +163,10 @@ impl RowWriter {
         self.rows.write(pixels).map_err(Error::io(self.aside.path()))
     }
 
-    /// Puts the file in its place.
+    /// Gives the file its final name.
     ///
     /// # Errors
-    /// When rows are missing, or the disk is full. Nothing is left then.
+    /// When rows are missing, or the disk is full. No file is left then.
     pub fn finish(self) -> Result<()> {
         let RowWriter { rows, aside, format, layout, left, .. } = self;
         if left > 0 {
@@ -180,7 +181,7 @@ impl RowWriter {
     }
 }
 
-/// `png` writes the last chunk while it is dropped, and says nothing when that fails.
+/// `png` writes the last chunk when it is dropped and does not report errors, so the end of the file is checked.
 fn check_png_end(mut file: File) -> io::Result<()> {
     let mut end = [0; PNG_END.len()];
     file.seek(SeekFrom::End(-(PNG_END.len() as i64)))?;

@@ -1,31 +1,31 @@
-//! TIFF files, written from the top: pixels as they come, then what describes them.
+//! Writes TIFF files from the top: first the pixels, then the directories.
 //!
-//! A page's directory stands behind all pixels, so that rows come from outside, any number of pages follow each other,
-//! and a file becomes a BigTIFF only when it is found to pass 4 GiB. Pixels are not compressed, which every reader
-//! takes and can map. Numbers are big-endian, as in PNG.
+//! All directories come after all pixels. Rows can therefore come from outside, any number of pages can follow each
+//! other, and a file becomes a BigTIFF only if it exceeds 4 GiB. Pixels are not compressed; every reader accepts and
+//! can map them. Numbers are big-endian, as in PNG.
 //!
-//! The format: TIFF Revision 6.0, Adobe 1992; BigTIFF: <https://www.awaresystems.be/imaging/tiff/bigtiff.html>.
+//! Specifications: TIFF Revision 6.0, Adobe 1992; BigTIFF: <https://www.awaresystems.be/imaging/tiff/bigtiff.html>.
 
 use super::layout::Layout;
 use crate::image::Depth;
 use std::io::{self, Seek, SeekFrom, Write};
 
-/// Bytes of a strip, about: what a reader takes at once.
+/// Approximate bytes of a strip, the unit that readers read.
 const STRIP: usize = 1 << 20;
-/// Bytes that are kept for the header, a BigTIFF's.
+/// Bytes reserved for the header, as long as a BigTIFF's.
 const HEADER: u64 = 16;
 
-/// The types of numbers that directories are made of: code and bytes.
+/// Number types in directories: code and bytes.
 const SHORT: (u64, usize) = (3, 2);
 const LONG: (u64, usize) = (4, 4);
 const RATIONAL: (u64, usize) = (5, 8);
 const LONG8: (u64, usize) = (16, 8);
 
-/// Writes pages, each [`begin`](TiffWriter::begin), then its pixels.
+/// Writes pages: for each, [`begin`](TiffWriter::begin), then its pixels.
 #[derive(Debug)]
 pub(super) struct TiffWriter<W> {
     file: W,
-    /// Bytes written.
+    /// Bytes written so far.
     at: u64,
     pages: Vec<Page>,
 }
@@ -33,7 +33,7 @@ pub(super) struct TiffWriter<W> {
 #[derive(Debug)]
 struct Page {
     layout: Layout,
-    /// Where its pixels begin.
+    /// Offset of its pixels.
     offset: u64,
 }
 
@@ -50,7 +50,7 @@ impl<W: Write + Seek> TiffWriter<W> {
         Ok(())
     }
 
-    /// Writes pixels of the page, in the order of [`Layout`].
+    /// Writes pixels of the page in the order of [`Layout`].
     pub(super) fn write(&mut self, pixels: &[u8]) -> io::Result<()> {
         self.at += pixels.len() as u64;
         self.file.write_all(pixels)
@@ -73,7 +73,7 @@ impl<W: Write + Seek> TiffWriter<W> {
         self.file.flush()
     }
 
-    /// Directories and what they point to begin at even places.
+    /// Directories and their data begin at even offsets.
     fn align(&mut self) -> io::Result<()> {
         match self.at % 2 {
             0 => Ok(()),
@@ -81,7 +81,7 @@ impl<W: Write + Seek> TiffWriter<W> {
         }
     }
 
-    /// All pages' directories, as they stand from `at` on.
+    /// The bytes of all directories, if they begin at offset `at`.
     fn directories(&self, big: bool) -> Vec<u8> {
         let mut bytes = Vec::new();
         for (i, page) in self.pages.iter().enumerate() {
@@ -93,9 +93,10 @@ impl<W: Write + Seek> TiffWriter<W> {
 }
 
 impl Page {
-    /// The directory as it stands at that place: entries, the place of the next one, numbers too long for an entry.
+    /// The bytes of the directory if it begins at that offset: entries, the offset of the next one, numbers too long
+    /// for an entry.
     fn directory(&self, at: u64, big: bool, last: bool) -> Vec<u8> {
-        // Bytes of a place in the file, and of the number of entries.
+        // Bytes of an offset, and of the number of entries.
         let (word, count) = if big { (8, 8) } else { (4, 2) };
         let fields = self.fields(big);
         let long_at = at + (count + fields.len() * (4 + 2 * word) + word) as u64;
@@ -117,7 +118,7 @@ impl Page {
         entries
     }
 
-    /// Tags in their order, with the type of their values.
+    /// Tags in order, with the type of their values.
     fn fields(&self, big: bool) -> Vec<(u64, (u64, usize), Vec<u64>)> {
         let Layout { width, height, channels, depth } = self.layout;
         let row = self.layout.row_bytes();
@@ -127,7 +128,7 @@ impl Page {
         let counts = tops.iter().map(|top| (rows.min(height - top) * row) as u64).collect();
         let colors = if channels < 3 { 1 } else { 3 };
         let float = if depth == Depth::Float { 3 } else { 1 };
-        // One to one, no unit: a picture has no size on paper.
+        // Ratio 1 without a unit: a picture has no size on paper.
         let resolution = 1 << 32 | 1;
         let place = if big { LONG8 } else { LONG };
         let mut fields = vec![
@@ -163,7 +164,7 @@ mod tests {
     use std::io::{Cursor, Read};
     use tiff::decoder::{Decoder, DecodingResult};
 
-    /// A file whose first bytes and last bytes alone are kept; between them are zeros.
+    /// A file that keeps only its first and last bytes, with zeros in between.
     #[derive(Default)]
     struct Sparse {
         start: Vec<u8>,

@@ -1,4 +1,4 @@
-//! The directories of a TIFF file, one a page, as far as the `tiff` crate does not tell.
+//! The directories of a TIFF file, one for each page. The `tiff` crate does not expose everything in them.
 
 use super::super::Source;
 use std::collections::HashSet;
@@ -7,10 +7,10 @@ use tiff::decoder::Decoder;
 use tiff::tags::{ByteOrder, Tag, Type};
 use tiff::{TiffError, TiffResult};
 
-/// A file in which one byte can be made to read as 1.
+/// A file in which one byte can be replaced by 1.
 ///
-/// The `tiff` crate refuses pages with a palette, though their indices are stored as grey is; so the byte of their
-/// photometric interpretation that says 3, palette, is made to say 1, grey.
+/// The `tiff` crate refuses pages with a palette, although their indices are stored like grey values. The byte of the
+/// photometric interpretation that says 3 (palette) is therefore replaced by 1 (grey).
 pub(super) struct File {
     source: Box<dyn Source>,
     place: u64,
@@ -42,16 +42,16 @@ impl Seek for File {
     }
 }
 
-/// The entries of a directory: TIFF 6.0, section 2; BigTIFF has wider numbers.
+/// The entries of a directory: TIFF 6.0, section 2. BigTIFF has wider numbers.
 struct Entries {
     first: u64,
     count: u64,
-    /// Bytes of one.
+    /// Bytes of one entry.
     size: u64,
 }
 
 impl Entries {
-    /// The entries of the directory at a place.
+    /// The entries of the directory at offset `place`.
     fn new(decoder: &mut Decoder<File>, place: u64) -> TiffResult<Entries> {
         let big = is_big(decoder)?;
         decoder.goto_offset_u64(place)?;
@@ -63,7 +63,7 @@ impl Entries {
     }
 }
 
-/// How many directories the chain has, which are not read; `None` where it is a circle or has more than `most`.
+/// Number of directories in the chain, without reading them. `None` if the chain is a circle or has more than `most`.
 pub(super) fn count(decoder: &mut Decoder<File>, most: usize) -> TiffResult<Option<usize>> {
     let head = if is_big(decoder)? { 8 } else { 4 };
     decoder.goto_offset_u64(head)?;
@@ -81,7 +81,7 @@ pub(super) fn count(decoder: &mut Decoder<File>, most: usize) -> TiffResult<Opti
     }
 }
 
-/// Makes the page that the decoder is on, the one of that number, one of grey indices.
+/// Turns page `page`, the current page of the decoder, into one of grey indices.
 pub(super) fn without_palette(decoder: &mut Decoder<File>, page: usize) -> TiffResult<()> {
     let place = decoder.ifd_pointer().map_or(0, |pointer| pointer.0);
     let entries = Entries::new(decoder, place)?;

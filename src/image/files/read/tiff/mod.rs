@@ -1,4 +1,4 @@
-//! TIFF and BigTIFF, by the `tiff` crate: strips and tiles, pages.
+//! TIFF and BigTIFF, by the `tiff` crate: strips, tiles and pages.
 
 mod directories;
 mod page;
@@ -14,16 +14,16 @@ use tiff::{TiffError, TiffResult};
 /// Most pages of a file.
 const MAX_PAGES: usize = 65_536;
 
-/// A TIFF file on one of its pages.
+/// A TIFF file, positioned at one of its pages.
 pub(super) struct Tiff {
     decoder: Decoder<File>,
     length: u64,
     page: Page,
-    /// Number of the page.
+    /// Index of the page.
     number: usize,
-    /// The strip, the row of tiles, or the rows of a strip that the last row came from; plane after plane.
+    /// The strip, the row of tiles, or the rows of a strip that contain the last row; plane after plane.
     chunks: Vec<DecodingResult>,
-    /// The rows of the page that are in `chunks`.
+    /// The rows of the page in `chunks`.
     held: Range<usize>,
     /// The next row's samples as they are stored, in units of the planes.
     line: Vec<f32>,
@@ -41,7 +41,7 @@ impl Tiff {
         Ok(Tiff { decoder, length, page, number: 0, chunks, held: 0..0, line, row: 0 })
     }
 
-    /// Decodes the strip or the row of tiles that the next row is in; of strips that are not compressed, as many rows
+    /// Decodes the strip or the row of tiles that contains the next row. For uncompressed strips, reads as many rows
     /// from that one on as should be read at once.
     fn read_chunks(&mut self) -> TiffResult<()> {
         let Page { layout, chunk: [width, height], samples, planar, ref strips, .. } = self.page;
@@ -64,7 +64,7 @@ impl Tiff {
         Ok(())
     }
 
-    /// Brings the next row of the chunks to `line`.
+    /// Copies the next row of the chunks to `line`.
     fn read_line(&mut self) -> Result<(), String> {
         let Page { layout, chunk: [width, _], samples, planar, bits, .. } = self.page;
         if !self.held.contains(&self.row) {
@@ -135,7 +135,8 @@ impl Decode for Tiff {
 
     fn pages(&mut self) -> Result<usize, String> {
         let pages = directories::count(&mut self.decoder, MAX_PAGES).map_err(explain)?;
-        pages.ok_or_else(|| format!("the TIFF file's pages run in a circle, or are more than {MAX_PAGES}"))
+        pages
+            .ok_or_else(|| format!("the TIFF file's pages form a circle, or there are more than {MAX_PAGES}"))
     }
 
     fn turn_page(&mut self) -> Result<(), String> {
@@ -147,16 +148,16 @@ impl Decode for Tiff {
     }
 }
 
-/// Puts the samples of a row to every `step`th place of a line, until that is full.
+/// Copies the samples of a row to every `step`th position of a line, until it is full.
 fn put<T: Copy>(line: &mut [f32], step: usize, row: &[T], value: impl Fn(T) -> f32) {
-    // The common case apart, because a step that is only known at run time keeps it from being vectorised.
+    // The common case is separate, because a step known only at run time prevents vectorisation.
     match step {
         1 => line.iter_mut().zip(row).for_each(|(to, &v)| *to = value(v)),
         _ => line.iter_mut().step_by(step).zip(row).for_each(|(to, &v)| *to = value(v)),
     }
 }
 
-/// Row `y` of samples of 1, 2 or 4 bits, each row of them in whole bytes, highest bits first.
+/// Row `y` of samples of 1, 2 or 4 bits. Each row starts at a whole byte, highest bits first.
 fn unpacked(bytes: &[u8], y: usize, samples: usize, bits: u8) -> Vec<u8> {
     let in_byte = usize::from(8 / bits);
     let row = &bytes[y * samples.div_ceil(in_byte)..];

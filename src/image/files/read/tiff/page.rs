@@ -1,4 +1,4 @@
-//! What a page of a TIFF file says of itself.
+//! The tags of a page in a TIFF file.
 
 use super::super::{Layout, MAX_DECODED, MAX_SIDE, too_large, unsupported};
 use super::directories::{File, without_palette};
@@ -10,7 +10,7 @@ use tiff::ColorType;
 use tiff::decoder::Decoder;
 use tiff::tags::{ExtraSamples, PhotometricInterpretation, PlanarConfiguration, SampleFormat, Tag};
 
-/// Bytes that one byte of a compressed chunk can stand for: an LZW code of 12 bits stands for at most 4096.
+/// Most bytes that one byte of a compressed chunk can expand to: an LZW code of 12 bits stands for at most 4096.
 const MAX_RATIO: u64 = 4096;
 
 /// How a page is stored.
@@ -23,9 +23,9 @@ pub(super) struct Page {
     pub(super) samples: usize,
     /// Whether each sample has chunks of its own.
     pub(super) planar: bool,
-    /// Columns and rows of a chunk, but at the right and lower border.
+    /// Columns and rows of a chunk, except at the right and lower border.
     pub(super) chunk: [usize; 2],
-    /// The chunks, where rows can be read from them as they are.
+    /// The chunks, if rows can be read from them directly.
     pub(super) strips: Option<Strips>,
     pub(super) notes: Vec<String>,
 }
@@ -35,16 +35,16 @@ pub(super) struct Page {
 pub(super) enum Colors {
     /// Grey or RGB, opacity last.
     Plain,
-    /// Indices of these colours, as many as the bits can tell apart.
+    /// Indices of these colours. There is a colour for every value of the bits.
     Palette(Vec<[f32; 3]>),
     /// Cyan, magenta, yellow, black, opacity last.
     Cmyk,
-    /// Luma and two colour differences, full range, as JPEG has them.
+    /// Luma and two colour differences, full range, as in JPEG.
     YCbCr,
 }
 
 impl Page {
-    /// The page of that number, which the decoder is on, in a file of `length` bytes.
+    /// Page `number`, the current page of the decoder, in a file of `length` bytes.
     pub(super) fn new(decoder: &mut Decoder<File>, number: usize, length: u64) -> Result<Page, String> {
         let (width, height) = decoder.dimensions().map_err(explain)?;
         let extra = tag(decoder, Tag::ExtraSamples)?;
@@ -120,9 +120,9 @@ impl Page {
         (self.layout.width * self.samples * usize::from(self.bits)).div_ceil(8)
     }
 
-    /// Refuses pages that their file cannot hold.
+    /// Refuses pages that the file cannot hold.
     fn check(&self, length: u64) -> Result<(), String> {
-        // Fax compression, of pages with a bit a pixel, is the one that knows no bound.
+        // Only fax compression, for pages with one bit a pixel, has no bound.
         let ratio = if self.bits == 1 { u64::MAX } else { MAX_RATIO };
         self.layout.check((self.row() as u64).saturating_mul(self.layout.height as u64), ratio, length)
     }
@@ -137,8 +137,8 @@ impl Page {
     }
 }
 
-/// The colours that the samples of a page are indices of, if they are. TIFF 6.0, section 5: all reds, greens and blues,
-/// of 16 bits.
+/// The colours of a page whose samples are indices. TIFF 6.0, section 5: all reds, then all greens, then all blues, 16
+/// bits each.
 fn palette(decoder: &mut Decoder<File>) -> Result<Option<Vec<[f32; 3]>>, String> {
     let photometric = tag(decoder, Tag::PhotometricInterpretation)?;
     if photometric != [PhotometricInterpretation::RGBPalette.to_u16()] {
@@ -154,12 +154,12 @@ fn palette(decoder: &mut Decoder<File>) -> Result<Option<Vec<[f32; 3]>>, String>
     Ok(Some((0..count).map(color).collect()))
 }
 
-/// A tag's numbers, none where the page lacks it.
+/// The numbers of a tag; empty if the page lacks it.
 pub(super) fn tag(decoder: &mut Decoder<File>, tag: Tag) -> Result<Vec<u16>, String> {
     Ok(decoder.find_tag_unsigned_vec(tag).map_err(explain)?.unwrap_or_default())
 }
 
-/// Whether the samples beyond the colours are opacity alone.
+/// Whether the only extra sample is opacity.
 fn is_opacity(extra: &[u16]) -> bool {
     let kinds = [ExtraSamples::AssociatedAlpha, ExtraSamples::UnassociatedAlpha];
     matches!(extra, [kind] if kinds.iter().any(|k| k.to_u16() == *kind))

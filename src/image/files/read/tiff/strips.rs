@@ -1,5 +1,5 @@
-//! Strips that are not compressed. Their rows are read as they are asked for, because the `tiff` crate decodes whole
-//! strips, and many programs write a page as one.
+//! Uncompressed strips. Rows are read as they are needed, because the `tiff` crate decodes whole strips, and many
+//! programs write a page as a single strip.
 
 use super::super::CUT_OFF;
 use super::directories::File;
@@ -11,30 +11,30 @@ use tiff::decoder::{BufferLayoutPreference, ChunkType, Decoder, DecodingResult, 
 use tiff::tags::{ByteOrder, CompressionMethod, PhotometricInterpretation, Predictor, Tag, Type};
 use tiff::{TiffFormatError, TiffResult};
 
-/// Most bytes of a strip that are read at once, where a row has no more.
+/// Most bytes of a strip that are read at once, unless a row is longer.
 const GROUP: usize = 256 << 10;
 
-/// The strips of a page whose samples lie in the file as they are decoded, but for the byte order.
+/// The strips of a page whose samples are stored as they are decoded, except for the byte order.
 pub(super) struct Strips {
-    /// Where each begins in the file; plane after plane.
+    /// Offset of each strip in the file, plane after plane.
     starts: Vec<u64>,
-    /// The first one's, for the type of the samples.
+    /// The layout of the first strip, for the type of the samples.
     layout: BufferLayoutPreference,
     /// Bytes of a row.
     row: usize,
-    /// Unsigned numbers as wide as the samples; bytes where several samples share one.
+    /// An unsigned integer as wide as the samples; bytes if several samples share one.
     word: Type,
 }
 
 impl Strips {
-    /// The strips of the page, which the decoder is on, in a file of `length` bytes; `None` of tiles, and of samples
-    /// that are compressed, predicted, inverted or among others that are left out.
+    /// The strips of the current page in a file of `length` bytes. `None` for tiles, and for samples that are
+    /// compressed, predicted, inverted, or interleaved with samples that are left out.
     pub(super) fn new(
         decoder: &mut Decoder<File>,
         page: &Page,
         length: u64,
     ) -> Result<Option<Strips>, String> {
-        // What a page that lacks one of these tags means is 1.
+        // The default of these tags is 1.
         let mut number = |name| tag(decoder, name).map(|numbers| numbers.first().map_or(1, |&v| v));
         let plain = number(Tag::Compression)? == CompressionMethod::None.to_u16()
             && number(Tag::Predictor)? == Predictor::None.to_u16()
@@ -67,12 +67,12 @@ impl Strips {
         Ok(Some(Strips { starts, layout, row, word }))
     }
 
-    /// How many rows should be read at once.
+    /// Number of rows to read at once.
     pub(super) fn group(&self) -> usize {
         (GROUP / self.row).max(1)
     }
 
-    /// Reads rows of the strip of that index, the first of them `top` rows below the strip's first.
+    /// Reads rows of strip `index`, beginning `top` rows below the strip's first row.
     pub(super) fn read(
         &self,
         decoder: &mut Decoder<File>,
