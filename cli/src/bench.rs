@@ -1,7 +1,7 @@
-//! `unet bench`: how long runs take, and how near each layer comes to what the device can do.
+//! `unet bench`: how long runs take, and how close each layer comes to the ceilings of the device.
 //!
-//! Nothing is measured that could not be used: every timed run gets a fresh random input, and the last one's output
-//! must agree with the CPU reference before any figure is printed.
+//! Every timed run gets a new random input. The last output must agree with the CPU reference before any figure is
+//! printed.
 
 use super::chart::{Bar, Chart, Format, Layers, Point};
 use super::roofline::{self, Cost, Rates};
@@ -25,13 +25,13 @@ use unet_wgpu::verify::Difference;
 use unet_wgpu::{Device, Session, SessionOptions};
 use unet_wgpu::{Error, Result};
 
-/// Runs before those that are timed: the first ones compile and allocate.
+/// Runs before the timed ones. The first runs compile and allocate.
 const WARM_UP: usize = 3;
 
-/// Recordings whose median is the host's share.
+/// Number of recordings; their median is the host's share.
 const HOST_RUNS: usize = 5;
 
-/// Most runs in which layers are timed one by one; each takes about twice as long as a plain run.
+/// Most runs in which layers are timed one by one. Each takes about twice as long as a plain run.
 const LAYER_RUNS: usize = 10;
 
 /// Time a model: upload, run and read back, after a warm-up, on checked outputs
@@ -42,25 +42,25 @@ const LAYER_RUNS: usize = 10;
 pub(super) struct BenchArgs {
     #[command(flatten)]
     model: ModelArgs,
-    /// Input sizes, HEIGHTxWIDTH or one number, with commas between
+    /// Input sizes, HEIGHTxWIDTH or one number, separated by commas
     #[arg(long, default_value = "128", value_delimiter = ',')]
     size: Vec<Size>,
-    /// Pictures in one run, several numbers with commas between
+    /// Pictures in one run, one or several numbers separated by commas
     #[arg(long, default_value = "1", value_delimiter = ',', value_parser = clap::value_parser!(u16).range(1..))]
     batch: Vec<u16>,
     /// Timed runs of each size
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
     runs: u32,
-    /// Also time every layer on the GPU, against the device's measured multiply-add and copy rates
+    /// Also time every layer on the GPU and compare with the measured multiply-add and copy rates of the device
     #[arg(long)]
     layers: bool,
-    /// Do not compare with the CPU reference, which takes long for huge pictures
+    /// Do not compare with the CPU reference, which is slow for huge pictures
     #[arg(long)]
     no_check: bool,
     /// Also write the figures as JSON
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Also draw layers (on a GPU) and how time grows (with several sizes or batches), as .svg or .png
+    /// Also draw the layers (on a GPU) and the scaling (with several sizes or batches), as .svg or .png
     #[arg(long, value_name = "FILE")]
     chart: Option<PathBuf>,
 }
@@ -122,7 +122,7 @@ fn times_layers(device: &Device) -> bool {
     matches!(device, Device::Gpu(gpu) if gpu.report().timestamps)
 }
 
-/// The precisions to measure; `both` leaves out f16 where there is none.
+/// The precisions to measure. `both` leaves out f16 if the device does not have it.
 fn precisions(common: &Common, device: &Device) -> Vec<Precision> {
     if common.precision != PrecisionChoice::Both {
         return vec![common.options().precision];
@@ -130,11 +130,11 @@ fn precisions(common: &Common, device: &Device) -> Vec<Precision> {
     if matches!(device, Device::Gpu(gpu) if gpu.report().f16) {
         return vec![Precision::F32, Precision::F16];
     }
-    common.say(&format!("{} has no f16: f32 alone is measured", device::name(device)));
+    common.say(&format!("{} has no f16; only f32 is measured", device::name(device)));
     vec![Precision::F32]
 }
 
-/// What is measured, and the figures so far.
+/// The model and device to measure, and the figures so far.
 struct Job<'a> {
     args: &'a BenchArgs,
     common: &'a Common,
@@ -151,7 +151,7 @@ impl Job<'_> {
         let session = Session::with_options(self.model, shape, self.device.clone(), &options)?;
         let total = WARM_UP + self.args.runs as usize;
         let bar = if self.common.quiet { ProgressBar::hidden() } else { ProgressBar::new(total as u64) };
-        // No run sees an input again, of this process or another: nothing can be kept from an earlier one.
+        // No run sees an input again, of this or any other process, so no result can be reused.
         let seed = self.report.since_1970.as_nanos() as u64;
         let input = |run: usize| Tensor::random(shape, seed.wrapping_add(run as u64));
         session.poison();
@@ -208,8 +208,8 @@ impl Job<'_> {
         Ok(())
     }
 
-    /// Seconds from one result to the next while as many runs overlap as a session lets: the device computes one while
-    /// the host hands over the next and takes the last. On the CPU, of plain runs.
+    /// Seconds between results while as many runs overlap as a session allows: the device computes one while the host
+    /// uploads the next and downloads the last. On the CPU, runs do not overlap.
     fn overlapped(&self, session: &Session, input: impl Fn(usize) -> Tensor) -> Result<f64> {
         let threads = if matches!(self.device, Device::Cpu) { 1 } else { FRAMES as usize };
         let each = (self.args.runs as usize).div_ceil(threads);
@@ -260,22 +260,22 @@ impl Job<'_> {
     }
 }
 
-/// One layer of the optimised network as it was measured: all its dispatches together.
+/// One layer of the optimised network, with all its dispatches.
 #[derive(Debug, Clone)]
 struct Layer {
     name: String,
-    /// Its kernels, each once.
+    /// Its kernels without repetition.
     kernels: Vec<&'static str>,
     dispatches: usize,
     seconds: f64,
     flops: u64,
     bytes: u64,
-    /// Bytes of everything that its dispatches bind, scratch and padding too.
+    /// Bytes of everything that its dispatches bind, including scratch and padding.
     bound_bytes: u64,
 }
 
-/// Joins the dispatches of each layer, and takes its work from the cost model: what a kernel computes or moves besides
-/// is time lost, not work done.
+/// Joins the dispatches of each layer. Its work comes from the cost model: what a kernel computes or moves in addition
+/// is lost time, not work.
 fn group(times: &[Vec<LayerTime>], costs: &[Cost]) -> Vec<Layer> {
     let mut layers: Vec<Layer> = Vec::new();
     let mut seconds: Vec<Vec<f64>> = Vec::new();
@@ -308,7 +308,7 @@ fn group(times: &[Vec<LayerTime>], costs: &[Cost]) -> Vec<Layer> {
     layers
 }
 
-/// Of sorted numbers, 0 of none.
+/// The median of sorted numbers; 0 for none.
 fn median(sorted: &[f64]) -> f64 {
     match sorted.len() {
         0 => 0.0,
@@ -317,7 +317,7 @@ fn median(sorted: &[f64]) -> f64 {
 }
 
 impl Layer {
-    /// Multiplications and additions a second; 0 for a layer faster than the clock can tell.
+    /// Multiplications and additions per second; 0 for a layer that is faster than the clock's resolution.
     fn flop_rate(&self) -> f64 {
         if self.seconds > 0.0 { self.flops as f64 / self.seconds } else { 0.0 }
     }
@@ -349,15 +349,15 @@ struct Measured {
     size: Size,
     precision: Precision,
     flops: u64,
-    /// From the call to its result in host memory, of each run, sorted.
+    /// Time from the call to the result in host memory for each run, sorted.
     seconds: Vec<f64>,
-    /// From one result to the next when runs overlap.
+    /// Time between results when runs overlap.
     overlapped: f64,
-    /// Sum over the layers, without what lies between them.
+    /// Sum over the layers, without the gaps between them.
     device_seconds: Option<f64>,
-    /// What the host takes to record and submit a run.
+    /// Host time to record and submit a run.
     host_seconds: Option<f64>,
-    /// From the CPU reference.
+    /// Difference from the CPU reference.
     difference: Option<Difference>,
     layers: Vec<Layer>,
 }
@@ -371,7 +371,7 @@ impl Measured {
         median(&self.seconds)
     }
 
-    /// The smallest time that 95 % of the runs do not pass.
+    /// The smallest time that 95 % of the runs do not exceed.
     fn p95(&self) -> f64 {
         self.seconds[(self.seconds.len() * 95).div_ceil(100) - 1]
     }
@@ -428,13 +428,13 @@ impl Measured {
     }
 }
 
-/// All figures, and what they were measured on.
+/// All figures, and the device, driver and date.
 struct Report {
     device: String,
     adapter: Value,
     since_1970: std::time::Duration,
     checked: bool,
-    /// Whether the text has a table of layers, not only the JSON and the chart.
+    /// Whether the text has a table of layers. The JSON and the chart always have it.
     tables: bool,
     ceilings: Option<Ceilings>,
     runs: Vec<Measured>,

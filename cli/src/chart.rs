@@ -1,5 +1,5 @@
-//! Pictures of a measurement: layers under the device's measured ceilings, how long each took, and how time grows with
-//! the picture and the batch.
+//! Charts of a measurement: layers under the measured ceilings of the device, the time of each layer, and how time
+//! grows with picture size and batch.
 
 mod canvas;
 
@@ -12,7 +12,7 @@ const INK: Color = [34, 34, 34];
 const FAINT: Color = [110, 110, 110];
 const GRID: Color = [228, 228, 228];
 const ROOF: Color = [90, 90, 90];
-/// Told apart by people who do not see all colours too: Okabe and Ito, "Color Universal Design", 2008.
+/// Colours that remain distinct for people with colour blindness: Okabe and Ito, "Color Universal Design", 2008.
 const COLORS: [Color; 8] = [
     [0, 114, 178],
     [230, 120, 0],
@@ -26,9 +26,9 @@ const COLORS: [Color; 8] = [
 
 /// Width of a picture.
 const WIDTH: f64 = 1040.0;
-/// Room around and between panels.
+/// Space around and between panels.
 const MARGIN: f64 = 16.0;
-/// Room for the numbers and the name of an axis.
+/// Space for the numbers and the name of an axis.
 const AXIS: f64 = 44.0;
 /// Height of a panel with axes.
 const PANEL: f64 = 400.0;
@@ -43,7 +43,7 @@ pub(super) struct Bar {
 }
 
 impl Bar {
-    /// Multiplications and additions a byte, and a second; where there are any.
+    /// Multiplications and additions per byte and per second, if there are any.
     fn place(&self) -> Option<[f64; 2]> {
         let [flops, bytes] = [self.flops, self.bytes].map(|n| n as f64);
         (flops > 0.0 && bytes > 0.0 && self.seconds > 0.0).then(|| [flops / bytes, flops / self.seconds])
@@ -56,7 +56,7 @@ pub(super) struct Layers {
     /// Such as `f16`.
     pub(super) name: String,
     pub(super) bars: Vec<Bar>,
-    /// Multiplications and additions a second at most.
+    /// Largest rate, multiplications and additions per second.
     pub(super) peak: f64,
 }
 
@@ -70,18 +70,18 @@ pub(super) struct Point {
     pub(super) seconds: f64,
 }
 
-/// Everything that a picture shows.
+/// The contents of a chart.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Chart {
     pub(super) title: String,
     pub(super) subtitle: String,
     pub(super) layers: Vec<Layers>,
-    /// Bytes a second at most.
+    /// Largest copy rate, bytes per second.
     pub(super) copy: f64,
     pub(super) points: Vec<Point>,
 }
 
-/// What a chart is written as.
+/// The file format of a chart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Format {
     Svg,
@@ -89,7 +89,7 @@ pub(super) enum Format {
 }
 
 impl Format {
-    /// The format that a path's extension names.
+    /// The format of a path's extension.
     pub(super) fn of(path: &Path) -> Result<Format> {
         match path.extension().map(|e| e.to_string_lossy().to_lowercase()).as_deref() {
             Some("svg") => Ok(Format::Svg),
@@ -99,17 +99,17 @@ impl Format {
     }
 }
 
-/// Points that belong together: a name, and x and seconds of each.
+/// A series of points: a name, and x and seconds of each point.
 type Series = (String, Vec<[f64; 2]>);
 
 impl Chart {
-    /// Time by pixels, a line for each batch and precision.
+    /// Time by pixels, one line for each batch and precision.
     fn by_pixels(&self) -> Vec<Series> {
         let name = |p: &Point| format!("batch {} {}", p.batch, p.precision);
         series(&self.points, name, |p| p.pixels as f64)
     }
 
-    /// Time by batch, a line for each size and precision.
+    /// Time by batch, one line for each size and precision.
     fn by_batch(&self) -> Vec<Series> {
         series(&self.points, |p| format!("{} {}", p.size, p.precision), |p| p.batch as f64)
     }
@@ -119,7 +119,7 @@ impl Chart {
         self.layers.is_empty() && self.by_pixels().is_empty() && self.by_batch().is_empty()
     }
 
-    /// The picture as the bytes of a file.
+    /// The chart as the bytes of a file.
     pub(super) fn encode(&self, format: Format) -> Result<Vec<u8>> {
         let canvas = self.draw();
         match format {
@@ -161,7 +161,7 @@ impl Chart {
         canvas
     }
 
-    /// Names of all layers, in running order.
+    /// Names of all layers, in execution order.
     fn rows(&self) -> Vec<&str> {
         let mut names: Vec<&str> = Vec::new();
         for bar in self.layers.iter().flat_map(|layers| &layers.bars) {
@@ -198,7 +198,7 @@ impl Chart {
             let start = (layers.peak / self.copy).max(low);
             let [from, to] = [plot.at(start, layers.peak / 1e9), plot.at(high, layers.peak / 1e9)];
             canvas.line(from, to, 1.5, ROOF);
-            // Precisions with one peak share a line and its name.
+            // Precisions with the same peak share a line and its name.
             let same = |other: &&Layers| other.peak == layers.peak;
             if self.layers.iter().position(|other| same(&other)) == Some(l) {
                 let names: Vec<&str> = self.layers.iter().filter(same).map(|l| l.name.as_str()).collect();
@@ -269,7 +269,7 @@ impl Chart {
     }
 }
 
-/// Points by name, sorted by x, of those names that have more than one x.
+/// Points by name, sorted by x. Only names with more than one x.
 fn series(points: &[Point], name: impl Fn(&Point) -> String, x: impl Fn(&Point) -> f64) -> Vec<Series> {
     let mut all: Vec<Series> = Vec::new();
     for point in points {
@@ -288,7 +288,7 @@ fn scaling_panel(canvas: &mut Canvas, title: &str, across: &str, series: &[Serie
     let all = || series.iter().flat_map(|s| &s.1);
     let legend = series.iter().map(|s| s.0.len()).max().unwrap_or(0).max(12) as f64 * Size::Small.advance();
     let plot = area.plot(span(all().map(|p| p[0])), span(all().map(|p| p[1])), legend + 2.0 * MARGIN);
-    // Where there are few places, their own numbers say more than round ones.
+    // With few positions, their own numbers are more useful than round ones.
     let mut places: Vec<f64> = all().map(|p| p[0]).collect();
     places.sort_by(f64::total_cmp);
     places.dedup();
@@ -296,7 +296,7 @@ fn scaling_panel(canvas: &mut Canvas, title: &str, across: &str, series: &[Serie
     let few = places.len() <= 8 && places.iter().all(|&x| x < 1e3);
     let marks = if few { own } else { ticks(plot.across) };
     plot.frame(canvas, title, [across, "ms a run (median)"], &marks);
-    // Where a line as steep as this one means time in proportion.
+    // A line of this slope means that time is proportional.
     let [x, y] = all().copied().max_by(|a, b| a[1].total_cmp(&b[1])).unwrap_or([1.0; 2]);
     let low = plot.across[0].max(x * plot.up[0] / y);
     canvas.line(plot.at(low, y * low / x), plot.at(x, y), 3.0, GRID);
@@ -317,7 +317,7 @@ fn legend_entry(canvas: &mut Canvas, plot: Area, line: usize, name: &str, color:
     canvas.text([x + 16.0, y], name, Size::Small, Anchor::Start, INK);
 }
 
-/// A rectangle of the picture.
+/// A rectangle of the chart.
 #[derive(Debug, Clone, Copy)]
 struct Area {
     x: f64,
@@ -327,7 +327,7 @@ struct Area {
 }
 
 impl Area {
-    /// Log-log axes in this area, with room kept free on the right.
+    /// Log-log axes in this area, with free space on the right.
     fn plot(self, across: [f64; 2], up: [f64; 2], right: f64) -> Plot {
         let area = Area {
             x: self.x + MARGIN + AXIS,
@@ -353,7 +353,7 @@ impl Plot {
         [left + w * share(x, self.across), top + h * (1.0 - share(y, self.up))]
     }
 
-    /// Grid, numbers, and what they are.
+    /// Grid, numbers, and axis names.
     fn frame(&self, canvas: &mut Canvas, title: &str, [across, up]: [&str; 2], across_ticks: &[(f64, bool)]) {
         let Area { x: left, y: top, w, h } = self.area;
         let (right, bottom) = (left + w, top + h);
@@ -380,7 +380,7 @@ impl Plot {
     }
 }
 
-/// A little more than the values span, so that no dot lies on an axis.
+/// A range slightly larger than that of the values, so no dot lies on an axis.
 fn span(values: impl Iterator<Item = f64>) -> [f64; 2] {
     let [low, high] = values
         .filter(|v| v.is_finite() && *v > 0.0)
@@ -389,7 +389,7 @@ fn span(values: impl Iterator<Item = f64>) -> [f64; 2] {
     [low / 1.4, high * 1.4]
 }
 
-/// Places of grid lines, and whether each has its number beside it: 1, 2 and 5 of a decade, or over many decades 1 alone.
+/// Positions of grid lines, and whether each has a number: 1, 2 and 5 of a decade, or over many decades only 1.
 fn ticks([low, high]: [f64; 2]) -> Vec<(f64, bool)> {
     let wide = high / low > 2e3;
     let decades = low.log10().floor() as i32..=high.log10().ceil() as i32;
@@ -399,7 +399,7 @@ fn ticks([low, high]: [f64; 2]) -> Vec<(f64, bool)> {
         .collect()
 }
 
-/// A round number in a few letters.
+/// A round number in a few characters.
 fn short(value: f64) -> String {
     let (value, unit) = match value {
         v if v >= 0.999e6 => (v / 1e6, "M"),
@@ -416,7 +416,7 @@ fn duration(seconds: f64) -> String {
     format!("{value:.digits$} {unit}")
 }
 
-/// A name's end, which tells layers apart better than its beginning.
+/// The end of a name, which distinguishes layers better than the beginning.
 fn shorten(name: &str, letters: usize) -> String {
     let count = name.chars().count();
     match count > letters {
@@ -442,14 +442,14 @@ impl Patch {
     }
 }
 
-/// Writes a line's name and tells what it covers.
+/// Writes the name of a line and returns the area that it covers.
 fn label(canvas: &mut Canvas, at: [f64; 2], name: &str) -> Patch {
     canvas.text(at, name, Size::Small, Anchor::Start, ROOF);
     let width = Size::Small.advance() * name.len() as f64;
     Patch::around([at[0] + width / 2.0, at[1]], [width, Size::Small.line()])
 }
 
-/// The nearest place around a dot where a label covers nothing.
+/// The nearest free position for a label around a dot.
 fn free_place(at: [f64; 2], size: [f64; 2], taken: &[Patch], area: Area) -> [f64; 2] {
     let around = |radius: f64, step: i32| {
         let angle = f64::from(step) * std::f64::consts::TAU / 16.0;

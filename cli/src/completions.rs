@@ -1,4 +1,4 @@
-//! `unet completions`: what a shell needs to complete the command.
+//! `unet completions`: shell completion scripts.
 
 use super::{Cli, text};
 use clap::{Args, CommandFactory};

@@ -1,4 +1,4 @@
-//! Which device runs, why, and whether there is memory for it.
+//! Chooses the device, says why, and checks that there is memory for it.
 
 use super::Common;
 use std::str::FromStr;
@@ -10,7 +10,7 @@ use unet_wgpu::plan::{ConvKernel, Precision, Tuning};
 use unet_wgpu::{Device, SessionOptions};
 use unet_wgpu::{Error, Result};
 
-/// The value of `--device`: one, or several as numbers and words between commas.
+/// The value of `--device`: one device, or several numbers and words separated by commas.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Choices(Vec<Choice>);
 
@@ -19,7 +19,7 @@ impl FromStr for Choices {
 
     fn from_str(text: &str) -> Result<Choices, String> {
         let parts: Vec<&str> = text.split(',').collect();
-        // Adapters' names have commas too.
+        // Names of adapters also contain commas.
         let is_plain = |part: &&str| part.parse::<usize>().is_ok() || matches!(*part, "auto" | "cpu" | "gpu");
         match parts.len() > 1 && parts.iter().all(is_plain) {
             true => parts.into_iter().map(Choice::from_str).collect::<Result<_, _>>().map(Choices),
@@ -29,7 +29,7 @@ impl FromStr for Choices {
 }
 
 impl Choices {
-    /// The one device.
+    /// The only device.
     fn one(&self) -> Result<&Choice> {
         match &self.0[..] {
             [one] => Ok(one),
@@ -45,7 +45,7 @@ pub(super) enum Choice {
     Auto,
     /// The CPU path.
     Cpu,
-    /// An adapter that was asked for.
+    /// A requested adapter.
     Gpu(AdapterChoice),
 }
 
@@ -66,12 +66,12 @@ impl FromStr for Choice {
     }
 }
 
-/// Opens the device that was asked for; says so when `auto` has to fall back to the CPU.
+/// Opens the requested device. Says so if `auto` falls back to the CPU.
 pub(super) fn open(common: &Common) -> Result<Device> {
     open_choice(common.device.one()?, common)
 }
 
-/// The pipeline on all devices that were asked for.
+/// The pipeline with all requested devices.
 pub(super) fn add_all(pipeline: Pipeline, common: &Common) -> Result<Pipeline> {
     common.device.0.iter().try_fold(pipeline, |pipeline, choice| {
         let device = open_choice(choice, common)?;
@@ -101,7 +101,7 @@ fn open_choice(choice: &Choice, common: &Common) -> Result<Device> {
     }
 }
 
-/// Opens a GPU for work that makes no sense without one.
+/// Opens a GPU for work that needs one.
 pub(super) fn open_gpu(common: &Common, what: &str) -> Result<Gpu> {
     let choice = match common.device.one()? {
         Choice::Cpu => return Err(Error::Usage(format!("{what} needs a GPU; drop --device cpu"))),
@@ -114,7 +114,7 @@ pub(super) fn open_gpu(common: &Common, what: &str) -> Result<Gpu> {
     })
 }
 
-/// The device with its compiled pipelines from earlier runs; with matrix units where `unet tune` chose them.
+/// The device with compiled pipelines from earlier runs, and with matrix units if `unet tune` chose them.
 pub(super) fn with_caches(gpu: Gpu, common: &Common) -> Gpu {
     let options = common.options();
     let chosen = |tuning: Tuning| tuning.takes(ConvKernel::Cooperative);
@@ -131,7 +131,7 @@ pub(super) fn with_caches(gpu: Gpu, common: &Common) -> Gpu {
     gpu
 }
 
-/// The options of a session, with what `unet tune` measured on the device.
+/// The options of a session, with the kernel choices of `unet tune` for the device.
 pub(super) fn options(device: &Device, common: &Common) -> SessionOptions {
     let tuning = match device {
         Device::Gpu(gpu) if !common.no_cache => Tuning::load(gpu.report()).map(Arc::new),
@@ -139,13 +139,13 @@ pub(super) fn options(device: &Device, common: &Common) -> SessionOptions {
     };
     let options = SessionOptions { tuning, ..common.options() };
     match device {
-        // A GPU's limits are in its plan.
+        // The limits of a GPU are in its plan.
         Device::Gpu(_) => options,
         Device::Cpu => SessionOptions { max_memory: options.max_memory.or_else(free_memory), ..options },
     }
 }
 
-/// Why no hardware GPU runs, and what there is instead.
+/// Why no hardware GPU is used, and what is available instead.
 fn why_no_gpu(error: &Error) -> String {
     let adapters = gpu::adapters();
     if adapters.iter().any(|adapter| !adapter.software) {
@@ -164,12 +164,12 @@ pub(super) fn name(device: &Device) -> String {
     }
 }
 
-/// Threads that the CPU path uses.
+/// Number of threads on the CPU.
 pub(super) fn threads() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// Keeps a device's compiled pipelines for the next run.
+/// Saves a device's compiled pipelines for the next run.
 pub(super) fn save_cache(device: &Device) {
     if let Device::Gpu(gpu) = device
         && let Err(error) = gpu.save_pipeline_cache()
@@ -178,7 +178,7 @@ pub(super) fn save_cache(device: &Device) {
     }
 }
 
-/// Bytes of memory that are free, where the system tells (Linux).
+/// Bytes of free memory, if the system tells (Linux).
 fn free_memory() -> Option<u64> {
     let text = std::fs::read_to_string("/proc/meminfo").ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;

@@ -1,4 +1,4 @@
-//! `unet devices`: what there is to run on.
+//! `unet devices`: the adapters of this machine.
 
 use super::{device, text};
 use clap::Args;

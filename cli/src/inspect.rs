@@ -1,4 +1,4 @@
-//! `unet inspect`: what a network is and what it takes, without running it.
+//! `unet inspect`: describes a network without running it.
 
 use super::nodes::Nodes;
 use super::roofline::{self, Cost, Rates};
@@ -24,10 +24,10 @@ pub(super) struct InspectArgs {
     model: ModelArgs,
     #[command(flatten)]
     recipe: RecipeArg,
-    /// Input size, HEIGHTxWIDTH or one number [default: what the file was made for, else 128]
+    /// Input size, HEIGHTxWIDTH or one number [default: the size that the file was made for, else 128]
     #[arg(long)]
     size: Option<Size>,
-    /// List the nodes of an ONNX file, and what becomes of each
+    /// List the nodes of an ONNX file and what becomes of each
     #[arg(long)]
     nodes: bool,
     /// Print JSON
@@ -52,7 +52,7 @@ fn rate(text: &str) -> Result<f64, String> {
     }
 }
 
-/// One line of the table.
+/// A row of the table.
 #[derive(Debug, Serialize)]
 struct Layer {
     name: String,
@@ -64,7 +64,7 @@ struct Layer {
 
 pub(super) fn run(args: &InspectArgs, common: &Common) -> Result<ExitCode> {
     let model = match (args.model.open_with(args.recipe.recipe.as_deref()), &args.model.model) {
-        // The nodes that cannot run are of interest then.
+        // For a network that cannot run, the nodes are the most useful information.
         (Err(error), Some(path)) => {
             if let Ok(Some(nodes)) = Nodes::read(path) {
                 text::print(&format!("{}\n{}\n", nodes.table(), nodes.summary()))?;
@@ -119,7 +119,7 @@ struct Roofline {
 }
 
 impl Roofline {
-    /// Of a network as it was built and as it was optimised.
+    /// The cost of a network as it was built and as it was optimised.
     fn new(
         args: &InspectArgs,
         common: &Common,
@@ -160,7 +160,8 @@ pub(super) fn flops(graph: &Graph, input: Shape) -> Result<u64> {
     Ok(layers(graph, input)?.iter().map(|layer| layer.flops).sum())
 }
 
-/// The plan for a device with WebGPU's guaranteed limits; where it passes them, for one without, and how it does.
+/// The plan for a device with the limits that WebGPU guarantees. If the network exceeds them, a plan without limits,
+/// and the error.
 fn plan(optimized: &Graph, input: Shape, common: &Common) -> Result<(Plan, Option<Error>)> {
     let options = common.options();
     let choices = PlanOptions {
@@ -255,7 +256,7 @@ fn totals(model: &Model, graph: &Graph, layers: &[Layer], plan: &Plan, excess: O
     lines.join("\n") + "\n"
 }
 
-/// What the recipe will do, a line a field, and where each comes from.
+/// The recipe in words, one line for each field, with its origin.
 fn recipe(model: &Model, plan: &Plan) -> String {
     let recipe = &model.recipe;
     let told = [

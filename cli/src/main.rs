@@ -1,4 +1,4 @@
-//! The command `unet`: one file a subcommand, and here what they share.
+//! The command `unet`: one file for each subcommand, and shared parts here.
 
 mod bench;
 mod chart;
@@ -53,37 +53,37 @@ enum Command {
     Man(man::ManArgs),
 }
 
-/// What every subcommand takes.
+/// Options of every subcommand.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Common options")]
 struct Common {
-    /// Where to run: `auto` (best hardware GPU, else the CPU), `cpu`, `gpu` (a software adapter if there is no other),
-    /// or an adapter's number or part of its name from `unet devices`; of `run` also several, such as 0,1
+    /// Where to run: `auto` (the best hardware GPU, else the CPU), `cpu`, `gpu` (a software adapter if there is no
+    /// other), or an adapter's number or part of its name from `unet devices`; `run` also takes several, such as 0,1
     #[arg(long, global = true, value_name = "DEVICE", default_value = "auto")]
     device: device::Choices,
-    /// Fail rather than run on the CPU path
+    /// Fail instead of running on the CPU
     #[arg(long, global = true)]
     require_gpu: bool,
     /// How numbers are stored on the GPU; `auto` is f32, the exact one; f16 halves memory and traffic
     #[arg(long, global = true, value_enum, default_value = "auto")]
     precision: PrecisionChoice,
-    /// Most memory that the network may take, such as 500M or 2G; `run` cuts pictures into tiles that fit, what cannot fit is
-    /// refused
+    /// Most memory that the network may take, such as 500M or 2G; `run` cuts pictures into tiles that fit; other
+    /// subcommands refuse what does not fit
     #[arg(long, global = true, value_name = "SIZE")]
     max_memory: Option<Bytes>,
     /// Which kernel computes dense convolutions on the GPU
     #[arg(long, global = true, value_enum, default_value = "auto")]
     kernel: KernelChoice,
-    /// Run every layer by itself, without folding or fusing any
+    /// Run every layer by itself, without folding or fusing
     #[arg(long, global = true)]
     no_optimize: bool,
-    /// Neither read nor write what is kept between runs: kernels chosen by `unet tune`, compiled pipelines
+    /// Neither read nor write the cache folder with kernel choices of `unet tune` and compiled pipelines
     #[arg(long, global = true)]
     no_cache: bool,
-    /// Say nothing but errors
+    /// Print nothing but errors
     #[arg(short, long, global = true)]
     quiet: bool,
-    /// Log more: -v information, -vv everything (RUST_LOG overrules)
+    /// Log more: -v information, -vv everything (RUST_LOG overrides this)
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     verbose: u8,
 }
@@ -93,7 +93,7 @@ enum PrecisionChoice {
     Auto,
     F32,
     F16,
-    /// Of `bench` only: f32, then f16 where the device has it
+    /// Only for `bench`: f32, then f16 if the device has it
     Both,
 }
 
@@ -125,7 +125,7 @@ impl Common {
         }
     }
 
-    /// Opens a device, with what the chosen kernel needs.
+    /// Opens a device with the features that the chosen kernel needs.
     fn open_gpu(&self, choice: &AdapterChoice) -> Result<Gpu> {
         let gpu = match self.kernel {
             KernelChoice::Cooperative => Gpu::open_cooperative(choice)?,
@@ -155,7 +155,7 @@ impl Common {
     }
 }
 
-/// A model file, or a network of known shape with random weights.
+/// A model file, or a known network with random weights.
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
 struct ModelArgs {
@@ -167,15 +167,15 @@ struct ModelArgs {
     preset: Option<String>,
 }
 
-/// A recipe's file, of the subcommands that use the recipe.
+/// The recipe file, for subcommands that use the recipe.
 #[derive(Debug, Args)]
 struct RecipeArg {
-    /// How pictures go in and come out, instead of MODEL.toml
+    /// TOML file with the recipe (pre- and post-processing), instead of MODEL.toml
     #[arg(long, value_name = "FILE", requires = "model")]
     recipe: Option<PathBuf>,
 }
 
-/// Reads a model file, with a recipe's file where one is named.
+/// Reads a model file, with a recipe file if one is given.
 fn open(path: &Path, recipe: Option<&Path>) -> Result<Model> {
     match recipe {
         Some(recipe) => Model::open_with_recipe(path, recipe),
@@ -199,7 +199,7 @@ impl ModelArgs {
     }
 }
 
-/// Runs the command; errors are one line on stderr and exit code 1, wrong usage is clap's exit code 2.
+/// Runs the command. Errors are one line on stderr and exit code 1; a wrong command line is clap's exit code 2.
 fn main() -> ExitCode {
     let Cli { command, common } = Cli::parse();
     let level = match (common.quiet, common.verbose) {

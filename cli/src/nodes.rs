@@ -7,16 +7,16 @@ use unet_wgpu::Result;
 use unet_wgpu::graph::Graph;
 use unet_wgpu::{Fate, Model, NodeReport};
 
-/// The nodes of a file with the fate of each in a word, and more about it.
+/// The nodes of a file. Each has its fate in a word, and details.
 pub(super) struct Nodes(Vec<(NodeReport, &'static str, String)>);
 
 impl Nodes {
-    /// Of an ONNX file that may hold what cannot run; `None` for a file of another format.
+    /// Reads the nodes of an ONNX file, which may contain unsupported ones. `None` for a file of another format.
     pub(super) fn read(path: &Path) -> Result<Option<Nodes>> {
         Ok(Model::onnx_nodes(path)?.map(|nodes| Nodes::of(nodes, None)))
     }
 
-    /// Of a network that runs, which was then optimised.
+    /// The nodes of a network that runs, before and after optimisation.
     pub(super) fn of(reports: Vec<NodeReport>, optimized: Option<&Graph>) -> Nodes {
         let left: Option<HashSet<&str>> =
             optimized.map(|graph| graph.nodes().iter().map(|node| node.name.as_str()).collect());
@@ -38,7 +38,7 @@ impl Nodes {
         Nodes(reports.into_iter().map(describe).collect())
     }
 
-    /// How many nodes have which fate.
+    /// The number of nodes with each fate.
     pub(super) fn summary(&self) -> String {
         let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
         self.0.iter().for_each(|(_, word, _)| *counts.entry(word).or_default() += 1);
@@ -46,7 +46,7 @@ impl Nodes {
         format!("{} nodes in the file: {}", self.0.len(), counts.join(", "))
     }
 
-    /// A line each.
+    /// One line for each node.
     pub(super) fn table(&self) -> String {
         let mut rows = vec![text::row([&"node", &"operator", &"fate", &""])];
         rows.extend(self.0.iter().map(|(node, word, more)| text::row([&node.name, &node.op, word, more])));

@@ -1,5 +1,5 @@
-//! The cost model: what each layer, and each group of layers that one kernel computes, must at least compute and move,
-//! and how long that takes at given peak rates. Williams, Waterman and Patterson, "Roofline", CACM 52(4), 2009.
+//! The cost model: the least that each layer, and each group of layers in one kernel, must compute and move, and how
+//! long that takes at given peak rates. Williams, Waterman and Patterson, "Roofline", CACM 52(4), 2009.
 
 use super::text;
 use serde::Serialize;
@@ -14,7 +14,7 @@ use unet_wgpu::plan::Precision;
 pub(super) struct Cost {
     pub(super) name: String,
     pub(super) op: &'static str,
-    /// Multiplications and additions as the layers are written, whatever a kernel saves.
+    /// Multiplications and additions of the layers as they are written, whatever a kernel saves.
     pub(super) flops: u64,
     /// Weights, inputs and outputs, each moved once.
     pub(super) bytes: u64,
@@ -23,7 +23,7 @@ pub(super) struct Cost {
 }
 
 impl Cost {
-    /// Multiplications and additions a byte.
+    /// Multiplications and additions per byte.
     pub(super) fn intensity(&self) -> f64 {
         self.flops as f64 / self.bytes.max(1) as f64
     }
@@ -32,24 +32,24 @@ impl Cost {
 /// Peak rates of a device.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Rates {
-    /// Multiplications and additions a second.
+    /// Multiplications and additions per second.
     pub(super) flops: f64,
-    /// Bytes a second.
+    /// Bytes per second.
     pub(super) bytes: f64,
 }
 
 impl Rates {
-    /// Seconds below which work cannot be done.
+    /// The least time for the work, in seconds.
     pub(super) fn floor(self, flops: u64, bytes: u64) -> f64 {
         (flops as f64 / self.flops).max(bytes as f64 / self.bytes)
     }
 
-    /// What keeps the work from being done faster.
+    /// What limits the speed: computing or moving.
     fn bound(self, cost: &Cost) -> &'static str {
         if cost.flops as f64 / self.flops > cost.bytes as f64 / self.bytes { "compute" } else { "memory" }
     }
 
-    /// Of an H200 by its data sheet, rounded down: f32 without and f16 with its matrix units.
+    /// The rates of an H200 from its data sheet, rounded down: f32 without matrix units, f16 with them.
     pub(super) fn h200(precision: Precision) -> Rates {
         let tflops = match precision {
             Precision::F32 => 60.0,
@@ -59,7 +59,7 @@ impl Rates {
     }
 }
 
-/// Every layer by itself.
+/// The cost of every layer by itself.
 pub(super) fn layers(graph: &Graph, input: Shape, precision: Precision) -> Result<Vec<Cost>> {
     let shapes = graph.shapes(input)?;
     let cost = |node: &Node| {
@@ -74,7 +74,7 @@ pub(super) fn layers(graph: &Graph, input: Shape, precision: Precision) -> Resul
     graph.nodes().iter().map(cost).collect()
 }
 
-/// The nodes of an optimised graph, each with the work of all layers that went into it.
+/// The nodes of an optimised graph, each with the work of all its layers.
 pub(super) fn groups(
     graph: &Graph,
     optimized: &Graph,
@@ -95,8 +95,9 @@ pub(super) fn groups(
     Ok(groups)
 }
 
-/// For each layer the node of the optimised graph that computes it: the one that makes its value; where that value is
-/// made no more, the one that computes what reads it, else (at the end of the network) what it reads.
+/// For each layer, the node of the optimised graph that computes it. That is the node that makes its value. If no node
+/// makes the value, it is the node that computes the reader of the value or, at the end of the network, the node that
+/// makes what it reads.
 fn members(graph: &Graph, optimized: &Graph) -> Vec<Option<usize>> {
     let nodes = graph.nodes();
     let mut members: Vec<Option<usize>> =
@@ -116,7 +117,8 @@ fn flops(node: &Node, shapes: &[Option<Shape>]) -> Result<u64> {
     Ok(node.op.rules().flops(&node.input_shapes(shapes)?, &node.output_shapes(shapes)))
 }
 
-/// Weights, inputs and outputs once. A value that is read twice counts once, an output that nothing reads not at all.
+/// Weights, inputs and outputs, each once. A value that is read twice counts once. An output that nothing reads does
+/// not count.
 fn bytes(graph: &Graph, node: &Node, shapes: &[Option<Shape>], precision: Precision) -> Result<u64> {
     let inputs = node.input_shapes(shapes)?;
     let first = |i: &usize| !node.inputs[..*i].contains(&node.inputs[*i]);
@@ -135,7 +137,7 @@ fn total(costs: &[Cost], rates: Rates) -> (u64, u64, f64) {
     (sum(|c| c.flops), sum(|c| c.bytes), floor)
 }
 
-/// Two tables: layers by themselves, and fused.
+/// Two tables: single layers, and fused groups.
 pub(super) fn describe(layers: &[Cost], groups: &[Cost], rates: Rates, precision: Precision) -> String {
     let head = format!(
         "floor: the longer of flops at {:.1} TFLOP/s and bytes at {:.0} GB/s; weights, inputs and outputs once, in {precision}\n",
@@ -167,7 +169,7 @@ fn table(costs: &[Cost], rates: Rates) -> String {
     text::table(&rows, 3)
 }
 
-/// The same for scripts.
+/// The same as JSON.
 pub(super) fn json(layers: &[Cost], groups: &[Cost], rates: Rates) -> Value {
     let part = |costs: &[Cost]| {
         let (flops, bytes, floor) = total(costs, rates);

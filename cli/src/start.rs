@@ -1,7 +1,7 @@
-//! `unet start`: how long from the start of a process to its first result, with empty caches and with filled ones.
+//! `unet start`: time from the start of a process to its first result, with empty caches and with filled ones.
 //!
-//! Each figure is taken from a process of its own, which is this program again, told by an environment variable to
-//! run once and report.
+//! Each figure comes from a separate process. It is this program again; an environment variable tells it to run once
+//! and report.
 
 use super::values::Size;
 use super::{Common, ModelArgs, device, text};
@@ -16,13 +16,13 @@ use unet_wgpu::image::{check_place, write_atomic};
 use unet_wgpu::tiles::{TileOptions, TiledSession};
 use unet_wgpu::{Error, Result};
 
-/// Set for the processes that are timed.
+/// Set in the processes that are timed.
 const TIMED: &str = "UNET_START_TIMED";
 
-/// What a process does until its first result, in order.
+/// The phases of a process up to its first result, in order.
 const PHASES: [&str; 4] = ["model", "device", "build", "run"];
 
-/// Time a process from its start to its first result, first with empty caches, then with those that it filled
+/// Time a process from its start to its first result, first with empty caches, then with the caches that it filled
 #[derive(Debug, Args)]
 #[command(after_long_help = "Examples:\n  unet start model.onnx --size 512")]
 pub(super) struct StartArgs {
@@ -64,7 +64,7 @@ pub(super) fn run(args: &StartArgs, common: &Common) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The process that is timed: prints how long each phase took, as soon as there is a result.
+/// The timed process. Prints the time of each phase after the first result.
 fn timed(args: &StartArgs, common: &Common) -> Result<ExitCode> {
     let mut last = Instant::now();
     let mut lap = || {
@@ -93,7 +93,7 @@ struct Start {
 }
 
 impl Start {
-    /// Creating the process, linking it, reading its arguments.
+    /// Time to create the process, link it and read its arguments.
     fn process(&self) -> f64 {
         self.total - self.phases.iter().sum::<f64>()
     }
@@ -110,12 +110,12 @@ impl Start {
     }
 }
 
-/// Runs this program again with the same arguments. `None` when it failed, which it has told itself.
+/// Runs this program again with the same arguments. `None` if it failed; it has then reported the error.
 fn start(caches: &Path) -> Result<Option<Start>> {
     let program = std::env::current_exe().map_err(Error::io("this program".as_ref()))?;
     let mut command = Command::new(&program);
     command.args(std::env::args_os().skip(1)).env(TIMED, "1").stdout(Stdio::piped());
-    // This program's, Mesa's and NVIDIA's.
+    // The caches of this program, of Mesa and of NVIDIA.
     for folder in ["XDG_CACHE_HOME", "MESA_SHADER_CACHE_DIR", "__GL_SHADER_DISK_CACHE_PATH"] {
         command.env(folder, caches);
     }
@@ -131,13 +131,13 @@ fn start(caches: &Path) -> Result<Option<Start>> {
     Ok(phases.map(|phases| Start { phases, total }))
 }
 
-/// A folder for caches that is empty at first and goes away in the end.
+/// A folder for caches. It is empty at first and removed at the end.
 struct Caches(PathBuf);
 
 impl Caches {
     fn new() -> Result<Caches> {
         let path = std::env::temp_dir().join(format!("unet-start-{}", std::process::id()));
-        // One that is there already might be filled, or somebody else's.
+        // An existing folder might be filled, or belong to somebody else.
         std::fs::create_dir(&path).map_err(Error::io(&path))?;
         Ok(Caches(path))
     }
@@ -145,7 +145,7 @@ impl Caches {
 
 impl Drop for Caches {
     fn drop(&mut self) {
-        // Best effort: the system empties its temporary folder itself.
+        // Best effort: the system empties its temporary folder.
         let _ = std::fs::remove_dir_all(&self.0);
     }
 }

@@ -1,9 +1,9 @@
-//! Text for people: tables, sizes, and nothing that could steer a terminal.
+//! Text output: tables, sizes, and nothing that could control a terminal.
 
 use std::io::Write;
 use unet_wgpu::{Error, Result};
 
-/// Prints to stdout. A reader that has seen enough (`| head`) is no error.
+/// Prints to stdout. A reader that closes the pipe early (`| head`) is not an error.
 pub(super) fn print(text: &str) -> Result<()> {
     let printable: String = text.chars().filter(|c| !c.is_control() || matches!(c, '\n' | '\t')).collect();
     let mut out = std::io::stdout().lock();
@@ -13,13 +13,13 @@ pub(super) fn print(text: &str) -> Result<()> {
     }
 }
 
-/// One line on stderr: names and messages from files may hold anything. Nobody need listen.
+/// Prints one line on stderr. Names and messages from files may contain anything. A closed stderr is not an error.
 pub(super) fn say(text: &str) {
     let line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     let _ = writeln!(std::io::stderr(), "unet: {line}");
 }
 
-/// Columns as wide as their widest entry: the first `left` to the left, numbers to the right.
+/// Columns as wide as their widest entry. The first `left` columns are aligned left, the others right.
 pub(super) fn table(rows: &[Vec<String>], left: usize) -> String {
     let columns = rows.first().map_or(0, Vec::len);
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
@@ -41,7 +41,7 @@ pub(super) fn row<const N: usize>(cells: [&dyn std::fmt::Display; N]) -> Vec<Str
     cells.iter().map(ToString::to_string).collect()
 }
 
-/// So many of something.
+/// A number with a noun, in the plural if necessary.
 pub(super) fn count(number: usize, one: &str) -> String {
     format!("{number} {one}{}", if number == 1 { "" } else { "s" })
 }
@@ -51,7 +51,7 @@ pub(super) fn mib(bytes: u64) -> String {
     format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20))
 }
 
-/// A whole number with thousands set apart.
+/// An integer with thousands separators.
 pub(super) fn thousands(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
@@ -64,7 +64,7 @@ pub(super) fn thousands(number: u64) -> String {
     text
 }
 
-/// A rate in the unit that keeps it short: `61.2 TFLOP/s`, `812 GB/s`.
+/// A rate with the unit that keeps it short: `61.2 TFLOP/s`, `812 GB/s`.
 pub(super) fn rate(per_second: f64, unit: &str) -> String {
     let (value, prefix) = match per_second {
         r if r >= 1e12 => (r / 1e12, "T"),
@@ -74,13 +74,13 @@ pub(super) fn rate(per_second: f64, unit: &str) -> String {
     format!("{value:.*} {prefix}{unit}/s", usize::from(value < 100.0))
 }
 
-/// A time as ISO 8601 in UTC, from its seconds since 1970. Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms".
+/// A time as ISO 8601 in UTC, from seconds since 1970. Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms".
 pub(super) fn date(seconds: u64) -> String {
     let (days, rest) = (seconds / 86_400 + 719_468, seconds % 86_400);
     let (era, day) = (days / 146_097, days % 146_097);
     let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
     let of_year = day - (365 * year + year / 4 - year / 100);
-    // Months count from March, so that the leap day comes last.
+    // Months count from March, so the leap day is the last.
     let month = (5 * of_year + 2) / 153;
     let day = of_year - (153 * month + 2) / 5 + 1;
     let (month, next) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };

@@ -1,4 +1,4 @@
-//! `unet tune`: which kernel is fastest for each layer here, measured and kept for later runs.
+//! `unet tune`: measures the fastest kernel for each layer and keeps the choice for later runs.
 
 use super::values::Size;
 use super::{Common, KernelChoice, ModelArgs, device, text};
@@ -13,13 +13,13 @@ use unet_wgpu::plan::{ConvKernel, Precision};
 use unet_wgpu::tune::{Candidate, Layer, Report, tune};
 use unet_wgpu::{Error, Result};
 
-/// Measure the fastest kernel for each layer on this GPU; later runs at this size take it
+/// Measure the fastest kernel for each layer on this GPU; later runs at this size use it
 #[derive(Debug, Args)]
 #[command(after_long_help = "Examples:\n  unet tune model.onnx --size 512 --device gpu")]
 pub(super) struct TuneArgs {
     #[command(flatten)]
     model: ModelArgs,
-    /// Input sizes, HEIGHTxWIDTH or one number, with commas between
+    /// Input sizes, HEIGHTxWIDTH or one number, separated by commas
     #[arg(long, default_value = "128", value_delimiter = ',')]
     size: Vec<Size>,
     /// Pictures in one run
@@ -48,7 +48,7 @@ pub(super) fn run(args: &TuneArgs, common: &Common) -> Result<ExitCode> {
             bar.set_position(done as u64);
             bar.set_message(format!("{}x{}: {}", size.height, size.width, name(kernel)));
         })?;
-        // Kept at once: a larger size may yet fail.
+        // Saved at once, because a larger size may fail later.
         let kept = if common.no_cache { None } else { Some(report.tuning.save(gpu.report())?) };
         bar.suspend(|| text::print(&describe(&report, size, args.batch, &gpu, options.precision)))?;
         runs.push((size, report, kept));
@@ -69,7 +69,7 @@ pub(super) fn run(args: &TuneArgs, common: &Common) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The device, with matrix units where it has them and they could be taken.
+/// The device, with matrix units if it has them and they may be used.
 fn open(common: &Common) -> Result<Gpu> {
     let gpu = device::open_gpu(common, "tune")?;
     if common.options().precision != Precision::F16 || gpu.report().profile.cooperative.is_some() {
@@ -109,7 +109,7 @@ fn describe(report: &Report, size: Size, batch: u16, gpu: &Gpu, precision: Preci
         gain(before, after),
     );
     if !report.pays {
-        text.push_str("the whole run does not gain: the default rule stays\n");
+        text.push_str("the whole run is not faster; the default rule stays\n");
     }
     for (kernel, why) in &report.left_out {
         text.push_str(&format!("{} left out: {why}\n", name(*kernel)));

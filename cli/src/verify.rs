@@ -1,4 +1,4 @@
-//! `unet verify`: a model's own test tensors, or every layer on the device against the CPU reference.
+//! `unet verify`: runs a model's own test tensors, or compares every layer on the device with the CPU reference.
 
 use super::values::Size;
 use super::{Common, ModelArgs, RecipeArg, device, text};
@@ -10,10 +10,10 @@ use unet_wgpu::plan::Precision;
 use unet_wgpu::verify::{LayerCheck, verify};
 use unet_wgpu::{Model, TestPair};
 
-/// Check a model's own test tensors, or every layer that the GPU computes against the CPU reference
+/// Check a model's own test tensors, or compare every layer on the device with the CPU reference
 ///
-/// A model with test tensors beside it (bioimage.io) is run on them, through its recipe, on the chosen device. Without,
-/// or with --layers, every layer gets a random input.
+/// A model with test tensors beside it (bioimage.io) is run on them, through its recipe, on the chosen device. Without
+/// test tensors, or with --layers, every layer gets a random input.
 #[derive(Debug, Args)]
 #[command(
     after_long_help = "Examples:\n  unet verify bioimageio.yaml\n  unet verify model.onnx --layers --device gpu --precision f16"
@@ -23,10 +23,10 @@ pub(super) struct VerifyArgs {
     model: ModelArgs,
     #[command(flatten)]
     recipe: RecipeArg,
-    /// Check layers even when the model has test tensors
+    /// Check layers even if the model has test tensors
     #[arg(long)]
     layers: bool,
-    /// Input size, HEIGHTxWIDTH or one number [default: what the file was made for, else 128]
+    /// Input size, HEIGHTxWIDTH or one number [default: the size that the file was made for, else 128]
     #[arg(long)]
     size: Option<Size>,
     /// Seed of the random input
@@ -65,7 +65,7 @@ fn run_test(test: &TestPair, model: &Model, common: &Common) -> Result<ExitCode>
     let device = device::open(common)?;
     let options = device::options(&device, common);
     let difference = test.run(model, device.clone(), &options)?;
-    // f16 cannot keep a tolerance that was made for f32.
+    // f16 cannot meet a tolerance that was made for f32.
     let (pass, allowed) = match options.precision {
         Precision::F32 => (test.passes(&difference), format!("{:.0e} allowed", test.tolerance)),
         Precision::F16 => (difference.passes(Precision::F16), "NRMSE of 5e-3 allowed".into()),

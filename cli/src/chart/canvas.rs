@@ -1,5 +1,5 @@
-//! A drawing of lines, boxes, dots and text, written as SVG or as PNG. Text is one monospaced font in both, so that
-//! what was laid out without overlaps stays so.
+//! A drawing of lines, boxes, dots and text, written as SVG or PNG. Both use one monospaced font, so a layout without
+//! overlaps stays without overlaps.
 
 use noto_sans_mono_bitmap::{FontWeight, RasterHeight, get_raster, get_raster_width};
 use std::fmt::Write as _;
@@ -11,7 +11,7 @@ const SCALE: f64 = 2.0;
 /// Red, green and blue.
 pub(super) type Color = [u8; 3];
 
-/// Which side of a text its point is on.
+/// The side of a text on which its anchor point lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Anchor {
     Start,
@@ -34,12 +34,12 @@ impl Size {
         }
     }
 
-    /// Distance from letter to letter.
+    /// Distance between letters.
     pub(super) fn advance(self) -> f64 {
         get_raster_width(FontWeight::Regular, self.raster()) as f64 / SCALE
     }
 
-    /// Distance from line to line.
+    /// Distance between lines.
     pub(super) fn line(self) -> f64 {
         self.raster().val() as f64 / SCALE
     }
@@ -47,7 +47,7 @@ impl Size {
 
 #[derive(Debug, Clone)]
 enum Shape {
-    /// With round ends; a dot is a line of no length.
+    /// With round ends. A dot is a line of length 0.
     Line {
         from: [f64; 2],
         to: [f64; 2],
@@ -59,7 +59,7 @@ enum Shape {
         size: [f64; 2],
         color: Color,
     },
-    /// `at` is the middle of the line, at the side that the anchor says; `upright` texts run upwards.
+    /// `at` is the vertical middle of the line, at the side of the anchor. `upright` text runs upwards.
     Text {
         at: [f64; 2],
         text: String,
@@ -70,7 +70,7 @@ enum Shape {
     },
 }
 
-/// A drawing. Units are about a pixel of a screen; y grows downwards.
+/// A drawing. One unit is about one pixel on a screen; y points down.
 #[derive(Debug, Clone)]
 pub(super) struct Canvas {
     size: [f64; 2],
@@ -98,7 +98,7 @@ impl Canvas {
         self.shapes.push(Shape::Text { at, text: printable(text), size, anchor, upright: false, color });
     }
 
-    /// Text that runs upwards, its middle at a point.
+    /// Text that runs upwards, centred at a point.
     pub(super) fn upright(&mut self, at: [f64; 2], text: &str, size: Size, color: Color) {
         let text = printable(text);
         self.shapes.push(Shape::Text { at, text, size, anchor: Anchor::Middle, upright: true, color });
@@ -135,7 +135,7 @@ impl Canvas {
     }
 }
 
-/// The font knows ASCII.
+/// Replaces characters that the font lacks: it only has ASCII.
 fn printable(text: &str) -> String {
     text.chars().map(|c| if (' '..='~').contains(&c) { c } else { '?' }).collect()
 }
@@ -218,7 +218,7 @@ impl Raster {
         }
     }
 
-    /// Mixes a colour into a pixel, if it is one of the picture's.
+    /// Mixes a colour into a pixel, if it is inside the picture.
     fn mix(&mut self, x: i64, y: i64, share: f64, color: Color) {
         let inside = |v: i64, side: usize| usize::try_from(v).ok().filter(|&v| v < side);
         let (Some(x), Some(y)) = (inside(x, self.width), inside(y, self.height)) else { return };
@@ -228,7 +228,7 @@ impl Raster {
         }
     }
 
-    /// A line with round ends: a pixel is covered as far as its middle lies within the radius.
+    /// A line with round ends. A pixel is covered to the extent that its centre lies within the radius.
     fn stroke(&mut self, from: [f64; 2], to: [f64; 2], radius: f64, color: Color) {
         let along = [to[0] - from[0], to[1] - from[1]];
         let squared = (along[0] * along[0] + along[1] * along[1]).max(1e-12);

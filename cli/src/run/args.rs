@@ -10,30 +10,31 @@ use unet_wgpu::{Error, Result};
 
 /// Run a model on pictures
 ///
-/// INPUT is a picture (PNG, JPEG, WebP, BMP, TIFF, OpenEXR, PFM, PPM), a stack (multi-page TIFF, NIfTI), an .npy array,
-/// several of them, a folder, a pattern such as 'scans/*.png', or - for standard input. Masks become PNG files with a
-/// palette. A result named .npy gets the numbers after the recipe's output steps, before thresholds and rounding.
+/// INPUT is a picture (PNG, JPEG, WebP, BMP, TIFF, OpenEXR, PFM, PPM), a stack (multi-page TIFF, NIfTI), an .npy
+/// array, several of them, a folder, a pattern such as 'scans/*.png', or - for standard input. Masks become PNG files
+/// with a palette. A result named .npy holds the numbers after the recipe's output steps, before thresholds and
+/// rounding.
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
 pub(crate) struct RunArgs {
-    /// Pictures, folders, patterns; .npy arrays (NCHW, CHW or HW) hold values from 0 to 255; - is standard input
+    /// Pictures, folders, patterns; .npy arrays (NCHW, CHW or HW) with values from 0 to 255; - is standard input
     #[arg(required = true)]
     pub(super) input: Vec<PathBuf>,
     /// Model file, or the bioimageio.yaml that names it
     #[arg(short, long)]
     pub(super) model: PathBuf,
-    /// How pictures go in and come out, instead of MODEL.toml
+    /// TOML file with the recipe (pre- and post-processing), instead of MODEL.toml
     #[arg(long, value_name = "FILE")]
     pub(super) recipe: Option<PathBuf>,
 
-    /// Result; its extension decides the format: .png .jpg .tiff .bmp .webp .exr .pfm .npy, .txt for scores. For several
-    /// pictures a folder, as for all other results; - is standard output
+    /// The result; its extension decides the format: .png .jpg .tiff .bmp .webp .exr .pfm .npy, .txt for scores. With
+    /// several pictures, all results are folders; - is standard output
     #[arg(short, long, help_heading = RESULTS, required_unless_present_any = OTHERS)]
     pub(super) out: Option<PathBuf>,
-    /// For masks: the input with the classes' colours laid over it
+    /// For masks: the input with the colours of the classes over it
     #[arg(long, value_name = "FILE", help_heading = RESULTS)]
     overlay: Option<PathBuf>,
-    /// For masks: the input with lines around what was found
+    /// For masks: the input with a line around each region
     #[arg(long, value_name = "FILE", help_heading = RESULTS)]
     contours: Option<PathBuf>,
     /// For masks: the input, transparent where it is background
@@ -42,42 +43,44 @@ pub(crate) struct RunArgs {
     /// Input and result (for masks, the overlay) side by side
     #[arg(long, value_name = "FILE", help_heading = RESULTS)]
     compare: Option<PathBuf>,
-    /// For masks: a probability a class and pixel, .npy or f32 .tiff
+    /// For masks: the probability of each class at each pixel, .npy or 32-bit float .tiff
     #[arg(long, value_name = "FILE", help_heading = RESULTS)]
     probabilities: Option<PathBuf>,
     /// For masks: pixels, share and connected components of each class, .csv or .json
     #[arg(long, value_name = "FILE", help_heading = RESULTS)]
     stats: Option<PathBuf>,
-    /// For masks: colours of the classes: voc, cityscapes, tab20, or a file with a colour a line (#rrggbb NAME, or R G B NAME)
+    /// For masks: colours of the classes: voc, cityscapes, tab20, or a file with one colour on each line (#rrggbb
+    /// NAME, or R G B NAME)
     #[arg(long, value_name = "NAME|FILE", help_heading = RESULTS)]
     pub(super) palette: Option<String>,
-    /// Tell how near the result comes to this picture (PSNR, SSIM) or mask (IoU and Dice a class); for several, a folder
+    /// Compare the result with this picture (PSNR, SSIM) or mask (IoU and Dice of each class); with several pictures,
+    /// a folder
     #[arg(long, value_name = "FILE", help_heading = RESULTS)]
     pub(super) reference: Option<PathBuf>,
 
-    /// For masks of one channel: class 1 above this, instead of the model's own threshold
+    /// For masks of one channel: class 1 above this value, instead of the model's threshold
     #[arg(long, value_name = "T", help_heading = QUALITY)]
     pub(super) threshold: Option<f32>,
-    /// For masks: keep of each class only the largest connected component
+    /// For masks: keep only the largest connected component of each class
     #[arg(long, help_heading = QUALITY)]
     pub(super) keep_largest: bool,
-    /// For masks: drop connected components of fewer pixels
+    /// For masks: remove connected components with fewer pixels
     #[arg(long, value_name = "PIXELS", help_heading = QUALITY)]
     pub(super) min_area: Option<usize>,
-    /// Average over mirrored copies of the input (4 runs), or mirrored and turned ones (8 runs)
+    /// Average over mirrored copies of the input (4 runs), or mirrored and transposed ones (8 runs)
     #[arg(long, value_enum, value_name = "COPIES", help_heading = QUALITY)]
     tta: Option<Copies>,
 
-    /// Also pictures in folders in folders
+    /// Also pictures in subfolders
     #[arg(short, long, help_heading = FOLDERS)]
     pub(super) recursive: bool,
-    /// Leave out pictures whose results are all there
+    /// Skip pictures whose results all exist
     #[arg(long, help_heading = FOLDERS)]
     pub(super) resume: bool,
-    /// Extension of the results, such as png or npy [default: png, but tiff for .tiff, and floats stay floats]
+    /// Extension of the results, such as png or npy [default: png; tiff for TIFF inputs; a float format for floats]
     #[arg(long, value_name = "EXT", help_heading = FOLDERS)]
     pub(super) format: Option<String>,
-    /// Only part K of N equal ones, for as many processes or machines
+    /// Only part K of N equal parts, for N processes or machines
     #[arg(long, value_name = "K/N", help_heading = FOLDERS)]
     pub(super) shard: Option<Shard>,
     /// Threads that load, runs that overlap on each device, threads that save, such as 2:3:2
@@ -86,29 +89,29 @@ pub(crate) struct RunArgs {
     /// Pictures of one size that run at once [default: auto, on a GPU as many as make 512x512 pixels]
     #[arg(long, value_name = "N|auto", value_parser = batch, help_heading = FOLDERS)]
     pub(super) batch: Option<Batch>,
-    /// One line of JSON on standard output for each picture
+    /// Print one line of JSON for each picture on standard output
     #[arg(long, help_heading = FOLDERS)]
     pub(super) json: bool,
 
-    /// Cut pictures into tiles of this many pixels a side [default: only those that do not fit the device's limits or
-    /// --max-memory, into the largest that do]
+    /// Cut pictures into tiles with sides of this many pixels [default: only pictures that do not fit the device's
+    /// limits or --max-memory, into the largest tiles that do]
     #[arg(long, value_name = "PIXELS", value_parser = clap::value_parser!(u32).range(1..), help_heading = LARGE)]
     tile: Option<u32>,
-    /// Pixels by which tiles overlap [default: what the network sees beyond a tile, so that the result is exact; else half]
+    /// Overlap of tiles in pixels [default: what the network sees beyond a tile, so the result is exact; else half]
     #[arg(long, value_name = "PIXELS", help_heading = LARGE)]
     overlap: Option<u32>,
-    /// How tiles become one
+    /// How the results of tiles are merged
     #[arg(long, value_enum, default_value = "auto", help_heading = LARGE)]
     blend: BlendChoice,
 
-    /// What comes on standard input, and goes to standard output: y4m, rgb24, gray8 or gray16le [default: y4m video or a
-    /// picture file, by its content]
+    /// Format of standard input and standard output: y4m, rgb24, gray8 or gray16le [default: y4m video or a picture
+    /// file, by its content]
     #[arg(long, value_name = "FORMAT", help_heading = STREAMS)]
     pub(super) pixel_format: Option<StreamFormat>,
     /// Size of the frames of a raw stream
     #[arg(long, value_name = "WIDTHxHEIGHT", value_parser = frame_size, requires = "pixel_format", help_heading = STREAMS)]
     pub(super) frame_size: Option<(usize, usize)>,
-    /// Feed an .npy array to the network as it is, without the model's normalisation
+    /// Feed an .npy array to the network unchanged, without the recipe
     #[arg(long, help_heading = STREAMS)]
     pub(super) raw: bool,
 }
@@ -119,7 +122,7 @@ const FOLDERS: &str = "Several pictures";
 const LARGE: &str = "Large pictures";
 const STREAMS: &str = "Streams and arrays";
 
-/// Options that name results beside `--out`.
+/// Options for results other than `--out`.
 const OTHERS: [&str; 6] = ["overlay", "contours", "cutout", "compare", "probabilities", "stats"];
 
 const EXAMPLES: &str = "\
@@ -134,11 +137,11 @@ Examples:
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum BlendChoice {
-    /// `crop` where that gives the result of the whole picture, else `gaussian`
+    /// `crop` if that gives the result of the whole picture, else `gaussian`
     Auto,
     /// Each pixel from one tile
     Crop,
-    /// Each pixel from all tiles that have it, the nearer their middles the more
+    /// Each pixel from all tiles that contain it; tiles count more near their centre
     Gaussian,
 }
 
@@ -146,12 +149,12 @@ enum BlendChoice {
 enum Copies {
     /// The input and its three mirror images
     Flips,
-    /// Those, and the same with rows and columns exchanged
+    /// The same, and all of them transposed
     All,
 }
 
 impl RunArgs {
-    /// What is to be made, and where it goes.
+    /// The requested results and their files.
     pub(super) fn targets(&self) -> Result<Targets> {
         let path = |what| match what {
             What::Result => &self.out,
@@ -166,7 +169,7 @@ impl RunArgs {
         Ok(Targets(What::ALL.into_iter().filter_map(target).collect()))
     }
 
-    /// Refuses what is for files.
+    /// Refuses options for files.
     pub(super) fn check_stream(&self) -> Result<()> {
         let for_files =
             self.recursive || self.resume || self.format.is_some() || self.shard.is_some() || self.json;
@@ -179,7 +182,7 @@ impl RunArgs {
         Ok(())
     }
 
-    /// Refuses what is for streams.
+    /// Refuses options for streams.
     pub(super) fn check_no_stream(&self) -> Result<()> {
         match self.pixel_format.is_some() || self.frame_size.is_some() {
             true => {

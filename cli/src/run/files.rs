@@ -1,4 +1,4 @@
-//! One file through the pipeline, and what is told of any.
+//! Runs one file through the pipeline, and reports on any file.
 
 use super::{RunArgs, names, progress, save_caches, summary};
 use crate::{Common, device, text};
@@ -13,7 +13,7 @@ use unet_wgpu::image::{
 };
 use unet_wgpu::{Error, Result};
 
-/// What became of a file.
+/// The outcome of a file.
 pub(super) struct Done {
     pub(super) report: Report,
     /// More than 1 for stacks.
@@ -22,7 +22,7 @@ pub(super) struct Done {
     pub(super) quality: Option<Quality>,
 }
 
-/// One file; its results are files.
+/// Runs one file; its results are files.
 pub(super) fn run_one(args: &RunArgs, targets: &Targets, model: Model, common: &Common) -> Result<ExitCode> {
     let input = &args.input[0];
     if args.recursive || args.resume || args.format.is_some() || args.shard.is_some() {
@@ -65,7 +65,7 @@ pub(super) fn run_one(args: &RunArgs, targets: &Targets, model: Model, common: &
     Ok(ExitCode::SUCCESS)
 }
 
-/// A figure on standard output, unless that is for scripts.
+/// Prints a figure on standard output, unless standard output is for scripts.
 pub(super) fn tell(figure: &str, args: &RunArgs, common: &Common) -> Result<()> {
     if args.json {
         common.say(figure);
@@ -74,7 +74,7 @@ pub(super) fn tell(figure: &str, args: &RunArgs, common: &Common) -> Result<()> 
     text::print(&format!("{figure}\n"))
 }
 
-/// Writes what was made of a picture that went through whole, and compares it.
+/// Writes the results of a picture that was processed as a whole, and compares it with the reference.
 pub(super) fn finish(
     pipeline: &Pipeline,
     outcome: Outcome,
@@ -92,7 +92,7 @@ pub(super) fn finish(
     Ok(Done { report, pages: 1, result, quality })
 }
 
-/// A stack, page after page, or a large picture, row after row.
+/// Runs a stack page by page, or a large picture in bands of rows.
 pub(super) fn apart(
     pipeline: &Pipeline,
     args: &RunArgs,
@@ -130,7 +130,7 @@ pub(super) fn apart(
     Ok(Done { report, pages, result: None, quality: None })
 }
 
-/// What scripts are told of a file.
+/// The line of JSON for a file.
 pub(super) fn line(job: &Job, done: &Result<Done>, pipeline: &Pipeline) -> Value {
     let text = |path: &Path| path.to_string_lossy().into_owned();
     let done = match done {

@@ -1,4 +1,4 @@
-//! Folders, patterns and lists of files through the pipeline.
+//! Runs folders, patterns and lists of files through the pipeline.
 
 use super::files::{apart, finish, line, tell};
 use super::{RunArgs, names, progress, rate, save_caches};
@@ -16,7 +16,7 @@ use unet_wgpu::image::{
 };
 use unet_wgpu::{Error, Result};
 
-/// Folders, patterns, lists of files; results go into folders.
+/// Runs folders, patterns or lists of files. Results go into folders.
 pub(super) fn run_many(args: &RunArgs, targets: &Targets, model: Model, common: &Common) -> Result<ExitCode> {
     let start = Instant::now();
     let outputs: Vec<&Path> = targets.paths().collect();
@@ -70,7 +70,7 @@ pub(super) fn run_many(args: &RunArgs, targets: &Targets, model: Model, common: 
     Ok(told.exit_code(count))
 }
 
-/// What the threads of a run share.
+/// Data that the threads of a run share.
 struct Run<'a> {
     pipeline: &'a Pipeline,
     args: &'a RunArgs,
@@ -80,7 +80,7 @@ struct Run<'a> {
     told: Mutex<Told>,
 }
 
-/// What is told at the end.
+/// Data for the summary at the end.
 #[derive(Default)]
 struct Told {
     failed: Vec<(PathBuf, Error)>,
@@ -96,7 +96,7 @@ impl Run<'_> {
         }
     }
 
-    /// Bad pictures do not stop the others.
+    /// Saves the results of one picture. A bad picture does not stop the others.
     fn save(&self, job: &Job, source: Option<Source>, outcome: Result<Option<Outcome>>) -> ControlFlow<()> {
         let reference = || self.references.as_ref().map(|all| all.of(&job.input)).transpose();
         let done = outcome.and_then(|outcome| match (outcome, source) {
@@ -123,7 +123,7 @@ impl Run<'_> {
 }
 
 impl Told {
-    /// Lists what failed of so many.
+    /// Lists the failures and returns the exit code.
     fn exit_code(mut self, count: usize) -> ExitCode {
         if self.failed.is_empty() {
             return ExitCode::SUCCESS;
@@ -135,13 +135,13 @@ impl Told {
     }
 }
 
-/// An error with its file in front, once.
+/// An error that begins with the name of its file.
 fn named(path: &Path, error: &Error) -> String {
     let (path, message) = (path.display().to_string(), error.to_string());
     if message.starts_with(&path) { message } else { format!("{path}: {message}") }
 }
 
-/// The references' files by their names without extension.
+/// The files of the references by their names without extension.
 struct References(BTreeMap<PathBuf, PathBuf>);
 
 impl References {
@@ -150,7 +150,7 @@ impl References {
         Ok(References(found.into_iter().map(|found| (found.name.with_extension(""), found.path)).collect()))
     }
 
-    /// The one that is called most like the input.
+    /// The reference whose name is closest to that of the input.
     fn of(&self, input: &Path) -> Result<&Path> {
         let name = input.with_extension("");
         let fitting = self.0.iter().filter(|(key, _)| name.ends_with(key));
@@ -162,7 +162,7 @@ impl References {
     }
 }
 
-/// Means of each figure, in its order.
+/// Means of each figure.
 fn means(qualities: &[Quality]) -> Vec<(&'static str, f64)> {
     let mut sums: Vec<(&'static str, f64, usize)> = Vec::new();
     for (name, value) in qualities.iter().flat_map(Quality::figures).filter(|(_, value)| value.is_finite()) {

@@ -1,4 +1,4 @@
-//! `unet run`: pictures in, pictures out.
+//! `unet run`: runs a model on pictures.
 
 mod args;
 mod files;
@@ -33,12 +33,12 @@ pub(super) fn run(args: &RunArgs, common: &Common) -> Result<ExitCode> {
     }
 }
 
-/// Whether a result's name is that of a folder.
+/// Whether the name of a result is that of a folder.
 fn names_folder(path: &Path) -> bool {
     path.is_dir() || path.to_string_lossy().ends_with(std::path::is_separator)
 }
 
-/// The model with what the options say of it.
+/// The model, changed according to the options.
 fn model(args: &RunArgs) -> Result<Model> {
     let mut model = open(&args.model, args.recipe.as_deref())?;
     let output = &mut model.recipe.output;
@@ -46,7 +46,7 @@ fn model(args: &RunArgs) -> Result<Model> {
     Ok(model)
 }
 
-/// The pipeline that the options describe, without a device yet, so that bad input is told of first.
+/// The pipeline that the options describe. It has no device yet, so bad input is reported first.
 fn pipeline(args: &RunArgs, model: Model) -> Result<Pipeline> {
     let options = PipelineOptions {
         tiles: args.tiles(),
@@ -79,12 +79,12 @@ fn names(pipeline: &Pipeline) -> String {
     pipeline.devices().map(device::name).collect::<Vec<_>>().join(" and ")
 }
 
-/// Keeps what was compiled for the next run.
+/// Saves compiled pipelines for the next run.
 fn save_caches(pipeline: &Pipeline) {
     pipeline.devices().for_each(device::save_cache);
 }
 
-/// A bar on stderr; nothing where nobody would see it.
+/// A progress bar on stderr; nothing if stderr is not a terminal.
 fn progress(length: Option<u64>, unit: &str, message: String, common: &Common) -> ProgressBar {
     if common.quiet {
         return ProgressBar::hidden();
@@ -107,14 +107,14 @@ fn progress(length: Option<u64>, unit: &str, message: String, common: &Common) -
     bar
 }
 
-/// How many of something went through in that time.
+/// The number of items, the time and the rate.
 fn rate(count: usize, one: &str, time: Duration, pipeline: &Pipeline) -> String {
     let seconds = time.as_secs_f64();
     let per_second = count as f64 / seconds;
     format!("{} in {seconds:.1} s ({per_second:.1}/s) on {}", text::count(count, one), names(pipeline))
 }
 
-/// Device, size, padding, precision, time.
+/// Device, precision, size, padding and time.
 fn summary(pipeline: &Pipeline, report: &Report, common: &Common) -> String {
     let shape = report.input;
     let stride = pipeline.model().config.as_ref().map_or(1, |config| config.stride());

@@ -13,7 +13,7 @@ use unet_wgpu::image::{
 };
 use unet_wgpu::{Error, Result};
 
-/// Whether something comes by standard input, goes to standard output, or is a video.
+/// Whether standard input, standard output or a video is involved.
 pub(super) fn is_stream(args: &RunArgs, targets: &Targets) -> bool {
     args.input
         .iter()
@@ -56,13 +56,13 @@ pub(super) fn run(args: &RunArgs, targets: &Targets, model: Model, common: &Comm
         false => picture(args, targets, reader, pipeline, common),
     };
     match done {
-        // Who reads has seen enough.
+        // The reader has closed the pipe.
         Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
         done => done.map(|()| ExitCode::SUCCESS),
     }
 }
 
-/// A video, frame by frame.
+/// Runs a video frame by frame.
 fn frames(
     args: &RunArgs,
     targets: &Targets,
@@ -84,7 +84,7 @@ fn frames(
     Ok(())
 }
 
-/// Where frames of one kind go.
+/// The sink for frames.
 fn sink(path: &Path, stream: Stream) -> Result<Box<dyn Sink>> {
     match path {
         path if is_dash(path) => Ok(<dyn Sink>::frames(BufWriter::new(io::stdout()), stream)),
@@ -95,7 +95,7 @@ fn sink(path: &Path, stream: Stream) -> Result<Box<dyn Sink>> {
     }
 }
 
-/// A picture that comes by standard input, or goes to standard output as PNG.
+/// Runs a picture from standard input, or to standard output as PNG.
 fn picture(
     args: &RunArgs,
     targets: &Targets,
