@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# A grey picture of SIZE x SIZE pixels, as PNG and as TIFF, through a network: says how much memory the process took, and
-# fails above 1.5 GB. Takes long on a CPU: 400 megapixels are some 100 TFLOP.
+# Runs a network on a grey picture of SIZE x SIZE pixels, as PNG and as TIFF. Prints the memory that the process took,
+# and fails above 1.5 GB. This takes long on a CPU: 400 megapixels are about 100 TFLOP.
 #
 #   benches/big_picture.sh [SIZE] [DEVICE] [UNET] [MAKER]
 #

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# Everything that is to be measured on a hardware GPU, in one command: correctness of every kernel variant first, then
-# speed, then the other engines on the same work. Writes its files into a folder.
+# Measures everything that needs a hardware GPU, in one command: first the correctness of every kernel variant, then
+# speed, then the other engines on the same work. Writes its files to a folder.
 #
 #   benches/gpu.sh OUT [UNET] [PREPARED] [MAKER]
 #
-# OUT: folder for the results (commit it under benches/results/ with adapter, driver and date in its name).
-# UNET: a built binary, for machines without Rust; default: built here.
-# PREPARED: a folder made by benches/peers/prepare.sh, for machines without network; without it the peers are left out.
-# MAKER: the built example `big_picture`, for machines without Rust.
+# OUT: folder for the results (commit it under benches/results/ with adapter, driver and date in its name). UNET: a
+# built binary, for machines without Rust; by default it is built. PREPARED: a folder made by benches/peers/prepare.sh,
+# for machines without network; without it the other engines are left out. MAKER: the built example `big_picture`, for
+# machines without Rust.
 set -uo pipefail
 out=${1:?usage: benches/gpu.sh OUT [UNET] [PREPARED] [MAKER]}
 cd "$(dirname "$0")/.."
@@ -24,7 +24,7 @@ common=(--require-gpu --no-cache)
 run "$unet" devices --json >"$out/devices.json"
 run "$unet" devices
 
-# 1. Every variant against the CPU reference; cooperative only where the device lists it.
+# 1. Every variant against the CPU reference; cooperative only if the device lists it.
 for size in 64 100x75 256; do
     for kernel in auto direct tiled winograd2 winograd4; do
         run "$unet" verify --preset seed --size $size --kernel $kernel --precision f32 "${common[@]}"
@@ -35,7 +35,7 @@ for size in 64 100x75 256; do
 done >"$out/verify.txt" 2>&1
 grep -E "^==|agree|differ|FAILED" "$out/verify.txt"
 
-# 2. Speed of every variant, per layer, with the measured ceilings beside it.
+# 2. Speed of every variant for each layer, with the measured ceilings.
 for kernel in auto direct tiled winograd2 winograd4; do
     run "$unet" bench --preset seed --size 128,256,512,1024 --kernel $kernel --precision f32 --layers \
         --json "$out/f32-$kernel.json" "${common[@]}" >"$out/f32-$kernel.txt" 2>&1
@@ -51,7 +51,7 @@ run "$unet" tune --preset seed --size 512 --precision f16 --require-gpu >"$out/t
 run "$unet" bench --preset seed --size 64,128,256,512,1024 --chart "$out/scaling.svg" "${common[@]}" >"$out/scaling.txt" 2>&1
 head -4 "$out"/f*-*.txt
 
-# 3. A folder of pictures against the bare network; a picture of 400 megapixels.
+# 3. A folder of pictures against the bare network, and a picture of 400 megapixels.
 run benches/pipeline.sh gpu "$unet" 200 >"$out/pipeline.json" 2>"$out/pipeline.txt"
 run benches/big_picture.sh 20000 gpu "$unet" ${4:+"$4"} >"$out/big_picture.json" 2>"$out/big_picture.txt"
 

@@ -1,5 +1,5 @@
-//! `cargo bench`: the command `unet bench` with a set of sizes and batches, or with the arguments behind `--`, such as
-//! `cargo bench -- --preset seed --size 512 --layers --chart layers.svg`.
+//! `cargo bench`: runs `unet bench` with a set of sizes and batches, or with the arguments after `--`, such as `cargo
+//! bench -- --preset seed --size 512 --layers --chart layers.svg`.
 
 use std::process::{Command, ExitCode};
 

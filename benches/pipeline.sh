@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# How busy a folder of pictures keeps the device: pictures a second of `unet run FOLDER -o FOLDER`, files included, over
-# those of the bare network with overlapping runs. Prints a JSON line a size and batch; medians of interleaved rounds.
+# Measures how busy a folder of pictures keeps the device: pictures per second of `unet run FOLDER -o FOLDER`, including
+# files, divided by those of the bare network with overlapping runs. Prints one JSON line for each size and batch, with
+# medians of interleaved rounds.
 #
 #   benches/pipeline.sh [DEVICE] [UNET] [PICTURES] [ROUNDS]
 set -euo pipefail
@@ -14,7 +15,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 model=models/denoise.safetensors
 
-# The demo picture, 384x256, under many names: reading and writing are real.
+# The demo picture, 384x256, under many names, so files are really read and written.
 mkdir "$work/in"
 for i in $(seq "$pictures"); do cp demo/noisy.png "$work/in/$i.png"; done
 

@@ -1,5 +1,5 @@
-//! Writes a grey picture of any size from the top, band by band, as a microscope would: `big_picture SIZE FILE.png|FILE.tiff`.
-//! The picture never is in memory; `benches/big_picture.sh` runs a network on it.
+//! Writes a grey picture of any size from the top, band by band, as a scanning microscope does: `big_picture SIZE
+//! FILE.png|FILE.tiff`. The whole picture is never in memory. `benches/big_picture.sh` runs a network on it.
 
 use unet_wgpu::image::{Depth, Picture, RowWriter};
 use unet_wgpu::{Random, Shape, Tensor};
@@ -15,7 +15,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut random = Random::new(1);
     for first in (0..size).step_by(256) {
         let shape = Shape::new(1, 1, 256.min(size - first), size);
-        // Cells of a net with dark walls, and noise.
+        // A net of cells with dark walls, and noise.
         let band = Tensor::from_fn(shape, |i| {
             let (y, x) = ((first + i / size) as f32, (i % size) as f32);
             let wall = ((x / 23.0).sin() * (y / 31.0).cos()).abs() < 0.08;

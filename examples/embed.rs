@@ -1,11 +1,11 @@
-//! A host program with its own device: it draws a noisy frame with a pass of its own, lets the network clean it in the
-//! same command encoder, and reads the two back. No window. `cargo run --release --example embed`
+//! A host program with its own device and no window. It draws a noisy frame with its own compute pass, denoises it with
+//! the network in the same command encoder, and reads both back. `cargo run --release --example embed`
 
 use unet_wgpu::{Device, Gpu, Model, Session, Shape};
 
 const SHAPE: Shape = Shape::new(1, 3, 96, 128);
 
-/// The host's own work: a disc on a gradient, with noise, as NCHW floats in 0..1.
+/// The host's own shader: a disc on a gradient, with noise, as NCHW floats in 0..1.
 const DRAW: &str = "
 @group(0) @binding(0) var<storage, read_write> frame: array<f32>;
 
@@ -26,13 +26,13 @@ fn draw(@builtin(global_invocation_id) id: vec3<u32>) {
 }";
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    // The host's own start-up. Where the machine has no adapter there is nothing to show.
+    // The host opens its device. Without an adapter the example ends here.
     let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle_from_env());
     let adapter = pollster::block_on(instance.request_adapter(&wgpu::RequestAdapterOptions::default()))?;
     let descriptor = wgpu::DeviceDescriptor { required_limits: adapter.limits(), ..Default::default() };
     let (device, queue) = pollster::block_on(adapter.request_device(&descriptor))?;
 
-    // The network joins: it takes the device as it is and leaves the host's handlers alone.
+    // The network uses this device and leaves the host's handlers alone.
     let model = Model::open(concat!(env!("CARGO_MANIFEST_DIR"), "/models/denoise.safetensors"))?;
     let gpu = Gpu::from_wgpu(device.clone(), queue.clone());
     let session = Session::new(&model, SHAPE, Device::Gpu(gpu))?;
@@ -62,7 +62,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         entries: &[wgpu::BindGroupEntry { binding: 0, resource: noisy.as_entire_binding() }],
     });
 
-    // One encoder: the host's pass, the network, the host's copies.
+    // One encoder holds the host's pass, the network and the host's copies.
     let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
     let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
     pass.set_pipeline(&draw);

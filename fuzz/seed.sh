@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Copies the small test vectors of each format to where cargo-fuzz looks for its first inputs.
+# Copies the small test vectors of each format to the folders where cargo-fuzz looks for its first inputs.
 set -euo pipefail
 cd "$(dirname "$0")"
 vectors=../tests/vectors

@@ -1,4 +1,4 @@
-//! Pictures that go in and come out as bytes: what the device converts is what the host would have.
+//! Pictures as bytes on both ends of a session: the device converts like the host.
 
 use crate::device::gpu;
 use unet_wgpu::plan::{Bits, InputFormat, OutputFormat, Precision};

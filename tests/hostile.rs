@@ -1,4 +1,4 @@
-//! Files that someone damaged or made to do harm: each loads or is refused in a line, in bounded time, and nothing panics.
+//! Damaged and malicious files: each loads or gives a one-line error in bounded time, and nothing panics.
 
 mod onnx; // ONNX files that ask for the impossible
 mod pictures; // picture files of every format: cut, damaged, greedy
@@ -11,13 +11,13 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 use unet_wgpu::{Error, Model, Random, Result, Shape, Tensor, cpu};
 
-/// Damaged files a format.
+/// Damaged files for each format.
 const MUTATIONS: usize = 100_000;
 
-/// The longest that one file may take, on a machine that does other things too.
+/// Most time for one file, also on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Graphs of no more numbers, in values and weights each, are run.
+/// Only graphs with at most this many numbers, in values and in weights, are run.
 const TINY: usize = 1 << 13;
 
 type Read = fn(&[u8]) -> Result<Model>;
@@ -30,7 +30,7 @@ fn state_dict(name: &str) -> Vec<u8> {
     vector(&format!("state_dicts/{name}"))
 }
 
-/// Reads a file and, where that goes, asks for the graph and runs it if it is tiny. Whether it loads; panics tell where.
+/// Reads a file. If it loads, builds the graph, and runs it if it is tiny. Returns whether it loads.
 #[track_caller]
 fn survives(what: &str, read: impl Fn() -> Result<Model>) -> bool {
     let start = Instant::now();
@@ -69,7 +69,7 @@ fn run_if_tiny(graph: &unet_wgpu::graph::Graph, input: Shape) -> Result<()> {
     Ok(())
 }
 
-/// A file with one to eight places changed, or the front of it before the back of another.
+/// A file with one to eight changes, or the beginning of one file and the end of another.
 fn damaged(files: &[Vec<u8>], random: &mut Random) -> Vec<u8> {
     let mut file = files[random.below(files.len())].clone();
     if random.below(10) == 0 {
@@ -78,7 +78,7 @@ fn damaged(files: &[Vec<u8>], random: &mut Random) -> Vec<u8> {
         file.extend(&other[random.below(other.len())..]);
         return file;
     }
-    // Names, shapes and programs lie at either end, and break more than numbers do.
+    // Names, shapes and programs are at either end. Damage there breaks more than damage to numbers.
     let len = file.len();
     let (from, to) =
         random.pick(&[(0, len), (0, len.min(2048)), (0, len.min(256)), (len.saturating_sub(2048), len)]);
@@ -103,7 +103,7 @@ fn damaged(files: &[Vec<u8>], random: &mut Random) -> Vec<u8> {
                 let run = random.pick(&[2, 4, 8]).min(rest);
                 file[place..place + run].copy_from_slice(&number.to_le_bytes()[..run]);
             }
-            // A field of protobuf that counts as far as ten bytes go.
+            // A protobuf varint that is as large as ten bytes allow.
             _ => file[place..place + rest.min(10)].fill(0xff),
         }
     }
@@ -169,7 +169,7 @@ fn damaged_onnx_beside_its_weights() {
         let bytes = damaged(std::slice::from_ref(&whole), &mut Random::new(i));
         std::fs::write(&file, bytes).expect("it is written");
         survives(&format!("cunet, mutation {i}"), || match Model::open(&file) {
-            // Another file than weights.bin, which is not there.
+            // A file other than weights.bin, which does not exist.
             Err(Error::Io { .. }) => Err(Error::Model("missing".into())),
             other => other,
         });

@@ -1,4 +1,4 @@
-//! Model files: state dicts of other code bases, and bytes that are no model at all.
+//! Model files: state dicts of other code bases, and bytes that are not a model.
 
 #![allow(clippy::unwrap_used, reason = "the helpers of tests may fail a test")]
 
@@ -8,7 +8,7 @@ use std::sync::Arc;
 use unet_wgpu::unet::{Norm, RandomWeights, UnetConfig, Upsample, Weights};
 use unet_wgpu::{Error, Model, Result, Shape, Tensor, cpu};
 
-/// A safetensors file in the making: metadata, and tensors with dtype, extents and bytes.
+/// A safetensors file in progress: metadata, and tensors with dtype, extents and bytes.
 #[derive(Clone)]
 struct File {
     metadata: Value,
@@ -17,7 +17,7 @@ struct File {
 }
 
 impl Weights for File {
-    /// Draws random weights and remembers them.
+    /// Draws random weights and records them.
     fn tensor(&mut self, name: &str, shape: Shape) -> Result<Arc<Tensor>> {
         let tensor = self.random.tensor(name, shape)?;
         let rank = match (shape.elements() == shape.n, name.starts_with("classifier")) {
@@ -33,7 +33,7 @@ impl Weights for File {
 }
 
 impl File {
-    /// A network with random weights, by this project's names.
+    /// A network with random weights under this project's names.
     fn new(config: &UnetConfig) -> File {
         let mut file = File { metadata: json!({}), tensors: Vec::new(), random: RandomWeights::new(7) };
         config.build(&mut file).unwrap();
@@ -41,7 +41,8 @@ impl File {
         file
     }
 
-    /// The same tensors by other names, as other code bases write them: counters beside the norms, no metadata.
+    /// The same tensors under other names, as other code bases write them: with counters beside the norms, without
+    /// metadata.
     fn renamed(&self, name: impl Fn(&str) -> String) -> File {
         let mut file = self.clone();
         file.metadata = json!({});
@@ -53,7 +54,7 @@ impl File {
         for norm in norms {
             file.tensors.push((format!("{norm}num_batches_tracked"), "I64", vec![], vec![9; 8]));
         }
-        // The order in a file says nothing.
+        // The order in a file does not matter.
         file.tensors.reverse();
         file
     }
@@ -99,8 +100,8 @@ fn message(bytes: &[u8]) -> String {
 
 // ---- state dicts of other code bases ----
 
-/// Our name `enc2.conv1.weight` as level, place in it and part: `("enc", 2, "conv1", "weight")`.
-/// `output.weight` has no place.
+/// Splits a name of this project, `enc2.conv1.weight`, into level, layer and part: `("enc", 2, "conv1", "weight")`.
+/// `output.weight` has no layer.
 fn split(name: &str) -> (&str, usize, &str, &str) {
     let (module, part) = name.rsplit_once('.').unwrap();
     let (level, place) = module.split_once('.').unwrap_or((module, ""));
@@ -108,12 +109,12 @@ fn split(name: &str) -> (&str, usize, &str, &str) {
     (word, level[word.len()..].parse().unwrap_or(0), place, part)
 }
 
-/// The place of a layer in the sequence conv, norm, activation, conv, norm, activation.
+/// The index of a layer in the sequence conv, norm, activation, conv, norm, activation.
 fn sequence(place: &str) -> usize {
     ["conv1", "norm1", "act1", "conv2", "norm2"].iter().position(|p| *p == place).unwrap()
 }
 
-/// A code base's names: of our name, in a network of so many levels.
+/// A code base's name for a name of this project, in a network with a number of levels.
 type Naming = fn(&str, usize) -> String;
 
 const NAMINGS: [(&str, Naming); 8] = [
@@ -167,7 +168,7 @@ const NAMINGS: [(&str, Naming); 8] = [
     }),
 ];
 
-/// The file under another naming gives the configuration, and the very same numbers.
+/// Checks that the file under another naming gives the same configuration and the same numbers.
 #[track_caller]
 fn assert_inferred(what: &str, config: &UnetConfig, naming: impl Fn(&str) -> String) {
     let file = File::new(config);
@@ -197,7 +198,7 @@ fn the_same_weights_by_other_names_give_the_same_result() {
     ];
     for config in configs {
         for (what, naming) in NAMINGS {
-            // Where up-sampling and convolutions are 3x3 both, the former must carry its name.
+            // If up-sampling and convolutions are both 3x3, the name must tell the up-sampling.
             assert_inferred(&format!("{what}, {config:?}"), &config, |name| {
                 naming(name, config.encoder.len())
             });
@@ -418,12 +419,12 @@ fn folders_pipes_and_huge_files_are_refused_without_reading_them() {
     let missing = folder.path().join("missing.safetensors");
     assert!(matches!(Model::open(&missing), Err(Error::Io { .. })));
 
-    // Both are 1 TiB on paper and take no place on the disk.
+    // Both have a length of 1 TiB but take no space on the disk.
     let huge = folder.path().join("huge.safetensors");
     for start in [vec![b'x'; 64], small().bytes()] {
         std::fs::write(&huge, &start).unwrap();
         let file = std::fs::OpenOptions::new().write(true).open(&huge).unwrap();
-        // A file system without such files has nothing to test.
+        // File systems without sparse files cannot run this test.
         if file.set_len(1 << 40).is_ok() {
             let text = refused(&huge);
             assert!(text.contains("huge.safetensors: not a readable safetensors file"), "{text}");

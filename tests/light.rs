@@ -1,4 +1,4 @@
-//! Light of any range: curves and exposure as Open Image Denoise has them, and pictures that come back as they went in.
+//! Light of any range: curves and exposure as in Open Image Denoise, and pictures that are returned unchanged.
 
 #![allow(clippy::unwrap_used, reason = "the helpers of tests may fail a test")]
 

@@ -1,4 +1,4 @@
-//! Masks: their files, palettes, components, statistics and scores; and how near a picture is to another.
+//! Masks: their files, palettes, components, statistics and scores; similarity of pictures.
 
 #![allow(clippy::unwrap_used, reason = "the helpers of tests may fail a test")]
 
@@ -10,7 +10,7 @@ use unet_wgpu::image::{Depth, Mask, Palette, Picture, Reference, cutout, probabi
 use unet_wgpu::recipe::{Class, OutputRecipe, Recipe, Step};
 use unet_wgpu::{Error, Model, Random, Shape, Tensor};
 
-/// A mask from its rows, a digit a pixel, of that many classes.
+/// A mask from its rows, one digit for each pixel, with `count` classes.
 fn mask(rows: &[&str], count: usize) -> Mask {
     let classes: Vec<usize> =
         rows.iter().flat_map(|row| row.bytes().map(|b| usize::from(b - b'0'))).collect();
@@ -23,7 +23,7 @@ fn of_classes(classes: &[usize], width: usize, count: usize) -> Mask {
     Mask::new(&one_hot, &OutputRecipe::default()).unwrap()
 }
 
-/// A mask's rows, a digit a pixel.
+/// The rows of a mask, one digit for each pixel.
 fn rows(mask: &Mask) -> Vec<String> {
     let row = |row: &[u16]| row.iter().map(u16::to_string).collect();
     mask.classes().chunks(mask.width()).map(row).collect()
@@ -51,7 +51,7 @@ fn png(bytes: &[u8], width: u32, height: u32, color: ExtendedColorType) -> Vec<u
     file
 }
 
-/// A PNG file of samples as they are.
+/// A PNG file with these packed samples.
 fn raw_png(packed: &[u8], width: u32, height: u32, color: png::ColorType, depth: png::BitDepth) -> Vec<u8> {
     let mut file = Vec::new();
     let mut encoder = png::Encoder::new(&mut file, width, height);
@@ -72,7 +72,7 @@ fn results_become_masks_with_names_and_shares() {
     assert_eq!(mask.shares(), [("back", 50.0), ("cell", 50.0)]);
     assert_eq!(mask.colors(), [[0, 0, 0], [1, 2, 3]]);
 
-    // Several channels: the largest value, the first of equals; then the PASCAL VOC colours.
+    // Several channels: the largest value, the first if several are equal; PASCAL VOC colours.
     let result = Tensor::new(Shape::new(1, 3, 1, 2), vec![0.0, 1.0, 5.0, 1.0, 4.0, 0.0]).unwrap();
     let mask = Mask::new(&result, &OutputRecipe::default()).unwrap();
     assert_eq!(mask.classes(), [1, 0]);
@@ -80,7 +80,7 @@ fn results_become_masks_with_names_and_shares() {
     assert_eq!(mask.names(), ["class 0", "class 1", "class 2"]);
     let many = |count| Mask::new(&Tensor::zeros(Shape::new(1, count, 1, 1)), &OutputRecipe::default());
     let colors = many(300).unwrap().colors().to_vec();
-    // Behind the last of 256 colours comes the second, because the first is the background's.
+    // After the last of 256 colours comes the second, because the first is the background's.
     assert_eq!([colors[20], colors[255], colors[256]], [[0, 64, 128], [224, 224, 192], [128, 0, 0]]);
     assert!(many(65_537).unwrap_err().to_string().contains("65536 classes"));
     assert!(Mask::new(&Tensor::zeros(Shape::new(2, 1, 1, 1)), &OutputRecipe::default()).is_err());
@@ -127,7 +127,7 @@ fn masks_come_back_from_their_files() {
         let (_folder, path) = file(name, &bytes);
         assert_eq!(Reference::open(&path, &mask).unwrap(), Reference::from(&mask), "{name}");
     }
-    // The last of all classes survives the way through f32.
+    // The number of the last class is exact in f32.
     let last =
         Mask::new(&Tensor::from_fn(Shape::new(1, 65_536, 1, 1), |i| i as f32), &OutputRecipe::default())
             .unwrap();
@@ -261,13 +261,13 @@ fn components_touch_at_sides_and_corners() {
             (1, 3, [3, 3, 3, 1], [4.0, 3.0]),
         ]
     );
-    // Runs that end at the same column meet the next ones at a corner, both ways.
+    // Runs that end at the same column touch the next ones at a corner, in both directions.
     for rows in [["1122", "2211"], ["1221", "2112"]] {
         assert_eq!(self::mask(&rows, 3).components().list().len(), 2, "{rows:?}");
     }
 }
 
-/// Pixels and bounds (left, top, right, bottom) of every component, found by flooding.
+/// Class, pixels and bounds (left, top, right, bottom) of every component, found by flood fill.
 fn flooded(mask: &Mask) -> Vec<(u16, usize, [usize; 4])> {
     let (w, h) = (mask.width(), mask.height());
     let mut seen = vec![false; w * h];
@@ -339,7 +339,7 @@ fn small_components_become_background() {
     assert_eq!(rows(&large), ["000002", "000022", "001110", "001010"]);
     large.remove_small(4);
     assert_eq!(rows(&large), ["000000", "000000", "001110", "001010"]);
-    // The first of equals.
+    // The first of equal ones.
     let mut equal = mask(&["1010"], 2);
     equal.keep_largest();
     assert_eq!(rows(&equal), ["1000"]);
@@ -391,7 +391,7 @@ fn large_masks_are_measured_quickly() {
         println!("{} components in {took:?}", statistics.classes[1].components.len());
         let areas: usize = statistics.classes[1].components.iter().map(|c| c.area).sum();
         assert_eq!(areas, statistics.classes[1].pixels);
-        // Ten times what it takes: other work runs beside the tests.
+        // Ten times the usual time, because other work runs beside the tests.
         assert!(took.as_secs_f64() < 5.0, "{took:?}");
     }
 }
@@ -421,12 +421,12 @@ fn contours_follow_borders_and_leave_the_rest() {
         let ground = [light as u8; 3];
         assert_eq!([row[0], row[2], row[9], row[17]], [ground; 4], "far from the border");
         assert_eq!([row[4], row[5]], [[128, 0, 0]; 2], "two pixels along the inside");
-        // An edge of white on both sides, because the colour is dark.
+        // A white edge on both sides, because the colour is dark.
         let edge = [(light + (255.0 - light) * 0.8).round() as u8; 3];
         assert_eq!([row[3], row[6]], [edge; 2]);
         assert_eq!([row[15], row[16]], [[128, 0, 0], edge]);
     }
-    // Nothing is drawn where the region leaves the picture, nor around a black class.
+    // Nothing is drawn where the region meets the border of the picture, or around a black class.
     let full = of_classes(&[1; 400], 20, 2).contours(&gray(20, 20, &[90.0; 400])).unwrap();
     assert!(full.planes().data().iter().all(|&v| v == 90.0));
     let (_folder, black) = file("black", b"0 0 0\n0 0 0\n");

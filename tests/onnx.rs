@@ -1,4 +1,4 @@
-//! ONNX files: PyTorch's exports give PyTorch's results; what is damaged or unknown is refused by name.
+//! ONNX files: PyTorch's exports give PyTorch's results; damaged and unknown files give errors that name the cause.
 
 use crate::support::{Tolerance, Vectors, check};
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! PyTorch's own files, and state dicts of other code bases: PyTorch's results, and nothing that a file asks for is run.
+//! PyTorch's files and state dicts of other code bases: they give PyTorch's results, and no code in a file runs.
 
 use crate::support::{Tolerance, Vectors, assert_close, check};
 use std::path::{Path, PathBuf};
@@ -27,7 +27,7 @@ fn parameters(model: &Model) -> usize {
     model.graph(model.example_input()).expect("it takes the size").parameters()
 }
 
-/// Files, the results they must give, and the family that they must be taken for.
+/// Files, their result vectors, and the family that they must be recognised as.
 const FILES: [(&str, &str, &str); 19] = [
     ("milesial.pth", "milesial", "milesial Pytorch-UNet"),
     ("milesial_legacy.pth", "milesial", "milesial Pytorch-UNet"),
@@ -65,7 +65,7 @@ fn state_dicts_give_pytorchs_results() {
 #[test]
 fn state_dicts_run_on_every_backend() {
     let vectors = Vectors::read("state_dicts/results");
-    // One file a case; the narrow 16-bit ones are the same kernels again.
+    // One file for each case. The narrow 16-bit files use the same kernels again.
     for (file, case, _) in
         FILES.iter().filter(|(file, case, _)| file.starts_with(case) && !file.contains('_'))
     {
@@ -150,7 +150,7 @@ fn noise2noise_denoises_as_its_authors_show() {
     };
     let folder = Path::new(&folder).join("models/noise2noise");
     let model = Model::open(folder.join("gaussian.pt")).expect("it is read");
-    // The top-left corner, where their figures were taken.
+    // The top-left corner, where the expected figures were taken.
     let corner = |name: &str| {
         let picture = Picture::open(&folder.join(name)).expect("a picture");
         let x = picture.to_tensor(&model.recipe.input, 3).expect("a tensor");
@@ -212,7 +212,7 @@ fn pickles_that_do_not_add_up_are_refused() {
     let deep = [b"\x80\x02".as_slice(), &b"(".repeat(1 << 20), b"."].concat();
     let tuples = [b"\x80\x02)".as_slice(), &b"\x85".repeat(1 << 18), b"."].concat();
     let lists = [b"\x80\x02".as_slice(), &b"]".repeat(1 << 20), b"."].concat();
-    // A list of lists of lists, each twice: 2^40 values for who follows them all.
+    // A list of lists of lists, each twice: 2^40 values for a reader that follows them all.
     let laughs = [b"\x80\x02]q\0".as_slice(), &b"](h\0h\0eq\0".repeat(40), b"}X\x01\0\0\0ah\0s."].concat();
     let cyclic = b"\x80\x02}q\0X\x05\0\0\0modelh\0s.".to_vec();
     let copies = [
@@ -248,7 +248,7 @@ fn pickles_that_do_not_add_up_are_refused() {
     }
 }
 
-/// The archive with all its numbers in the places that those beyond 32 bits have.
+/// The archive with all its numbers in 64-bit fields.
 fn zip64(archive: &[u8]) -> Vec<u8> {
     let number =
         |at: usize, len: usize| archive[at..at + len].iter().rev().fold(0u64, |n, &b| n << 8 | u64::from(b));
@@ -303,7 +303,7 @@ fn archives_of_any_size_are_read_and_other_archives_refused() {
     assert!(changed(b"data/1", b"data/x").contains("lacks"));
     assert!(changed(b"little", b"bigbig").contains("big-endian"));
     assert!(changed(b"FloatStorage", b"QInt8Storage").contains("torch.QInt8Storage"));
-    // The method, 10 bytes into an entry of the directory: 8 is deflate.
+    // The method is 10 bytes into an entry of the directory; 8 is deflate.
     let mut packed = small.clone();
     let entries = (0..small.len() - 4).filter(|&at| small[at..].starts_with(b"PK\x01\x02"));
     entries.for_each(|at| packed[at + 10] = 8);
@@ -336,13 +336,13 @@ fn tensors_in_memory_make_the_same_network() {
 fn huge_files_are_not_read_whole() {
     let folder = tempfile::tempdir().expect("a folder");
     for name in ["small.pth", "small_legacy.pth"] {
-        // 1 TiB on paper.
+        // A length of 1 TiB.
         let huge = folder.path().join(name);
         std::fs::write(&huge, bytes(name)).expect("it is written");
         let file = std::fs::OpenOptions::new().write(true).open(&huge).expect("it is there");
         if file.set_len(1 << 40).is_ok() {
             match Model::open(&huge) {
-                // Nothing is looked for behind the last storage.
+                // Bytes after the last storage are ignored.
                 Ok(model) => {
                     assert_eq!(parameters(&model), parameters(&Model::open(path(name)).expect("it is read")));
                 }

@@ -1,4 +1,5 @@
-//! Picture files of every format, depth and layout: what is read is what was written, whole, in bands and page by page.
+//! Picture files of every format, depth and layout: what is read equals what was written, whole, in bands and page by
+//! page.
 
 #![allow(clippy::unwrap_used, reason = "the helpers of tests may fail a test")]
 
@@ -54,7 +55,7 @@ fn bands_are_parts_of_the_whole() {
     }
 }
 
-/// An EXIF block with nothing but an orientation.
+/// An EXIF block that contains only an orientation.
 fn exif(orientation: u8) -> Vec<u8> {
     let entry = [0x12, 0x01, 3, 0, 1, 0, 0, 0, orientation, 0, 0, 0];
     [b"II*\0\x08\0\0\0\x01\0".as_slice(), &entry, &[0; 4]].concat()
@@ -111,7 +112,7 @@ fn all_orientations_are_turned_upright() {
 
 #[test]
 fn few_bits_and_palettes_become_eight_bits() {
-    // Nine pixels a row, so that the last byte is not filled.
+    // Nine pixels in a row, so the last byte is not full.
     for (bits, row, values) in [
         (1, vec![0b1010_0110, 0x80], vec![255, 0, 255, 0, 0, 255, 255, 0, 255]),
         (2, vec![0b0001_1011, 0b1100_0110, 0b0100_0000], vec![0, 85, 170, 255, 255, 0, 85, 170, 85]),
@@ -197,7 +198,7 @@ fn integers_of_other_kinds_are_taken_as_they_are() {
     }
 }
 
-/// An uncompressed TIFF file of one tile, which is decoded as a whole, of one strip and of many; with the same samples.
+/// The same samples as uncompressed TIFF files: one tile, which is decoded as a whole; one strip; many strips.
 fn tiled_and_in_strips(
     (w, h): (usize, usize),
     (format, bits): (u32, usize),
@@ -225,7 +226,7 @@ fn tiled_and_in_strips(
 
 #[test]
 fn rows_of_a_strip_are_those_of_the_whole() {
-    // A strip of 8 bits or more is read in several goes.
+    // A strip with 8 bits or more is read in several steps.
     let size = (1001, 303);
     let grey = [1, 2, 4, 8, 16, 32, 64].map(|bits| (1, bits)).into_iter();
     let grey = grey.chain([8, 16, 32, 64].map(|bits| (2, bits))).chain([16, 32, 64].map(|bits| (3, bits)));
@@ -241,7 +242,7 @@ fn rows_of_a_strip_are_those_of_the_whole() {
             for step in [1, 3, 100] {
                 let mut rows = paths.each_ref().map(|path| Rows::open(path).unwrap());
                 for top in (0..size.1).step_by(step) {
-                    // As bits, because random ones may be no number.
+                    // Compared as bits, because random ones may be NaN.
                     let band = |rows: &mut Rows| -> Vec<u32> {
                         let band = rows.next(step).unwrap();
                         band.planes().data().iter().map(|v| v.to_bits()).collect()
@@ -283,7 +284,7 @@ fn strips_beyond_the_end_of_the_file_are_refused() {
         assert!(text.contains(&expected) && text.contains("cut off"), "{text}");
         assert_eq!(text.lines().count(), 1);
     }
-    // Writers get the count wrong where strips are long; the rows are there all the same.
+    // Some writers get the count of long strips wrong; all rows exist nevertheless.
     assert_eq!(read(&changed(counts, 1)), read(&file));
 
     let mut big = Cursor::new(Vec::new());
@@ -395,7 +396,7 @@ fn files_of_other_kinds_are_refused_by_name() {
     assert!(matches!(Pages::open(&folder.path().join("missing.tif")), Err(Error::Io { .. })));
 }
 
-/// Readers go to other threads.
+/// Readers can be sent to other threads.
 const _: fn() = || {
     fn send<T: Send>() {}
     send::<Rows>();

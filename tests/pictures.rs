@@ -1,4 +1,4 @@
-//! Pictures and arrays: what is read is what was written, and no file is ever half.
+//! Pictures and arrays: what is read equals what was written, and no file is ever incomplete.
 
 #![allow(clippy::unwrap_used, reason = "the helpers of tests may fail a test")]
 
@@ -9,7 +9,7 @@ use unet_wgpu::image::{Decoded, Depth, Format, Picture, read_npy, side_by_side, 
 use unet_wgpu::recipe::{Channels, Decode, InputRecipe, OutputRecipe, Recipe};
 use unet_wgpu::{Error, Shape, Tensor};
 
-/// A file of pixels by the `image` crate.
+/// A PNG file written by the `image` crate.
 fn png(bytes: &[u8], width: u32, height: u32, color: ExtendedColorType) -> Vec<u8> {
     let mut file = Vec::new();
     PngEncoder::new(&mut file).write_image(bytes, width, height, color).unwrap();
@@ -78,7 +78,7 @@ fn damaged_pictures_are_refused_in_one_line() {
     let bytes: Vec<u8> = (0..300).map(|i| (i * i * 37 % 251) as u8).collect();
     let whole = png(&bytes, 10, 10, ExtendedColorType::Rgb8);
     for end in 0..whole.len() - 12 {
-        // The last 12 bytes are the end marker, without which all pixels are there.
+        // The last 12 bytes are the end marker. Without it, all pixels are still there.
         assert!(Picture::from_bytes(&whole[..end], Path::new("test")).is_err(), "cut at {end}");
     }
     let most = &whole[..whole.len() - 30];

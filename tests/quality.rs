@@ -1,4 +1,4 @@
-//! What the shipped models do for a user, against what models/README.md promises.
+//! The quality of the shipped models, against the figures in models/README.md.
 
 #![allow(clippy::unwrap_used, reason = "the helpers of tests may fail a test")]
 
@@ -16,7 +16,7 @@ fn picture(path: &Path) -> Picture {
     Picture::open(path).unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// A picture through a model, as `unet run` does it.
+/// Runs a picture through a model, as `unet run` does.
 fn decoded(model: &Model, picture: &Picture, device: Device) -> Decoded {
     let input = picture.to_tensor(&model.recipe.input, model.input_channels()).unwrap();
     let session = Session::new(model, input.shape(), device).unwrap();
@@ -56,7 +56,7 @@ fn cells_finds_membranes_as_well_as_its_readme_says() {
     let data = Path::new(&assets).join("data/membrane");
     let model = Model::open(root("models/cells.safetensors")).unwrap();
     let readme = std::fs::read_to_string(root("models/README.md")).unwrap();
-    // The first column behind the picture's number in the table of scores.
+    // The first column after the picture's number in the table of scores.
     let promised = |row: &str| -> f64 {
         let line = readme.lines().find(|line| line.starts_with(&format!("| {row} | 0."))).unwrap();
         line.split('|').nth(2).unwrap().trim().parse().unwrap()
@@ -75,7 +75,7 @@ fn cells_finds_membranes_as_well_as_its_readme_says() {
     assert!(mean >= 0.80 && (mean - promised).abs() < 0.01, "F1 {mean:.4}, the README says {promised}");
 }
 
-/// F1 of class 1 against the label's black lines.
+/// F1 of class 1 against the black lines of the label.
 fn f1(mask: &Mask, label: &Picture) -> f64 {
     assert_eq!((mask.width(), mask.height()), (label.width(), label.height()));
     let (mut both, mut found, mut wanted) = (0, 0, 0);

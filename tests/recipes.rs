@@ -1,4 +1,4 @@
-//! Recipes: their arithmetic, the files they come from, which of those wins, and what is refused.
+//! Recipes: their arithmetic, their sources, precedence, and errors.
 
 #![allow(clippy::unwrap_used, reason = "the helpers of tests may fail a test")]
 

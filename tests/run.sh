@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs all tests, with a GPU required. Where the machine has no Vulkan driver, installs Mesa's software one
-# (lavapipe, Debian and Ubuntu packages); elsewhere install one by hand first.
+# Runs all tests and requires a GPU. If the machine has no Vulkan driver, installs Mesa's software driver (lavapipe,
+# packages of Debian and Ubuntu). On other systems, install one first.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

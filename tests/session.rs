@@ -1,4 +1,4 @@
-//! Sessions on a GPU: the same numbers as the CPU, nothing made while running, sharing, faults.
+//! Sessions on a GPU: the same numbers as the CPU, no allocation while running, sharing, faults.
 
 use crate::device::gpu;
 use std::future::Future;

@@ -1,7 +1,7 @@
-//! What is drawn for people, pixel for pixel as it was when someone last looked at it.
+//! Drawings for people, compared pixel by pixel with reviewed pictures.
 //!
-//! The pictures are `tests/vectors/snapshots/*.png`. After a change that is meant, run these tests with
-//! `UNET_ACCEPT_SNAPSHOTS=1`, look at every file that git says is new, and commit it.
+//! The pictures are `tests/vectors/snapshots/*.png`. After an intended change, run these tests with
+//! `UNET_ACCEPT_SNAPSHOTS=1`, look at every file that git reports as changed, and commit them.
 
 use std::path::Path;
 use unet_wgpu::image::{Depth, Mask, Picture, cutout, side_by_side};
@@ -11,14 +11,14 @@ use unet_wgpu::{Shape, Tensor};
 const WIDTH: usize = 160;
 const HEIGHT: usize = 120;
 
-/// A disc (middle, radius) or a rectangle (corner, size) of a class.
+/// A disc (centre, radius) or a rectangle (corner, size) of a class.
 #[derive(Debug, Clone, Copy)]
 enum Form {
     Disc(f32, f32, f32),
     Rectangle(f32, f32, f32, f32),
 }
 
-/// Later ones lie on top.
+/// Later forms lie on top.
 const FORMS: [(usize, Form); 7] = [
     (1, Form::Disc(38.0, 36.0, 21.6)),
     (2, Form::Rectangle(66.0, 14.0, 40.0, 34.0)),
@@ -30,7 +30,7 @@ const FORMS: [(usize, Form); 7] = [
 ];
 
 impl Form {
-    /// Pixels from its border, positive inside.
+    /// Distance from the border in pixels, positive inside.
     fn depth(self, x: f32, y: f32) -> f32 {
         match self {
             Form::Disc(cx, cy, radius) => radius - ((x - cx).powi(2) + (y - cy).powi(2)).sqrt(),
@@ -66,7 +66,7 @@ fn classes() -> Tensor {
     })
 }
 
-/// The discs as probabilities that fall off over several pixels, with a faint spot that is none of them.
+/// The discs as probabilities that fall off over several pixels, with a faint spot outside of them.
 fn soft_discs() -> Tensor {
     Tensor::from_fn(Shape::new(1, 1, HEIGHT, WIDTH), |i| {
         let (x, y) = ((i % WIDTH) as f32, (i / WIDTH) as f32);
@@ -91,7 +91,7 @@ fn rgba(picture: &Picture) -> image::RgbaImage {
     })
 }
 
-/// Compares a picture with the one that was accepted under that name.
+/// Compares a picture with the accepted one of that name.
 fn check(name: &str, picture: &Picture) {
     let got = rgba(picture);
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/vectors/snapshots/{name}.png"));

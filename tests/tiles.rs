@@ -1,4 +1,4 @@
-//! Tiles: the result of the whole where that is possible, blended where it is not.
+//! Tiles: the result of the whole picture if that is possible, blended otherwise.
 
 use crate::device::gpu;
 use std::path::Path;
@@ -12,7 +12,7 @@ fn vectors(name: &str) -> Model {
     Model::open(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors").join(name)).expect("it is read")
 }
 
-/// Networks without anything that sees the whole picture.
+/// Networks in which every pixel sees a bounded neighbourhood.
 fn networks() -> Vec<(&'static str, Model)> {
     let bilinear =
         UnetConfig { upsample: Upsample::BilinearConv1x1, ..UnetConfig::new(2, 1, &[4, 6], 8, &[6, 4]) };
@@ -85,7 +85,7 @@ fn what_sees_everything_is_blended() {
         let got = tiled.run(&input, &|| {}).expect("it runs");
         let squares = got.data().iter().zip(want.data()).map(|(a, b)| f64::from(a - b).powi(2)).sum::<f64>();
         let rms = (squares / got.data().len() as f64).sqrt();
-        // Statistics of a tile of noise are nearly those of the whole.
+        // Statistics of a tile of noise are close to those of the whole.
         assert!(rms > 0.0 && rms < 0.05, "{blend:?}: {rms}");
     }
 }

@@ -1,4 +1,4 @@
-//! Measured kernel choices and what is kept between runs: files, plans that follow them, measuring, the binary.
+//! Measured kernel choices and the caches: files, plans that follow them, measuring, the command.
 
 #![allow(clippy::unwrap_used, reason = "the helpers of tests may fail a test")]
 
@@ -174,7 +174,7 @@ fn a_key_changes_with_everything_that_decides_the_kernel() {
 
 const SHAPE: Shape = Shape::new(1, 3, 24, 32);
 
-/// Wide enough that every kernel is possible somewhere.
+/// Wide enough that every kernel is possible for some layer.
 fn graph() -> Graph {
     let config = UnetConfig::new(3, 2, &[16, 32], 64, &[32, 16]);
     let graph = config.build(&mut RandomWeights::new(1)).unwrap();
@@ -275,7 +275,7 @@ fn tuning_keeps_the_result_and_chooses_for_every_convolution() {
         assert_eq!(report.left_out, [], "all are within rounding of each other");
         let optimized = optimize(&model.graph(shape).unwrap(), shape, &Optimizations::default()).unwrap();
         for layer in &report.layers {
-            // Layers of one key are chosen for together.
+            // Layers with the same key get the same choice.
             let alike = || report.layers.iter().filter(|other| other.key == layer.key);
             let best: f64 = alike().map(|other| other.best.seconds).sum();
             let default: f64 = alike().map(|other| other.default.seconds).sum();
@@ -284,7 +284,7 @@ fn tuning_keeps_the_result_and_chooses_for_every_convolution() {
             assert!(known && report.tuning.get(&layer.key).is_some(), "{layer:?}");
         }
         assert!(report.layers.iter().any(|layer| layer.name == "enc1.conv2"), "{:?}", report.layers);
-        // Whatever was fastest: the fastest by far and the slowest must give the same result.
+        // Whichever was fastest: the fastest by far and the slowest must give the same result.
         let mut tunings = vec![report.tuning.clone(), Tuning::default(), Tuning::default()];
         for (layer, i) in report.layers.iter().zip(0..) {
             tunings[1].set(&layer.key, [ConvKernel::Direct, ConvKernel::Winograd4, ConvKernel::Tiled][i % 3]);
@@ -315,7 +315,7 @@ fn a_tuned_plan_that_does_not_fit_gives_way_to_the_default() {
     };
     let optimized = optimize(&model.graph(shape).unwrap(), shape, &Optimizations::default()).unwrap();
     let mut tuning = Tuning::default();
-    // Four times a layer's input as scratch, more than any default.
+    // Scratch of four times a layer's input, more than any default.
     keys(&optimized, shape, Precision::F32)
         .iter()
         .for_each(|(_, key)| tuning.set(key, ConvKernel::Winograd2));

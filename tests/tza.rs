@@ -1,4 +1,4 @@
-//! Open Image Denoise's weight files: PyTorch's results, and what does not add up is refused.
+//! Open Image Denoise's weight files: they give PyTorch's results, and contradictions are errors.
 
 use crate::support::{Tolerance, Vectors, check};
 use std::path::{Path, PathBuf};
@@ -62,7 +62,7 @@ fn the_files_name_tells_what_light_it_takes() {
         assert_eq!((&recipe.input.steps[..], &recipe.output.steps[..]), (&clip[..], &clip[..]), "{name}");
         assert!(recipe.description.ends_with("curve, then albedo, then normals as 0.5 + 0.5 n"), "{name}");
     }
-    // What no name tells of stays as it is, and a person's word comes first.
+    // An unknown name changes nothing, and a person's recipe wins.
     let plain = Model::from_tza(&bytes("oidn.tza")).expect("it is read").recipe;
     for name in ["rt_nrm.tza", "rtlightmap_dir.tza", "denoiser.tza"] {
         assert_eq!(open(name, "oidn.tza").recipe, plain, "{name}");
@@ -77,8 +77,8 @@ fn the_files_name_tells_what_light_it_takes() {
 
 // ---- what does not add up ----
 
-/// A tensor archive with one tensor of four numbers, whose entry in the table ends as given: rank, extents, layout, type
-/// and place.
+/// A tensor archive with one tensor of four numbers. Its entry in the table ends as given: rank, extents, layout, type
+/// and position.
 fn archive(entry: &[u8]) -> Vec<u8> {
     let head = b"\xd7\x41\x02\x00\x1c\0\0\0\0\0\0\0";
     [&head[..], &[0; 16], b"\x01\0\0\0\x01\0a", entry].concat()
@@ -130,14 +130,14 @@ fn archives_that_do_not_add_up_are_refused() {
 
 #[test]
 fn what_an_archive_claims_takes_no_memory() {
-    // As many tensors as 32 bits can count, and one of 2^128 numbers.
+    // As many tensors as 32 bits can count, and one with 2^128 numbers.
     let mut file = bytes("oidn.tza");
     let table = u64::from_le_bytes(file[4..12].try_into().expect("8 bytes")) as usize;
     file[table..table + 4].fill(255);
     assert!(message(&file).contains("cut off"));
     let wide = [&b"\x04"[..], &[255; 16], b"oihwh", &[0; 8]].concat();
     message(&archive(&wide));
-    // 1 TiB on paper: what stands behind the table is not read.
+    // A length of 1 TiB: bytes after the table are not read.
     let folder = tempfile::tempdir().expect("a folder");
     let huge = folder.path().join("huge.tza");
     std::fs::write(&huge, bytes("oidn.tza")).expect("it is written");

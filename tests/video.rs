@@ -1,4 +1,4 @@
-//! Streams of frames: raw samples and grey as they were, colours within a step, damaged streams as one line.
+//! Streams of frames: raw samples and grey are exact, colours are within a step, damaged streams give a one-line error.
 
 #![allow(clippy::unwrap_used, reason = "the helpers of tests may fail a test")]
 
@@ -6,7 +6,7 @@ use std::io::{Read, repeat};
 use unet_wgpu::image::{Depth, FrameReader, FrameWriter, Picture, Stream, StreamFormat};
 use unet_wgpu::{Random, Result, Shape, Tensor};
 
-/// A reader that gives 1, 2, ... 7 bytes at a time, as a pipe may.
+/// A reader that returns 1, 2, ... 7 bytes at a time, as a pipe may.
 struct Odd<'a>(&'a [u8], usize);
 
 impl Read for Odd<'_> {
@@ -17,7 +17,7 @@ impl Read for Odd<'_> {
     }
 }
 
-/// The frames of a stream that is whole.
+/// The frames of a complete stream.
 fn frames(
     bytes: &[u8],
     format: Option<StreamFormat>,
@@ -46,7 +46,7 @@ fn one(header: &str, samples: &[u8]) -> Picture {
     frames[0].clone()
 }
 
-/// The one line that a stream is refused with.
+/// The error for a stream.
 fn refusal(bytes: impl Read, format: Option<StreamFormat>, size: Option<(usize, usize)>) -> String {
     let error = match FrameReader::new(bytes, format, size) {
         Err(error) => error,
@@ -84,7 +84,7 @@ fn raw_samples_come_back_as_they_were() {
     assert_eq!(deep[0].planes().data(), [513.0 / 257.0]);
     assert_eq!("gray".parse::<StreamFormat>().unwrap(), StreamFormat::Gray8);
     assert!("yuv420p".parse::<StreamFormat>().unwrap_err().to_string().contains("gray16le"));
-    // A grey result goes into a stream of colours, with three equal channels.
+    // A grey result is written to a colour stream with three equal channels.
     assert_eq!(written(StreamFormat::Rgb24, &deep), [2, 2, 2]);
 }
 
@@ -108,7 +108,7 @@ fn colours_are_those_of_bt_601() {
         let deep = one("W1 H1 C444p10 XYSCSS=444P10", &deep);
         assert_eq!((deep.rgb(0, 0), deep.depth()), (got, Depth::Sixteen), "{yuv:?}");
     }
-    // As JPEG has it, every number counts.
+    // As in JPEG, all values are used.
     let full = one("W1 H1 C444 XCOLORRANGE=FULL", &[254, 128, 128]);
     assert_eq!(full.rgb(0, 0), [254; 3]);
     assert_eq!(one("W1 H1 Cmono", &[254]).rgb(0, 0), [254; 3]);
@@ -193,7 +193,7 @@ fn colour_differences_stand_where_the_colour_space_says() {
             }
         }
     }
-    // Down, where the samples of two rows differ.
+    // Vertically, where the samples of two rows differ.
     for (space, down) in [
         ("420mpeg2", [100.0, 110.0, 130.0, 140.0]),
         ("420paldv", [100.0, 120.0, 140.0, 140.0]),
@@ -256,7 +256,7 @@ fn a_stream_is_made_like_the_one_that_was_read() {
     let stream = y4m(&format!("W4 H2 {fields}"), &[[90; 8].as_slice(), &[128; 4]].concat());
     let (kind, pictures) = frames(&stream, None, None);
     assert_eq!(written(kind.clone(), &pictures), stream);
-    // Twice as large, as networks for super-resolution make them; grey, as masks are.
+    // Twice as large, as from super-resolution networks; grey, as masks are.
     let large = Picture::new(Tensor::zeros(Shape::new(1, 1, 4, 8)), Depth::Float).unwrap();
     let bytes = written(kind, &[large]);
     let head = format!("YUV4MPEG2 W8 H4 {fields}\nFRAME\n");
@@ -266,7 +266,7 @@ fn a_stream_is_made_like_the_one_that_was_read() {
     let made = written(StreamFormat::Y4m, &pictures);
     assert!(made.starts_with(b"YUV4MPEG2 W4 H2 F25:1 Ip A1:1 C444\nFRAME\n"));
     assert_eq!(frames(&made, Some(StreamFormat::Y4m), None).1[0].rgb(0, 0), pictures[0].rgb(0, 0));
-    // A frame's own parameters, and a header without a colour space.
+    // Parameters of a frame, and a header without a colour space.
     let plain = [b"YUV4MPEG2 H1 W1\nFRAME Ip\n".as_slice(), &[235, 128, 128]].concat();
     assert_eq!(frames(&plain, None, None).1[0].rgb(0, 0), [255; 3]);
 }
@@ -326,7 +326,7 @@ fn hostile_headers_are_one_line() {
         ("W5 H5 C", "colour space"),
         ("W5 H5 Cé", "colour space"),
         ("W5 H5 Cmono7", "Cmono7"),
-        // As large as may be, and nothing behind it.
+        // As large as allowed, and no data.
         ("W20000 H20000 Cmono", "frame 1 is cut off"),
     ] {
         let got = line(header);

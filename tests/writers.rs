@@ -1,5 +1,5 @@
-//! Picture files out: every sample as it was where the format can hold it, bands and pages as the whole, and nothing left
-//! behind when writing fails.
+//! Written picture files: exact samples if the format can hold them, bands and pages equal to the whole, and no
+//! leftovers when writing fails.
 
 #![allow(clippy::unwrap_used, reason = "the helpers of tests may fail a test")]
 
@@ -13,7 +13,7 @@ use unet_wgpu::{Error, Random, Shape, Tensor};
 
 const DEPTHS: [Depth; 3] = [Depth::Eight, Depth::Sixteen, Depth::Float];
 
-/// A picture of values that its depth has, with opacity where `alpha`.
+/// A picture with values of its depth, with opacity if `alpha`.
 fn picture(channels: usize, alpha: bool, depth: Depth, [h, w]: [usize; 2]) -> Picture {
     let mut random = Random::new((channels * h * w) as u64);
     let mut plane = |c| {
@@ -32,7 +32,7 @@ fn picture(channels: usize, alpha: bool, depth: Depth, [h, w]: [usize; 2]) -> Pi
     Picture::new(planes, depth).unwrap().with_alpha(alpha).unwrap()
 }
 
-/// All samples of a picture as its file has them, a pixel's side by side: the loops that the writers are checked against.
+/// All samples of a picture as its file holds them, interleaved: plain loops that the writers are checked against.
 fn expected(picture: &Picture) -> Vec<f64> {
     let (w, h) = (picture.width(), picture.height());
     let mut samples = Vec::new();
@@ -53,7 +53,7 @@ fn expected(picture: &Picture) -> Vec<f64> {
     samples
 }
 
-/// The page that a TIFF decoder stands at: size and samples.
+/// The current page of a TIFF decoder: size and samples.
 fn tiff_page(decoder: &mut Decoder<Cursor<Vec<u8>>>) -> ((u32, u32), Vec<f64>) {
     let size = decoder.dimensions().unwrap();
     let samples = match decoder.read_image().unwrap() {
@@ -147,7 +147,7 @@ fn other_depths_become_the_nearest_that_the_format_has() {
     ] {
         assert_eq!(DEPTHS.map(|depth| format.depth(depth)), depths, "{format:?}");
     }
-    // Where a format has no opacity the colours stand alone.
+    // If a format has no opacity, only the colours are written.
     let clear = picture(3, true, Depth::Eight, [2, 2]);
     for name in ["a.bmp", "a.ppm", "a.jpg"] {
         assert!(!Format::of(Path::new(name)).unwrap().holds_alpha());

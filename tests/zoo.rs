@@ -1,4 +1,4 @@
-//! Networks of many families as their exporters write them, and ONNX's own operator cases.
+//! Networks of many families as exporters write them, and ONNX's own operator cases.
 
 use crate::device::gpu;
 use crate::support::{Tolerance, Vectors, assert_close, check};
@@ -38,7 +38,7 @@ struct Output {
     name: String,
 }
 
-/// A network of the zoo, with an input and the result that ONNX Runtime has for it.
+/// A network of the zoo, with an input and ONNX Runtime's result for it.
 struct Animal {
     model: Model,
     input: Tensor,
@@ -49,7 +49,7 @@ fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors/zoo")
 }
 
-/// All files, `family.exporter`; those whose name has `UNET_ZOO` in it, where that is set.
+/// All files, `family.exporter`. If `UNET_ZOO` is set, only those whose name contains it.
 fn names() -> Vec<String> {
     let only = std::env::var("UNET_ZOO").unwrap_or_default();
     let files = std::fs::read_dir(folder()).expect("the zoo").map(|f| f.expect("a file").file_name());
@@ -59,7 +59,7 @@ fn names() -> Vec<String> {
     names
 }
 
-/// What ONNX Runtime has for all files, by exporter.
+/// ONNX Runtime's results for all files, by exporter.
 fn goldens() -> BTreeMap<&'static str, Vectors> {
     BTreeMap::from(["dynamo", "ts"].map(|exporter| (exporter, Vectors::read(&format!("zoo/{exporter}")))))
 }
@@ -69,7 +69,7 @@ fn sidecar(name: &str) -> Sidecar {
     serde_json::from_slice(&bytes).expect("the sidecar is whole")
 }
 
-/// The numbers of the file's external tensors, as `tests/vectors/README.md` says.
+/// The numbers of the file's external tensors, as described in `tests/vectors/README.md`.
 fn weights(sidecar: &Sidecar) -> Vec<u8> {
     let half = sidecar.input.r#type == "f16";
     let mut bytes = vec![0; sidecar.external_bytes];
@@ -88,7 +88,7 @@ fn weights(sidecar: &Sidecar) -> Vec<u8> {
     bytes
 }
 
-/// Puts a model and its weights into a folder; the model's path.
+/// Writes a model and its weights to a folder. Returns the model's path.
 pub(crate) fn unpack(name: &str, folder_to: &Path) -> PathBuf {
     let file = folder_to.join("model.onnx");
     std::fs::write(folder_to.join("weights.bin"), weights(&sidecar(name))).expect("it is written");
@@ -121,7 +121,7 @@ impl Animal {
         Ok(Animal { model, input, want })
     }
 
-    /// The largest difference on a device, relative to the range of what is wanted.
+    /// The largest difference on a device, relative to the range of the expected result.
     fn off(&self, device: &Device) -> Result<f32, String> {
         let session =
             Session::new(&self.model, self.input.shape(), device.clone()).map_err(|e| e.to_string())?;
@@ -138,7 +138,7 @@ impl Animal {
     }
 }
 
-/// All files, on a device.
+/// Runs all files on a device.
 #[track_caller]
 fn visit(device: &Device) {
     let goldens = goldens();
@@ -157,7 +157,7 @@ fn visit(device: &Device) {
     assert!(failures.is_empty(), "{} of {} failed:\n{}", failures.len(), names.len(), failures.join("\n"));
 }
 
-/// Where the table of results stands.
+/// The path of the table of results.
 fn table() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/zoo.md")
 }
@@ -221,7 +221,7 @@ struct Case {
     disputed: bool,
 }
 
-/// A tensor of the operator cases, of whatever type.
+/// A tensor of the operator cases, of any type.
 struct Numbers {
     dims: Vec<usize>,
     float: bool,
@@ -266,7 +266,7 @@ fn operator_cases_of_onnx_pass() {
         let inputs: Vec<Numbers> =
             (0..case.inputs.len()).map(|i| numbers(&tensor(&format!("input{i}")))).collect();
         let want = numbers(&tensor("output0"));
-        // The first tensor of floats is the data; everything else is known beforehand.
+        // The first float tensor is the data; all others are constants.
         let Some(data) = inputs.iter().position(|i| i.float && !i.values.is_empty()) else { continue };
         let bound = inputs.iter().zip(&case.inputs).enumerate().filter(|(i, _)| *i != data);
         let bound: Vec<Bound> = bound

@@ -21,7 +21,7 @@ def smooth_noise(rng, shape, sigma):
 
 
 def place_cells(rng, height, width):
-    """Centres and radii of discs that do not overlap, large ones first, a little beyond the picture's edge."""
+    """Centres and radii of discs that do not overlap, large ones first, also slightly outside the picture."""
     discs = np.empty((0, 3))
     for radius in np.geomspace(48, 6, 4000):
         x, y = rng.uniform(-40, width + 40), rng.uniform(-40, height + 40)

@@ -21,7 +21,7 @@ SIGMAS = (15, 25, 50)
 
 
 def run(net, x):
-    """Runs `net` on a CxHxW array, reflected at the right and lower edge up to the size that the network needs."""
+    """Runs `net` on a CxHxW array, padded by reflection on the right and below to the size that the network needs."""
     step = 2**net.levels
     height, width = x.shape[1:]
     padded = np.pad(x, ((0, 0), (0, -height % step), (0, -width % step)), mode="reflect")

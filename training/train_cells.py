@@ -18,7 +18,7 @@ from unet import CELLS, Average, UNet
 
 
 def warp_grid(rng, crop, height, width):
-    """Sampling grid of a random crop: turned, scaled, mirrored and bent by a few pixels."""
+    """Sampling grid of a random crop: rotated, scaled, mirrored and deformed by a few pixels."""
     angle, scale = rng.uniform(0, 2 * math.pi), math.exp(rng.uniform(-0.3, 0.3))
     matrix = scale * torch.tensor([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
     matrix[:, 0] *= rng.choice([-1, 1])

@@ -37,7 +37,7 @@ def random_crop(rng, photo, crop):
 
 
 def sample(rng, photos, crop):
-    """(clean, noisy) CxHxW in 0..1; of two random crops the one with more detail."""
+    """(clean, noisy) CxHxW in 0..1: the more detailed of two random crops."""
     sizes = photos[rng.integers(len(photos))]
     photo = sizes[rng.integers(len(sizes))]
     clean = max((random_crop(rng, photo, crop) for _ in range(2)), key=np.std)

@@ -27,7 +27,7 @@ SEED = DENOISE | {
 
 
 class ConvBlock(nn.Module):
-    """Twice: 3x3 convolution, batch norm, ReLU. The size stays."""
+    """Two times 3x3 convolution, batch norm, ReLU. The size does not change."""
 
     def __init__(self, inputs, outputs):
         super().__init__()
@@ -42,7 +42,7 @@ class ConvBlock(nn.Module):
 
 
 class UpBlock(ConvBlock):
-    """Doubles the size with a transposed convolution, joins the encoder's features behind, then a ConvBlock."""
+    """Doubles the size with a transposed convolution, appends the encoder's features, then applies a ConvBlock."""
 
     def __init__(self, inputs, skip, outputs):
         super().__init__(inputs + skip, outputs)
@@ -93,7 +93,7 @@ class UNet(nn.Module):
         return x + y if self.config["residual"] else y
 
     def export(self, path, recipe):
-        """Writes weights, configuration and recipe (how to prepare the input and read the output) as safetensors."""
+        """Writes weights, configuration and recipe (pre- and post-processing) as safetensors."""
         tensors = {
             name: tensor.detach().float().contiguous()
             for name, tensor in self.state_dict().items()
@@ -103,7 +103,7 @@ class UNet(nn.Module):
         save_file(tensors, path, metadata=metadata)
 
     def freeze_norms(self):
-        """Makes batch norm use its running statistics, as when the network is run, and leaves them as they are."""
+        """Makes batch norm use its running statistics, as in inference, without updating them."""
         for module in self.modules():
             if isinstance(module, nn.BatchNorm2d):
                 module.eval()

@@ -20,11 +20,11 @@ from pathlib import Path
 import numpy as np
 
 HERE = Path(__file__).resolve().parent
-# Largest accepted error, as a share of the reference's range: the maximum for f32, the root mean square for f16.
+# Largest accepted error as a share of the reference's range: the maximum for f32, the root mean square for f16.
 TOLERANCE = {"f32": 1e-4, "f16": 5e-3}
-# An f16 result nearer to the reference than this was not computed in f16.
+# An f16 result closer to the reference than this was not computed in f16.
 TOO_EXACT = 1e-5
-# Seconds to get ready (compiling included), and for one run.
+# Seconds for preparation (including compiling), and for one run.
 PATIENCE = 900
 
 
@@ -72,7 +72,7 @@ class Engine:
         mode = [kind.command[2]] if len(kind.command) > 2 and kind.command[2] else []
         command = kind.command[:2] + [*files, precision, adapter] + mode
         self.log = tempfile.TemporaryFile("w+")
-        # The CPU's engines, and adapters that are the CPU, get as many cores as threads.
+        # CPU engines, and adapters that are the CPU, get as many cores as threads.
         pin = functools.partial(os.sched_setaffinity, 0, cores) if cores else None
         try:
             self.process = subprocess.Popen(
@@ -251,7 +251,7 @@ def start(options, folder):
     files = [str(models / "weights.safetensors"), str(folder / "input.bin"), str(n)]
     threads = str(options.threads)
     base = {name: threads for name in ["PEERS_THREADS", "OMP_NUM_THREADS", "RAYON_NUM_THREADS"]}
-    # Mesa complains where this is missing.
+    # Mesa complains if this is missing.
     base |= {"XDG_RUNTIME_DIR": os.environ.get("XDG_RUNTIME_DIR", str(folder))}
     cores = sorted(os.sched_getaffinity(0))[: options.threads]
     all_kinds = kinds(options.prepared)
@@ -319,7 +319,7 @@ def main():
         for turn in range(options.runs):
             for engine in engines:
                 if turn < engine.runs and not engine.reason:
-                    # Worker threads of the engine before spin for a while.
+                    # Worker threads of the previous engine spin for a while.
                     time.sleep(0.3)
                     engine.timed_run()
         load.append(os.getloadavg())

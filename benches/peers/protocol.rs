@@ -1,10 +1,10 @@
-//! The engine's side of the conversation with driver.py; engines/protocol.py is the same in Python.
+//! The engine's side of the protocol of driver.py. engines/protocol.py is the same in Python.
 
 use serde_json::Value;
 use std::io::{BufRead, Write};
 use std::time::Instant;
 
-/// What the driver says on the command line, in this order.
+/// The command line from the driver, in this order.
 pub struct Args {
     pub weights: String,
     pub input: Vec<f32>,
@@ -24,13 +24,14 @@ impl Args {
     }
 }
 
-/// Says that this engine cannot run here, and why.
+/// Reports that this engine cannot run here, and why.
 pub fn absent(reason: impl std::fmt::Display) -> ! {
     println!("absent {}", reason.to_string().replace('\n', " "));
     std::process::exit(0)
 }
 
-/// Answers `run` with the milliseconds from host input to host output, `save PATH` with the last output in PATH.
+/// Answers `run` with the milliseconds from host input to host output, and `save PATH` by writing the last output to
+/// PATH.
 pub fn serve(info: &Value, mut run: impl FnMut() -> Vec<f32>) {
     println!("ready {info}");
     let mut output = Vec::new();

@@ -9,7 +9,7 @@ while [ $# -gt 0 ]; do
 done
 [ -e "$dir/models/seed.ncnn.param" ] || "$here/prepare.sh" "$dir" >&2
 
-# The prepared venv works only where it was made; elsewhere any Python with torch will do.
+# The prepared venv only works where it was made. Elsewhere any Python with torch is used.
 python=${PEERS_PYTHON:-$dir/venv/bin/python}
 "$python" -c 'import torch' 2>/dev/null || python=python3
 for wheel in "$dir"/wheels/*.whl; do

@@ -1,4 +1,4 @@
-//! ONNX files: any bytes load or are refused, and a model that loads answers for its graph.
+//! ONNX files: any bytes load or give an error, and a model that loads builds its graph.
 
 #![no_main]
 

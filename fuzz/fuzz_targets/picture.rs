@@ -1,4 +1,4 @@
-//! Pictures: any bytes are read or refused, and a picture that is read can be written.
+//! Pictures: any bytes are read or give an error, and a picture that is read can be written.
 
 #![no_main]
 

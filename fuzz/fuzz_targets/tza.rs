@@ -1,4 +1,4 @@
-//! Open Image Denoise's weights: any bytes load or are refused, and a model that loads answers for its graph.
+//! Open Image Denoise's weights: any bytes load or give an error, and a model that loads builds its graph.
 
 #![no_main]
 

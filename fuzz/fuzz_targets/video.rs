@@ -1,4 +1,4 @@
-//! Videos: any bytes are frames or are refused, and a frame that is read can be written again.
+//! Videos: any bytes are frames or give an error, and a frame that is read can be written.
 
 #![no_main]
 

@@ -9,21 +9,21 @@ use crate::tensor::Tensor;
 use rayon::prelude::*;
 use std::sync::Arc;
 
-/// A pointwise function, as an operator or fused behind another. NaN stays NaN in all of them.
+/// A pointwise function, as an operator or fused into another one. All of them keep NaN.
 #[derive(Debug, Clone, Copy, PartialEq, Default, serde::Serialize, serde::Deserialize)]
 pub enum Activation {
     /// `x`.
     #[default]
     None,
-    /// `x` where it is not negative, else 0.
+    /// `x` if it is not negative, else 0.
     Relu,
-    /// `x` where it is not negative, else `slope * x`.
+    /// `x` if it is not negative, else `slope * x`.
     LeakyRelu(f32),
     /// `1 / (1 + exp(-x))`.
     Sigmoid,
     /// `tanh(x)`.
     Tanh,
-    /// `alpha * x + beta`, kept within 0 and 1.
+    /// `alpha * x + beta`, limited to 0 and 1.
     HardSigmoid {
         /// The slope.
         alpha: f32,
@@ -32,7 +32,7 @@ pub enum Activation {
     },
     /// `x * clip(x / 6 + 1/2, 0, 1)`.
     HardSwish,
-    /// `x` where it is not negative, else `alpha * (exp(x) - 1)`.
+    /// `x` if it is not negative, else `alpha * (exp(x) - 1)`.
     Elu(f32),
     /// Elu with the constants of Klambauer et al. 2017.
     Selu,
@@ -48,7 +48,7 @@ pub enum Activation {
     Gelu,
     /// `x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 x^3)))`.
     GeluTanh,
-    /// `x` kept within two bounds, of which `max` wins. An absent bound is an infinity.
+    /// `x` limited to two bounds; `max` wins if they cross. An absent bound is infinite.
     Clip {
         /// The lower bound.
         #[serde(with = "super::stored::number")]
@@ -71,29 +71,29 @@ pub enum Activation {
     Neg,
     /// `x * x`.
     Square,
-    /// The sine; `|x|` of at most 10^4 on a GPU.
+    /// The sine. On a GPU, `|x|` must be at most 10^4.
     Sin,
-    /// The cosine; `|x|` of at most 10^4 on a GPU.
+    /// The cosine. On a GPU, `|x|` must be at most 10^4.
     Cos,
     /// The error function.
     Erf,
-    /// The largest whole number that is not above `x`.
+    /// The largest integer that is not above `x`.
     Floor,
-    /// The smallest whole number that is not below `x`.
+    /// The smallest integer that is not below `x`.
     Ceil,
-    /// The nearest whole number, the even one of two.
+    /// The nearest integer; of two, the even one.
     Round,
     /// -1, 0 or 1.
     Sign,
-    /// `x` to the power of a number; NaN for negative `x` unless that number is whole.
+    /// `x` to the power of a number. NaN for negative `x`, unless that number is an integer.
     Pow(f32),
 }
 
 impl Activation {
-    /// ONNX's and PyTorch's hard sigmoids: `x / 6 + 1/2` within 0 and 1 is PyTorch's.
+    /// PyTorch's hard sigmoid: `x / 6 + 1/2` limited to 0 and 1.
     pub const HARD_SIGMOID: Activation = Activation::HardSigmoid { alpha: 1.0 / 6.0, beta: 0.5 };
 
-    /// The cheapest function that is `x` to the power of `exponent`.
+    /// The cheapest function that raises `x` to the power of `exponent`.
     pub fn power(exponent: f32) -> Activation {
         match exponent {
             1.0 => Activation::None,
@@ -147,7 +147,7 @@ impl Activation {
         }
     }
 
-    /// Applies the function in place, the choice of the common ones hoisted out of the loop.
+    /// Applies the function in place. The choice between common functions is outside of the loop.
     #[cfg(feature = "cpu")]
     pub(crate) fn apply(self, values: &mut [f32]) {
         match self {
@@ -158,7 +158,7 @@ impl Activation {
         }
     }
 
-    /// Whether the function is finite wherever its argument is, so that lanes past the last channel need no care.
+    /// Whether the function is finite for every finite argument, so lanes past the last channel need no care.
     pub(crate) fn is_tame(self) -> bool {
         !matches!(
             self,
@@ -171,13 +171,13 @@ impl Activation {
         )
     }
 
-    /// Whether the function may follow in the kernel that makes its argument: lanes past the last channel hold 0
-    /// there, and must stay finite.
+    /// Whether the function may be fused into the kernel that makes its argument. Lanes past the last channel hold 0
+    /// there and must stay finite.
     pub(crate) fn is_fusable(self) -> bool {
         self.of(0.0).is_finite()
     }
 
-    /// The numbers that the function takes.
+    /// The parameters of the function.
     pub(crate) fn numbers(self) -> Vec<f32> {
         match self {
             Activation::LeakyRelu(a) | Activation::Elu(a) | Activation::Pow(a) => vec![a],
@@ -195,7 +195,7 @@ const SELU: [f32; 2] = [1.050_701, 1.673_263_2];
 /// `sqrt(2 / pi)`.
 const GELU_TANH: f32 = 0.797_884_6;
 
-/// `x` where it is not negative, else `y`. Not `max`: that would turn NaN into a number.
+/// `x` if it is not negative, else `y`. Not `max`, which would turn NaN into a number.
 fn negative(x: f32, y: f32) -> f32 {
     if x < 0.0 { y } else { x }
 }
@@ -204,15 +204,15 @@ fn sigmoid(x: f32) -> f32 {
     1.0 / (1.0 + (-x).exp())
 }
 
-/// Not `clamp`, which panics on crossed bounds.
+/// Not `clamp`, which panics if the bounds cross.
 fn clip(x: f32, min: f32, max: f32) -> f32 {
     let x = if x < min { min } else { x };
     if x > max { max } else { x }
 }
 
-/// The error function within a few units in the last place: a rational function of x^2, as in Eigen and XLA.
+/// The error function, exact to a few units in the last place: a rational function of x^2, as in Eigen and XLA.
 fn erf(x: f32) -> f32 {
-    // From here on 1 is nearest, which the quotient misses by a little.
+    // From here on the nearest f32 is 1; the quotient is slightly off.
     if x.abs() > 3.95 {
         return x.signum();
     }
@@ -288,10 +288,10 @@ impl Operator for Activation {
     }
 }
 
-/// `x` where it is not negative, else `slope[c] * x` (He et al. 2015).
+/// `x` if it is not negative, else `slope[c] * x` (He et al. 2015).
 #[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
 pub struct PRelu {
-    /// One slope a channel.
+    /// One slope for each channel.
     #[serde(with = "super::stored::vector")]
     pub slope: Arc<[f32]>,
 }

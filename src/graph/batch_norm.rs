@@ -1,4 +1,4 @@
-//! Batch normalisation at inference: one scale and one shift a channel. Shader: `pointwise.wgsl`.
+//! Batch normalisation at inference: one scale and one shift for each channel. Shader: `pointwise.wgsl`.
 
 use super::{Activation, Operator, one};
 use crate::error::{Error, Result};
@@ -10,10 +10,10 @@ use std::sync::Arc;
 /// `y = activation(scale[c] * x + shift[c])`.
 #[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
 pub struct BatchNorm {
-    /// One factor a channel.
+    /// One factor for each channel.
     #[serde(with = "super::stored::vector")]
     pub scale: Arc<[f32]>,
-    /// One summand a channel.
+    /// One summand for each channel.
     #[serde(with = "super::stored::vector")]
     pub shift: Arc<[f32]>,
     /// Applied last.
@@ -21,8 +21,8 @@ pub struct BatchNorm {
 }
 
 impl BatchNorm {
-    /// From the trained statistics: `scale = gamma / sqrt(var + eps)`, `shift = beta - mean * scale`
-    /// (Ioffe and Szegedy 2015), computed in f64.
+    /// Computes scale and shift from the trained statistics: `scale = gamma / sqrt(var + eps)`, `shift = beta - mean *
+    /// scale` (Ioffe and Szegedy 2015), in f64.
     pub fn new(gamma: &[f32], beta: &[f32], mean: &[f32], var: &[f32], eps: f64) -> Result<BatchNorm> {
         if [beta.len(), mean.len(), var.len()].iter().any(|&l| l != gamma.len()) {
             return Err(Error::shape("batch_norm", format!("four vectors of {}", gamma.len()), "others"));

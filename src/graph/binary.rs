@@ -1,4 +1,4 @@
-//! Two tensors, element by element. Shader: `pointwise.wgsl`.
+//! Arithmetic on two tensors, element by element. Shader: `pointwise.wgsl`.
 
 use super::{Activation, Operator, two};
 use crate::error::{Error, Result};
@@ -8,7 +8,7 @@ use crate::tensor::Tensor;
 #[cfg(feature = "cpu")]
 use rayon::prelude::*;
 
-/// What two elements become.
+/// The operation on two elements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, serde::Serialize, serde::Deserialize)]
 pub enum BinaryKind {
     /// `a + b`.
@@ -24,15 +24,15 @@ pub enum BinaryKind {
     Min,
     /// The larger one; NaN if either is.
     Max,
-    /// `a` to the power of `b`; NaN for negative `a` unless `b` is whole.
+    /// `a` to the power of `b`. NaN for negative `a`, unless `b` is an integer.
     Pow,
 }
 
-/// Element-wise arithmetic on two tensors. Each extent must be the same in both, or 1 in one of them, whose elements
-/// then stand for all (NumPy's broadcasting).
+/// Element-wise arithmetic on two tensors. Each extent must be the same in both, or 1 in one of them (NumPy's
+/// broadcasting).
 #[derive(Debug, Clone, Copy, Default, serde::Serialize, serde::Deserialize)]
 pub struct Binary {
-    /// What two elements become.
+    /// The operation.
     pub kind: BinaryKind,
     /// Applied to the result.
     pub activation: Activation,
@@ -76,7 +76,7 @@ impl BinaryKind {
     }
 }
 
-/// The shape that both broadcast to.
+/// The shape that both are broadcast to.
 pub(super) fn broadcast(a: Shape, b: Shape) -> Result<Shape> {
     let extent = |a: usize, b: usize| (a == b || a == 1 || b == 1).then_some(if a == 1 { b } else { a });
     match (extent(a.n, b.n), extent(a.c, b.c), extent(a.h, b.h), extent(a.w, b.w)) {
@@ -126,7 +126,7 @@ impl Operator for Binary {
     }
 }
 
-/// The row that an operand has at a place of the result, and its step from column to column.
+/// The row of an operand for a position in the result, and its step from column to column.
 #[cfg(feature = "cpu")]
 pub(super) fn spread_row(x: &Tensor, n: usize, c: usize, row: usize) -> (&[f32], usize) {
     let s = x.shape();

@@ -1,4 +1,4 @@
-//! Joining tensors along an axis. Shaders: `concat.wgsl` along channels, only where no convolution can read the parts;
+//! Joins tensors along an axis. Shaders: `concat.wgsl` along channels, used only if no convolution can read the parts;
 //! `place.wgsl` along rows or columns.
 
 use super::{Axis, Operator};
@@ -9,14 +9,14 @@ use crate::tensor::Tensor;
 #[cfg(feature = "cpu")]
 use rayon::prelude::*;
 
-/// Concatenation of its inputs, in their order.
+/// The concatenation of its inputs, in order.
 #[derive(Debug, Clone, Copy, Default, serde::Serialize, serde::Deserialize)]
 pub struct Concat {
-    /// Along what; channels by default.
+    /// The axis; channels by default.
     pub axis: Axis,
 }
 
-/// The shape of tensors joined along channels; all other extents must agree.
+/// The shape of tensors joined along channels. All other extents must be equal.
 pub(crate) fn joined(inputs: &[Shape]) -> Result<Shape> {
     joined_along(inputs, Axis::C)
 }
@@ -28,7 +28,7 @@ fn joined_along(inputs: &[Shape], axis: Axis) -> Result<Shape> {
     let mut sum = 0usize;
     for &x in inputs {
         if axis.with(x, axis.extent(first)) != first {
-            return Err(Error::shape("concat", format!("{first} but for its {axis}"), x));
+            return Err(Error::shape("concat", format!("{first} except for its {axis}"), x));
         }
         sum = sum.saturating_add(axis.extent(x));
     }

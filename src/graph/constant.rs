@@ -1,4 +1,4 @@
-//! A tensor that belongs to the network. It has no kernel: whatever reads it finds it among the weights.
+//! A constant tensor of the network. It has no kernel: operators read it from the weights.
 
 use super::Operator;
 use crate::error::{Error, Result};

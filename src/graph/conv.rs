@@ -1,4 +1,4 @@
-//! Convolution, with what is fused behind and before it. Shaders: `conv_*.wgsl`, `winograd_*.wgsl`.
+//! Convolution and what is fused into it. Shaders: `conv_*.wgsl`, `winograd_*.wgsl`.
 
 use super::{Activation, Operator, Pool, Reach, concat, windows};
 #[cfg(feature = "cpu")]
@@ -7,14 +7,14 @@ use crate::error::{Error, Result};
 use crate::tensor::{Shape, Tensor};
 use std::sync::Arc;
 
-/// 2-D convolution (cross-correlation, as every framework has it) over its input, or over the channel concatenation
-/// of two when there is one group.
+/// 2-D convolution (cross-correlation, as in every framework) over its input. With one group, also over the channel
+/// concatenation of two inputs.
 #[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
 pub struct Conv {
     /// Weights `(out, in / groups, kernel height, kernel width)`.
     #[serde(with = "super::stored::tensor")]
     pub weight: Arc<Tensor>,
-    /// One summand an output channel.
+    /// One summand for each output channel.
     #[serde(with = "super::stored::optional_vector")]
     pub bias: Option<Arc<[f32]>>,
     /// Rows and columns between windows.
@@ -23,31 +23,31 @@ pub struct Conv {
     pub padding: [usize; 4],
     /// Rows and columns between the taps of a window.
     pub dilation: [usize; 2],
-    /// Channel groups that do not see each other.
+    /// Number of channel groups that do not see each other.
     pub groups: usize,
     /// Applied to the sum.
     pub activation: Activation,
-    /// What is done with the sum besides. Rewrites set it, so files do not store it.
+    /// What else is done with the sum. Set by rewrites; files do not store it.
     #[serde(skip)]
     pub ending: Ending,
 }
 
-/// What a convolution does besides activating and storing its sum.
+/// What a convolution does with its sum, besides applying the activation and storing it.
 #[derive(Debug, Clone, Default)]
 pub enum Ending {
-    /// Nothing.
+    /// Nothing else.
     #[default]
     Plain,
     /// Adds the last input, which has the output's shape, before the activation.
     Add,
-    /// Makes a second output: the first, max-pooled 2x2.
+    /// Also computes a second output: the first one, max-pooled 2x2.
     Pool,
     /// Computes a 1x1 convolution over the activated sum. Its result is the only output.
     Head(Arc<Conv>),
 }
 
 impl Conv {
-    /// A convolution with stride 1, no padding, one group, nothing fused.
+    /// A convolution with stride 1, no padding, one group, and nothing fused.
     pub fn new(weight: Arc<Tensor>, bias: Option<Arc<[f32]>>) -> Conv {
         Conv {
             weight,
@@ -61,7 +61,7 @@ impl Conv {
         }
     }
 
-    /// Splits the inputs into those that the windows slide over and the one that is added to the sum.
+    /// Splits the inputs into those of the convolution and the one that is added to the sum.
     pub(crate) fn operands<'a, T>(&self, inputs: &'a [T]) -> (&'a [T], Option<&'a T>) {
         match inputs.split_last() {
             Some((summand, sources)) if matches!(self.ending, Ending::Add) => (sources, Some(summand)),
@@ -69,7 +69,7 @@ impl Conv {
         }
     }
 
-    /// The same with zero padding that keeps height and width at stride 1 (odd kernels).
+    /// The same convolution with zero padding that keeps height and width at stride 1 (odd kernels).
     pub fn same(mut self) -> Conv {
         let [h, w] = self.kernel().map(|k| k / 2);
         self.padding =
@@ -87,7 +87,7 @@ impl Conv {
         self.weight.shape().n
     }
 
-    /// The 1x1 convolution that follows in the same kernel, if there is one.
+    /// The 1x1 convolution that is fused into it, if there is one.
     pub(crate) fn head(&self) -> Option<&Conv> {
         match &self.ending {
             Ending::Head(head) => Some(head),
@@ -100,7 +100,7 @@ impl Conv {
         Shape { c: self.out_channels(), ..output }
     }
 
-    /// Pixels from the first to the last tap, per axis.
+    /// Pixels from the first to the last tap on each axis.
     pub(crate) fn effective_kernel(&self) -> [usize; 2] {
         let k = self.kernel();
         [0, 1].map(|axis| self.dilation[axis] * (k[axis] - 1) + 1)
@@ -115,7 +115,7 @@ impl Operator for Conv {
     fn infer(&self, inputs: &[Shape]) -> Result<Vec<Shape>> {
         let (inputs, summand) = self.operands(inputs);
         let x = concat::joined(inputs)?;
-        // What the kernels can read side by side; with groups, a group could begin in one tensor and end in the next.
+        // Kernels read two sources side by side. With groups, a group could begin in one source and end in the other.
         if inputs.len() > 2 || (inputs.len() == 2 && self.groups > 1) {
             return Err(Error::shape("inputs", "one tensor, or two and one group", inputs.len()));
         }
@@ -189,7 +189,7 @@ impl Operator for Conv {
 
 #[cfg(feature = "cpu")]
 impl Conv {
-    /// Makes the outputs from the activated sum, which `sum` computes.
+    /// Computes the outputs from the activated sum, which `sum` computes.
     fn finish(&self, outputs: &mut [Tensor], sum: impl FnOnce(&mut Tensor)) {
         match self.head() {
             Some(head) => {
@@ -204,7 +204,7 @@ impl Conv {
         }
     }
 
-    /// Makes the output from sums with their bias: a slice of channel `c`'s plane that starts at element `at`.
+    /// Finishes sums with their bias: a slice of channel `c`'s plane that starts at element `at`.
     pub(super) fn end(&self, sums: &mut [f32], inputs: &[&Tensor], [n, c, at]: [usize; 3]) {
         if let (_, Some(summand)) = self.operands(inputs) {
             sums.iter_mut().zip(&summand.plane(n, c)[at..]).for_each(|(y, x)| *y += x);
@@ -212,7 +212,7 @@ impl Conv {
         self.activation.apply(sums);
     }
 
-    /// Channel `c` of the inputs' concatenation: its plane and that plane's height and width.
+    /// Channel `c` of the concatenated inputs: its plane, height and width.
     pub(super) fn source<'a>(inputs: &[&'a Tensor], n: usize, mut c: usize) -> (&'a [f32], [usize; 2]) {
         let mut last = inputs[0];
         for &x in inputs {
@@ -226,7 +226,8 @@ impl Conv {
     }
 }
 
-/// Where one tap meets a row as the window slides: `to[i] = x[i * stride + tap - left]`, zero outside the row.
+/// The values that one tap of a row meets as the window slides: `to[i] = x[i * stride + tap - left]`, zero outside the
+/// row.
 #[cfg(feature = "cpu")]
 pub(super) fn slide(x: &[f32], tap: usize, left: usize, stride: usize, to: &mut [f32]) {
     let begin = left.saturating_sub(tap).div_ceil(stride).min(to.len());
@@ -241,7 +242,7 @@ pub(super) fn slide(x: &[f32], tap: usize, left: usize, stride: usize, to: &mut 
     }
 }
 
-/// One task's part of a convolution's output: a block of rows of a run of channels, a slice of each one's plane.
+/// One task of a convolution: a block of rows of a run of channels, as one slice of each channel's plane.
 #[cfg(feature = "cpu")]
 pub(super) struct Task<'a> {
     pub(super) picture: usize,
@@ -252,8 +253,7 @@ pub(super) struct Task<'a> {
 
 #[cfg(feature = "cpu")]
 impl Task<'_> {
-    /// Cuts the output into blocks of `rows` rows, and each group's channels into as many runs as keep all threads at
-    /// work.
+    /// Splits the output into blocks of `rows` rows, and the channels of each group into enough runs for all threads.
     pub(super) fn all(y: &mut Tensor, groups: usize, rows: usize) -> Vec<Task<'_>> {
         let to = y.shape();
         let per_group = to.c / groups;
@@ -287,14 +287,14 @@ impl Task<'_> {
 
 #[cfg(feature = "cpu")]
 mod im2col {
-    //! im2col and a matrix product, a block of output rows at a time so that both stay in the cache.
+    //! im2col and a matrix product, in blocks of output rows so both stay in the cache.
 
     use super::*;
     use crate::graph::gemm::{Matrix, multiply};
     use rayon::prelude::*;
     use std::ops::Range;
 
-    /// Elements of an im2col block, a megabyte: it stays in a core's own cache.
+    /// Elements of an im2col block, a megabyte, which stays in the cache of a core.
     const BLOCK: usize = 256 * 1024;
 
     pub(super) fn run(conv: &Conv, inputs: &[&Tensor], y: &mut Tensor) {
@@ -343,7 +343,7 @@ mod im2col {
         }
     }
 
-    /// The im2col rows of one input channel: for each tap, the pixels it meets as the window slides.
+    /// The im2col rows of one input channel: for each tap, the pixels that it meets as the window slides.
     fn gather(
         conv: &Conv,
         (x, [h, w]): (&[f32], [usize; 2]),

@@ -1,33 +1,33 @@
-//! Transposed convolution, the U-Net's learned up-sampling. Shader: `conv_transpose.wgsl`.
+//! Transposed convolution, the learned up-sampling of U-Nets. Shader: `conv_transpose.wgsl`.
 
 use super::{Activation, Operator, Reach, one};
 use crate::error::{Error, Result};
 use crate::tensor::{Shape, Tensor};
 use std::sync::Arc;
 
-/// 2-D transposed convolution: each input pixel adds its kernel into the output, `stride` apart.
+/// 2-D transposed convolution: each input pixel adds its scaled kernel to the output, `stride` apart.
 #[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
 pub struct ConvTranspose {
-    /// Weights `(in, out / groups, kernel height, kernel width)`, PyTorch's and ONNX's order.
+    /// Weights `(in, out / groups, kernel height, kernel width)`, the order of PyTorch and ONNX.
     #[serde(with = "super::stored::tensor")]
     pub weight: Arc<Tensor>,
-    /// One summand an output channel.
+    /// One summand for each output channel.
     #[serde(with = "super::stored::optional_vector")]
     pub bias: Option<Arc<[f32]>>,
     /// Output rows and columns between input pixels.
     pub stride: [usize; 2],
-    /// Rows and columns cut: above, left, below, right.
+    /// Rows and columns that are removed: above, left, below, right.
     pub padding: [usize; 4],
     /// Extra rows and columns at the bottom and right.
     pub output_padding: [usize; 2],
-    /// Channel groups that do not see each other.
+    /// Number of channel groups that do not see each other.
     pub groups: usize,
     /// Applied to the sum.
     pub activation: Activation,
 }
 
 impl ConvTranspose {
-    /// A transposed convolution with the given stride, no padding, one group, nothing fused.
+    /// A transposed convolution with the given stride, no padding, one group, and nothing fused.
     pub fn new(weight: Arc<Tensor>, bias: Option<Arc<[f32]>>, stride: usize) -> ConvTranspose {
         ConvTranspose {
             weight,
@@ -108,14 +108,14 @@ impl Operator for ConvTranspose {
         Some(Reach { extent: extent[0].max(extent[1]), step: 1.0 / self.stride[0] as f64 })
     }
 
-    /// A matrix product into `(out, kernel) x pixels`, a run of output channels at a time, scattered to its place.
+    /// A matrix product into `(out, kernel) x pixels`, one run of output channels at a time, which is then scattered.
     #[cfg(feature = "cpu")]
     fn cpu(&self, inputs: &[&Tensor], outputs: &mut [Tensor]) {
         use crate::graph::gemm::{Matrix, multiply};
         use rayon::prelude::*;
         let (from, to, weight) = (inputs[0].shape(), outputs[0].shape(), self.weight.shape());
         let (taps, pixels, ins) = (weight.h * weight.w, from.pixels(), from.c / self.groups);
-        // Runs of channels that keep the product near a megabyte and never cross a group.
+        // Runs of channels that keep the product near a megabyte and do not cross groups.
         let wanted = (256 * 1024 / (taps * pixels))
             .clamp(1, weight.c.div_ceil(2 * rayon::current_num_threads()).max(1));
         let run = (1..=wanted).rev().find(|r| weight.c % r == 0).unwrap_or(1);
@@ -148,7 +148,7 @@ impl Operator for ConvTranspose {
 
 #[cfg(feature = "cpu")]
 impl ConvTranspose {
-    /// Adds one tap's products into an output plane.
+    /// Adds the products of one tap to an output plane.
     fn scatter(&self, tap: usize, product: &[f32], from: Shape, y: &mut [f32], to: Shape) {
         let [top, left, ..] = self.padding;
         let (ky, kx) = (tap / self.weight.shape().w, tap % self.weight.shape().w);

@@ -1,4 +1,4 @@
-//! The one matrix product behind the CPU convolutions, a checked door to the `gemm` crate.
+//! The matrix product of the CPU convolutions, a checked call of the `gemm` crate.
 
 /// A strided view of a matrix.
 #[derive(Clone, Copy)]
@@ -9,12 +9,12 @@ pub(crate) struct Matrix<'a> {
 }
 
 impl<'a> Matrix<'a> {
-    /// Rows one after another, each `row` elements apart.
+    /// A matrix whose rows are `row` elements apart.
     pub(crate) fn rows(data: &'a [f32], row: usize) -> Matrix<'a> {
         Matrix { data, row, column: 1 }
     }
 
-    /// Columns one after another, each `column` elements apart.
+    /// A matrix whose columns are `column` elements apart.
     pub(crate) fn columns(data: &'a [f32], column: usize) -> Matrix<'a> {
         Matrix { data, row: 1, column }
     }
@@ -26,7 +26,7 @@ impl<'a> Matrix<'a> {
     }
 }
 
-/// `out = a * b`, where `a` is `m x k`, `b` is `k x n` and `out` is `m x n` in rows. On the calling thread.
+/// `out = a * b`, where `a` is `m x k`, `b` is `k x n` and `out` is `m x n` in rows. Runs on the calling thread.
 #[allow(
     unsafe_code,
     reason = "the gemm crate takes raw pointers; the lengths are checked just above the call"
@@ -35,7 +35,7 @@ pub(crate) fn multiply([m, n, k]: [usize; 3], a: Matrix<'_>, b: Matrix<'_>, out:
     a.check(m, k);
     b.check(k, n);
     assert_eq!(out.len(), m * n);
-    // SAFETY: `check` proved that the last element each matrix touches lies in its slice, `out` holds m * n.
+    // SAFETY: `check` proved that the last element of each matrix is inside its slice; `out` holds m * n elements.
     unsafe {
         gemm::gemm(
             m,

@@ -1,4 +1,4 @@
-//! Products of matrices that are both computed, as in attention. Shader: `matmul.wgsl`.
+//! Products of two computed matrices, as in attention. Shader: `matmul.wgsl`.
 
 use super::{Operator, two};
 use crate::error::{Error, Result};
@@ -8,8 +8,8 @@ use crate::tensor::Tensor;
 #[cfg(feature = "cpu")]
 use rayon::prelude::*;
 
-/// `(n,c,h,k)` by `(n,c,k,w)` gives `(n,c,h,w)`: a matrix product of each pair of planes. A batch or channel extent
-/// of 1 stands for all of the other's.
+/// `(n,c,h,k)` times `(n,c,k,w)` is `(n,c,h,w)`: a matrix product of each pair of planes. A batch or channel extent of
+/// 1 is broadcast.
 #[derive(Debug, Clone, Copy, Default, serde::Serialize, serde::Deserialize)]
 pub struct MatMul;
 
@@ -56,6 +56,6 @@ impl Operator for MatMul {
     }
 }
 
-/// Multiplications that are worth a thread's while.
+/// Number of multiplications that justifies a thread.
 #[cfg(feature = "cpu")]
 const ROWS_FLOPS: usize = 1 << 14;

@@ -1,5 +1,5 @@
-//! Normalisation by statistics of the picture itself: group, instance and layer norm. Shaders: `norm_statistics.wgsl`
-//! and `norm_groups.wgsl`, `norm_channels.wgsl`.
+//! Normalisation by statistics of the input: group, instance and layer norm. Shaders: `norm_statistics.wgsl` and
+//! `norm_groups.wgsl`, `norm_channels.wgsl`.
 
 use super::{Activation, Operator, Reach, one};
 use crate::error::{Error, Result};
@@ -10,25 +10,25 @@ use crate::tensor::Tensor;
 use rayon::prelude::*;
 use std::sync::Arc;
 
-/// What one mean and one variance are taken over.
+/// The elements that share a mean and a variance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub enum NormOver {
-    /// As many groups of channels that follow each other, each with all its pixels (Wu and He 2018). One group a
-    /// channel is instance norm; one group is layer norm over channels and pixels.
+    /// This number of groups of consecutive channels, each with all its pixels (Wu and He 2018). With one group for
+    /// each channel, this is instance norm. With one group, it is layer norm over channels and pixels.
     Groups(usize),
     /// The channels of each pixel: layer norm of a channels-last tensor.
     Channels,
 }
 
-/// `y = activation((x - mean) / sqrt(var + eps) * scale[c] + shift[c])`, with the variance of a whole population.
+/// `y = activation((x - mean) / sqrt(var + eps) * scale[c] + shift[c])` with the population variance.
 #[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
 pub struct Norm {
-    /// What statistics are taken over, in each picture.
+    /// The elements that share statistics, in each picture.
     pub over: NormOver,
-    /// One factor a channel; 1 where there is none.
+    /// One factor for each channel; 1 if absent.
     #[serde(with = "super::stored::optional_vector")]
     pub scale: Option<Arc<[f32]>>,
-    /// One summand a channel; 0 where there is none.
+    /// One summand for each channel; 0 if absent.
     #[serde(with = "super::stored::optional_vector")]
     pub shift: Option<Arc<[f32]>>,
     /// Added to the variance; above 0.
@@ -38,7 +38,7 @@ pub struct Norm {
 }
 
 impl Norm {
-    /// Without scale, shift and activation.
+    /// A norm without scale, shift and activation.
     pub fn new(over: NormOver, eps: f32) -> Norm {
         Norm { over, scale: None, shift: None, eps, activation: Activation::None }
     }
@@ -97,7 +97,7 @@ impl Operator for Norm {
             NormOver::Groups(groups) => {
                 let size = s.c / groups;
                 let count = (size * s.pixels()) as f64;
-                // Plane by plane, so that threads do not change the order of a sum.
+                // Plane by plane, so the number of threads does not change the order of a sum.
                 let over_groups = |of: &(dyn Fn(usize, &[f32]) -> f64 + Sync)| -> Vec<f64> {
                     let planes = x.data().par_chunks(s.pixels()).enumerate();
                     let planes: Vec<f64> = planes.map(|(plane, x)| of(plane / size, x)).collect();

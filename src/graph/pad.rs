@@ -7,7 +7,7 @@ use crate::tensor::Shape;
 use crate::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
-/// What stands outside the picture.
+/// The values outside the picture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PadMode {
@@ -15,14 +15,14 @@ pub enum PadMode {
     Zero,
     /// The nearest edge pixel.
     Edge,
-    /// The picture mirrored at its edge pixels, which are not repeated; again and again if need be.
+    /// The picture mirrored at its edge pixels, without repeating them; several times if necessary.
     #[default]
     Reflect,
 }
 
 #[cfg(feature = "cpu")]
 impl PadMode {
-    /// The pixel of `0..size` that stands at place `i`; `None` for zero.
+    /// The index in `0..size` of the pixel at position `i`; `None` for zero.
     pub(crate) fn source(self, i: isize, size: usize) -> Option<usize> {
         let last = size as isize - 1;
         match self {
@@ -40,18 +40,18 @@ impl PadMode {
 /// How much to pad.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum PadAmount {
-    /// Rows above, columns left, rows below, columns right; negative cuts.
+    /// Rows above, columns left, rows below, columns right. Negative numbers crop.
     Fixed([isize; 4]),
     /// Below and right, up to the next multiple.
     Multiple(usize),
 }
 
-/// Adds (or cuts) rows and columns.
+/// Adds or removes rows and columns.
 #[derive(Debug, Clone, Copy, serde::Serialize, serde::Deserialize)]
 pub struct Pad {
     /// How much.
     pub amount: PadAmount,
-    /// With what.
+    /// The added values.
     pub mode: PadMode,
 }
 
@@ -98,7 +98,7 @@ impl Operator for Pad {
     }
 }
 
-/// Keeps the top-left corner of the first input, at the size of the second.
+/// Crops the first input to the size of the second, from the top-left corner.
 #[derive(Debug, Clone, Copy, Default, serde::Serialize, serde::Deserialize)]
 pub struct Crop;
 
@@ -129,7 +129,7 @@ impl Operator for Crop {
     }
 }
 
-/// Fills `y` with the window of `x` that begins `origin` rows and columns before it.
+/// Fills `y` with a window of `x` that begins `origin` rows and columns before `x`.
 #[cfg(feature = "cpu")]
 fn window(x: &Tensor, y: &mut Tensor, origin: [isize; 2], mode: PadMode) {
     let (from, to) = (x.shape(), y.shape());

@@ -1,5 +1,5 @@
-//! Several pointwise operators as one: a small expression over tensors. Shader: `pointwise.wgsl`, which computes the
-//! single ones too.
+//! Several pointwise operators as one: a small expression over tensors. Shader: `pointwise.wgsl`, which also computes
+//! single operators.
 
 use super::binary::broadcast;
 #[cfg(feature = "cpu")]
@@ -11,12 +11,12 @@ use crate::tensor::Shape;
 use crate::tensor::Tensor;
 use std::sync::Arc;
 
-/// Where a step finds an operand.
+/// The source of an operand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Source {
-    /// An input of the operator, by its place.
+    /// An input of the operator, by index.
     Input(usize),
-    /// The result of an earlier step, by its place.
+    /// The result of an earlier step, by index.
     Step(usize),
 }
 
@@ -25,7 +25,7 @@ pub enum Source {
 pub enum Step {
     /// Arithmetic on two operands.
     Binary {
-        /// What two elements become.
+        /// The operation.
         kind: BinaryKind,
         /// The first operand.
         a: Source,
@@ -36,10 +36,10 @@ pub enum Step {
     Affine {
         /// The operand.
         a: Source,
-        /// One factor a channel.
+        /// One factor for each channel.
         #[serde(with = "super::stored::vector")]
         scale: Arc<[f32]>,
-        /// One summand a channel.
+        /// One summand for each channel.
         #[serde(with = "super::stored::vector")]
         shift: Arc<[f32]>,
     },
@@ -50,11 +50,11 @@ pub enum Step {
         /// The function.
         f: Activation,
     },
-    /// `a` where it is not negative, else `slope[c] * a`.
+    /// `a` if it is not negative, else `slope[c] * a`.
     PRelu {
         /// The operand.
         a: Source,
-        /// One slope a channel.
+        /// One slope for each channel.
         #[serde(with = "super::stored::vector")]
         slope: Arc<[f32]>,
     },
@@ -69,7 +69,7 @@ impl Step {
         [a].into_iter().chain(b)
     }
 
-    /// The vectors of one number a channel.
+    /// The vectors with one number for each channel.
     pub(crate) fn vectors(&self) -> impl Iterator<Item = &Arc<[f32]>> {
         let (first, second) = match self {
             Step::Binary { .. } | Step::Activation { .. } => (None, None),
@@ -79,7 +79,7 @@ impl Step {
         first.into_iter().chain(second)
     }
 
-    /// The step's result for a run of channel `c`, from the inputs and earlier results.
+    /// Computes the step for a run of channel `c`, from the inputs and earlier results.
     #[cfg(feature = "cpu")]
     fn cpu(&self, before: &[Vec<f32>], inputs: usize, c: usize, result: &mut [f32]) {
         let of = |source: &Source| match *source {
@@ -106,21 +106,22 @@ impl Step {
     }
 }
 
-/// Steps in running order; the last one's result is the operator's. The inputs are spread to one shape, which all steps
-/// have: each extent is that of the result, or 1.
+/// Steps in execution order. The result of the last one is the operator's result. All inputs are broadcast to the shape
+/// of the result: each extent is equal or 1.
 #[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
 pub struct Pointwise {
-    /// What is computed.
+    /// The steps.
     pub steps: Vec<Step>,
 }
 
 impl Pointwise {
-    /// Most inputs: with the result and the numbers of the steps they fill the eight bindings that every device has.
+    /// Most inputs. Together with the result and the numbers of the steps, they use the eight bindings that every
+    /// device has.
     pub const MAX_INPUTS: usize = 6;
-    /// Most steps, so that their results fit registers.
+    /// Most steps, so their results fit into registers.
     pub const MAX_STEPS: usize = 16;
 
-    /// What an operator computes, when that is pointwise.
+    /// The expression of a pointwise operator; `None` for other operators.
     pub(crate) fn of(op: &Op) -> Option<Pointwise> {
         let a = Source::Input(0);
         let (first, f) = match op {
@@ -158,7 +159,7 @@ impl Operator for Pointwise {
                 Source::Step(step) => step < i,
             };
             if !step.clone().sources().all(known) {
-                return Err(Error::shape("pointwise", "operands that are there", format!("{step:?}")));
+                return Err(Error::shape("pointwise", "operands that exist", format!("{step:?}")));
             }
             if let Some(vector) = step.vectors().find(|vector| vector.len() != y.c) {
                 return Err(Error::shape("pointwise", format!("{} channels", vector.len()), y.c));
@@ -170,12 +171,12 @@ impl Operator for Pointwise {
         Ok(vec![y])
     }
 
-    /// A run of each plane at a time, so that what the steps make stays in the cache.
+    /// Computes a run of each plane at a time, so the results of steps stay in the cache.
     #[cfg(feature = "cpu")]
     fn cpu(&self, inputs: &[&Tensor], outputs: &mut [Tensor]) {
         let y = outputs[0].shape();
         let spread = |x: &&Tensor| ![1, y.pixels()].contains(&x.shape().pixels());
-        // Where an input is spread along rows or columns alone, row by row.
+        // If an input is broadcast along only rows or only columns, a run is one row.
         let run = if inputs.iter().any(spread) { y.w } else { y.pixels().min(1 << 10) };
         outputs[0].par_planes(|n, c, plane| {
             let mut values = vec![vec![0.0; run]; inputs.len() + self.steps.len()];
@@ -202,7 +203,7 @@ impl Operator for Pointwise {
     }
 }
 
-/// What an input has for a run of the result's plane that starts at element `at`.
+/// Loads the values of an input for the run that starts at element `at` of the result's plane.
 #[cfg(feature = "cpu")]
 fn load(run: &mut [f32], x: &Tensor, y: Shape, [n, c, at]: [usize; 3]) {
     let plane = x.plane(n.min(x.shape().n - 1), c.min(x.shape().c - 1));

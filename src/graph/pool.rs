@@ -6,14 +6,14 @@ use crate::tensor::Shape;
 #[cfg(feature = "cpu")]
 use crate::tensor::Tensor;
 
-/// What is kept of a window.
+/// The result for a window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub enum PoolKind {
     /// The largest value; NaN if the window holds one.
     Max,
     /// The mean of the values inside the picture.
     Average,
-    /// The mean with padding counted as zeros.
+    /// The mean of all values, where padding counts as zeros.
     AverageWithPadding,
 }
 
@@ -26,16 +26,16 @@ pub struct Pool {
     pub kernel: [usize; 2],
     /// Rows and columns between windows.
     pub stride: [usize; 2],
-    /// Rows and columns from one pixel of a window to the next.
+    /// Distance in rows and columns between the pixels of a window.
     pub dilation: [usize; 2],
     /// Rows above, columns left, rows below, columns right.
     pub padding: [usize; 4],
-    /// Whether a last, partly filled window counts.
+    /// Whether a last window that exceeds the picture counts.
     pub ceil: bool,
 }
 
 impl Pool {
-    /// The U-Net's own: 2x2 windows, stride 2, no padding.
+    /// The pool of U-Nets: 2x2 windows, stride 2, no padding.
     pub const MAX_2X2: Pool = Pool {
         kind: PoolKind::Max,
         kernel: [2, 2],
@@ -45,7 +45,7 @@ impl Pool {
         ceil: false,
     };
 
-    /// Rows and columns from the first to the last pixel of a window, both counted.
+    /// Extent of a window in rows and columns, including dilation.
     fn window(&self) -> [usize; 2] {
         [0, 1].map(|axis| {
             self.kernel[axis].saturating_sub(1).saturating_mul(self.dilation[axis]).saturating_add(1)
@@ -73,7 +73,7 @@ impl Operator for Pool {
         }
         let extent = |size: usize, before: usize, after: usize, axis: usize| {
             let n = windows(size, before + after, window[axis], self.stride[axis], self.ceil)?;
-            // As in PyTorch: a window that would begin in the padding after the picture is dropped.
+            // As in PyTorch, a window that would begin in the padding after the picture is dropped.
             Ok::<_, Error>(if (n - 1) * self.stride[axis] >= size + before { n - 1 } else { n })
         };
         Ok(vec![Shape { h: extent(x.h, top, bottom, 0)?, w: extent(x.w, left, right, 1)?, ..x }])
@@ -119,7 +119,7 @@ impl Operator for Pool {
 
 #[cfg(feature = "cpu")]
 impl Pool {
-    /// How many pixels of a window begin before `end`, counted from the first row or column of the padding.
+    /// Number of pixels of a window before `end`, which counts from the first row or column of the padding.
     fn pixels(&self, axis: usize, window: usize, end: usize) -> usize {
         end.saturating_sub(window * self.stride[axis]).div_ceil(self.dilation[axis]).min(self.kernel[axis])
     }

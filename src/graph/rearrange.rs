@@ -1,4 +1,4 @@
-//! Moving elements without computing: reshape, transpose, slice, expand, depth to space. Shader: `rearrange.wgsl`.
+//! Moves elements without arithmetic: reshape, transpose, slice, expand, depth to space. Shader: `rearrange.wgsl`.
 
 use super::{Operator, Reach, one};
 use crate::error::{Error, Result};
@@ -8,22 +8,22 @@ use crate::tensor::Tensor;
 #[cfg(feature = "cpu")]
 use rayon::prelude::*;
 
-/// Digits that a [`Rearrange`] may have.
+/// Most digits of a [`Rearrange`].
 pub(crate) const MAX_DIGITS: usize = 8;
 
 /// A strided view of a tensor of one shape, in the host's order NCHW.
 ///
-/// The flat index of an output element is written in mixed radix, the most significant digit first; it holds the
-/// input element at `offset` plus the sum of each digit times its stride.
+/// The flat index of an output element is written in mixed radix, the most significant digit first. The element comes
+/// from the input at `offset` plus the sum of each digit times its stride.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Rearrange {
     /// The shape that the input must have.
     pub input: Shape,
     /// The shape of the result.
     pub output: Shape,
-    /// Sizes and strides, at most 8; the sizes multiply to the output's elements.
+    /// Sizes and strides of at most 8 digits. The product of the sizes is the number of output elements.
     pub digits: Vec<(usize, isize)>,
-    /// The input element that comes first.
+    /// Index of the first input element.
     pub offset: usize,
 }
 
@@ -32,13 +32,13 @@ pub struct Rearrange {
 pub struct Slice {
     /// First element.
     pub start: usize,
-    /// How many.
+    /// Number of elements.
     pub len: usize,
-    /// From one to the next.
+    /// Distance between elements.
     pub step: isize,
 }
 
-/// In which order depth to space takes the channels apart (ONNX).
+/// The order in which depth to space splits channels (ONNX).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum DepthOrder {
     /// Row, column, channel: ONNX's default.
@@ -48,20 +48,20 @@ pub enum DepthOrder {
 }
 
 impl Rearrange {
-    /// The same elements in the same order under another shape.
+    /// The same elements in the same order with another shape.
     ///
     /// # Errors
-    /// When the shapes differ in their number of elements.
+    /// When the numbers of elements differ.
     pub fn reshape(input: Shape, output: Shape) -> Result<Rearrange> {
         Rearrange::permuted(input, &[input.elements()], &[0], output)
     }
 
-    /// Views the elements under `extents` (any number of axes), puts axis `permutation[i]` into place `i`, and views
-    /// the result as `output`. `Reshape`, `Transpose`, `Reshape` of a model in one.
+    /// Views the elements with `extents` (any number of axes), moves axis `permutation[i]` to position `i`, and views
+    /// the result as `output`: a model's `Reshape`, `Transpose`, `Reshape` in one.
     ///
     /// # Errors
-    /// When the extents do not multiply to the elements of both shapes, the axes are not a permutation, or more than
-    /// 8 axes remain once those that stay together are merged.
+    /// When the product of the extents differs from the elements of either shape, when the axes are not a permutation,
+    /// or when more than 8 axes remain after merging.
     pub fn permuted(
         input: Shape,
         extents: &[usize],
@@ -83,7 +83,7 @@ impl Rearrange {
         Rearrange { input, output, digits, offset: 0 }.checked()
     }
 
-    /// Puts axis `permutation[i]` of `(n,c,h,w)` into place `i`.
+    /// Moves axis `permutation[i]` of `(n,c,h,w)` to position `i`.
     ///
     /// # Errors
     /// When the axes are not a permutation.
@@ -96,7 +96,7 @@ impl Rearrange {
     /// A part of each axis.
     ///
     /// # Errors
-    /// When a part is empty or reaches beyond its axis.
+    /// When a part is empty or exceeds its axis.
     pub fn slice(input: Shape, parts: [Slice; 4]) -> Result<Rearrange> {
         let (strides, mut offset) = (strides(&extents(input)), 0);
         let mut digits = Vec::new();
@@ -107,7 +107,7 @@ impl Rearrange {
                 return Err(Error::shape("slice", format!("a part of {extent}"), format!("{part:?}")));
             }
             offset += part.start * stride as usize;
-            // The step from a single place is never taken.
+            // With a single element, the step does not matter.
             digits.push((part.len, if part.len == 1 { 0 } else { part.step * stride }));
         }
         let [n, c, h, w] = parts.map(|part| part.len);
@@ -117,7 +117,7 @@ impl Rearrange {
     /// Repeats axes of extent 1.
     ///
     /// # Errors
-    /// When another axis would change.
+    /// When an axis with another extent would change.
     pub fn expand(input: Shape, output: Shape) -> Result<Rearrange> {
         let axes = extents(input).into_iter().zip(extents(output)).zip(strides(&extents(input)));
         let digit = |((from, to), stride): ((usize, usize), isize)| match from {
@@ -129,10 +129,10 @@ impl Rearrange {
         Rearrange { input, output, digits, offset: 0 }.checked()
     }
 
-    /// `block * block` channels become squares of `block` pixels a side.
+    /// Turns `block * block` channels into squares with sides of `block` pixels.
     ///
     /// # Errors
-    /// When the channels are not a multiple of that many.
+    /// When the number of channels is not a multiple of `block * block`.
     pub fn depth_to_space(input: Shape, block: usize, order: DepthOrder) -> Result<Rearrange> {
         let Shape { n, c, h, w } = input;
         let squared = block.saturating_mul(block);
@@ -150,11 +150,11 @@ impl Rearrange {
         }
     }
 
-    /// Squares of `block` pixels a side become channels: row, column, channel, as in ONNX. PyTorch's pixel unshuffle
-    /// (channel, row, column) is [`DepthOrder::Crd`].
+    /// Turns squares with sides of `block` pixels into channels: row, column, channel, as in ONNX. PyTorch's pixel
+    /// unshuffle (channel, row, column) is [`DepthOrder::Crd`].
     ///
     /// # Errors
-    /// When a side is not a multiple of the block.
+    /// When a side is not a multiple of `block`.
     pub fn space_to_depth(input: Shape, block: usize, order: DepthOrder) -> Result<Rearrange> {
         let Shape { n, c, h, w } = input;
         if block == 0 || h % block != 0 || w % block != 0 {
@@ -174,7 +174,7 @@ impl Rearrange {
         Rearrange::permuted(input, &extents, &permutation, output)
     }
 
-    /// Merges digits that count on into each other, and refuses what [`Operator::infer`] would.
+    /// Merges digits that continue each other, and refuses what [`Operator::infer`] would refuse.
     fn checked(mut self) -> Result<Rearrange> {
         let mut merged: Vec<(usize, isize)> = Vec::new();
         for &(size, stride) in self.digits.iter().filter(|digit| digit.0 != 1) {
@@ -193,16 +193,16 @@ impl Rearrange {
         Ok(self)
     }
 
-    /// Whether nothing moves at all.
+    /// Whether no element moves.
     pub(crate) fn is_identity(&self) -> bool {
         self.input == self.output && self.offset == 0 && self.digits == [(self.input.elements(), 1)]
     }
 
-    /// Elements of the input from one place to the next along each axis of the output, where that is the same all along.
+    /// The distance in input elements between neighbours along each axis of the output. `None` if it is not constant.
     pub(crate) fn axis_strides(&self) -> Option<[isize; 4]> {
         let mut strides = [0; 4];
         for (axis, places, _, stride) in self.parts()? {
-            // A further part would have been merged if it counted on.
+            // A second part would have been merged if it continued the first.
             if places > 1 {
                 return None;
             }
@@ -211,8 +211,8 @@ impl Rearrange {
         Some(strides)
     }
 
-    /// The digits cut at the borders of the output's axes, the least significant first: the axis, how many places of it
-    /// a step of the digit is, size and stride. `None` where a digit lies across a border.
+    /// The digits, split at the borders of the output's axes, the least significant first: axis, distance along the
+    /// axis of one step of the digit, size and stride. `None` if a digit crosses a border.
     fn parts(&self) -> Option<Vec<(usize, usize, usize, isize)>> {
         let mut digits = self.digits.iter().rev().copied();
         let (mut left, mut parts) = ((1, 0), Vec::new());
@@ -236,18 +236,19 @@ impl Rearrange {
         Some(parts)
     }
 
-    /// How rows and columns of the output depend on those of the input, where each follows its own from first to last.
+    /// How rows and columns of the output depend on those of the input. `None` if an axis does not follow its own in
+    /// order.
     fn plane_reach(&self) -> Option<[Reach; 2]> {
         let Shape { h, w, .. } = self.input;
         let pixels = isize::try_from(self.input.pixels()).ok().filter(|&pixels| pixels > 0)?;
         let place = self.offset % self.input.pixels();
-        // Of rows and of columns: where the last ones read from are, pixels seen, and pixels from one to the next.
+        // For rows and for columns: position of the last ones read, pixels seen, and pixels between neighbours.
         let mut ends = [place / w, place % w];
         let mut seen = [1, 1];
         let mut steps = [None, None];
         for (axis, places, size, stride) in self.parts()? {
             if stride % pixels == 0 {
-                // Rows of one channel below those of another do not follow the input's.
+                // Rows of one channel below rows of another do not follow the input's rows.
                 if axis >= 2 && steps[axis - 2].is_some() {
                     return None;
                 }
@@ -259,7 +260,7 @@ impl Rearrange {
             match axis {
                 // Pixels that become channels are seen together.
                 1 => seen[plane_axis] += (size - 1) * step,
-                // The axis itself; behind it may only be places that stay on one pixel.
+                // The axis itself. Only digits that stay on one pixel may follow it.
                 axis if axis == plane_axis + 2 && steps[plane_axis].is_none() => {
                     steps[plane_axis] = Some(step as f64 / places as f64);
                 }
@@ -276,7 +277,7 @@ fn extents(shape: Shape) -> [usize; 4] {
     [shape.n, shape.c, shape.h, shape.w]
 }
 
-/// Elements from one to the next along each axis, the last axis densest.
+/// Distances between elements along each axis; the last axis is contiguous.
 fn strides(extents: &[usize]) -> Vec<isize> {
     let mut strides: Vec<isize> = extents
         .iter()
@@ -324,7 +325,7 @@ impl Operator for Rearrange {
 
     fn reach(&self) -> Option<Reach> {
         let [rows, columns] = self.plane_reach()?;
-        // One number for both axes: as far as the farther, as fast as the rows.
+        // One value for both axes: the larger extent, and the step of the rows.
         Some(Reach { extent: rows.extent.max(columns.extent), ..rows })
     }
 

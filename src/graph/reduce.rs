@@ -1,4 +1,4 @@
-//! Sums, means and extremes along axes. Shader: `reduce.wgsl`.
+//! Reductions along axes: sum, mean, extremes, norm. Shader: `reduce.wgsl`.
 
 use super::{Operator, Reach, one};
 use crate::error::{Error, Result};
@@ -8,16 +8,16 @@ use crate::tensor::Tensor;
 #[cfg(feature = "cpu")]
 use rayon::prelude::*;
 
-/// What elements become together.
+/// The result for a set of elements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub enum ReduceKind {
     /// Their mean.
     Mean,
     /// Their sum.
     Sum,
-    /// The largest; NaN if there is one.
+    /// The largest; NaN if any is NaN.
     Max,
-    /// The smallest; NaN if there is one.
+    /// The smallest; NaN if any is NaN.
     Min,
     /// The root of the sum of their squares.
     L2,
@@ -26,7 +26,7 @@ pub enum ReduceKind {
 /// Reduces axes to an extent of 1 each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Reduce {
-    /// What elements become together.
+    /// The operation.
     pub kind: ReduceKind,
     /// Whether channels, rows and columns are reduced.
     pub axes: [bool; 3],

@@ -1,4 +1,4 @@
-//! Re-sampling to another size. Shader: `resize.wgsl`, which reads the same places and weights.
+//! Resampling to another size. Shader: `resize.wgsl`, which reads the positions and weights computed here.
 
 use super::{Operator, Reach, one};
 use crate::error::{Error, Result};
@@ -6,81 +6,81 @@ use crate::tensor::Shape;
 #[cfg(feature = "cpu")]
 use crate::tensor::Tensor;
 
-/// How an output pixel is made from those around its place in the input.
+/// How an output pixel is computed from the pixels around its position in the input.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
 pub enum Interpolation {
-    /// One pixel, by a rounding of the place.
+    /// One pixel, by rounding the position.
     Nearest(Rounding),
-    /// The two on each axis, by their distance.
+    /// Two pixels on each axis, weighted by distance.
     Linear,
-    /// The four on each axis, by Keys' cubic with this coefficient (PyTorch and ONNX: -0.75).
+    /// Four pixels on each axis, by Keys' cubic with this coefficient (PyTorch and ONNX: -0.75).
     Cubic(f32),
 }
 
-/// How a place between two pixels is rounded to one.
+/// How a position between two pixels is rounded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub enum Rounding {
     /// Down.
     Floor,
     /// Up.
     Ceil,
-    /// To the nearest, down from the middle.
+    /// To the nearest pixel; down from the middle.
     PreferFloor,
-    /// To the nearest, up from the middle.
+    /// To the nearest pixel; up from the middle.
     PreferCeil,
 }
 
-/// Where output pixel `i` lies in the input, with names as in ONNX. `scale` is the factor that was given, or the ratio
-/// of the sizes.
+/// The position of output pixel `i` in the input, with the names of ONNX. `scale` is the given factor, or the ratio of
+/// the sizes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub enum Coordinates {
     /// `i / scale`.
     Asymmetric,
-    /// `(i + 1/2) / scale - 1/2`: pixel centres at half places.
+    /// `(i + 1/2) / scale - 1/2`: pixel centres are at half positions.
     HalfPixel,
-    /// The same, but 0 where the output has one pixel.
+    /// The same, but 0 if the output has one pixel.
     PytorchHalfPixel,
-    /// `i * (size_in - 1) / (size_in * scale - 1)`: corner pixels on corner pixels.
+    /// `i * (size_in - 1) / (size_in * scale - 1)`: corner pixels map to corner pixels.
     AlignCorners,
 }
 
 /// The new height and width.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
 pub enum ResizeTo {
-    /// By factors for height and width; the new size is rounded down.
+    /// Factors for height and width. The new size is rounded down.
     Scale([f32; 2]),
-    /// By the height and width themselves.
+    /// Height and width.
     Size([usize; 2]),
 }
 
-/// Changes height and width. Pixels beyond the edges are those at the edges.
+/// Changes height and width. Pixels outside the input are those at its edges.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Resize {
-    /// Height and width.
+    /// The new height and width.
     pub to: ResizeTo,
-    /// How pixels are made from those around.
+    /// How output pixels are computed.
     pub interpolation: Interpolation,
-    /// Where pixels lie.
+    /// How positions are computed.
     pub coordinates: Coordinates,
 }
 
-/// One output place along an axis: input places and their weights.
+/// The input pixels and weights of one output position along an axis.
 pub(crate) type Taps = [(usize, f32); 4];
 
 impl Resize {
-    /// The input pixel at `floor(i / scale)`, as PyTorch's `nearest`.
+    /// The input pixel at `floor(i / scale)`, as in PyTorch's `nearest`.
     pub const fn nearest(to: ResizeTo) -> Resize {
         let interpolation = Interpolation::Nearest(Rounding::Floor);
         Resize { to, interpolation, coordinates: Coordinates::Asymmetric }
     }
 
-    /// Bilinear, as PyTorch's with either `align_corners`.
+    /// Bilinear, as in PyTorch with either value of `align_corners`.
     pub const fn bilinear(to: ResizeTo, align_corners: bool) -> Resize {
         let coordinates = if align_corners { Coordinates::AlignCorners } else { Coordinates::HalfPixel };
         Resize { to, interpolation: Interpolation::Linear, coordinates }
     }
 
-    /// Factors for height and width, from the shapes where sizes are given.
+    /// Factors for height and width. If sizes are given, they follow from the shapes.
     fn scale(&self, from: Shape) -> [f64; 2] {
         match self.to {
             ResizeTo::Scale(scale) => scale.map(f64::from),
@@ -88,7 +88,7 @@ impl Resize {
         }
     }
 
-    /// Input pixels on each axis that make an output pixel.
+    /// Number of input pixels on each axis for an output pixel.
     pub(crate) fn taps(&self) -> usize {
         match self.interpolation {
             Interpolation::Nearest(_) => 1,
@@ -97,8 +97,8 @@ impl Resize {
         }
     }
 
-    /// For each output row and column, which input pixels make it, with what weights; the first
-    /// [`taps`](Self::taps) of them count.
+    /// For each output row and column, the input pixels and their weights. Only the first [`taps`](Self::taps) of them
+    /// count.
     pub(crate) fn axes(&self, from: Shape, to: Shape) -> [Vec<Taps>; 2] {
         let [y, x] = self.scale(from);
         [self.axis(from.h, to.h, y), self.axis(from.w, to.w, x)]
@@ -106,7 +106,7 @@ impl Resize {
 
     fn axis(&self, from: usize, to: usize, scale: f64) -> Vec<Taps> {
         let last = (from - 1) as f64;
-        // As in ONNX, not rounded down where the factor was given.
+        // As in ONNX: not rounded down if the factor was given.
         let length = from as f64 * scale;
         let place = |i: f64| match self.coordinates {
             Coordinates::Asymmetric => i / scale,
@@ -145,20 +145,20 @@ impl Resize {
     }
 }
 
-/// A factor such as 1/3 is not exact in f32: what is a whole or half place but for that is made one.
+/// Rounds a position that is almost an integer or a half. Factors such as 1/3 are not exact in f32.
 fn snapped(at: f64) -> f64 {
     let half = (at * 2.0).round() / 2.0;
     if (at - half).abs() <= f64::from(f32::EPSILON) * (at.abs() + 1.0) { half } else { at }
 }
 
-/// Weights of the four pixels around a place `t` after the second (Keys 1981).
+/// Weights of the four pixels around a position at distance `t` after the second (Keys 1981).
 fn cubic(t: f64, a: f64) -> [f64; 4] {
     let near = |d: f64| ((a + 2.0) * d - (a + 3.0)) * d * d + 1.0;
     let far = |d: f64| ((a * d - 5.0 * a) * d + 8.0 * a) * d - 4.0 * a;
     [far(t + 1.0), near(t), near(1.0 - t), far(2.0 - t)]
 }
 
-/// Whether a factor is a whole number, or one over it.
+/// Whether a factor is an integer, or the reciprocal of one.
 fn whole(factor: f32) -> bool {
     factor.fract() == 0.0 || (1.0 / factor).fract() == 0.0
 }
@@ -179,7 +179,7 @@ impl Operator for Resize {
         {
             return Err(Error::shape("resize", "a finite cubic coefficient", a));
         }
-        // Places are f32 on a GPU, which counts no further than this.
+        // Positions are f32 on a GPU, where integers are exact up to 2^24.
         if x.h.max(x.w) > 1 << 24 {
             return Err(Error::shape("resize", "sides of at most 2^24", x));
         }
@@ -208,10 +208,10 @@ impl Operator for Resize {
         taps * outputs[0].elements() as u64
     }
 
-    /// `None` by size, because the distance between pixels then depends on the input.
+    /// `None` for a target size, because the distance between pixels then depends on the input.
     fn reach(&self) -> Option<Reach> {
         match self.to {
-            // Elsewhere where a pixel looks depends on the size of the whole.
+            // For other factors, the pixels seen depend on the size of the whole.
             ResizeTo::Scale([h, w])
                 if self.coordinates != Coordinates::AlignCorners && [h, w].map(whole) == [true; 2] =>
             {

@@ -11,7 +11,7 @@ use rayon::prelude::*;
 /// `exp(x - max) / sum(exp(x - max))` along an axis.
 #[derive(Debug, Clone, Copy, Default, serde::Serialize, serde::Deserialize)]
 pub struct Softmax {
-    /// What is summed over; the channels of each pixel by default.
+    /// The axis of the sum; channels by default.
     pub axis: Axis,
 }
 
@@ -54,8 +54,8 @@ impl Operator for Softmax {
     }
 }
 
-/// The number of the channel that holds the largest value of each pixel, the first of equal ones, as `(n,1,h,w)`.
-/// Stored as f16, numbers above 2048 are rounded.
+/// The index of the channel with the largest value at each pixel, the first of equal ones, as `(n,1,h,w)`. In f16,
+/// indices above 2048 are rounded.
 #[derive(Debug, Clone, Copy, Default, serde::Serialize, serde::Deserialize)]
 pub struct ArgMax;
 

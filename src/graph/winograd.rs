@@ -1,10 +1,11 @@
-//! Winograd convolution for 3x3 kernels (Lavin and Gray 2015): tiles of outputs from products in a transformed space,
-//! 2.25 times fewer multiplications with 2x2 tiles, 4 times fewer with 4x4. Here the weights' transform, which every
-//! backend uses, and the CPU's way of the rest; the GPU's is in `winograd_input.wgsl` and `winograd_output.wgsl`.
+//! Winograd convolution for 3x3 kernels (Lavin and Gray 2015): tiles of outputs from products in a transformed space.
+//! 2x2 tiles need 2.25 times fewer multiplications, 4x4 tiles 4 times fewer. This file has the transform of the
+//! weights, which every backend uses, and the CPU implementation. The GPU's is in `winograd_input.wgsl` and
+//! `winograd_output.wgsl`.
 
 use crate::tensor::{Shape, Tensor};
 
-/// `G g Gt` of each 3x3 kernel `g`, as kernels of `size + 2` a side, computed in f64.
+/// `G g Gt` of each 3x3 kernel `g`: kernels with sides of `size + 2`, computed in f64.
 pub(crate) fn transform_weights(weight: &Tensor, size: usize) -> Tensor {
     const G2: [[f64; 3]; 4] = [[1.0, 0.0, 0.0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0.0, 0.0, 1.0]];
     const G4: [[f64; 3]; 6] = [
@@ -40,28 +41,28 @@ mod cpu {
     use crate::graph::gemm::{Matrix, multiply};
     use rayon::prelude::*;
 
-    /// Outputs along a tile's side.
+    /// Outputs along the side of a tile.
     const SIZE: usize = 4;
-    /// Inputs along a tile's side.
+    /// Inputs along the side of a tile.
     const T: usize = SIZE + 2;
-    /// Places in a tile.
+    /// Positions in a tile.
     const PLACES: usize = T * T;
-    /// Elements of a block's transformed input or products, a megabyte each: both stay in a core's own cache.
+    /// Elements of a block's transformed input or products, a megabyte each. Both stay in the cache of a core.
     const BLOCK: usize = 256 * 1024;
 
-    /// A 3x3 convolution made ready for F(4x4, 3x3).
+    /// A 3x3 convolution prepared for F(4x4, 3x3).
     pub(in crate::graph) struct Winograd {
         /// `[place][out][in]`.
         weights: Vec<f32>,
     }
 
     impl Winograd {
-        /// Prepares a convolution, if it is one that gains: otherwise `None`.
+        /// Prepares a convolution. `None` if Winograd would not be faster.
         pub(in crate::graph) fn new(conv: &Conv, y: Shape) -> Option<Winograd> {
             let s = conv.weight.shape();
             let plain =
                 (conv.kernel(), conv.stride, conv.dilation, conv.groups) == ([3, 3], [1, 1], [1, 1], 1);
-            // With few tiles, reading the transformed weights (4 times the plain ones) costs more than it saves.
+            // With few tiles, reading the transformed weights (4 times as many) costs more than it saves.
             let tiles = y.n * y.h.div_ceil(SIZE) * y.w.div_ceil(SIZE);
             if !plain || s.c < 8 || s.n < 8 || tiles < 16 {
                 return None;
@@ -140,7 +141,7 @@ mod cpu {
         }
     }
 
-    /// One channel's overlapping tiles as `[place][tile]`, zeros around the picture.
+    /// The overlapping tiles of one channel as `[place][tile]`, with zeros around the picture.
     fn gather(
         (x, [h, w]): (&[f32], [usize; 2]),
         padding: [usize; 4],
@@ -161,7 +162,7 @@ mod cpu {
         }
     }
 
-    /// Transforms all columns of the tiles, then the rows that are left.
+    /// Transforms all columns of the tiles, then the remaining rows.
     fn transform(tile: &mut [f32], tiles: usize, rows_left: usize, line: impl Fn([f32; T]) -> [f32; T]) {
         let mut places: Vec<&mut [f32]> = tile.chunks_mut(tiles).collect();
         let columns = (0..T).map(|column| [0, 1, 2, 3, 4, 5].map(|i| column + i * T));
@@ -189,14 +190,14 @@ mod cpu {
         ]
     }
 
-    /// A row of `At m`; the last two places are of no use any more.
+    /// A row of `At m`. The last two positions are not used afterwards.
     fn backward([m0, m1, m2, m3, m4, m5]: [f32; T]) -> [f32; T] {
         let (even, odd) = (m1 + m2, m1 - m2);
         let (even2, odd2) = (m3 + m4, m3 - m4);
         [m0 + even + even2, odd + 2.0 * odd2, even + 4.0 * even2, odd + 8.0 * odd2 + m5, 0.0, 0.0]
     }
 
-    /// Writes the tiles' results to their place in a plane's rows, with bias.
+    /// Writes the results of the tiles to the rows of a plane, with bias.
     fn scatter(tile: &[f32], tiles_x: usize, bias: f32, width: usize, y: &mut [f32]) {
         let tiles = tile.len() / PLACES;
         for (row, y) in y.chunks_mut(width).enumerate() {

@@ -1,5 +1,5 @@
-//! safetensors: this project's own format when `__metadata__` holds `unet.config` (and `unet.recipe`), else a plain
-//! state dict whose architecture is inferred from its names and shapes.
+//! safetensors: this project's own format if `__metadata__` holds `unet.config` (and `unet.recipe`), else a plain state
+//! dict whose architecture is derived from names and shapes.
 
 use super::bundle;
 use super::families::{self, Renamed};
@@ -14,8 +14,8 @@ use std::collections::{HashMap, HashSet};
 use std::io::{Cursor, Read};
 use std::path::Path;
 
-/// Longest header that is read, bytes. The format allows 100 MB; a U-Net's takes kilobytes, and parsing takes many
-/// times the header's size.
+/// Longest header that is read, bytes. The format allows 100 MB. A U-Net's header takes kilobytes, and parsing takes
+/// many times the header's size.
 const MAX_HEADER: u64 = 8 << 20;
 
 impl Model {
@@ -69,7 +69,7 @@ fn broken(what: impl std::fmt::Display) -> Error {
     Error::Model(format!("not a readable safetensors file: {what} (is it complete?)"))
 }
 
-/// The header's length, which the first 8 bytes tell, in a file of `len` bytes.
+/// The length of the header, from the first 8 bytes, in a file of `len` bytes.
 fn header_len(bytes: &[u8], len: u64) -> Result<u64> {
     let first = bytes.first_chunk::<8>().ok_or_else(|| broken(format!("it has {} bytes", bytes.len())))?;
     match u64::from_le_bytes(*first) {
@@ -83,7 +83,7 @@ fn header_len(bytes: &[u8], len: u64) -> Result<u64> {
     }
 }
 
-/// The header, whose tensors follow each other without gap or overlap to the end of a file of `len` bytes.
+/// Parses the header. Its tensors must follow each other without gap or overlap to the end of a file of `len` bytes.
 fn header(text: &[u8], len: u64) -> Result<Metadata> {
     serde_json::Deserializer::from_slice(text).deserialize_map(DistinctNames).map_err(broken)?;
     let metadata: Metadata = serde_json::from_slice(text).map_err(broken)?;
@@ -94,7 +94,7 @@ fn header(text: &[u8], len: u64) -> Result<Metadata> {
     Ok(metadata)
 }
 
-/// Refuses a header that has a name twice: readers disagree on which of the two counts.
+/// Refuses a header with a duplicate name, because readers disagree on which of the two counts.
 struct DistinctNames;
 
 impl<'de> Visitor<'de> for DistinctNames {

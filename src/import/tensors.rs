@@ -1,4 +1,4 @@
-//! The tensors of a file by name, whatever its format. Numbers are read when a network asks for them.
+//! The tensors of a file by name, for every format. Numbers are read when a network asks for them.
 
 use crate::error::{Error, Result};
 use crate::tensor::{Shape, Tensor};
@@ -9,27 +9,27 @@ use std::io::{Read, Seek, SeekFrom};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// Longest file beside a model that is read, bytes.
+/// Longest JSON file beside a model that is read, bytes.
 const MAX_SIDECAR: u64 = 16 << 20;
 
-/// The bytes of a file, wherever they are.
+/// The bytes of a file or a buffer.
 pub(crate) trait Source: Read + Seek {}
 
 impl<T: Read + Seek> Source for T {}
 
-/// Where a tensor's numbers lie.
+/// The location of a tensor's numbers.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Stored {
     pub(crate) dtype: Dtype,
     pub(crate) shape: Vec<usize>,
-    /// Elements from one index to the next, an axis each.
+    /// Distance in elements between neighbours along each axis.
     pub(crate) strides: Vec<usize>,
-    /// Byte of the file at which the first element lies.
+    /// Offset of the first element in the file, bytes.
     pub(crate) place: u64,
 }
 
 impl Stored {
-    /// A tensor whose elements follow each other, the last axis fastest.
+    /// A contiguous tensor; the last axis is the fastest.
     pub(crate) fn contiguous(dtype: Dtype, shape: &[usize], place: u64) -> Stored {
         let mut strides = vec![1; shape.len()];
         for axis in (1..shape.len()).rev() {
@@ -38,7 +38,7 @@ impl Stored {
         Stored { dtype, shape: shape.into(), strides, place }
     }
 
-    /// Elements, and the number of places from the first to the last of them; `None` where either passes an address.
+    /// Number of elements, and the distance from the first to the last of them plus one. `None` if either overflows.
     pub(crate) fn extent(&self) -> Option<(usize, usize)> {
         let count = self.shape.iter().try_fold(1usize, |count, &size| count.checked_mul(size))?;
         let span = self.shape.iter().zip(&self.strides).try_fold(1usize, |span, (&size, &stride)| {
@@ -48,33 +48,33 @@ impl Stored {
     }
 }
 
-/// Tensors by name, and what the file tells beside them.
+/// Tensors by name, and other values of the file.
 pub(crate) struct StateDict<'a> {
     source: Box<dyn Source + 'a>,
     tensors: BTreeMap<String, Stored>,
-    /// Elements that may still be read: views let a small file describe tensors without end.
+    /// Elements that may still be read. Views would let a small file describe tensors without end.
     budget: u64,
     /// Plain values by name: epochs, class values, hyper-parameters.
     pub(crate) values: Map<String, Value>,
-    /// The folder that the file lies in, when it is a file.
+    /// The folder of the file, if it is a file.
     pub(crate) folder: Option<PathBuf>,
 }
 
 impl<'a> StateDict<'a> {
-    /// Tensors in a file of `len` bytes.
+    /// The tensors of a file of `len` bytes.
     pub(crate) fn new(
         source: Box<dyn Source + 'a>,
         len: u64,
         tensors: impl IntoIterator<Item = (String, Stored)>,
     ) -> StateDict<'a> {
-        // PyTorch counts batches in every norm; nothing reads that at inference.
+        // PyTorch counts batches in every norm; inference does not use the count.
         let tensors = tensors.into_iter().filter(|(name, _)| !name.ends_with("num_batches_tracked"));
-        // 16-bit numbers become 32-bit ones: twice the file.
+        // 16-bit numbers become 32-bit ones, which doubles the size.
         let budget = len.saturating_mul(2).saturating_add(16 << 20) / 4;
         StateDict { source, tensors: tensors.collect(), budget, values: Map::new(), folder: None }
     }
 
-    /// Removes the parts that all names begin with: wrappers such as `module.`, `model.` or `_orig_mod.`.
+    /// Removes prefixes that all names share: wrappers such as `module.`, `model.` or `_orig_mod.`.
     pub(crate) fn unwrap_names(&mut self) {
         while let Some(part) = self.common_part() {
             let tensors = std::mem::take(&mut self.tensors).into_iter();
@@ -82,7 +82,8 @@ impl<'a> StateDict<'a> {
         }
     }
 
-    /// Bytes of the first part of all names, with its dot, when they agree on it and each has two more.
+    /// Length of the first part of all names, with its dot, if it is the same in all and at least two parts follow in
+    /// each.
     fn common_part(&self) -> Option<usize> {
         let first = self.tensors.keys().next()?;
         let part = &first[..=first.find('.')?];
@@ -90,12 +91,12 @@ impl<'a> StateDict<'a> {
         self.tensors.keys().all(agrees).then_some(part.len())
     }
 
-    /// Names of the tensors that were not taken yet.
+    /// Names of the tensors that are not yet taken.
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
         self.tensors.keys().map(String::as_str)
     }
 
-    /// The shapes of the tensors that were not taken yet.
+    /// Shapes of the tensors that are not yet taken.
     pub(crate) fn shapes(&self) -> BTreeMap<&str, &[usize]> {
         self.tensors.iter().map(|(name, stored)| (name.as_str(), stored.shape.as_slice())).collect()
     }
@@ -108,13 +109,13 @@ impl<'a> StateDict<'a> {
         self.tensors.contains_key(name)
     }
 
-    /// Forgets tensors that the network does not need.
+    /// Removes tensors that the network does not need.
     pub(crate) fn discard(&mut self, is_unneeded: impl Fn(&str) -> bool) {
         self.tensors.retain(|name, _| !is_unneeded(name));
     }
 
-    /// Takes out the tensor of that name and shape. Trailing extents of 1 may be left out in the file: a vector is
-    /// (n), a linear layer (out, in).
+    /// Takes the tensor of that name and shape. The file may omit trailing extents of 1: a vector is (n), a linear
+    /// layer (out, in).
     pub(crate) fn take(&mut self, name: &str, shape: Shape) -> Result<Arc<Tensor>> {
         let missing = || Error::Model(format!("missing tensor {name}, expected with shape {}", dims(shape)));
         let stored = self.tensors.remove(name).ok_or_else(missing)?;
@@ -125,7 +126,7 @@ impl<'a> StateDict<'a> {
         self.read(name, shape, &stored)
     }
 
-    /// Takes out a convolution's weights, 4 extents as the file has them.
+    /// Takes the weights of a convolution, with the 4 extents of the file.
     pub(crate) fn take_kernel(&mut self, name: &str) -> Result<Arc<Tensor>> {
         match self.shape(name) {
             None => Err(Error::Model(format!("missing tensor {name}"))),
@@ -137,7 +138,7 @@ impl<'a> StateDict<'a> {
         }
     }
 
-    /// Takes out plain bytes.
+    /// Takes a tensor of bytes.
     #[cfg(feature = "onnx")]
     pub(crate) fn take_bytes(&mut self, name: &str) -> Result<Vec<u8>> {
         let stored =
@@ -151,7 +152,7 @@ impl<'a> StateDict<'a> {
         Ok(bytes)
     }
 
-    /// Takes out a vector, as long as the file has it.
+    /// Takes a vector of any length.
     pub(crate) fn take_vector(&mut self, name: &str) -> Result<Arc<[f32]>> {
         match self.shape(name) {
             None => Err(Error::Model(format!("missing tensor {name}"))),
@@ -160,7 +161,7 @@ impl<'a> StateDict<'a> {
         }
     }
 
-    /// Errors with the first tensor that the architecture has no place for.
+    /// Errors with the first tensor that the architecture does not use.
     pub(crate) fn check_all_taken(&self) -> Result<()> {
         match self.tensors.keys().next() {
             None => Ok(()),
@@ -171,7 +172,7 @@ impl<'a> StateDict<'a> {
         }
     }
 
-    /// A JSON file near the model, by its path from the model's folder; `None` where there is none.
+    /// Reads a JSON file near the model, by its path from the model's folder; `None` if it does not exist.
     pub(crate) fn sidecar(&self, path: &str) -> Result<Option<Value>> {
         let Some(path) = self.folder.as_ref().map(|folder| folder.join(path)) else { return Ok(None) };
         if !std::fs::metadata(&path).is_ok_and(|m| m.is_file() && m.len() <= MAX_SIDECAR) {
@@ -215,7 +216,7 @@ impl<'a> StateDict<'a> {
     }
 }
 
-/// The elements of a strided view in the order of its indices.
+/// The elements of a strided view in index order.
 fn gather(dense: &[f32], stored: &Stored, count: usize) -> Vec<f32> {
     let mut index = vec![0; stored.shape.len()];
     let mut place = 0;
@@ -235,7 +236,7 @@ fn gather(dense: &[f32], stored: &Stored, count: usize) -> Vec<f32> {
     data
 }
 
-/// A shape without its trailing ones.
+/// A shape without trailing ones.
 fn dims(shape: Shape) -> String {
     let mut extents = vec![shape.n, shape.c, shape.h, shape.w];
     while extents.len() > 1 && extents.last() == Some(&1) {

@@ -1,9 +1,10 @@
-//! Weight files of Intel Open Image Denoise: tensor archives (`.tza`), as `training/tza.py` of github.com/RenderKit/oidn
-//! writes them.
+//! Weight files of Intel Open Image Denoise: tensor archives (`.tza`), as `training/tza.py` of
+//! github.com/RenderKit/oidn writes them.
 //!
-//! All numbers are little-endian. The file begins with the magic number (u16), a major and a minor version (u8 each) and
-//! the table's place (u64). The table is a count (u32) and for each tensor its name (u16 length, UTF-8), rank (u8),
-//! extents (u32 each), layout (a letter an axis: `x` or `oihw`), type (`f` for f32, `h` for f16) and place (u64).
+//! All numbers are little-endian. The file begins with the magic number (u16), a major and a minor version (u8 each)
+//! and the offset of the table (u64). The table is a count (u32) and, for each tensor, its name (u16 length, UTF-8),
+//! rank (u8), extents (u32 each), layout (one letter for each axis: `x` or `oihw`), type (`f` for f32, `h` for f16) and
+//! offset (u64).
 
 use super::families;
 use super::tensors::{Source, StateDict, Stored};
@@ -16,7 +17,7 @@ use std::io::{Cursor, SeekFrom};
 /// 0x41D7.
 const MAGIC: &[u8] = b"\xd7\x41";
 
-/// Longest table that is read, bytes. The largest network's takes about a thousand.
+/// Longest table that is read, bytes. The table of the largest network takes about a thousand.
 const MAX_TABLE: u64 = 1 << 20;
 
 impl Model {
@@ -33,7 +34,7 @@ pub(super) fn is_tza(first: &[u8]) -> bool {
     first.starts_with(MAGIC)
 }
 
-/// Reads a model from a file of `len` bytes with that name, empty where it has none.
+/// Reads a model from a file of `len` bytes with that name; the name is empty if there is no file.
 pub(super) fn read(mut source: Box<dyn Source + '_>, len: u64, name: &str) -> Result<Model> {
     let tensors = table(&mut *source, len)?;
     let model = families::recognise(&mut StateDict::new(source, len, tensors))?;
@@ -44,7 +45,7 @@ fn broken(what: impl std::fmt::Display) -> Error {
     Error::Model(format!("not a readable .tza file: {what}"))
 }
 
-/// Where the tensors of a file of `len` bytes lie.
+/// The locations of all tensors in a file of `len` bytes.
 fn table(source: &mut dyn Source, len: u64) -> Result<BTreeMap<String, Stored>> {
     let cut_off = || broken("it is cut off (is it complete?)");
     let mut more = |start: u64, most: u64| {
@@ -74,7 +75,7 @@ fn table(source: &mut dyn Source, len: u64) -> Result<BTreeMap<String, Stored>> 
     Ok(tensors)
 }
 
-/// The bytes that were not read yet.
+/// The bytes that are not yet read.
 struct Bytes<'a>(&'a [u8]);
 
 impl<'a> Bytes<'a> {
@@ -90,7 +91,7 @@ impl<'a> Bytes<'a> {
         Some(first)
     }
 
-    /// An entry of the table, `None` where that ends before it.
+    /// Reads an entry of the table; `None` if the table ends early.
     fn entry(&mut self) -> Option<Result<(String, Stored)>> {
         let len = u16::from_le_bytes(self.next()?);
         let name = String::from_utf8_lossy(self.slice(len.into())?).into_owned();

@@ -1,5 +1,5 @@
-//! BatchNorm behind a convolution: scale the weights, shift the bias, drop the norm. Behind a norm or another BatchNorm,
-//! two scales and shifts become one.
+//! Folds a BatchNorm into the convolution before it: its scale goes to the weights, its shift to the bias. After a norm
+//! or another BatchNorm, the two scales and shifts become one.
 
 use super::{absorb, sole_producer};
 use crate::graph::{Activation, BatchNorm, Graph, Op};

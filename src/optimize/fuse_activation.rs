@@ -1,4 +1,4 @@
-//! An activation moves into the epilogue of the node that alone makes its input.
+//! Moves an activation into the epilogue of the node that makes its input, if nothing else reads that input.
 
 use super::{absorb, sole_producer};
 use crate::graph::{Activation, Graph, Op};

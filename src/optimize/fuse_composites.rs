@@ -1,5 +1,5 @@
-//! Functions that exporters spell out become one operator again: SiLU, hard swish, Mish, GELU, and instance and layer norm
-//! written as means and differences.
+//! Recognises functions that exporters write as several nodes and replaces them by one operator: SiLU, hard swish,
+//! Mish, GELU, and instance and layer norm written as means and differences.
 
 use crate::graph::{Activation, BatchNorm, BinaryKind, Graph, Node, Norm, NormOver, Op, ReduceKind, ValueId};
 use crate::tensor::Shape;
@@ -18,7 +18,7 @@ pub(super) fn apply(graph: &mut Graph, shapes: &[Option<Shape>]) {
     graph.prune();
 }
 
-/// Patterns, read from their last node backwards.
+/// Matches patterns from their last node backwards.
 struct Reader<'a> {
     graph: &'a Graph,
     shapes: &'a [Option<Shape>],
@@ -29,7 +29,7 @@ impl Reader<'_> {
         self.graph.producer(id).map(|i| &self.graph.nodes[i])
     }
 
-    /// The operand of an activation that makes this value.
+    /// The operand of the activation that makes this value.
     fn activated(&self, id: ValueId, wanted: impl Fn(Activation) -> bool) -> Option<ValueId> {
         match self.maker(id)? {
             Node { op: Op::Activation(activation), inputs, .. } if wanted(*activation) => Some(inputs[0]),
@@ -37,7 +37,7 @@ impl Reader<'_> {
         }
     }
 
-    /// The operand of `x * scale + shift`, the same in all channels.
+    /// The operand of `x * scale + shift`, with the same numbers in all channels.
     fn affine(&self, id: ValueId, scale: f32, shift: f32) -> Option<ValueId> {
         let close =
             |values: &[f32], wanted: f32| values.iter().all(|v| (v - wanted).abs() <= 1e-6 * wanted.abs());

@@ -1,4 +1,4 @@
-//! A convolution over a concatenation reads the two parts itself; the joined tensor is never made.
+//! Lets a convolution read both parts of a concatenation. The joined tensor is not made.
 
 use crate::graph::{Axis, Concat, Graph, Op};
 use crate::tensor::Shape;

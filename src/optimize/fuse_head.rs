@@ -1,5 +1,5 @@
-//! A 1x1 convolution to at most four channels, as networks end in, moves into the convolution that alone feeds it: the
-//! wide map between them is never stored.
+//! Moves a 1x1 convolution to at most four channels, the usual end of a network, into the convolution before it, if
+//! nothing else reads the map between them. The wide map is not stored.
 
 use super::{absorb, sole_producer};
 use crate::graph::{Activation, Ending, Graph, Op};

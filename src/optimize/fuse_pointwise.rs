@@ -1,4 +1,4 @@
-//! A pointwise operator moves into the pointwise operator that alone reads it: the value between them is never stored.
+//! Moves a pointwise operator into the only pointwise operator that reads it. The value between them is not stored.
 
 use crate::graph::{Graph, Pointwise, Source, ValueId};
 use crate::tensor::Shape;
@@ -19,7 +19,7 @@ pub(super) fn apply(graph: &mut Graph, shapes: &[Option<Shape>]) {
     }
 }
 
-/// The maker of one of a node's inputs, and what the two compute as one, of which inputs.
+/// The producer of one of a node's inputs, with both merged into one expression, and the inputs of that expression.
 fn merged(
     graph: &Graph,
     shapes: &[Option<Shape>],
@@ -31,7 +31,7 @@ fn merged(
     let maker = graph.producer(via)?;
     let first = Pointwise::of(&graph.nodes[maker].op)?;
     let reads = reader.inputs.iter().filter(|&&id| id == via).count();
-    // A value that is spread would be computed again for each place.
+    // A broadcast value would be computed again for each position.
     if graph.uses(via) != reads || shapes[via.index()] != shapes[reader.outputs[0].index()] {
         return None;
     }
@@ -54,7 +54,7 @@ fn merged(
     fits.then_some((maker, Pointwise { steps }, inputs))
 }
 
-/// The place of a value among the inputs, where each stands once.
+/// The index of a value among the inputs, each of which occurs once.
 fn place(inputs: &mut Vec<ValueId>, id: ValueId) -> usize {
     inputs.iter().position(|&input| input == id).unwrap_or_else(|| {
         inputs.push(id);

@@ -1,4 +1,4 @@
-//! A 2x2 max pool becomes the second output of the convolution that makes its input.
+//! Makes a 2x2 max pool the second output of the convolution that makes its input.
 
 use crate::graph::{Ending, Graph, Op, PoolKind};
 use crate::tensor::Shape;

@@ -1,5 +1,5 @@
-//! A sum moves into the convolution that makes one of its operands for it alone, as at the end of a residual block: the
-//! convolution's own map is never stored.
+//! Moves a sum into the convolution that makes one of its operands, if nothing else reads that operand, as at the end
+//! of a residual block. The convolution's own map is not stored.
 
 use crate::graph::{Activation, Binary, BinaryKind, Ending, Graph, Op, ValueId};
 use crate::tensor::Shape;
@@ -11,7 +11,7 @@ pub(super) fn apply(graph: &mut Graph, shapes: &[Option<Shape>]) {
             i += 1;
             continue;
         };
-        // Where the sum was, because the other operand may be made in between.
+        // At the position of the sum, because the other operand may be made in between.
         let mut node = graph.nodes[convolution].clone();
         if let Op::Conv(conv) = &mut node.op {
             (conv.ending, conv.activation) = (Ending::Add, activation);
@@ -23,12 +23,12 @@ pub(super) fn apply(graph: &mut Graph, shapes: &[Option<Shape>]) {
     }
 }
 
-/// The last convolution that a sum can move into, what else it adds, and the activation behind it.
+/// The last convolution that a sum can move into, the other operand, and the activation after the sum.
 fn find(graph: &Graph, shapes: &[Option<Shape>], sum: usize) -> Option<(usize, ValueId, Activation)> {
     let sum = &graph.nodes[sum];
     let Op::Binary(Binary { kind: BinaryKind::Add, activation }) = sum.op else { return None };
     let &[a, b] = &sum.inputs[..] else { return None };
-    // The lanes past the last channel hold the summand's.
+    // The lanes past the last channel hold those of the other operand.
     if !activation.is_tame() || shapes[a.index()] != shapes[b.index()] {
         return None;
     }

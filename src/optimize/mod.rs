@@ -1,7 +1,8 @@
-//! Graph to graph rewrites, one file each. Every rewrite keeps the result within rounding, keeps the ids and shapes of
-//! the values that survive, and can be switched off.
+//! Graph rewrites, one file each. Every rewrite keeps the result within rounding, keeps the ids and shapes of the
+//! values that survive, and can be switched off.
 //!
-//! To add one: a file with `apply`, which takes the graph and the shapes of its values, and an entry in the list below.
+//! To add one, write a file with `apply`, which takes the graph and the shapes of its values, and add an entry to the
+//! list below.
 
 mod fold_batch_norm;
 mod fuse_activation;
@@ -17,7 +18,7 @@ use crate::error::{Error, Result};
 use crate::graph::Graph;
 use crate::tensor::Shape;
 
-/// Where a rewrite pays.
+/// The devices on which a rewrite pays.
 #[cfg(feature = "cpu")]
 enum Pays {
     Everywhere,
@@ -26,21 +27,21 @@ enum Pays {
 
 macro_rules! rewrites {
     ($($(#[$doc:meta])* $name:ident: $pays:ident),* $(,)?) => {
-        /// Which rewrites run. All of them by default; with [`none`](Self::none) every layer is its own pipeline.
+        /// Which rewrites run; by default all. With [`none`](Self::none) every layer runs by itself.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub struct Optimizations {
             $($(#[$doc])* pub $name: bool),*
         }
 
         impl Optimizations {
-            /// The names of the rewrites, in the order in which they run.
+            /// The names of the rewrites, in execution order.
             pub const NAMES: &[&str] = &[$(stringify!($name)),*];
 
             const fn all(on: bool) -> Optimizations {
                 Optimizations { $($name: on),* }
             }
 
-            /// These, without the ones that pay only on a GPU.
+            /// The same rewrites without those that pay only on a GPU.
             #[cfg(feature = "cpu")]
             pub(crate) fn on_cpu(self) -> Optimizations {
                 Optimizations { $($name: self.$name && matches!(Pays::$pays, Pays::Everywhere)),* }
@@ -62,26 +63,26 @@ macro_rules! rewrites {
     };
 }
 
-// Rewrites in the order in which they run: each finds what those before it left.
+// Rewrites in execution order. Each works on the result of those before it.
 rewrites! {
-    /// Drop pads and crops that change nothing at this size, and other operators that do nothing.
+    /// Removes pads and crops that change nothing at this size, and other operators that do nothing.
     remove_identity: Everywhere,
-    /// Make one operator of functions and norms that were spelled out.
+    /// Replaces functions and norms that were written as several nodes by one operator.
     fuse_composites: Everywhere,
-    /// Fold per-channel scale and shift into the convolution, norm or scale and shift before it.
+    /// Folds a scale and shift for each channel into the convolution, norm or scale and shift before it.
     fold_batch_norm: Everywhere,
-    /// Apply activations in the kernel that makes their input.
+    /// Applies activations in the kernel that makes their input.
     fuse_activation: Everywhere,
-    /// Let convolutions read the parts of a concatenation, which is then never made.
+    /// Lets convolutions read the parts of a concatenation, which is then not made.
     fuse_concat: Everywhere,
-    /// Make a 2x2 max pool in the convolution before it.
+    /// Computes a 2x2 max pool in the convolution before it.
     fuse_pool: Everywhere,
-    /// Compute a closing 1x1 convolution to a few channels in the convolution before it. A session on the CPU leaves
-    /// it out: the CPU would still store the map between the two.
+    /// Computes a final 1x1 convolution to a few channels in the convolution before it. Sessions on the CPU leave it
+    /// out, because the CPU would still store the map between the two.
     fuse_head: OnGpu,
-    /// Add another tensor in the convolution that makes its input.
+    /// Adds another tensor in the convolution that makes its input.
     fuse_sum: Everywhere,
-    /// Make one operator of pointwise operators that follow each other.
+    /// Merges consecutive pointwise operators into one.
     fuse_pointwise: Everywhere,
 }
 
@@ -92,15 +93,15 @@ impl Default for Optimizations {
 }
 
 impl Optimizations {
-    /// No rewrite at all.
+    /// No rewrites.
     pub const fn none() -> Optimizations {
         Optimizations::all(false)
     }
 
-    /// Switches the rewrite of that name (one of [`NAMES`](Self::NAMES)) on or off.
+    /// Switches the rewrite with that name (one of [`NAMES`](Self::NAMES)) on or off.
     ///
     /// # Errors
-    /// [`Error::Usage`], with all names, when no rewrite has that name.
+    /// [`Error::Usage`] with all names, if no rewrite has that name.
     pub fn set(&mut self, name: &str, on: bool) -> Result<()> {
         let names = Self::NAMES.join(", ");
         let unknown = || Error::Usage(format!("there is no rewrite {name}; the rewrites are: {names}"));
@@ -109,10 +110,10 @@ impl Optimizations {
     }
 }
 
-/// The graph with the chosen rewrites applied, for one input shape.
+/// Applies the chosen rewrites to the graph, for one input shape.
 ///
 /// # Errors
-/// [`Error::Shape`] when the graph does not take that shape.
+/// [`Error::Shape`] if the graph does not take that shape.
 pub fn optimize(graph: &Graph, input: Shape, which: &Optimizations) -> Result<Graph> {
     let shapes = graph.shapes(input)?;
     let mut graph = graph.clone();
@@ -120,13 +121,13 @@ pub fn optimize(graph: &Graph, input: Shape, which: &Optimizations) -> Result<Gr
     Ok(graph)
 }
 
-/// Merges node `second` into `first`, which feeds it alone: `first` now makes what `second` made.
+/// Merges node `second` into `first`, its only producer. `first` then makes the output of `second`.
 fn absorb(graph: &mut Graph, first: usize, second: usize) {
     let made = graph.nodes.remove(second).outputs[0];
     graph.nodes[first].outputs[0] = made;
 }
 
-/// The node that makes the only input of `node`, when nothing else reads that value.
+/// The node that makes the only input of `node`, if nothing else reads that value.
 fn sole_producer(graph: &Graph, node: usize) -> Option<usize> {
     let [input] = graph.nodes[node].inputs[..] else { return None };
     let producer = graph.producer(input)?;

@@ -1,5 +1,5 @@
-//! Operators that do nothing at this input size go away: pads and crops by nothing, or of which the second cuts what the
-//! first added, moves of no element, and scales by 1.
+//! Removes operators that do nothing at this input size: pads and crops by nothing, pairs of which the second cuts what
+//! the first added, moves of no element, and scales by 1.
 
 use crate::graph::{Activation, Graph, Node, Op, Pad, PadAmount, ValueId};
 use crate::tensor::Shape;
@@ -23,14 +23,14 @@ pub(super) fn apply(graph: &mut Graph, shapes: &[Option<Shape>]) {
     graph.prune();
 }
 
-/// The value that a node only repeats.
+/// The input that a node returns unchanged.
 fn same(graph: &Graph, shapes: &[Option<Shape>], i: usize) -> Option<ValueId> {
     let node = &graph.nodes[i];
     let &from = node.inputs.first()?;
     let unchanged = match &node.op {
         Op::Rearrange(rearrange) => rearrange.is_identity(),
         Op::Activation(activation) => *activation == Activation::None,
-        // What is left of a division by 1.
+        // The remainder of a division by 1.
         Op::BatchNorm(norm) => {
             norm.activation == Activation::None
                 && norm.scale.iter().all(|&scale| scale == 1.0)
@@ -50,7 +50,7 @@ fn same(graph: &Graph, shapes: &[Option<Shape>], i: usize) -> Option<ValueId> {
     (0..4).all(|side| first[side] >= 0 && first[side] + added[side] == 0).then_some(before.inputs[0])
 }
 
-/// Rows above, columns left, rows below and columns right that a pad or crop adds; those that it cuts are negative.
+/// Rows above, columns left, rows below and columns right that a pad or crop adds; negative for those it removes.
 fn added(node: &Node, shapes: &[Option<Shape>]) -> Option<[isize; 4]> {
     match node.op {
         Op::Pad(Pad { amount: PadAmount::Fixed(amounts), .. }) => Some(amounts),

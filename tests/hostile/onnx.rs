@@ -1,4 +1,4 @@
-//! ONNX files that ask for the impossible, written by hand: each is refused by name, or does something small.
+//! ONNX files, written by hand, that ask for the impossible: each gives an error that names the cause, or stays small.
 
 use super::survives;
 use unet_wgpu::{Error, Model};
@@ -50,7 +50,7 @@ fn text(name: &str, value: &str) -> Vec<u8> {
     attribute(name, bytes(4, value))
 }
 
-/// A node of a graph, and what it reads and makes, parted by blanks.
+/// A node of a graph. Inputs and outputs are separated by blanks.
 fn node(op: &str, inputs: &str, outputs: &str, attributes: &[Vec<u8>]) -> Vec<u8> {
     let names = |tag, names: &str| {
         fields(names.split_whitespace().map(|name| bytes(tag, if name == "-" { "" } else { name })))
@@ -62,13 +62,13 @@ fn tensor(name: &str, kind: i64, dims: &[i64], raw: &[u8]) -> Vec<u8> {
     [fields(dims.iter().map(|&d| int(1, d))), int(2, kind), bytes(8, name), bytes(9, raw)].concat()
 }
 
-/// An initializer of whole numbers.
+/// An initializer of integers.
 fn ints(name: &str, values: &[i64]) -> Vec<u8> {
     let raw: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
     bytes(5, tensor(name, 7, &[values.len() as i64], &raw))
 }
 
-/// An initializer of numbers.
+/// An initializer of floats.
 fn floats(name: &str, dims: &[i64], values: &[f32]) -> Vec<u8> {
     let raw: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
     bytes(5, tensor(name, 1, dims, &raw))
@@ -80,7 +80,7 @@ fn value(tag: u64, name: &str, dims: &[i64]) -> Vec<u8> {
     bytes(tag, [bytes(1, name), bytes(2, kind)].concat())
 }
 
-/// A network of a picture `x` of 3 channels, any size, and a result `y`.
+/// A network with a picture `x` of 3 channels and any size, and a result `y`.
 fn model(parts: &[Vec<u8>]) -> Vec<u8> {
     whole_model(&[parts.concat(), value(11, "x", &[1, 3, 0, 0]), value(12, "y", &[])].concat())
 }
@@ -199,7 +199,7 @@ fn external_data_stays_beside_the_model() {
         (&[1], "weights.bin", "-1", 1, "a number"),
         (&[1 << 40], "weights.bin", "0", 1, "a file of 64 bytes"),
         (&[1 << 40, 1 << 40], "weights.bin", "0", 1, "tensor w0"),
-        // The same bytes again and again: a file of kilobytes that asks for gigabytes.
+        // The same bytes many times: a file of kilobytes that asks for gigabytes.
         (&[16], "weights.bin", "0", 100, "more often than"),
     ] {
         let message = open(dims, location, offset, copies);
@@ -210,14 +210,14 @@ fn external_data_stays_beside_the_model() {
 #[test]
 fn sizes_beyond_reason() {
     let huge = i64::MAX;
-    // Tensors that claim more than they hold.
+    // Tensors that claim more data than they have.
     for dims in
         [&[huge, huge][..], &[-1, 3], &[1 << 32, 1 << 32], &[0, huge, huge], &[huge, huge, 0], &[1; 1000]]
     {
         let tensor = bytes(5, tensor("w", 1, dims, &[0; 12]));
         refused(&model(&[tensor, node("Mul", "x w", "y", &[])]), "tensor w");
     }
-    // An input that no machine holds.
+    // An input that no machine can hold.
     for dims in [
         &[1, huge, 0, 0][..],
         &[huge, 3, 0, 0],
@@ -273,13 +273,13 @@ fn sizes_beyond_reason() {
     ] {
         refused(&binary("Pad", pads, "x"), "");
     }
-    // Many constants, each within bounds.
+    // Many constants, each within the limits.
     let many = (0..1000).map(|i| node("ConstantOfShape", "s", &format!("c{i}"), &[]));
     refused(
         &model(&[ints("s", &[1 << 21]), fields(many), node("Relu", "x", "y", &[])]),
         "computed constants",
     );
-    // And much work on few: each of these sums eight million numbers.
+    // Much work on few constants: each of these sums eight million numbers.
     let sums = (0..2000).map(|i| node("ReduceSum", "c", &format!("s{i}"), &[]));
     let wide = [ints("s", &[1 << 21]), node("ConstantOfShape", "s", "c", &[]), fields(sums)].concat();
     refused(&model(&[wide, node("Relu", "x", "y", &[])]), "computed constants");
@@ -401,13 +401,13 @@ fn attributes_beyond_reason() {
 
 #[test]
 fn parts_without_end() {
-    // A picture cut into its columns, as often as the file likes.
+    // A picture cut into its columns, as often as the file asks.
     let cut = (0..3000).map(|i| node("SplitToSequence", "c", &format!("q{i}"), &[]));
     let wide = [ints("s", &[1 << 20]), node("ConstantOfShape", "s", "c", &[]), fields(cut)].concat();
     refused(&model(&[wide, node("Relu", "x", "y", &[])]), "SplitToSequence");
     // A sum of a hundred thousand pictures.
     refused(&model(&[node("Sum", &"x ".repeat(100_000), "y", &[])]), "more than");
-    // Nodes that take two bytes of the file and a hundred of memory each.
+    // Nodes that take two bytes of the file and a hundred bytes of memory each.
     let empty = bytes(1, []).repeat(4 << 20);
     refused(&model(&[empty]), "more than");
 }

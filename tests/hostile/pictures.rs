@@ -1,4 +1,4 @@
-//! Picture files that someone damaged or made to do harm: read, or refused in a line, soon and in little memory.
+//! Damaged and malicious picture files: each is read or gives a one-line error, soon and in little memory.
 
 use super::damaged;
 use crate::picture_files::samples::{
@@ -12,18 +12,18 @@ use std::time::{Duration, Instant};
 use unet_wgpu::image::{Depth, Pages, Picture, Rows};
 use unet_wgpu::{Error, Random, Shape, Tensor};
 
-/// Damaged files a sample.
+/// Damaged files for each sample.
 const MUTATIONS: u64 = 1_000;
 
-/// The longest that one file may take, on a machine that does other things too.
+/// Most time for one file, also on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// What child processes, the tests below by these names, read.
+/// The tests below with these names run as child processes.
 const CHILD: &str = "hostile::pictures::reads_one_file";
 const CHILD_OF_BANDS: &str = "hostile::pictures::reads_one_file_in_bands";
 const VARIABLE: &str = "UNET_HOSTILE_PICTURE";
 
-/// Reads a file: the picture, or the line of the error. Panics tell where.
+/// Reads a file: the picture, or the text of the error.
 #[track_caller]
 fn outcome(what: &str, file: &[u8]) -> Result<Picture, String> {
     let start = Instant::now();
@@ -38,7 +38,7 @@ fn outcome(what: &str, file: &[u8]) -> Result<Picture, String> {
     })
 }
 
-/// A JPEG file of noise, which no sample is, because it is not exact.
+/// A JPEG file of noise. It is not among the samples, because JPEG is not exact.
 fn jpeg() -> Vec<u8> {
     let noise =
         Tensor::random(Shape::new(1, 3, 40, 60), 1).into_data().iter().map(|v| v.abs() * 255.0).collect();
@@ -54,7 +54,7 @@ fn cut_files_are_refused_or_told_of() {
         let whole = outcome(&name, &file).expect("it is whole");
         for end in (0..100).map(|cut| cut * file.len() / 100) {
             if let Ok(picture) = outcome(&format!("{name} cut at {end}"), &file[..end]) {
-                // What is cut off may be none of the pixels; else it is said.
+                // If pixels are missing, a note says so.
                 let said = picture.notes().iter().any(|note| note.contains("ends early"));
                 assert!(said || picture == whole, "{name} cut at {end} is read");
             }
@@ -95,7 +95,7 @@ fn damaged_stacks_do_no_harm() {
     }
 }
 
-/// Files that ask for much, and what is said of each.
+/// Files that ask for much, and the error for each.
 fn greedy() -> Vec<(&'static str, Vec<u8>, &'static str)> {
     let png = |width, height, color, bits: u8, data: &[u8]| {
         let mut file = Vec::new();
@@ -115,7 +115,7 @@ fn greedy() -> Vec<(&'static str, Vec<u8>, &'static str)> {
     };
     let tags = |more: &[(u16, Vec<u32>)]| [&[(258, vec![8]), (262, vec![1])], more].concat();
     let bomb = zlib(136 << 20);
-    // Its next directory is itself; and one without entries, which points back.
+    // The next directory is the directory itself; and an empty directory that points back.
     let mut own = raw_tiff((1, 1), &tags(&[]), &[vec![0]], false);
     let (first, end) = (own[4..8].to_vec(), own.len());
     own[end - 4..].copy_from_slice(&first);
@@ -198,7 +198,7 @@ fn greedy() -> Vec<(&'static str, Vec<u8>, &'static str)> {
     ]
 }
 
-/// What the child process does.
+/// The work of the child process.
 #[test]
 #[ignore = "greedy_files_are_refused_soon_and_in_little_memory starts it"]
 fn reads_one_file() {
@@ -213,7 +213,7 @@ fn reads_one_file() {
     tell_peak();
 }
 
-/// What the other child process does.
+/// The work of the other child process.
 #[test]
 #[ignore = "strips_are_never_in_memory_whole starts it"]
 fn reads_one_file_in_bands() {
@@ -225,13 +225,13 @@ fn reads_one_file_in_bands() {
     tell_peak();
 }
 
-/// Prints the most memory that this process had, where the system tells.
+/// Prints the peak memory of this process, if the system tells it.
 fn tell_peak() {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     status.lines().filter(|line| line.starts_with("VmHWM")).for_each(|line| println!("{line}"));
 }
 
-/// What a child process prints that reads a file.
+/// The output of a child process that reads a file.
 fn output_of(child: &str, path: &Path) -> String {
     let output = std::process::Command::new(std::env::current_exe().expect("this program"))
         .args([child, "--exact", "--ignored", "--nocapture"])
@@ -243,13 +243,13 @@ fn output_of(child: &str, path: &Path) -> String {
     text
 }
 
-/// The number that a child process printed behind a word.
+/// The number after a word in the output of a child process.
 fn number(output: &str, key: &str) -> Option<u64> {
     let line = output.lines().find_map(|line| line.split_once(key))?.1;
     line.trim().trim_end_matches("kB").trim().parse().ok()
 }
 
-/// The most memory that a child process had, MiB; 0 where the system does not tell.
+/// The peak memory of a child process in MiB; 0 if the system does not tell it.
 fn peak(output: &str) -> u64 {
     number(output, "VmHWM:").unwrap_or(0) / 1024
 }

@@ -1,4 +1,4 @@
-//! Files of every format that is read, made in the tests, and what was written to them.
+//! Files of every readable format, made in the tests, with the samples that were written to them.
 
 #![allow(clippy::unwrap_used, reason = "the helpers of tests may fail a test")]
 
@@ -11,7 +11,7 @@ use tiff::encoder::{Compression, Predictor, TiffEncoder, TiffKindBig, TiffKindSt
 use unet_wgpu::image::{Depth, Picture};
 use unet_wgpu::{Random, Tensor};
 
-/// Columns and rows of the samples: whole bytes, tiles and strips are not filled.
+/// Columns and rows of the samples. They do not fill whole bytes, tiles or strips.
 pub(crate) const SIZE: (usize, usize) = (13, 11);
 
 /// A file, and the samples that were written to it.
@@ -39,7 +39,7 @@ impl Sample {
         plane[rows.start * SIZE.0..rows.end * SIZE.0].to_vec()
     }
 
-    /// Whether a picture, or a band of it, is these rows.
+    /// Whether a picture, or a band of it, equals these rows.
     #[track_caller]
     pub(crate) fn agrees(&self, picture: &Picture, rows: std::ops::Range<usize>) {
         let name = &self.name;
@@ -53,19 +53,19 @@ impl Sample {
     }
 }
 
-/// The same numbers every time.
+/// The same pseudo-random bytes every time.
 pub(crate) fn bytes(count: usize) -> Vec<u8> {
     let mut random = Random::new(count as u64);
     (0..count).map(|_| random.bits() as u8).collect()
 }
 
-/// Positive and negative numbers, and light beyond white.
+/// Positive and negative numbers, some brighter than white.
 fn floats(count: usize) -> Vec<f32> {
     let mut random = Random::new(count as u64);
     (0..count).map(|_| random.uniform(-1.0, 20.0)).collect()
 }
 
-/// Samples of that many bits as units of the planes; the last of `stride` is opacity where the stride is even.
+/// Samples of `bits` bits in the units of the planes. If the stride is even, the last channel is opacity.
 fn units(values: impl IntoIterator<Item = u32>, bits: u32, stride: usize) -> Vec<f32> {
     let value = |(i, v): (usize, u32)| {
         let unit = if bits == 16 { v as f32 / 257.0 } else { v as f32 };
@@ -74,7 +74,7 @@ fn units(values: impl IntoIterator<Item = u32>, bits: u32, stride: usize) -> Vec
     values.into_iter().enumerate().map(value).collect()
 }
 
-/// A file by the `image` crate.
+/// A file written by the `image` crate.
 fn encoded(format: ImageFormat, raw: &[u8], color: ExtendedColorType) -> Vec<u8> {
     let mut file = Cursor::new(Vec::new());
     image::write_buffer_with_format(&mut file, raw, SIZE.0 as u32, SIZE.1 as u32, color, format).unwrap();
@@ -137,7 +137,7 @@ pub(crate) fn samples() -> Vec<Sample> {
     samples
 }
 
-/// TIFF files by the `tiff` crate.
+/// TIFF files written by the `tiff` crate.
 fn compressed_tiffs() -> Vec<Sample> {
     let (pixels, mut samples) = (SIZE.0 * SIZE.1, Vec::new());
     let size = (SIZE.0 as u32, SIZE.1 as u32);
@@ -207,7 +207,7 @@ fn float_files() -> Vec<Sample> {
             add("pfm big", pfm(stride, &values, true), &values);
         }
         if stride == 3 {
-            // Numbers that 8 bits of mantissa under one exponent can hold.
+            // Numbers that 8 bits of mantissa with a shared exponent can hold.
             let values: Vec<f32> = bytes(pixels * 3).iter().map(|&v| f32::from(v | 128) / 64.0).collect();
             let (mut file, colors) = (Vec::new(), values.as_chunks::<3>().0);
             let colors: Vec<image::Rgb<f32>> = colors.iter().map(|&v| image::Rgb(v)).collect();
@@ -218,7 +218,7 @@ fn float_files() -> Vec<Sample> {
     samples
 }
 
-/// NIfTI volumes of one slice, of every type and either byte order.
+/// NIfTI volumes of one slice, with every type and both byte orders.
 fn volumes() -> Vec<Sample> {
     let raw = bytes(SIZE.0 * SIZE.1 * 8);
     let mut samples = Vec::new();
@@ -230,7 +230,7 @@ fn volumes() -> Vec<Sample> {
                 .0
                 .iter()
                 .map(|&b| <$kind>::from_ne_bytes(b))
-                // Random bytes make floats that are not numbers.
+                // Random bytes may make floats that are not finite.
                 .map(|v| if (v as f64).is_finite() { v } else { 7 as $kind })
                 .collect();
             let to = if $big { <$kind>::to_be_bytes } else { <$kind>::to_le_bytes };
@@ -299,7 +299,7 @@ fn pfm(channels: usize, values: &[f32], big: bool) -> Vec<u8> {
     [header, rows.flat_map(|row| native(row, to)).collect()].concat()
 }
 
-/// A PNG file whose header and samples are given; the samples are compressed in one chunk.
+/// A PNG file with this header and these samples, compressed in one chunk.
 pub(crate) fn png_of(info: png::Info, rows: &[u8]) -> Vec<u8> {
     let mut zlib = ZlibEncoder::new(Vec::new(), flate2::Compression::fast());
     zlib.write_all(rows).unwrap();
@@ -335,7 +335,7 @@ fn interlaced(raw: &[u8], stride: usize) -> Vec<u8> {
     png_of(info, &rows)
 }
 
-/// How the samples of a TIFF file lie.
+/// The layout of the samples in a TIFF file.
 #[derive(Clone, Copy, PartialEq)]
 enum Stored {
     /// Strips of four rows.
@@ -395,7 +395,7 @@ fn tiff_of(
     raw_tiff(SIZE, &tags, &chunks, big)
 }
 
-/// A TIFF file of one page: tags whose values are 32-bit numbers, and chunks.
+/// A TIFF file of one page: tags with 32-bit values, and chunks.
 pub(crate) fn raw_tiff(
     (w, h): (usize, usize),
     tags: &[(u16, Vec<u32>)],
@@ -437,7 +437,7 @@ pub(crate) fn raw_tiff(
     [file, directory, vec![0; 4]].concat()
 }
 
-/// A JPEG file of four flat components: a grey one's tables, and a scan whose blocks are all zeros.
+/// A JPEG file of four flat components: the tables of a grey file, and a scan whose blocks are all zeros.
 pub(crate) fn cmyk_jpeg() -> Vec<u8> {
     let mut grey = Vec::new();
     JpegEncoder::new(&mut grey).write_image(&[128; 64], 8, 8, ExtendedColorType::L8).unwrap();
@@ -449,7 +449,7 @@ pub(crate) fn cmyk_jpeg() -> Vec<u8> {
         &grey[..frame],
         &[0xff, 0xc0, 0, 20, 8, 0, 8, 0, 8, 4],
         &components,
-        // The tables behind a frame header of one component.
+        // The tables that follow a frame header of one component.
         &grey[frame + 13..place(0xda)],
         &[0xff, 0xda, 0, 14, 4],
         &scan,
@@ -464,7 +464,7 @@ pub(crate) fn animated_webp() -> Vec<u8> {
     let frame = |raw: &[u8]| {
         let mut file = Vec::new();
         WebPEncoder::new_lossless(&mut file).write_image(raw, 2, 1, ExtendedColorType::Rgb8).unwrap();
-        // Place, size less one, 100 ms, no blending; then the still file's chunk.
+        // Position, size minus one, 100 ms, no blending; then the chunk of the still file.
         let body = [&[0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 100, 0, 0, 2], &file[12..]].concat();
         [b"ANMF".as_slice(), &(body.len() as u32).to_le_bytes(), &body].concat()
     };
@@ -477,7 +477,7 @@ pub(crate) fn animated_webp() -> Vec<u8> {
     [b"RIFF".as_slice(), &(body.len() as u32).to_le_bytes(), &body].concat()
 }
 
-/// A TIFF file of three pages that have nothing in common.
+/// A TIFF file of three pages of different kinds.
 pub(crate) fn stack() -> Vec<u8> {
     let mut file = Cursor::new(Vec::new());
     let mut encoder = TiffEncoder::new(&mut file).unwrap();

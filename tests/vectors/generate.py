@@ -49,7 +49,7 @@ class Random:
 
 
 class RandomWeights:
-    """`RandomWeights` in src/unet.rs: tensors must be asked for in the order of `UnetConfig::build`."""
+    """`RandomWeights` in src/unet.rs: tensors must be requested in the order of `UnetConfig::build`."""
 
     def __init__(self, seed):
         self.random = Random(seed)
@@ -138,7 +138,7 @@ def activate(x, activation):
 
 
 def pad_zero(x, padding):
-    """Padding is above, left, below, right everywhere in this project."""
+    """The order of padding is top, left, bottom, right everywhere in this project."""
     top, left, bottom, right = padding
     return F.pad(x, (left, right, top, bottom))
 
@@ -466,7 +466,7 @@ def operators():
 
 
 def unet(config, weights, x):
-    """src/unet.rs in PyTorch; asks for the weights in the same order."""
+    """src/unet.rs in PyTorch. Requests the weights in the same order."""
 
     def vector(name, length):
         return weights(name, (length, 1, 1, 1)).reshape(length)
@@ -578,7 +578,7 @@ def named():
 
 
 def seed_preset():
-    """The 14.8 million parameter preset: a few thousand places of its result at each size."""
+    """The 14.8 million parameter preset: a few thousand positions in its result at each size."""
     config = {"in_channels": 3, "out_channels": 3, "encoder": [64, 128, 256, 512], "bottleneck": 512,
               "decoder": [256, 128, 64, 64]}
     tensors = {

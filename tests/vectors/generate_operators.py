@@ -35,7 +35,7 @@ DISPUTED = ("resize_downsample_scales_cubic_align_corners", "resize_downsample_s
 
 
 def arrays(values, op):
-    """The tensors of a case, or None where there is a sequence, an absent value or an element type not taken."""
+    """The tensors of a case, or None if it has a sequence, an absent value or an unsupported element type."""
     values = [numpy_helper.to_array(v) if isinstance(v, onnx.TensorProto) else v for v in values]
     values = [v if isinstance(v, (np.ndarray, np.generic)) else None for v in values]
     kinds = KINDS + ((np.float16, np.float64) if op == "Cast" else ())
@@ -45,7 +45,7 @@ def arrays(values, op):
 
 
 def floated(case):
-    """Pads come with integers in three modes; the numbers are the same in float."""
+    """Three Pad cases have integers; the numbers are the same as floats."""
     graph = case.model.graph
     if graph.node[0].op_type == "Pad" and case.data_sets and case.data_sets[0][0][0].dtype == np.int32:
         (x, *rest), (y,) = case.data_sets[0]

@@ -192,7 +192,7 @@ class Drunet(nn.Module):
 # ---- segmentation_models.pytorch, narrower ----
 
 def narrow(net, by, keep):
-    """The same network with channels divided, but for those of the picture and of the result."""
+    """The same network with divided channels, except those of the picture and of the result."""
     for name, module in list(net.named_modules()):
         def less(channels, last):
             return channels if name == keep[last] else channels // by
@@ -249,7 +249,7 @@ class Small(nn.Module):
 # ---- the files ----
 
 def randomise(net):
-    """Weights that keep the signal's size, and norms that do something."""
+    """Weights that keep the scale of the signal, and non-trivial norms."""
     for name, tensor in list(net.named_parameters()) + list(net.named_buffers()):
         if tensor.dim() > 1:
             fan_in = tensor[0].numel() if "up" not in name or tensor.shape[2] == 3 else tensor.shape[0]
@@ -267,7 +267,7 @@ def main():
     tensors = {}
 
     def result(case, net, shape):
-        """What the network computes in f64 of random numbers."""
+        """The network's result for random numbers, in f64."""
         x = torch.rand(shape)
         with torch.no_grad():
             y = net.double()(x.double())

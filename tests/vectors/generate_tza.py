@@ -37,7 +37,7 @@ def write(path, tensors, dtype):
 
 
 def weights(levels, channels, widths):
-    """Random weights that keep the signal's size; `widths`: what each convolution makes."""
+    """Random weights that keep the scale of the signal. `widths` are the output channels of the convolutions."""
     tensors, ins, skips, widths = {}, channels, [channels], iter(widths)
     for i, level in enumerate(levels):
         ins += skips.pop() if i > 4 else 0

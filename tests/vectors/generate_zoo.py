@@ -555,7 +555,7 @@ class CellPose(nn.Module):
 
 
 class Old(nn.Module):
-    """What a file of 2018 or 2019 has: nearest upsampling, norms left in the graph, dropout, a clip, a crop."""
+    """Features of files from 2018 or 2019: nearest upsampling, norms in the graph, dropout, a clip, a crop."""
 
     def __init__(self, width=8):
         super().__init__()
@@ -657,7 +657,7 @@ def families():
 
 
 def keras():
-    """In the manner of tf2onnx: transposes at both ends, auto_pad, an unnamed batch extent, nearest Resize."""
+    """Imitates tf2onnx: transposes at both ends, auto_pad, an unnamed batch extent, nearest Resize."""
     nodes, weights = [], []
     generator = torch.Generator().manual_seed(1)
 
@@ -710,7 +710,7 @@ def keras():
 
 
 def prepare(net, x):
-    """Seeds every parameter, then scales each convolution and matrix, as the input passes, for outputs of size 1."""
+    """Seeds every parameter, then scales each convolution and matrix so that its outputs have a size near 1."""
     generator = torch.Generator().manual_seed(2026)
     uniform = lambda t, low, high: t.data.copy_(torch.rand(t.shape, generator=generator) * (high - low) + low)
     hooks = []
@@ -768,7 +768,7 @@ def export(family, exporter, net):
 
 
 def strip(message):
-    """Takes out stack traces and other places of the machine that made the file."""
+    """Removes stack traces and other paths of the machine that made the file."""
     if isinstance(message, (onnx.ModelProto, onnx.GraphProto, onnx.NodeProto, onnx.FunctionProto, onnx.ValueInfoProto, onnx.TensorProto)):
         message.ClearField("doc_string")
         message.ClearField("metadata_props")
@@ -803,14 +803,14 @@ def externalise(model):
 
 
 def fill(tensors, half=False):
-    """The bytes of weights.bin, every operation in float32; rounded to 16 bits where they will be."""
+    """The bytes of weights.bin. Every operation is in float32; 16-bit tensors are rounded at the end."""
     blocks = [np.float32(t["shift"]) + np.float32(t["scale"]) * Random(t["seed"]).uniform(t["count"], -1.0, 1.0)
               for t in tensors]
     return b"".join((b.astype(np.float16).astype(np.float32) if half else b).tobytes() for b in blocks)
 
 
 def halve(model):
-    """The model in 16 bits, as converters make it: weights, inputs, outputs and what is between them."""
+    """The model in 16 bits, as converters make it: weights, inputs, outputs and intermediate values."""
     half = onnx.ModelProto()
     half.CopyFrom(model)
     for value in [*half.graph.input, *half.graph.output, *half.graph.value_info]:
@@ -837,7 +837,7 @@ def rounded(model):
 
 
 def level(model, tensors, x):
-    """Rescales weights, from the input on, until every convolution's results are of a size near 1."""
+    """Rescales weights, beginning at the input, until the results of every convolution have a size near 1."""
     scaled = {t["name"]: t for t in tensors}
     nodes = [n for n in model.graph.node if n.op_type in ("Conv", "ConvTranspose") and n.input[1] in scaled]
     for _ in range(len(nodes)):

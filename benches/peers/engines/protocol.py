@@ -14,7 +14,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-# What libraries print must not end up in the conversation.
+# Output of libraries must not mix with the protocol.
 talk = os.fdopen(os.dup(1), "w", buffering=1)
 os.dup2(2, 1)
 

@@ -29,7 +29,7 @@ def main(args):
     if not torch.cuda.is_available():
         absent("no CUDA device")
     info |= {"adapter": torch.cuda.get_device_name(), "driver": f"CUDA {torch.version.cuda}"}
-    # f32 is f32: TF32 has 10 bits of mantissa.
+    # f32 means f32: TF32 has only 10 bits of mantissa.
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.benchmark = True
     kind = torch.float16 if args.f16 else torch.float32

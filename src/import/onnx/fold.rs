@@ -1,4 +1,4 @@
-//! Nodes whose operands are all constant are computed while reading: with the picture's size known, so is all that
+//! Computes nodes whose operands are all constant. Since the input size is known, this includes everything that
 //! exporters write about shapes.
 
 use super::array::{Array, Kind, room};
@@ -75,7 +75,7 @@ pub(super) fn evaluate(reader: &Reader<'_>, operands: &[Option<Array>]) -> Resul
         "Xor" => binary(operand(0)?, operand(1)?, Kind::Bool, &|a, b| f64::from((a != 0.0) != (b != 0.0)))?,
         "Where" => {
             let (condition, a, b) = (operand(0)?, operand(1)?, operand(2)?);
-            // a where the condition holds: choose by NaN-free arithmetic on indices.
+            // a if the condition holds: chosen by index, because arithmetic could make NaN.
             let dims = broadcast(&[&condition.dims, &a.dims, &b.dims])?;
             let [c, x, y] = [condition, a, b].map(|v| spread(v, &dims));
             let (c, x, y) = (c?, x?, y?);
@@ -129,7 +129,7 @@ pub(super) fn evaluate(reader: &Reader<'_>, operands: &[Option<Array>]) -> Resul
     Ok(Some(vec![result]))
 }
 
-/// The kind that a number of ONNX's list of types stands for.
+/// The kind for a number in ONNX's list of types.
 pub(super) fn kind(number: i64) -> Option<Kind> {
     match number {
         1 | 10 | 11 | 16 => Some(Kind::Float),
@@ -139,7 +139,7 @@ pub(super) fn kind(number: i64) -> Option<Kind> {
     }
 }
 
-/// The numbers of a constant, repeated to these extents.
+/// The numbers of a constant, broadcast to these extents.
 fn spread(x: &Array, dims: &[usize]) -> Result<Vec<f64>> {
     Ok(x.viewed(&View::whole(&x.dims).expanded(dims)?)?.numbers().into_owned())
 }
@@ -150,7 +150,7 @@ fn binary(a: &Array, b: &Array, kind: Kind, f: &dyn Fn(f64, f64) -> f64) -> Resu
     Array::new(dims, kind, a.iter().zip(&b).map(|(&a, &b)| f(a, b)).collect())
 }
 
-/// Elements before an axis, along it and behind it.
+/// Number of elements before an axis, along it and after it.
 fn around(dims: &[usize], axis: usize) -> [usize; 3] {
     [dims[..axis].iter().product(), dims[axis], dims[axis + 1..].iter().product()]
 }

@@ -1,9 +1,9 @@
-//! A node's attributes, read with their defaults and checked.
+//! The attributes of a node, with defaults and checks.
 
 use super::proto;
 use crate::error::{Error, Result};
 
-/// A node with the opset that tells what it means.
+/// A node, and the opset that defines its meaning.
 #[derive(Clone, Copy)]
 pub(super) struct Reader<'a> {
     pub(super) node: &'a proto::Node,
@@ -15,7 +15,7 @@ impl<'a> Reader<'a> {
         &self.node.op_type
     }
 
-    /// The node's name, or that of what it makes.
+    /// The node's name, or the name of its output.
     pub(super) fn name(&self) -> &'a str {
         if self.node.name.is_empty() {
             self.node.output.first().map_or("", String::as_str)
@@ -75,7 +75,7 @@ impl<'a> Reader<'a> {
         self.find(name)?.g.as_deref()
     }
 
-    /// Errors when an attribute has another value than the one that is supported.
+    /// Errors if an attribute has a value other than the supported one.
     pub(super) fn only(&self, name: &str, value: i64) -> Result<()> {
         match self.int(name, value) {
             v if v == value => Ok(()),
@@ -90,7 +90,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Whole numbers that are not negative, as many as the default has.
+    /// Integers that are not negative, as many as the default has.
     pub(super) fn sizes<const N: usize>(&self, name: &str, default: [usize; N]) -> Result<[usize; N]> {
         let Some(ints) = self.ints(name).filter(|ints| !ints.is_empty()) else { return Ok(default) };
         let wrong =
@@ -99,7 +99,7 @@ impl<'a> Reader<'a> {
         sizes.try_into().map_err(|_| wrong)
     }
 
-    /// Rows above, columns left, rows below, columns right, from `pads` or `auto_pad`, for a picture of this height and
+    /// Rows above, columns left, rows below, columns right, from `pads` or `auto_pad`, for an input of this height and
     /// width.
     pub(super) fn padding(
         &self,
@@ -131,7 +131,7 @@ pub(super) fn extent(value: i64) -> Result<usize> {
     usize::try_from(value).map_err(|_| Error::shape("extent", "a number that is not negative", value))
 }
 
-/// Axes, each named once.
+/// A list of axes without duplicates.
 pub(super) fn axes(list: impl IntoIterator<Item = i64>, rank: usize) -> Result<Vec<usize>> {
     let mut named = vec![false; rank];
     let once = |a: i64| match axis(a, rank)? {
@@ -141,7 +141,7 @@ pub(super) fn axes(list: impl IntoIterator<Item = i64>, rank: usize) -> Result<V
     list.into_iter().map(once).collect()
 }
 
-/// An axis counted from the front, negative numbers from behind.
+/// The index of an axis. Negative numbers count from the end.
 pub(super) fn axis(axis: i64, rank: usize) -> Result<usize> {
     let from_front = if axis < 0 { axis.saturating_add(rank as i64) } else { axis };
     usize::try_from(from_front)

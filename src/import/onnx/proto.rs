@@ -1,5 +1,5 @@
-//! The parts of ONNX's messages that are read, with their field numbers from `onnx.proto` (ONNX 1.16, Apache-2.0).
-//! Unknown fields are skipped, as protobuf wants.
+//! The parts of ONNX's messages that are read, with field numbers from `onnx.proto` (ONNX 1.16, Apache-2.0). Unknown
+//! fields are skipped, as protobuf requires.
 
 use prost::Message;
 use prost::bytes::Bytes;
@@ -141,7 +141,7 @@ pub(super) struct TensorShape {
     pub(super) dim: Vec<Dimension>,
 }
 
-/// `TensorShapeProto.Dimension`; 0 where the extent is named or unknown.
+/// `TensorShapeProto.Dimension`. The value is 0 if the extent is named or unknown.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct Dimension {
     #[prost(int64, tag = "1")]

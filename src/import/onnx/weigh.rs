@@ -1,30 +1,31 @@
-//! What decoding a file would take, known before it is done: in protobuf two bytes can stand for a message of hundreds.
+//! Measures the memory that decoding a file would take, before decoding it. In protobuf, two bytes can stand for a
+//! message of hundreds.
 //!
-//! Only keys and lengths are looked at. What is malformed weighs nothing here; the decoder refuses it.
+//! Only keys and lengths are read. Malformed data counts as nothing here; the decoder refuses it.
 
 use super::proto;
 use crate::error::{Error, Result};
 use prost::encoding::{WireType, decode_key, decode_varint};
 use std::mem::size_of;
 
-/// Bytes that messages, names and small numbers may take beyond twice the file's own.
+/// Bytes for messages, names and small numbers, in addition to twice the size of the file.
 const MOST: usize = 32 << 20;
 
-/// As deep as the decoder goes.
+/// The nesting limit of the decoder.
 const DEPTH: usize = 100;
 
-/// What stands in a field.
+/// The content of a field.
 #[derive(Clone, Copy)]
 enum Part {
-    /// A message, which takes so many bytes where it lies in its list.
+    /// A message, with its size as an element of its list.
     Message(Kind, usize),
     /// Text, or bytes that are copied.
     Text,
-    /// Numbers of any length in the file, and so many bytes in memory.
+    /// Varints in the file, with their size in memory.
     Varints(usize),
-    /// Numbers as they are.
+    /// Numbers of fixed size.
     Numbers,
-    /// What is skipped, or points into the file.
+    /// Skipped, or a reference into the file.
     Nothing,
 }
 
@@ -69,7 +70,7 @@ fn part(kind: Kind, tag: u32) -> Part {
     }
 }
 
-/// Errors when decoding the file would take far more memory than the file.
+/// Errors if decoding the file would take far more memory than the file.
 pub(super) fn check(file: &[u8]) -> Result<()> {
     let limit = file.len().saturating_mul(2).saturating_add(MOST);
     let mut scale = Scale { left: limit };
@@ -80,12 +81,12 @@ pub(super) fn check(file: &[u8]) -> Result<()> {
 }
 
 struct Scale {
-    /// Bytes that may still be taken.
+    /// Bytes that remain.
     left: usize,
 }
 
 impl Scale {
-    /// `None` when the limit is passed.
+    /// `None` if the limit is exceeded.
     fn weigh(&mut self, mut rest: &[u8], kind: Kind, depth: usize) -> Option<()> {
         while let Ok((tag, wire)) = decode_key(&mut rest) {
             let part = part(kind, tag);
@@ -99,13 +100,13 @@ impl Scale {
             let content = len.and_then(|len| rest.split_at_checked(usize::try_from(len).ok()?));
             let Some((content, after)) = content else { return Some(()) };
             rest = after;
-            // A list that grows has room for up to twice as much.
+            // A growing list may reserve twice its size.
             self.take(match part {
                 Part::Nothing => 0,
                 Part::Text => 2 * size_of::<String>() + content.len(),
                 Part::Numbers => 2 * content.len(),
                 Part::Varints(size) if wire == WireType::LengthDelimited => {
-                    // Each ends with the first byte whose highest bit is 0.
+                    // A varint ends with the first byte whose highest bit is 0.
                     2 * size * content.iter().filter(|&&byte| byte < 128).count()
                 }
                 Part::Varints(size) => 2 * size,

@@ -108,7 +108,7 @@ impl Unet {
     }
 }
 
-/// burn's name for the first Vulkan adapter whose name contains the text.
+/// burn's name for the first Vulkan adapter whose name contains `text`.
 fn kind(text: &str) -> Result<DeviceKind, String> {
     let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle_from_env());
     let listed = instance.enumerate_adapters(wgpu::Backends::VULKAN);
@@ -128,7 +128,7 @@ fn kind(text: &str) -> Result<DeviceKind, String> {
     })
 }
 
-/// The version of a package that this was built with.
+/// The version of a package in the lock file.
 fn locked(package: &str) -> &'static str {
     let entry = include_str!("../Cargo.lock").split(&format!("name = \"{package}\"\nversion = \"")).nth(1);
     entry.and_then(|rest| rest.split('"').next()).unwrap_or("unknown")

@@ -1,4 +1,4 @@
-//! unet-wgpu as an engine: the CPU path (adapter `cpu`) or a GPU. With `--list`, this machine's adapters as JSON.
+//! unet-wgpu as an engine, on the CPU (adapter `cpu`) or a GPU. `--list` prints this machine's adapters as JSON.
 
 #[path = "../../protocol.rs"]
 mod protocol;

@@ -1,9 +1,9 @@
-//! Reductions, softmax and joining along axes.
+//! Reductions, softmax and concatenation along axes.
 
 use super::*;
 
 impl<'a> Builder<'a> {
-    /// The value with an axis in the place of the channels. Pictures with channels second are taken as they stand.
+    /// The value with an axis as its channels. Pictures that already have channels second stay as they are.
     pub(super) fn channels(&mut self, live: &Live, axis: usize) -> Result<(ValueId, Moved)> {
         let rank = live.view.rank();
         let mut order: Vec<usize> = (0..rank).collect();
@@ -23,7 +23,7 @@ impl<'a> Builder<'a> {
         Ok((id, Moved { dims, order, at: axis.min(1) }))
     }
 
-    /// A result of as many channels as it has, with its axes back in their places.
+    /// Moves the axes of a result back to their positions.
     pub(super) fn put_back(&self, id: ValueId, mut moved: Moved) -> Result<Live> {
         moved.dims[moved.at] = self.shape(id).c;
         Ok(Live { id, view: View::whole(&moved.dims).permuted(&inverse(&moved.order))? })
@@ -80,7 +80,7 @@ impl<'a> Builder<'a> {
         let dims = live.dims();
         let old = reader.opset < 13;
         let along = axis(reader.int("axis", if old { 1 } else { -1 }), dims.len())?;
-        // Before opset 13 all axes from this one on were one.
+        // Before opset 13, this axis and all following ones were one.
         if old && dims[along + 1..].iter().any(|&d| d != 1) {
             let flat = [dims[..along].iter().product(), dims[along..].iter().product()];
             let Value::Live(joined) = self.reshaped(&Value::Live(live), &flat)? else {
@@ -137,7 +137,7 @@ impl<'a> Builder<'a> {
         if let Some(part) = parts.iter().find(|part| part.view.rank() != rank) {
             return Err(Error::shape("concat", format!("{rank} axes"), format!("{:?}", part.dims())));
         }
-        // Any order of axes that all parts share will do: that in which the first is a value as it stands.
+        // Any order of axes that all parts share will do. Use the order in which the first part is a plain value.
         let mut order: Vec<usize> = (0..rank).collect();
         if rank == 4
             && along == 3
@@ -160,8 +160,8 @@ impl<'a> Builder<'a> {
         self.reordered(id, &dims, &order)
     }
 
-    /// A concatenation along any axis of any rank: extents before it are pictures, it is the channels, and what is
-    /// behind it rows and columns.
+    /// A concatenation along any axis: extents before it become pictures, the axis becomes channels, and extents after
+    /// it become rows and columns.
     pub(in crate::import::onnx) fn joined(
         &mut self,
         reader: &Reader<'a>,

@@ -1,9 +1,9 @@
-//! Arithmetic and functions of an element.
+//! Arithmetic and pointwise functions.
 
 use super::*;
 
 impl<'a> Builder<'a> {
-    /// Applies a function to every element; where they stand does not matter.
+    /// Applies a function to every element; the order of elements does not matter.
     pub(super) fn activate(&mut self, reader: &Reader<'a>, activation: Activation) -> Result<Live> {
         let live = self.live(reader, 0)?;
         self.apply(reader.name(), &live, activation)
@@ -14,7 +14,7 @@ impl<'a> Builder<'a> {
         if matches!(op, Op::Activation(Activation::None)) {
             return Ok(live.clone());
         }
-        // A view of a part: its elements are moved out first when they are less than half.
+        // A view of a part. If it has less than half of the elements, they are moved out first.
         let whole = self.shape(live.id).elements();
         if matches!(op, Op::Activation(_)) && live.view.elements() < whole / 2 && live.view.rank() <= 4 {
             let (id, _) = self.nchw(live)?;
@@ -23,7 +23,7 @@ impl<'a> Builder<'a> {
         Ok(Live { id: self.push(name, op, &[live.id])?, view: live.view.clone() })
     }
 
-    /// `x * scale + shift` with a number, or one for each channel of the underlying value.
+    /// `x * scale + shift` with one number, or one for each channel of the underlying value.
     pub(super) fn affine(
         &mut self,
         name: &str,
@@ -45,8 +45,8 @@ impl<'a> Builder<'a> {
         )
     }
 
-    /// The numbers by which a constant operand stands against the channels of the value beneath a view: one, or one a
-    /// channel. `None` when it varies along more than that.
+    /// A constant operand as numbers for the channels of the value beneath a view: one, or one for each channel. `None`
+    /// if it varies along other axes.
     pub(super) fn along_channels(&self, live: &Live, array: &Array) -> Option<Vec<f32>> {
         let values = array.floats();
         let dims = live.dims();
@@ -59,7 +59,7 @@ impl<'a> Builder<'a> {
         let (axis, None) = (varying.next()?, varying.next()) else { return None };
         let stride = live.view.stride(axis + missing)?;
         let is_channel = dims[axis + missing] == s.c && values.len() == s.c && stride == s.pixels() as isize;
-        // With several pictures the batch must be an axis of its own, which it is unless the view joined the two.
+        // With several pictures, the batch must be an axis of its own; the view may have joined it with another.
         is_channel.then(|| values.into_owned())
     }
 
@@ -116,7 +116,7 @@ impl<'a> Builder<'a> {
             return Ok(Live { id: self.push(name, op, &[a.id, b.id])?, view: a.view.clone() });
         }
         let dims = broadcast(&[&a.dims(), &b.dims()])?;
-        // Both in the places of the larger, where that is a value as it stands: nothing is moved then.
+        // Both operands in the layout of the larger one, if that is a plain value: then nothing moves.
         for (x, y) in [(a, b), (b, a)] {
             let shape = self.shape(x.id);
             if x.dims() == dims
