@@ -757,12 +757,12 @@ fn pointwise_refuses_what_is_not_there() {
         (
             vec![Step::Activation { a: Source::Step(0), f: Activation::Relu }],
             1,
-            "pointwise: expected operands that are there, got Activation { a: Step(0), f: Relu }",
+            "pointwise: expected operands that exist, got Activation { a: Step(0), f: Relu }",
         ),
         (
             vec![Step::Binary { kind: BinaryKind::Add, a, b: Source::Input(1) }],
             1,
-            "pointwise: expected operands that are there, got Binary { kind: Add, a: Input(0), b: Input(1) }",
+            "pointwise: expected operands that exist, got Binary { kind: Add, a: Input(0), b: Input(1) }",
         ),
     ] {
         assert_eq!(Pointwise { steps }.infer(&vec![shape; inputs]).unwrap_err().to_string(), want);

@@ -28,7 +28,8 @@ impl Model {
     }
 }
 
-/// Reads a model from a file of `len` bytes. One that is no model, or not whole, is refused before its tensors are read.
+/// Reads a model from a file of `len` bytes. A file that is not a model, or not complete, is refused before its tensors
+/// are read.
 pub(super) fn read(mut source: Box<dyn Source + '_>, len: u64, folder: Option<&Path>) -> Result<Model> {
     let mut more = |count: u64| {
         let mut bytes = Vec::new();
