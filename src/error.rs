@@ -62,9 +62,29 @@ pub enum Error {
         /// The message of wgpu.
         message: String,
     },
+    /// A network has no input or output of that name.
+    #[error("no {kind} is called {name} (there is {known})")]
+    UnknownName {
+        /// `input` or `output`.
+        kind: &'static str,
+        /// The name that was given.
+        name: String,
+        /// The names there are.
+        known: String,
+    },
+    /// A run was given no tensor for an input.
+    #[error("the input {name} is missing (give a tensor of shape {shape} for it)")]
+    MissingInput {
+        /// The input's name.
+        name: String,
+        /// The shape it has in this session.
+        shape: crate::tensor::Shape,
+    },
     /// An input element is NaN or infinite.
-    #[error("the input is not finite at element {index} ({value}); clean the data first")]
+    #[error("{what} is not finite at element {index} ({value}); clean the data first")]
     NonFinite {
+        /// The input.
+        what: String,
         /// Flat NCHW index.
         index: usize,
         /// The value found.

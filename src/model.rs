@@ -92,13 +92,14 @@ impl Model {
         Model { family: Some(family), ..self }
     }
 
-    /// The network for an input of this shape.
+    /// The network for inputs of these shapes, in order, as [`Graph::input_shapes`] takes them.
     ///
     /// # Errors
-    /// When the network does not take that shape.
-    pub fn graph(&self, input: Shape) -> Result<Cow<'_, Graph>> {
-        input.check("input")?;
-        self.network.graph(input)
+    /// When the network does not take those shapes.
+    pub fn graph(&self, inputs: impl AsRef<[Shape]>) -> Result<Cow<'_, Graph>> {
+        let inputs = inputs.as_ref();
+        inputs.iter().try_for_each(|input| input.check("input").map(|_| ()))?;
+        self.network.graph(inputs)
     }
 
     /// Whether the result for an input of this shape, after the recipe's output steps, holds probabilities and not logits:

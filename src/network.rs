@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 /// A network that makes a graph for each input shape.
 pub(crate) trait Network: std::fmt::Debug + Send + Sync {
-    /// The graph for an input of this shape. Errors when the network does not take that shape.
-    fn graph(&self, input: Shape) -> Result<Cow<'_, Graph>>;
+    /// The graph for inputs of these shapes, in order. Errors when the network does not take them.
+    fn graph(&self, inputs: &[Shape]) -> Result<Cow<'_, Graph>>;
 
     /// A shape that the network takes: the one it was exported for, where that is fixed.
     fn example_input(&self) -> Shape;
@@ -81,7 +81,7 @@ pub enum Fate {
 
 /// One graph for all shapes.
 impl Network for Graph {
-    fn graph(&self, _input: Shape) -> Result<Cow<'_, Graph>> {
+    fn graph(&self, _inputs: &[Shape]) -> Result<Cow<'_, Graph>> {
         Ok(Cow::Borrowed(self))
     }
 

@@ -1,14 +1,15 @@
-//! The one object a library user holds: a model made ready for one input shape on one device.
+//! A model made ready for one size on one device: what a program holds and runs.
 
 use crate::error::{Error, Result};
 use crate::gpu::{Executor, Gpu, LayerTime, Wait};
-use crate::graph::{Graph, ValueId};
+use crate::graph::{Graph, ValueId, named};
 #[cfg(feature = "cpu")]
 use crate::lock::lock;
 use crate::model::Model;
 use crate::optimize::{Optimizations, optimize};
 use crate::plan::{ConvKernel, InputFormat, OutputFormat, Plan, PlanOptions, Precision, Tuning};
 use crate::tensor::{Shape, Tensor};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -43,6 +44,9 @@ pub struct SessionOptions {
     pub timeout: Duration,
     /// Keep every value, so that [`Session::value`] can read each. Takes much memory.
     pub keep_values: bool,
+    /// Names of the outputs to compute, the one that [`Session::run`] gives first; none for the network's result alone.
+    /// What only other outputs need is not computed.
+    pub outputs: Vec<String>,
 }
 
 impl Default for SessionOptions {
@@ -57,19 +61,33 @@ impl Default for SessionOptions {
             max_memory: None,
             timeout: Duration::from_secs(300),
             keep_values: false,
+            outputs: Vec::new(),
         }
     }
 }
 
-/// A model made ready for one input shape on one device. Threads may share it: on a GPU up to three runs overlap, so that
-/// one is computed while another comes in and a third goes out; on the CPU they take turns.
+/// A named tensor that a session takes or gives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Port {
+    /// Its name.
+    pub name: String,
+    /// Its shape.
+    pub shape: Shape,
+}
+
+/// A model made ready for one size on one device. Threads may share it: on a GPU up to three runs overlap, so that one is
+/// computed while another comes in and a third goes out; on the CPU they take turns.
+///
+/// Of a model with states, each run begins with what the run before it left. Runs then take effect in the order in which
+/// they are submitted; a run that fails before it is submitted leaves the states as they were.
 #[derive(Debug)]
 pub struct Session {
-    input: Shape,
-    output: Shape,
+    inputs: Vec<Port>,
+    outputs: Vec<Port>,
     input_format: InputFormat,
     output_format: OutputFormat,
     timeout: Duration,
+    has_states: bool,
     engine: Engine,
 }
 
@@ -77,7 +95,7 @@ pub struct Session {
 enum Engine {
     #[cfg(feature = "cpu")]
     Cpu {
-        graph: Graph,
+        graph: Box<Graph>,
         runner: std::sync::Mutex<crate::cpu::Runner>,
         bytes: u64,
     },
@@ -89,18 +107,20 @@ impl Session {
     ///
     /// # Errors
     /// As [`with_options`](Self::with_options).
-    pub fn new(model: &Model, input: Shape, device: Device) -> Result<Session> {
-        Session::with_options(model, input, device, &SessionOptions::default())
+    pub fn new(model: &Model, inputs: impl AsRef<[Shape]>, device: Device) -> Result<Session> {
+        Session::with_options(model, inputs, device, &SessionOptions::default())
     }
 
-    /// Optimises, plans, and allocates everything that runs will need.
+    /// Optimises, plans, and allocates everything that runs will need. `inputs` are the shapes of the model's inputs in
+    /// order, as [`Graph::input_shapes`] takes them; a [`Shape`] alone will do where the first tells the others.
     ///
     /// # Errors
-    /// [`Error::Shape`] when the input does not suit the model, [`Error::LimitExceeded`] before anything is
-    /// allocated, [`Error::OutOfMemory`] while allocating, [`Error::MissingFeature`] for f16 where it is absent.
+    /// [`Error::Shape`] when the inputs do not suit the model, [`Error::UnknownName`] for an output that it does not have,
+    /// [`Error::LimitExceeded`] before anything is allocated, [`Error::OutOfMemory`] while allocating,
+    /// [`Error::MissingFeature`] for f16 where it is absent.
     pub fn with_options(
         model: &Model,
-        input: Shape,
+        inputs: impl AsRef<[Shape]>,
         device: Device,
         options: &SessionOptions,
     ) -> Result<Session> {
@@ -109,10 +129,14 @@ impl Session {
             Device::Cpu => options.optimizations.on_cpu(),
             Device::Gpu(_) => options.optimizations,
         };
-        let graph = optimize(&*model.graph(input)?, input, &optimizations)?;
-        let output = graph.output_shape(input)?;
-        options.input.check(input)?;
-        options.output.check(output)?;
+        let shapes = inputs.as_ref();
+        let mut graph = model.graph(shapes)?.into_owned();
+        graph.select(&options.outputs)?;
+        let graph = optimize(&graph, shapes, &optimizations)?;
+        let (inputs, outputs) = ports(&graph, shapes)?;
+        options.input.check(inputs[0].shape)?;
+        options.output.check(outputs[0].shape)?;
+        let has_states = graph.carries().next().is_some();
         let engine = match device {
             #[cfg(feature = "cpu")]
             Device::Cpu => {
@@ -122,13 +146,14 @@ impl Session {
                         feature: "f16 storage",
                     });
                 }
-                let needed = crate::cpu::bytes(&graph, input)?;
+                let needed = crate::cpu::bytes(&graph, shapes)?;
                 if let Some(available) = options.max_memory.filter(|&available| needed > available) {
-                    let what = format!("the CPU path for {input}");
+                    let what = format!("the CPU path for {}", inputs[0].shape);
                     let hint = "use a smaller picture or tiles, or raise the limit";
                     return Err(Error::LimitExceeded { what, needed, available, hint });
                 }
-                Engine::Cpu { runner: crate::cpu::Runner::fast(&graph, input)?.into(), graph, bytes: needed }
+                let runner = crate::cpu::Runner::fast(&graph, shapes)?.into();
+                Engine::Cpu { graph: graph.into(), runner, bytes: needed }
             }
             Device::Gpu(gpu) => {
                 gpu.check_precision(options.precision)?;
@@ -141,22 +166,53 @@ impl Session {
                     input: options.input.clone(),
                     output: options.output,
                 };
-                let plan = tuned_or_default(&graph, input, &gpu, plan)?;
+                let plan = tuned_or_default(&graph, shapes, &gpu, plan)?;
                 Engine::Gpu(Box::new(Executor::new(&gpu, plan)?))
             }
         };
         let (input_format, output_format) = (options.input.clone(), options.output);
-        Ok(Session { input, output, input_format, output_format, timeout: options.timeout, engine })
+        let timeout = options.timeout;
+        Ok(Session { inputs, outputs, input_format, output_format, timeout, has_states, engine })
     }
 
-    /// The shape that [`run`](Self::run) takes.
+    /// What a run takes, states left out.
+    pub fn inputs(&self) -> &[Port] {
+        &self.inputs
+    }
+
+    /// What a run gives.
+    pub fn outputs(&self) -> &[Port] {
+        &self.outputs
+    }
+
+    /// The shape of the first input, which [`run`](Self::run) takes.
     pub fn input_shape(&self) -> Shape {
-        self.input
+        self.inputs[0].shape
     }
 
-    /// The shape that [`run`](Self::run) gives.
+    /// The shape of the first output, which [`run`](Self::run) gives.
     pub fn output_shape(&self) -> Shape {
-        self.output
+        self.outputs[0].shape
+    }
+
+    /// Whether a run begins with what the run before it left.
+    pub fn has_states(&self) -> bool {
+        self.has_states
+    }
+
+    /// Makes all states zeros, as they are when the session is built.
+    ///
+    /// # Errors
+    /// [`Error::DeviceLost`].
+    pub fn reset(&self) -> Result<()> {
+        match &self.engine {
+            #[cfg(feature = "cpu")]
+            Engine::Cpu { runner, .. } => {
+                lock(runner).reset();
+                Ok(())
+            }
+            Engine::Gpu(executor) => executor.reset(),
+        }
     }
 
     /// Bytes that it keeps: of the plan, or on the CPU what a run needs at least.
@@ -191,24 +247,13 @@ impl Session {
             .ok_or_else(|| Error::Usage(format!("{what} needs a session on a GPU; this one is on the CPU")))
     }
 
-    fn check(&self, input: &Tensor) -> Result<()> {
-        if input.shape() != self.input {
-            return Err(Error::shape("input", self.input, input.shape()));
-        }
-        if (&self.input_format, self.output_format) != (&InputFormat::Planar, OutputFormat::Planar) {
-            let message = "this session's formats are not planar f32; run it with run_bytes";
-            return Err(Error::Usage(message.into()));
-        }
-        input.check_finite()
-    }
-
-    /// Runs the network and waits for its result.
+    /// Runs a network of one input and waits for its result.
     ///
     /// # Errors
     /// [`Error::Shape`] and [`Error::NonFinite`] for the input, [`Error::Timeout`], [`Error::DeviceLost`],
-    /// [`Error::Usage`] when the session's formats are not planar.
+    /// [`Error::Usage`] when the session's formats are not planar or the network has more inputs.
     pub fn run(&self, input: &Tensor) -> Result<Tensor> {
-        pollster::block_on(self.run_waiting(input, Wait::Block(self.timeout)))
+        pollster::block_on(self.run_one(input, Wait::Block(self.timeout)))
     }
 
     /// Runs the network without blocking: the host polls its device, as programs with a window do anyway.
@@ -216,22 +261,106 @@ impl Session {
     /// # Errors
     /// As [`run`](Self::run).
     pub async fn run_async(&self, input: &Tensor) -> Result<Tensor> {
-        self.run_waiting(input, Wait::Host).await
+        self.run_one(input, Wait::Host).await
     }
 
-    async fn run_waiting(&self, input: &Tensor, wait: Wait) -> Result<Tensor> {
-        self.check(input)?;
-        match &self.engine {
-            #[cfg(feature = "cpu")]
-            Engine::Cpu { graph, runner, .. } => run_on_cpu(graph, runner, input),
-            Engine::Gpu(executor) => {
-                let data = executor.run(bytemuck::cast_slice(input.data()), wait).await?;
-                Tensor::new(self.output, data)
+    async fn run_one(&self, input: &Tensor, wait: Wait) -> Result<Tensor> {
+        self.one_input("run_with")?;
+        Ok(self.run_tensors(&[input], wait).await?.swap_remove(0))
+    }
+
+    /// Runs the network on a tensor for each of its [`inputs`](Self::inputs), in any order, and gives its
+    /// [`outputs`](Self::outputs) by their names.
+    ///
+    /// ```no_run
+    /// # fn main() -> unet_wgpu::Result<()> {
+    /// # use unet_wgpu::{Device, Model, Session, SessionOptions, Shape, Tensor};
+    /// # let (model, picture, time) = (Model::open("model.onnx")?, Shape::new(1, 3, 64, 64), Shape::new(1, 1, 1, 1));
+    /// # let device: Device = unimplemented!();
+    /// let options = SessionOptions { outputs: vec!["noise".into()], ..Default::default() };
+    /// let session = Session::with_options(&model, [picture, time], device, &options)?;
+    /// let given = session.run_with(&[("sample", &Tensor::zeros(picture)), ("time", &Tensor::zeros(time))])?;
+    /// println!("{}", given["noise"].shape());
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::UnknownName`] and [`Error::MissingInput`]; [`Error::Usage`] when an input is given twice; and as
+    /// [`run`](Self::run).
+    pub fn run_with(&self, inputs: &[(&str, &Tensor)]) -> Result<BTreeMap<String, Tensor>> {
+        pollster::block_on(self.run_named(inputs, Wait::Block(self.timeout)))
+    }
+
+    /// As [`run_with`](Self::run_with), while the host polls its device.
+    ///
+    /// # Errors
+    /// As [`run_with`](Self::run_with).
+    pub async fn run_with_async(&self, inputs: &[(&str, &Tensor)]) -> Result<BTreeMap<String, Tensor>> {
+        self.run_named(inputs, Wait::Host).await
+    }
+
+    async fn run_named(&self, inputs: &[(&str, &Tensor)], wait: Wait) -> Result<BTreeMap<String, Tensor>> {
+        let mut tensors = vec![None; self.inputs.len()];
+        for &(name, tensor) in inputs {
+            let place = named("input", self.inputs.iter().map(|port| &*port.name), name)?;
+            if tensors[place].replace(tensor).is_some() {
+                return Err(Error::Usage(format!("the input {name} is given twice")));
+            }
+        }
+        let present = |(tensor, port): (Option<_>, &Port)| {
+            tensor.ok_or_else(|| Error::MissingInput { name: port.name.clone(), shape: port.shape })
+        };
+        let tensors: Vec<&Tensor> =
+            tensors.into_iter().zip(&self.inputs).map(present).collect::<Result<_>>()?;
+        let outputs = self.run_tensors(&tensors, wait).await?;
+        Ok(self.outputs.iter().map(|port| port.name.clone()).zip(outputs).collect())
+    }
+
+    fn one_input(&self, instead: &str) -> Result<()> {
+        match &self.inputs[..] {
+            [_] => Ok(()),
+            ports => {
+                let names: Vec<&str> = ports.iter().map(|port| &*port.name).collect();
+                let names = names.join(", ");
+                Err(Error::Usage(format!("the network has the inputs {names}; run it with {instead}")))
             }
         }
     }
 
-    /// Runs the network on an input in the session's [`InputFormat`] and gives the result in its [`OutputFormat`].
+    /// Runs on tensors in the order of the inputs.
+    async fn run_tensors(&self, inputs: &[&Tensor], wait: Wait) -> Result<Vec<Tensor>> {
+        let what = |port: &Port| match self.inputs.len() {
+            1 => "input".to_string(),
+            _ => format!("input {}", port.name),
+        };
+        for (port, input) in self.inputs.iter().zip(inputs) {
+            if input.shape() != port.shape {
+                return Err(Error::shape(what(port), port.shape, input.shape()));
+            }
+        }
+        if (&self.input_format, self.output_format) != (&InputFormat::Planar, OutputFormat::Planar) {
+            let message = "this session's formats are not planar f32; run it with run_bytes";
+            return Err(Error::Usage(message.into()));
+        }
+        for (port, input) in self.inputs.iter().zip(inputs) {
+            if let Err(Error::NonFinite { index, value, .. }) = input.check_finite() {
+                return Err(Error::NonFinite { what: format!("the {}", what(port)), index, value });
+            }
+        }
+        match &self.engine {
+            #[cfg(feature = "cpu")]
+            Engine::Cpu { graph, runner, .. } => lock(runner).run(graph, inputs, &mut |_, _| {}),
+            Engine::Gpu(executor) => {
+                let bytes: Vec<&[u8]> =
+                    inputs.iter().map(|input| bytemuck::cast_slice(input.data())).collect();
+                let outputs = executor.run(&bytes, wait).await?;
+                self.outputs.iter().zip(outputs).map(|(port, data)| Tensor::new(port.shape, data)).collect()
+            }
+        }
+    }
+
+    /// Runs a network of one input on bytes in the session's [`InputFormat`] and gives the result in its [`OutputFormat`].
     ///
     /// # Errors
     /// [`Error::Shape`] when the bytes are not as many as the format has, and as [`run`](Self::run).
@@ -248,25 +377,27 @@ impl Session {
     }
 
     async fn run_bytes_waiting(&self, input: &[u8], wait: Wait) -> Result<Vec<u8>> {
-        let expected = self.input_format.bytes(self.input);
+        self.one_input("run_with")?;
+        let expected = self.input_format.bytes(self.input_shape());
         if input.len() != expected {
             return Err(Error::shape("input", format!("{expected} bytes"), input.len()));
         }
         if self.input_format == InputFormat::Planar {
             let mut numbers = input.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]));
             if let Some((index, value)) = numbers.by_ref().enumerate().find(|(_, v)| !v.is_finite()) {
-                return Err(Error::NonFinite { index, value });
+                return Err(Error::NonFinite { what: "the input".into(), index, value });
             }
         }
         match &self.engine {
             #[cfg(feature = "cpu")]
             Engine::Cpu { graph, runner, .. } => {
-                let tensor = self.input_format.decode(self.input, input)?;
-                Ok(self.output_format.encode(&run_on_cpu(graph, runner, &tensor)?))
+                let tensor = self.input_format.decode(self.input_shape(), input)?;
+                let results = lock(runner).run(graph, &[&tensor], &mut |_, _| {})?;
+                Ok(self.output_format.encode(&results[0]))
             }
             Engine::Gpu(executor) => {
-                let mut bytes = executor.run(input, wait).await?;
-                bytes.truncate(self.output_format.bytes(self.output));
+                let mut bytes = executor.run(&[input], wait).await?.swap_remove(0);
+                bytes.truncate(self.output_format.bytes(self.output_shape()));
                 Ok(bytes)
             }
         }
@@ -311,31 +442,50 @@ impl Session {
         self.on_gpu("reading a value")?.value(id, self.timeout)
     }
 
-    /// Fills the activations with NaN, so that the next run shows whether a kernel reads what nothing wrote.
+    /// Fills the activations with NaN, so that the next run shows whether a kernel reads what nothing wrote; states become
+    /// zeros.
     #[doc(hidden)]
     pub fn poison(&self) {
         if let Some(executor) = self.executor() {
             executor.poison();
         }
     }
+
+    /// A random tensor for each input.
+    #[cfg(feature = "cpu")]
+    pub(crate) fn random_inputs(&self, seed: u64) -> Vec<Tensor> {
+        let random = |(i, port): (usize, &Port)| Tensor::random(port.shape, seed.wrapping_add(i as u64));
+        self.inputs.iter().enumerate().map(random).collect()
+    }
+
+    /// Runs on tensors in the order of the inputs and gives the outputs in theirs.
+    #[cfg(feature = "cpu")]
+    pub(crate) fn run_in_order(&self, inputs: &[Tensor]) -> Result<Vec<Tensor>> {
+        let inputs: Vec<&Tensor> = inputs.iter().collect();
+        pollster::block_on(self.run_tensors(&inputs, Wait::Block(self.timeout)))
+    }
 }
 
-#[cfg(feature = "cpu")]
-fn run_on_cpu(
-    graph: &Graph,
-    runner: &std::sync::Mutex<crate::cpu::Runner>,
-    input: &Tensor,
-) -> Result<Tensor> {
-    lock(runner).run(graph, input, &mut |_, _| {})
+/// What a caller gives and gets, with shapes.
+fn ports(graph: &Graph, inputs: &[Shape]) -> Result<(Vec<Port>, Vec<Port>)> {
+    let shapes = graph.shapes(inputs)?;
+    graph.output_shapes(&shapes)?;
+    let port = |name: &str, id: ValueId| {
+        let shape = shapes[id.index()].expect("every input and output was just found to have a shape");
+        Port { name: name.into(), shape }
+    };
+    let inputs = graph.caller_inputs().map(|input| port(&input.name, input.value));
+    let outputs = graph.caller_outputs().map(|output| port(&output.name, output.value));
+    Ok((inputs.collect(), outputs.collect()))
 }
 
 /// The plan. Measured kernels may need more scratch memory than the default ones: what does not fit goes without them.
-fn tuned_or_default(graph: &Graph, input: Shape, gpu: &Gpu, options: PlanOptions) -> Result<Plan> {
+fn tuned_or_default(graph: &Graph, inputs: &[Shape], gpu: &Gpu, options: PlanOptions) -> Result<Plan> {
     let profile = &gpu.report().profile;
-    match Plan::new(graph, input, profile, &options) {
+    match Plan::new(graph, inputs, profile, &options) {
         Err(Error::LimitExceeded { what, .. }) if options.tuning.is_some() => {
             log::info!("{what} would not fit with the measured kernels: the default ones are taken");
-            Plan::new(graph, input, profile, &PlanOptions { tuning: None, ..options })
+            Plan::new(graph, inputs, profile, &PlanOptions { tuning: None, ..options })
         }
         plan => plan,
     }

@@ -48,6 +48,13 @@ impl Shape {
     }
 }
 
+impl AsRef<[Shape]> for Shape {
+    /// A list of one, for what takes the shapes of several inputs.
+    fn as_ref(&self) -> &[Shape] {
+        std::slice::from_ref(self)
+    }
+}
+
 impl std::fmt::Display for Shape {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "({},{},{},{})", self.n, self.c, self.h, self.w)
@@ -144,7 +151,7 @@ impl Tensor {
     /// Errors with the first element that is NaN or infinite.
     pub fn check_finite(&self) -> Result<()> {
         match self.data.iter().position(|v| !v.is_finite()) {
-            Some(index) => Err(Error::NonFinite { index, value: self.data[index] }),
+            Some(index) => Err(Error::NonFinite { what: "the input".into(), index, value: self.data[index] }),
             None => Ok(()),
         }
     }

@@ -61,23 +61,25 @@ impl Difference {
     }
 }
 
-/// Runs a random input on the device and through the unoptimised graph on the CPU. Compares every value that both
-/// compute.
+/// Runs random inputs on the device and through the unoptimised graph on the CPU. Compares every value that both
+/// compute, and the outputs that the options ask for. `inputs` are as [`Session::with_options`] takes them; states are
+/// zeros.
 ///
 /// # Errors
 /// Those of building and running a session. A wrong layer is not an error; its check does not pass.
 pub fn verify(
     model: &Model,
-    input: Shape,
+    inputs: impl AsRef<[Shape]>,
     device: &Device,
     options: &SessionOptions,
     seed: u64,
 ) -> Result<Vec<LayerCheck>> {
-    let tensor = Tensor::random(input, seed);
+    let shapes = inputs.as_ref();
     let options = SessionOptions { keep_values: true, ..options.clone() };
-    let session = Session::with_options(model, input, device.clone(), &options)?;
+    let session = Session::with_options(model, shapes, device.clone(), &options)?;
     session.poison();
-    let result = session.run(&tensor)?;
+    let inputs = session.random_inputs(seed);
+    let results = session.run_in_order(&inputs)?;
     let mut checks = Vec::new();
     let mut failure = None;
     let compare = |name: &str, op, reference: &Tensor, got: &Tensor| {
@@ -91,9 +93,12 @@ pub fn verify(
             pass: difference.passes(options.precision),
         }
     };
-    let graph = &*model.graph(input)?;
-    let reference = Runner::reference(graph, input)?.run(graph, &tensor, &mut |id, value| {
-        let op = graph.producer(id).map_or("input", |i| graph.nodes()[i].op.rules().name());
+    let mut graph = model.graph(shapes)?.into_owned();
+    graph.select(&options.outputs)?;
+    let producers = graph.producers();
+    let tensors: Vec<&Tensor> = inputs.iter().collect();
+    let references = Runner::reference(&graph, shapes)?.run(&graph, &tensors, &mut |id, value| {
+        let op = producers[id.index()].map_or("input", |i| graph.nodes()[i].op.rules().name());
         match session.value(id) {
             Ok(Some(got)) => checks.push(compare(graph.value_name(id), op, value, &got)),
             Ok(None) => {}
@@ -103,6 +108,9 @@ pub fn verify(
     if let Some(error) = failure {
         return Err(error);
     }
-    checks.push(compare("result", "output", &reference, &result));
+    for ((port, reference), got) in session.outputs().iter().zip(&references).zip(&results) {
+        let name = if references.len() == 1 { "result" } else { &port.name };
+        checks.push(compare(name, "output", reference, got));
+    }
     Ok(checks)
 }

@@ -4,14 +4,20 @@
 use std::collections::HashMap;
 use unet_wgpu::graph::{
     Activation, Axis, BatchNorm, Binary, BinaryKind, Conv, ConvTranspose, Coordinates, Graph, Interpolation,
-    MatMul, Norm, NormOver, Op, Pad, PadAmount, PadMode, Pool, PoolKind, Rearrange, Reduce, ReduceKind,
-    Resize, ResizeTo, Rounding,
+    MatMul, Norm, NormOver, Op, Output, Pad, PadAmount, PadMode, Pool, PoolKind, Rearrange, Reduce,
+    ReduceKind, Resize, ResizeTo, Rounding,
 };
 use unet_wgpu::{Shape, Tensor};
 
-/// The result of a graph, rounded to f32 once at the end.
+/// The result of a graph of one input, rounded to f32 once at the end.
 pub(crate) fn run(graph: &Graph, input: &Tensor) -> Tensor {
-    let mut values = HashMap::from([(Graph::INPUT, Volume::from(input))]);
+    run_with(graph, &[input]).swap_remove(0)
+}
+
+/// The outputs of a graph, from a tensor for every input, states included.
+pub(crate) fn run_with(graph: &Graph, inputs: &[&Tensor]) -> Vec<Tensor> {
+    let volumes = inputs.iter().map(|input| Volume::from(*input));
+    let mut values: HashMap<_, _> = graph.inputs().iter().map(|input| input.value).zip(volumes).collect();
     for node in graph.nodes() {
         let inputs: Vec<&Volume> = node.inputs.iter().map(|id| &values[id]).collect();
         let y = operator(&node.op, &inputs);
@@ -21,13 +27,20 @@ pub(crate) fn run(graph: &Graph, input: &Tensor) -> Tensor {
         }
         values.insert(node.outputs[0], y);
     }
-    let y = &values[&graph.output()];
-    assert_eq!(
-        y.shape,
-        graph.output_shape(input.shape()).expect("the graph fits the input"),
-        "the shape rules"
-    );
-    Tensor::new(y.shape, y.data.iter().map(|&v| v as f32).collect()).expect("volumes are whole")
+    let shapes: Vec<Shape> = graph
+        .inputs()
+        .iter()
+        .zip(inputs)
+        .filter(|(input, _)| graph.carries().all(|(_, state)| state != *input))
+        .map(|(_, tensor)| tensor.shape())
+        .collect();
+    let shapes = graph.shapes(&shapes).expect("the graph fits the inputs");
+    let output = |output: &Output| {
+        let y = &values[&output.value];
+        assert_eq!(Some(y.shape), shapes[output.value.index()], "the shape rules");
+        Tensor::new(y.shape, y.data.iter().map(|&v| v as f32).collect()).expect("volumes are whole")
+    };
+    graph.outputs().iter().map(output).collect()
 }
 
 /// An f64 tensor.

@@ -16,6 +16,7 @@ mod picture_files; // picture files of every format, depth and layout: whole, in
 mod pictures; // reading, decoding and writing of pictures and arrays
 mod pipeline; // the pipeline: batches, threads, bands
 mod plan; // plans without a GPU: memory, limits, budgets
+mod ports; // networks of several inputs and outputs, and states that go from run to run
 mod quality; // the shipped models against what models/README.md promises
 mod recipes; // recipes: their arithmetic, the files they come from, which wins, what is refused
 mod session; // sessions on a GPU: numbers, sharing, faults

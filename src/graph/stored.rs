@@ -3,7 +3,7 @@
 //! Operators describe themselves with serde. Where they hold weights they write the place of these in a list instead,
 //! which a thread keeps while it writes or reads one graph.
 
-use super::{Graph, Op, ValueId};
+use super::{Extent, Graph, Op, ValueId};
 use crate::error::{Error, Result};
 use crate::tensor::{Shape, Tensor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -15,12 +15,22 @@ thread_local! {
     static NUMBERS: RefCell<Vec<Arc<Tensor>>> = const { RefCell::new(Vec::new()) };
 }
 
+/// Values are numbered: the inputs, then the result of each node.
 #[derive(Serialize, Deserialize)]
 struct StoredGraph {
-    channels: usize,
+    #[serde(default)]
+    inputs: Vec<(String, [Extent; 4])>,
     nodes: Vec<StoredNode>,
-    /// 0 is the input, 1 the result of the first node.
-    output: usize,
+    #[serde(default)]
+    outputs: Vec<(String, usize)>,
+    /// Names of an output and of the input that it becomes in the next run.
+    #[serde(default)]
+    carries: Vec<(String, String)>,
+    /// Older files have one input, of which they say the channels, and one output, both without names.
+    #[serde(default, skip_serializing)]
+    channels: Option<usize>,
+    #[serde(default, skip_serializing)]
+    output: Option<usize>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -32,40 +42,61 @@ struct StoredNode {
 
 /// The graph without its weights, and these in order.
 pub(crate) fn write(graph: &Graph) -> Result<(String, Vec<Arc<Tensor>>)> {
-    let mut places = HashMap::from([(Graph::INPUT, 0)]);
+    let inputs = graph.inputs();
+    let mut places: HashMap<ValueId, usize> =
+        inputs.iter().enumerate().map(|(i, input)| (input.value, i)).collect();
     let mut nodes = Vec::with_capacity(graph.nodes.len());
     for (i, node) in graph.nodes.iter().enumerate() {
         let [output] = node.outputs[..] else {
             return Err(Error::Model(format!("{} is fused; a graph is kept as it was built", node.name)));
         };
-        let inputs = node.inputs.iter().map(|id| places[id]).collect();
-        nodes.push(StoredNode { name: node.name.clone(), op: node.op.clone(), inputs });
-        places.insert(output, i + 1);
+        let reads = node.inputs.iter().map(|id| places[id]).collect();
+        nodes.push(StoredNode { name: node.name.clone(), op: node.op.clone(), inputs: reads });
+        places.insert(output, inputs.len() + i);
     }
-    let stored = StoredGraph { channels: graph.channels, nodes, output: places[&graph.output] };
+    let stored = StoredGraph {
+        inputs: inputs.iter().map(|input| (input.name.clone(), input.extents)).collect(),
+        nodes,
+        outputs: graph.outputs().iter().map(|output| (output.name.clone(), places[&output.value])).collect(),
+        carries: graph.carries().map(|(from, to)| (from.name.clone(), to.name.clone())).collect(),
+        channels: None,
+        output: None,
+    };
     NUMBERS.take();
     let text = serde_json::to_string(&stored).map_err(|e| Error::Model(format!("the graph: {e}")))?;
     Ok((text, NUMBERS.take()))
 }
 
-/// The graph with its weights. Errors when a node reads what no earlier one makes, or names a weight that is not there.
+/// The graph with its weights.
+///
+/// # Errors
+/// When a node reads what no earlier one makes, or names a weight that is not there; when names do not differ.
 pub(crate) fn read(text: &str, numbers: Vec<Arc<Tensor>>) -> Result<Graph> {
     NUMBERS.set(numbers);
     let stored = serde_json::from_str::<StoredGraph>(text);
     NUMBERS.take();
-    let stored = stored.map_err(|e| Error::Model(format!("the stored graph is not valid: {e}")))?;
-    let mut graph = Graph::new(stored.channels);
+    let mut stored = stored.map_err(|e| Error::Model(format!("the stored graph is not valid: {e}")))?;
+    if let (Some(channels), Some(output)) = (stored.channels, stored.output) {
+        stored.inputs = vec![("input".into(), Extent::picture(channels))];
+        stored.outputs = vec![("output".into(), output)];
+    }
+    let missing = |what| Error::Model(format!("the stored graph has no {what}"));
+    let mut inputs = stored.inputs.into_iter();
+    let (name, extents) = inputs.next().ok_or_else(|| missing("input"))?;
+    let mut graph = Graph::with_input(&name, extents);
+    for (name, extents) in inputs {
+        graph.add_input(&name, extents)?;
+    }
     for node in stored.nodes {
         let inputs: Vec<ValueId> = node.inputs.into_iter().map(ValueId).collect();
         graph.push(&node.name, node.op, &inputs)?;
     }
-    if stored.output > graph.nodes.len() {
-        return Err(Error::Model(format!(
-            "the stored graph's output is value {}, which is not made",
-            stored.output
-        )));
+    let outputs: Vec<(&str, ValueId)> =
+        stored.outputs.iter().map(|(name, value)| (&**name, ValueId(*value))).collect();
+    graph.set_outputs(&outputs)?;
+    for (output, input) in &stored.carries {
+        graph.carry(output, input)?;
     }
-    graph.set_output(ValueId(stored.output));
     Ok(graph)
 }
 

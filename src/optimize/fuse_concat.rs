@@ -10,7 +10,7 @@ pub(super) fn apply(graph: &mut Graph, _: &[Option<Shape>]) {
     let mut i = 0;
     while i < graph.nodes.len() {
         let joined = graph.nodes[i].outputs[0];
-        let readable = graph.output != joined
+        let readable = !graph.is_output(joined)
             && matches!(graph.nodes[i].op, Op::Concat(Concat { axis: Axis::C }))
             && graph.nodes[i].inputs.len() <= SOURCES
             && graph

@@ -110,12 +110,12 @@ impl Optimizations {
     }
 }
 
-/// Applies the chosen rewrites to the graph, for one input shape.
+/// Applies the chosen rewrites to the graph, for inputs of these shapes, as [`Graph::input_shapes`] takes them.
 ///
 /// # Errors
-/// [`Error::Shape`] if the graph does not take that shape.
-pub fn optimize(graph: &Graph, input: Shape, which: &Optimizations) -> Result<Graph> {
-    let shapes = graph.shapes(input)?;
+/// [`Error::Shape`] if the graph does not take those shapes.
+pub fn optimize(graph: &Graph, inputs: impl AsRef<[Shape]>, which: &Optimizations) -> Result<Graph> {
+    let shapes = graph.shapes(inputs)?;
     let mut graph = graph.clone();
     which.apply(&mut graph, &shapes);
     Ok(graph)

@@ -9,13 +9,9 @@ pub(super) fn apply(graph: &mut Graph, shapes: &[Option<Shape>]) {
     while i < graph.nodes.len() {
         let to = graph.nodes[i].outputs[0];
         match same(graph, shapes, i) {
-            Some(from) if !(from == Graph::INPUT && graph.output == to) => {
+            Some(from) if !(graph.input(from).is_some() && graph.is_output(to)) => {
                 graph.nodes.remove(i);
-                let readers = graph.nodes.iter_mut().flat_map(|node| &mut node.inputs);
-                readers.filter(|id| **id == to).for_each(|id| *id = from);
-                if graph.output == to {
-                    graph.output = from;
-                }
+                graph.replace(to, from);
             }
             _ => i += 1,
         }

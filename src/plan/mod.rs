@@ -239,10 +239,19 @@ impl Plan {
     ///
     /// # Errors
     /// [`Error::LimitExceeded`] when a buffer or the total passes a limit, [`Error::Shape`] when shapes do not fit.
-    pub fn new(graph: &Graph, input: Shape, device: &DeviceProfile, options: &PlanOptions) -> Result<Plan> {
-        let output = graph.output_shape(input)?;
+    pub fn new(
+        graph: &Graph,
+        inputs: impl AsRef<[Shape]>,
+        device: &DeviceProfile,
+        options: &PlanOptions,
+    ) -> Result<Plan> {
+        let inputs = inputs.as_ref();
+        let (input, output) = (graph.input_shapes(inputs)?[0], graph.output_shape(inputs)?);
+        if graph.inputs().len() + graph.outputs().len() > 2 {
+            return Err(Error::Usage("a GPU does not run networks of several inputs or outputs yet".into()));
+        }
         let precision = options.precision;
-        let mut lowering = lower::Lowering::new(*device, options, graph.shapes(input)?);
+        let mut lowering = lower::Lowering::new(*device, options, graph.shapes(inputs)?);
         lowering.graph(graph, input, output)?;
 
         let align = |bytes: u64| bytes.next_multiple_of(device.alignment.max(16));

@@ -25,8 +25,11 @@ pub(super) struct OnnxNetwork {
 }
 
 impl Network for OnnxNetwork {
-    fn graph(&self, input: Shape) -> Result<Cow<'_, Graph>> {
-        self.build(input).map(Cow::Owned)
+    fn graph(&self, inputs: &[Shape]) -> Result<Cow<'_, Graph>> {
+        match *inputs {
+            [input] => self.build(input).map(Cow::Owned),
+            _ => Err(Error::shape("inputs", 1, inputs.len())),
+        }
     }
 
     fn example_input(&self) -> Shape {

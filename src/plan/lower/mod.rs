@@ -94,12 +94,12 @@ impl Lowering {
 
     /// Lowers all nodes, between the upload of the input and the download of the result.
     pub(super) fn graph(&mut self, graph: &Graph, input: Shape, output: Shape) -> Result<()> {
-        self.readers = (0..graph.names.len()).map(|id| graph.uses(ValueId(id))).collect();
+        self.readers = graph.all_uses();
         self.take_input(input)?;
         for node in &graph.nodes {
             self.node(node).map_err(|e| e.at(&node.name))?;
         }
-        self.give_output(graph.output, output)
+        self.give_output(graph.output(), output)
     }
 
     /// First and last step that touch each value.

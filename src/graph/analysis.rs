@@ -1,0 +1,60 @@
+//! What can be told of a graph without running it.
+
+use super::{Activation, Graph, Op};
+
+impl Graph {
+    /// Whether the last operator is one that makes probabilities: sigmoid, hard sigmoid or softmax. What only moves or
+    /// re-samples them may follow. For graphs that were not optimised.
+    pub fn ends_in_probabilities(&self) -> bool {
+        let mut value = self.output();
+        for node in self.nodes.iter().rev() {
+            match (&node.op, node.inputs.first()) {
+                _ if !node.outputs.contains(&value) => {}
+                (Op::Crop(_) | Op::Rearrange(_) | Op::Resize(_), Some(&input)) => value = input,
+                (op, _) => {
+                    return matches!(
+                        op,
+                        Op::Softmax(_) | Op::Activation(Activation::Sigmoid | Activation::HardSigmoid { .. })
+                    );
+                }
+            }
+        }
+        false
+    }
+
+    /// For each value, the input pixels that one of its pixels sees and the input pixels from one to the next; `None`
+    /// when a pixel sees all of the input.
+    ///
+    /// Follows the widest path: each operator adds `(extent - 1)` times the distance between its input pixels.
+    fn fields(&self) -> Option<Vec<(f64, f64)>> {
+        let mut fields = vec![(1.0_f64, 1.0_f64); self.names.len()];
+        for node in &self.nodes {
+            let reach = node.op.rules().reach()?;
+            let widest = node
+                .inputs
+                .iter()
+                .map(|id| fields[id.0])
+                .fold((1.0_f64, 0.0_f64), |a, b| (a.0.max(b.0), a.1.max(b.1)));
+            let seen = widest.0 + reach.extent.saturating_sub(1) as f64 * widest.1;
+            let step = widest.1 * reach.step;
+            fields[node.outputs[0].0] = (seen, step);
+            if let Some(pooled) = node.outputs.get(1) {
+                fields[pooled.0] = (seen + step, 2.0 * step);
+            }
+        }
+        Some(fields)
+    }
+
+    /// Input pixels, per axis, that can change one output pixel; `None` when all can.
+    pub fn receptive_field(&self) -> Option<usize> {
+        Some(self.fields()?[self.output().0].0.ceil() as usize)
+    }
+
+    /// The largest distance, in input pixels, between neighbours of any value, and that of the result: sides that are
+    /// multiples of the first survive all halvings, and a result with 1 has the input's size.
+    pub fn stride(&self) -> Option<(usize, f64)> {
+        let fields = self.fields()?;
+        let largest = fields.iter().fold(1.0_f64, |largest, field| largest.max(field.1));
+        (largest.fract() == 0.0).then_some((largest as usize, fields[self.output().0].1))
+    }
+}

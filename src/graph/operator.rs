@@ -1,0 +1,162 @@
+//! What every operator answers for, and the list of them.
+
+use super::*;
+use crate::error::{Error, Result};
+use crate::tensor::Shape;
+#[cfg(feature = "cpu")]
+use crate::tensor::Tensor;
+
+/// What every operator answers for.
+pub trait Operator {
+    /// The operator's name in the field's words, such as `conv`.
+    fn name(&self) -> &'static str;
+
+    /// Shapes of the outputs, from those of the inputs. Errors name what was expected.
+    fn infer(&self, inputs: &[Shape]) -> Result<Vec<Shape>>;
+
+    /// Computes the outputs; `inputs` and `outputs` have the shapes that [`infer`](Self::infer) gave.
+    #[cfg(feature = "cpu")]
+    fn cpu(&self, inputs: &[&Tensor], outputs: &mut [Tensor]);
+
+    /// A faster way to compute outputs of these shapes, with what it needs made ready once. It may round differently,
+    /// so the reference does not take it.
+    #[cfg(feature = "cpu")]
+    fn prepare(&self, _outputs: &[Shape]) -> Option<Prepared> {
+        None
+    }
+
+    /// Multiplications and additions for the given shapes (two for a multiply-add).
+    fn flops(&self, _inputs: &[Shape], outputs: &[Shape]) -> u64 {
+        outputs.first().map_or(0, |s| s.elements() as u64)
+    }
+
+    /// Trained numbers held by the operator.
+    fn parameters(&self) -> usize {
+        0
+    }
+
+    /// How far an output pixel sees into the inputs; `None` when it sees all of it.
+    fn reach(&self) -> Option<Reach> {
+        Some(Reach::POINT)
+    }
+}
+
+/// What [`Operator::prepare`] makes: computes outputs from inputs, as [`Operator::cpu`] does.
+#[cfg(feature = "cpu")]
+pub type Prepared = Box<dyn Fn(&[&Tensor], &mut [Tensor]) + Send + Sync>;
+
+/// How an output pixel depends on input pixels along one axis.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Reach {
+    /// Input pixels seen by one output pixel.
+    pub extent: usize,
+    /// Input pixels an output step moves: the stride, or 1/stride when up-sampling.
+    pub step: f64,
+}
+
+impl Reach {
+    /// A pointwise operator.
+    pub const POINT: Reach = Reach { extent: 1, step: 1.0 };
+}
+
+macro_rules! operators {
+    ($($(#[$doc:meta])* $name:ident($type:ty)),* $(,)?) => {
+        /// An operator. To add one: a file beside this one, a line here, its lowering in `plan`, a vector.
+        #[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
+        pub enum Op { $($(#[$doc])* $name($type)),* }
+
+        impl Op {
+            /// The operator's rules.
+            pub fn rules(&self) -> &dyn Operator {
+                match self { $(Op::$name(op) => op),* }
+            }
+        }
+
+        $(impl From<$type> for Op {
+            fn from(op: $type) -> Op { Op::$name(op) }
+        })*
+    };
+}
+
+operators! {
+    /// Convolution over the channel concatenation of its inputs.
+    Conv(Conv),
+    /// Transposed convolution.
+    ConvTranspose(ConvTranspose),
+    /// Max or average pooling.
+    Pool(Pool),
+    /// Sums, means and extremes along axes.
+    Reduce(Reduce),
+    /// Per-channel scale and shift.
+    BatchNorm(BatchNorm),
+    /// Group, instance and layer norm.
+    Norm(Norm),
+    /// Pointwise function.
+    Activation(Activation),
+    /// Leaky ReLU with a slope a channel.
+    PRelu(PRelu),
+    /// Arithmetic on two tensors.
+    Binary(Binary),
+    /// Several of these, which a rewrite makes one.
+    Pointwise(Pointwise),
+    /// A tensor that belongs to the network.
+    Constant(Constant),
+    /// Products of computed matrices.
+    MatMul(MatMul),
+    /// Joining along an axis.
+    Concat(Concat),
+    /// Nearest, bilinear or bicubic re-sampling.
+    Resize(Resize),
+    /// Reshape, transpose, slice and other moves of elements.
+    Rearrange(Rearrange),
+    /// Padding by fixed amounts or up to a multiple.
+    Pad(Pad),
+    /// Cutting down to another value's size.
+    Crop(Crop),
+    /// Softmax along an axis.
+    Softmax(Softmax),
+    /// The channel that holds the largest value.
+    ArgMax(ArgMax),
+}
+
+/// The single input of an operator that takes one.
+pub(crate) fn one(inputs: &[Shape]) -> Result<Shape> {
+    match inputs {
+        [x] => Ok(*x),
+        _ => Err(Error::shape("inputs", 1, inputs.len())),
+    }
+}
+
+/// The two inputs of an operator that takes two.
+pub(crate) fn two(inputs: &[Shape]) -> Result<(Shape, Shape)> {
+    match inputs {
+        [a, b] => Ok((*a, *b)),
+        _ => Err(Error::shape("inputs", 2, inputs.len())),
+    }
+}
+
+/// Kernels, strides, dilations and paddings are at most this, so that no kernel's index wraps.
+const MAX_ATTRIBUTE: usize = 1 << 16;
+
+/// Output extent of a sliding window: `floor((size + pad - effective) / stride) + 1`, or `ceil`.
+pub(crate) fn windows(
+    size: usize,
+    padding: usize,
+    effective: usize,
+    stride: usize,
+    ceil: bool,
+) -> Result<usize> {
+    let padded = size.saturating_add(padding);
+    if stride > MAX_ATTRIBUTE || padding > MAX_ATTRIBUTE || effective > MAX_ATTRIBUTE {
+        return Err(Error::shape(
+            "window",
+            format!("extents of at most {MAX_ATTRIBUTE}"),
+            effective.max(stride),
+        ));
+    }
+    if stride == 0 || effective == 0 || padded < effective {
+        return Err(Error::shape("window", format!("at least {effective} pixels"), padded));
+    }
+    let room = padded - effective;
+    Ok(if ceil { room.div_ceil(stride) } else { room / stride } + 1)
+}

@@ -1,0 +1,280 @@
+//! What goes into a graph and what comes out of it: inputs and outputs by their names, and states, which come out of
+//! one run and go into the next.
+
+use super::{Graph, ValueId};
+use crate::error::{Error, Result};
+use crate::tensor::Shape;
+
+/// What an input asks of one of its extents.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, serde::Serialize, serde::Deserialize)]
+pub enum Extent {
+    /// Nothing: whoever builds a session says how large it is.
+    #[default]
+    Any,
+    /// This many.
+    Fixed(usize),
+    /// The same extent of the first input, divided by this and rounded up. Recurrent states of half a picture's size
+    /// are `Part(2)` along both sides.
+    Part(usize),
+}
+
+/// A named input of a graph.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Input {
+    /// The name by which a caller gives a tensor for it.
+    pub name: String,
+    /// Batch, channels, height, width.
+    pub extents: [Extent; 4],
+    /// The value that holds it.
+    pub value: ValueId,
+}
+
+/// A named output of a graph.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Output {
+    /// The name by which a caller asks for it.
+    pub name: String,
+    /// The value that is given.
+    pub value: ValueId,
+    /// Whether the caller gets it; a state that nobody asked for only goes into the next run.
+    pub(crate) given: bool,
+}
+
+impl Extent {
+    /// A batch of pictures of that many channels, of any size.
+    pub const fn picture(channels: usize) -> [Extent; 4] {
+        [Extent::Any, Extent::Fixed(channels), Extent::Any, Extent::Any]
+    }
+}
+
+impl From<Shape> for [Extent; 4] {
+    fn from(shape: Shape) -> [Extent; 4] {
+        [shape.n, shape.c, shape.h, shape.w].map(Extent::Fixed)
+    }
+}
+
+impl Input {
+    /// What messages call it.
+    pub(crate) fn what(&self) -> String {
+        match &*self.name {
+            "input" => "input".into(),
+            name => format!("input {name}"),
+        }
+    }
+
+    /// The extents that it asks for beside a first input of that shape.
+    fn wanted(&self, first: Option<Shape>) -> [Option<usize>; 4] {
+        let first = first.map(|s| [s.n, s.c, s.h, s.w]);
+        [0, 1, 2, 3].map(|axis| match self.extents[axis] {
+            Extent::Any => None,
+            Extent::Fixed(extent) => Some(extent),
+            Extent::Part(divisor) => first.map(|first| first[axis].div_ceil(divisor.max(1))),
+        })
+    }
+
+    fn check(&self, shape: Shape, first: Shape) -> Result<Shape> {
+        shape.check(&self.what())?;
+        let names = ["pictures", "channels", "rows", "columns"];
+        let got = [shape.n, shape.c, shape.h, shape.w];
+        for ((wanted, got), name) in self.wanted(Some(first)).into_iter().zip(got).zip(names) {
+            if let Some(wanted) = wanted.filter(|&wanted| wanted != got) {
+                return Err(Error::shape(self.what(), format!("{wanted} {name}"), got));
+            }
+        }
+        Ok(shape)
+    }
+}
+
+/// The place of a name among those there are.
+pub(crate) fn named<'a>(
+    kind: &'static str,
+    mut names: impl Iterator<Item = &'a str> + Clone,
+    name: &str,
+) -> Result<usize> {
+    let all = names.clone();
+    names.position(|own| own == name).ok_or_else(|| {
+        let known = all.collect::<Vec<_>>().join(", ");
+        Error::UnknownName { kind, name: name.into(), known }
+    })
+}
+
+impl Graph {
+    /// Adds an input and returns its value. A [`Shape`] for the extents fixes all of them.
+    ///
+    /// # Errors
+    /// [`Error::Model`] when an input or a layer has that name.
+    pub fn add_input(&mut self, name: &str, extents: impl Into<[Extent; 4]>) -> Result<ValueId> {
+        self.take_name(name)?;
+        let value = self.add_value(name);
+        self.inputs.push(Input { name: name.into(), extents: extents.into(), value });
+        Ok(value)
+    }
+
+    /// The inputs. [`Graph::INPUT`] is the first of them.
+    pub fn inputs(&self) -> &[Input] {
+        &self.inputs
+    }
+
+    /// The input that holds a value, by its place.
+    pub(crate) fn input(&self, id: ValueId) -> Option<usize> {
+        self.inputs.iter().position(|input| input.value == id)
+    }
+
+    /// Whether a value is an output.
+    pub(crate) fn is_output(&self, id: ValueId) -> bool {
+        self.outputs.iter().any(|output| output.value == id)
+    }
+
+    /// The outputs. The first is the network's result.
+    pub fn outputs(&self) -> &[Output] {
+        &self.outputs
+    }
+
+    /// The value of the network's result, which is its first output.
+    pub fn output(&self) -> ValueId {
+        self.outputs[0].value
+    }
+
+    /// Declares another value to be the result.
+    pub fn set_output(&mut self, id: ValueId) {
+        self.outputs[0].value = id;
+    }
+
+    /// Declares a value to be an output besides the result.
+    ///
+    /// # Errors
+    /// [`Error::Model`] when an output has that name, or the value is not one of this graph.
+    pub fn add_output(&mut self, name: &str, id: ValueId) -> Result<()> {
+        if self.outputs.iter().any(|output| output.name == name) {
+            return Err(Error::Model(format!("two outputs are named {name}; names must differ")));
+        }
+        if id.0 >= self.names.len() {
+            return Err(Error::Model(format!("the output {name} is value {}, which does not exist", id.0)));
+        }
+        self.outputs.push(Output { name: name.into(), value: id, given: true });
+        Ok(())
+    }
+
+    /// Declares all outputs, the result first, in place of those declared so far.
+    ///
+    /// # Errors
+    /// [`Error::Model`] when there are none, names do not differ, a value is not one of this graph, or states are
+    /// declared already.
+    pub fn set_outputs(&mut self, outputs: &[(&str, ValueId)]) -> Result<()> {
+        if outputs.is_empty() {
+            return Err(Error::Model("a graph needs at least one output".into()));
+        }
+        if !self.carries.is_empty() {
+            return Err(Error::Model("declare a graph's outputs before its states".into()));
+        }
+        let before = std::mem::take(&mut self.outputs);
+        let declared = outputs.iter().try_for_each(|&(name, id)| self.add_output(name, id));
+        if declared.is_err() {
+            self.outputs = before;
+        }
+        declared
+    }
+
+    /// Declares a state: the output of one run is the input of the next, and zeros in the first. A caller never gives
+    /// the input, and gets the output only on request. The input's extents are fixed or parts of the first input's.
+    ///
+    /// # Errors
+    /// [`Error::UnknownName`]; [`Error::Model`] when the input is the first, a state already, or of any
+    /// extent.
+    pub fn carry(&mut self, output: &str, input: &str) -> Result<()> {
+        let from = self.output_named(output)?;
+        let to = named("input", self.inputs.iter().map(|input| &*input.name), input)?;
+        let refuse = |why| Err(Error::Model(format!("{output} cannot become {input}, which {why}")));
+        match &self.inputs[to] {
+            _ if to == 0 => return refuse("is the first input"),
+            _ if self.is_state(to) => return refuse("is a state already"),
+            taken if taken.extents.contains(&Extent::Any) => return refuse("does not tell all its extents"),
+            _ => {}
+        }
+        self.carries.push((from, to));
+        Ok(())
+    }
+
+    fn output_named(&self, name: &str) -> Result<usize> {
+        named("output", self.outputs.iter().map(|output| &*output.name), name)
+    }
+
+    /// The states: the output that each comes from and the input that it becomes.
+    pub fn carries(&self) -> impl Iterator<Item = (&Output, &Input)> {
+        self.carries.iter().map(|&(from, to)| (&self.outputs[from], &self.inputs[to]))
+    }
+
+    /// Whether an input, by its place, is a state.
+    pub(crate) fn is_state(&self, input: usize) -> bool {
+        self.carries.iter().any(|&(_, to)| to == input)
+    }
+
+    /// The inputs that a caller gives: all but the states.
+    pub(crate) fn caller_inputs(&self) -> impl Iterator<Item = &Input> {
+        self.inputs.iter().enumerate().filter(|(place, _)| !self.is_state(*place)).map(|(_, input)| input)
+    }
+
+    /// The outputs that a caller gets.
+    pub(crate) fn caller_outputs(&self) -> impl Iterator<Item = &Output> {
+        self.outputs.iter().filter(|output| output.given)
+    }
+
+    /// Keeps the outputs of these names, in this order, and those that states come from; the result alone where no name is
+    /// given. Drops the nodes that only others needed.
+    ///
+    /// # Errors
+    /// [`Error::UnknownName`]; [`Error::Usage`] when a name stands twice.
+    pub(crate) fn select(&mut self, names: &[String]) -> Result<()> {
+        let mut kept = match names {
+            [] => vec![0],
+            _ => names.iter().map(|name| self.output_named(name)).collect::<Result<_>>()?,
+        };
+        let asked = kept.len();
+        if let Some(twice) = (1..asked).find(|&i| kept[..i].contains(&kept[i])) {
+            return Err(Error::Usage(format!("the output {} is asked for twice", names[twice])));
+        }
+        for (from, _) in &mut self.carries {
+            let place = kept.iter().position(|kept| kept == from).unwrap_or_else(|| {
+                kept.push(*from);
+                kept.len() - 1
+            });
+            *from = place;
+        }
+        let output =
+            |(place, &old): (usize, &usize)| Output { given: place < asked, ..self.outputs[old].clone() };
+        self.outputs = kept.iter().enumerate().map(output).collect();
+        self.prune();
+        Ok(())
+    }
+
+    /// Lets all outputs and readers of a value take another instead.
+    pub(crate) fn replace(&mut self, old: ValueId, new: ValueId) {
+        let reads = self.nodes.iter_mut().flat_map(|node| &mut node.inputs);
+        let outputs = self.outputs.iter_mut().map(|output| &mut output.value);
+        reads.chain(outputs).filter(|id| **id == old).for_each(|id| *id = new);
+    }
+
+    /// The shapes of all inputs, from those that a caller gives: of the inputs that are no states, in order. Those at the
+    /// end may be left out that are fixed or parts of the first.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] names the input whose shape is missing or not what it asks for.
+    pub fn input_shapes(&self, given: impl AsRef<[Shape]>) -> Result<Vec<Shape>> {
+        let mut given = given.as_ref().iter().copied();
+        let mut shapes: Vec<Shape> = Vec::with_capacity(self.inputs.len());
+        for (place, input) in self.inputs.iter().enumerate() {
+            let first = shapes.first().copied();
+            let follows = || match input.wanted(first) {
+                [Some(n), Some(c), Some(h), Some(w)] => Some(Shape::new(n, c, h, w)),
+                _ => None,
+            };
+            let shape = if self.is_state(place) { None } else { given.next() }.or_else(follows);
+            let shape = shape.ok_or_else(|| Error::shape(input.what(), "its shape", "none"))?;
+            shapes.push(input.check(shape, first.unwrap_or(shape))?);
+        }
+        match given.next() {
+            Some(_) => Err(Error::shape("input shapes", self.caller_inputs().count(), "more")),
+            None => Ok(shapes),
+        }
+    }
+}
