@@ -1,9 +1,9 @@
-//! Which bytes of which buffer each value lives in.
+//! Places values in buffers.
 //!
-//! wgpu tracks a buffer as a whole: one that a dispatch writes may not be read in it, whatever the ranges. So values
-//! go to several buffers; two values of which a dispatch reads one and writes the other never share a buffer, and
-//! two that live at the same time never share bytes. Placement is greedy, largest first, into the gap that grows
-//! the total least (Pisarchyk and Lee 2020, and OIDN's planner, do the same within one buffer).
+//! wgpu tracks a buffer as a whole: a dispatch may not read a buffer that it writes, whatever the ranges. Values are
+//! therefore placed in several buffers. Two values never share a buffer if a dispatch reads one and writes the other.
+//! Two values never share bytes if they live at the same time. Placement is greedy: the largest value first, in the gap
+//! that grows the total least. Pisarchyk and Lee 2020, and OIDN's planner, do the same within one buffer.
 
 use std::ops::RangeInclusive;
 
@@ -11,19 +11,19 @@ use std::ops::RangeInclusive;
 #[derive(Debug, Clone)]
 pub(crate) struct Tenant {
     pub(crate) bytes: u64,
-    /// First and last dispatch that touch it.
+    /// First and last dispatch that use it.
     pub(crate) life: RangeInclusive<usize>,
 }
 
-/// A buffer and the bytes in it.
+/// A buffer and a range of its bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Place {
     pub(crate) buffer: usize,
     pub(crate) offset: u64,
 }
 
-/// Places every tenant. `dispatches` lists the tenants that each dispatch reads and writes.
-/// Returns the places and the sizes of the buffers.
+/// Places every tenant. `dispatches` lists the tenants that each dispatch reads and writes. Returns the places, and the
+/// sizes of the buffers.
 pub(crate) fn place(
     tenants: &[Tenant],
     dispatches: &[(Vec<usize>, Vec<usize>)],

@@ -1,40 +1,42 @@
-//! Constants in the layout that the kernels read: channels in vec4s, lanes past the last channel zero.
+//! Packs constants in the layout that kernels read: channels in vec4s, with zeros in lanes past the last channel.
 
 use crate::graph::{Conv, ConvTranspose, transform_weights};
 use crate::plan::{Precision, value_bytes};
 use crate::tensor::Tensor;
 use std::sync::Arc;
 
-/// A constant, kept as what it is made of until a session uploads it.
+/// A constant, kept in its original form until a session uploads it.
 #[derive(Debug, Clone)]
 pub(crate) enum Constant {
-    /// A value of the network, laid out as the device's own.
+    /// A value of the network, in the layout of the device's values.
     Tensor(Arc<Tensor>),
-    /// One f32 a channel, padded to `len`.
+    /// One f32 for each channel, padded to `len`.
     Vector { values: Option<Arc<[f32]>>, len: usize },
-    /// A convolution's weights as `[tap][in vec4][in lane][out]`, `columns` outputs a row.
+    /// A convolution's weights as `[tap][in vec4][in lane][out]` with `columns` outputs in a row.
     Matrix { weight: Arc<Tensor>, shape: MatrixShape, columns: usize },
-    /// 3x3 weights as Winograd's `G g Gt`, `[place in tile][in vec4][in lane][out]`, for tiles of `size` outputs a side.
+    /// 3x3 weights as Winograd's `G g Gt`, `[place in tile][in vec4][in lane][out]`, for tiles with sides of `size`
+    /// outputs.
     Winograd { weight: Arc<Tensor>, shape: MatrixShape, columns: usize, size: usize },
-    /// A transposed convolution's weights, kernel as large as stride, as `[in][tap][out vec4][out lane]`.
+    /// The weights of a transposed convolution whose kernel is as large as its stride, as `[in][tap][out vec4][out
+    /// lane]`.
     Scatter { weight: Arc<Tensor>, columns: usize },
     /// A depthwise convolution's weights as `[tap][channel]`.
     Depthwise { weight: Arc<Tensor>, channels: usize },
 }
 
-/// How `(tap, in, out)` finds its element in a model's weight tensor.
+/// The position of `(tap, in, out)` in a model's weight tensor.
 #[derive(Debug, Clone)]
 pub(crate) struct MatrixShape {
     /// Whether the tensor is `(in, out / groups, h, w)` rather than `(out, in / groups, h, w)`.
     transposed: bool,
     groups: usize,
-    /// Channels of each source that the kernel reads, one vec4 run after another.
+    /// Channels of each source, one run of vec4s after the other.
     sources: Vec<usize>,
-    /// Whether groups that do not fill vec4s are spread into one dense matrix of zeros.
+    /// Whether groups that do not fill vec4s are spread into one dense matrix with zeros.
     dense: bool,
 }
 
-/// `channels` in whole vec4s.
+/// Number of vec4s for `channels` channels.
 pub(crate) fn vec4s(channels: usize) -> usize {
     channels.div_ceil(4)
 }
@@ -56,7 +58,7 @@ impl Constant {
         Constant::Matrix { weight: conv.weight.clone(), shape, columns }
     }
 
-    /// Bytes once packed.
+    /// Size in bytes when packed.
     pub(crate) fn bytes(&self, precision: Precision) -> u64 {
         let (elements, size) = match self {
             Constant::Tensor(tensor) => return value_bytes(tensor.shape(), precision),
@@ -124,7 +126,7 @@ impl Constant {
 }
 
 impl MatrixShape {
-    /// Rows a tap: input lanes that one output sees, each source rounded up to vec4s.
+    /// Rows for each tap: input lanes that one output sees, with each source rounded up to vec4s.
     fn rows(&self) -> usize {
         if self.groups > 1 && !self.dense {
             return vec4s(self.sources[0] / self.groups) * 4;
@@ -136,7 +138,7 @@ impl MatrixShape {
         let s = weight.shape();
         let (taps, rows, data) = (s.pixels(), self.rows(), weight.data());
         let mut packed = vec![0.0; taps * rows * columns];
-        // The tensor is (outer, inner, taps); which of the two is `in` depends on its kind.
+        // The tensor is (outer, inner, taps). Which of the first two is `in` depends on its kind.
         let (per_group_out, per_group_in) =
             if self.transposed { (s.c, s.n / self.groups) } else { (s.n / self.groups, s.c) };
         for outer in 0..s.n {
@@ -155,7 +157,7 @@ impl MatrixShape {
         packed
     }
 
-    /// The row of an input channel: sources before it count in whole vec4s.
+    /// The row of an input channel. Preceding sources count in whole vec4s.
     fn row(&self, mut channel: usize) -> usize {
         let mut row = 0;
         for &source in &self.sources {

@@ -1,4 +1,4 @@
-//! Measured kernel choices: which kernel was fastest for a layer on one device. Plain data; measuring is `tune`'s.
+//! Measured kernel choices: the fastest kernel for each layer on one device. Plain data; `tune` measures.
 
 use crate::graph::{Ending, Op};
 use crate::plan::{ConvKernel, Precision};
@@ -6,9 +6,9 @@ use crate::tensor::Shape;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// Kernel choices by layer, for one device. [`ConvKernel::Auto`] says that the default rule was measured to be best.
+/// Kernel choices by layer, for one device. [`ConvKernel::Auto`] means that the default rule was the fastest.
 ///
-/// As JSON: a map from [`Tuning::key`] to the choice's name, such as `"winograd4"`.
+/// As JSON: a map from [`Tuning::key`] to the name of the choice, such as `"winograd4"`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Tuning {
@@ -16,8 +16,8 @@ pub struct Tuning {
 }
 
 impl Tuning {
-    /// The text that stands for a layer: all that decides how fast each kernel is for it. `None` for operators between
-    /// whose kernels there is no choice. `inputs` are the shapes that the operator reads; weights do not matter.
+    /// The key of a layer: everything that decides how fast each kernel is for it. `None` for operators without a
+    /// choice of kernels. `inputs` are the shapes that the operator reads. Weights do not matter.
     ///
     /// ```text
     /// conv 64+64>64 k3x3 s1x1 d1x1 g1 p1,1,1,1 128x128 n1 f32
@@ -63,7 +63,7 @@ impl Tuning {
         Some(format!("{layer} {}x{} n{} {precision}", x.h, x.w, x.n))
     }
 
-    /// The choice for a layer, when one was measured.
+    /// The choice for a layer, if one was measured.
     pub fn get(&self, key: &str) -> Option<ConvKernel> {
         self.layers.get(key).copied()
     }
@@ -73,17 +73,17 @@ impl Tuning {
         self.layers.insert(key.into(), kernel);
     }
 
-    /// Takes over all choices of `newer`.
+    /// Adds all choices of `newer`, which replace existing ones.
     pub fn merge(&mut self, newer: Tuning) {
         self.layers.extend(newer.layers);
     }
 
-    /// Layers and their choices, in the order of the keys.
+    /// Layers and their choices, in key order.
     pub fn layers(&self) -> impl ExactSizeIterator<Item = (&str, ConvKernel)> {
         self.layers.iter().map(|(key, &kernel)| (key.as_str(), kernel))
     }
 
-    /// Whether some layer takes this kernel.
+    /// Whether any layer uses this kernel.
     pub fn takes(&self, kernel: ConvKernel) -> bool {
         self.layers.values().any(|&k| k == kernel)
     }

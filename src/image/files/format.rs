@@ -45,8 +45,8 @@ impl Format {
             Some("npy") => Format::Npy,
             Some("txt") => Format::Text,
             other => {
-                let found = other
-                    .map_or("a name without an extension".to_string(), |e| format!("the extension .{e}"));
+                let found =
+                    other.map_or("a name with no extension".to_string(), |e| format!("the extension .{e}"));
                 let known = "end it in .png, .jpg, .tiff, .bmp, .webp, .exr, .pfm, .ppm, .npy (numbers) or .txt (scores)";
                 return Err(refuse(path, format!("{found} does not tell the format; {known}")));
             }

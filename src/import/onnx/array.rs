@@ -1,4 +1,4 @@
-//! Constants: weights, and the small numbers that shapes are computed from.
+//! Constants: weights, and the numbers that shapes are computed from.
 
 use super::proto;
 use super::view::{View, product};
@@ -7,7 +7,7 @@ use crate::tensor::{Shape, Tensor};
 use std::borrow::Cow;
 use std::sync::Arc;
 
-/// Most elements of a constant that is computed from others, so that a few bytes cannot ask for gigabytes.
+/// Most elements of a computed constant, so a few bytes cannot ask for gigabytes.
 pub(super) const MOST: usize = 1 << 21;
 
 /// Most axes.
@@ -30,13 +30,13 @@ pub(super) struct Array {
 
 #[derive(Debug, Clone)]
 enum Data {
-    /// Weights; a tensor of four extents has its own, all others are flat.
+    /// Weights. A tensor of four extents keeps its shape; all others are flat.
     Weights(Arc<Tensor>),
     Numbers(Arc<[f64]>),
 }
 
 impl Array {
-    /// A computed constant. Errors when it would be huge.
+    /// A computed constant. Errors if it would be huge.
     pub(super) fn new(dims: Vec<usize>, kind: Kind, numbers: Vec<f64>) -> Result<Array> {
         if numbers.len() != extents(&dims)? {
             return Err(Error::shape("constant", format!("{dims:?}"), format!("{} numbers", numbers.len())));
@@ -95,7 +95,7 @@ impl Array {
         }
     }
 
-    /// A vector of as many numbers as there are channels, from one number or one a channel.
+    /// One number for each channel, from one number or one for each channel.
     pub(super) fn per_channel(&self, channels: usize) -> Result<Arc<[f32]>> {
         let values = self.floats();
         match values.len() {
@@ -105,12 +105,12 @@ impl Array {
         }
     }
 
-    /// Whole numbers; those past an `i64` (as exporters write for "to the end") saturate.
+    /// Integers. Numbers beyond `i64` (which exporters write for "to the end") saturate.
     pub(super) fn ints(&self) -> Vec<i64> {
         self.numbers().iter().map(|&v| v as i64).collect()
     }
 
-    /// The numbers, when they are more than a few.
+    /// The numbers, if there are more than a few.
     pub(super) fn weights(&self) -> Option<Arc<Tensor>> {
         match &self.data {
             Data::Weights(tensor) if tensor.data().len() > 16 => Some(tensor.clone()),
@@ -126,7 +126,7 @@ impl Array {
         Ok(Array { dims, kind: Kind::Float, data: Data::Weights(tensor) })
     }
 
-    /// As ONNX keeps it; [`super::constants::read`] gives the same back.
+    /// The constant in ONNX's encoding; [`super::constants::read`] reads it back.
     pub(super) fn proto(&self, name: &str) -> proto::Tensor {
         let numbers = self.numbers();
         let (data_type, raw): (i32, Vec<u8>) = match self.kind {
@@ -143,7 +143,7 @@ impl Array {
         }
     }
 
-    /// The same numbers as another type.
+    /// The same numbers with another type.
     pub(super) fn cast(&self, kind: Kind) -> Result<Array> {
         let convert: fn(f64) -> f64 = match (self.kind, kind) {
             (Kind::Float, Kind::Integer) => f64::trunc,
@@ -153,7 +153,7 @@ impl Array {
         self.mapped(kind, convert)
     }
 
-    /// Four extents, which weights of that rank share with every graph made of them.
+    /// A tensor of four extents. Weights of that rank are shared with every graph made of them.
     pub(super) fn tensor(&self, shape: Shape) -> Result<Arc<Tensor>> {
         match &self.data {
             Data::Weights(tensor) if tensor.shape() == shape => Ok(tensor.clone()),
@@ -161,7 +161,7 @@ impl Array {
         }
     }
 
-    /// The elements that a view of this one shows.
+    /// The elements of a view of this array.
     pub(super) fn viewed(&self, view: &View) -> Result<Array> {
         let dims = view.dims();
         if view.is_whole(self.len()) {
@@ -175,7 +175,7 @@ impl Array {
         self.picked(dims, view.indices())
     }
 
-    /// The elements at these places.
+    /// The elements at these indices.
     pub(super) fn picked(&self, dims: Vec<usize>, places: impl Iterator<Item = usize>) -> Result<Array> {
         match &self.data {
             Data::Weights(tensor) => Array::of_floats(dims, places.map(|i| tensor.data()[i]).collect()),
@@ -183,7 +183,7 @@ impl Array {
         }
     }
 
-    /// A function of every element.
+    /// Applies a function to every element.
     pub(super) fn mapped(&self, kind: Kind, f: impl Fn(f64) -> f64) -> Result<Array> {
         match (&self.data, kind) {
             (Data::Weights(tensor), Kind::Float) => Array::of_floats(
@@ -198,8 +198,8 @@ impl Array {
     }
 }
 
-/// The elements of a tensor of these extents. Errors when there are too many axes, or empty ones hide extents that no
-/// product of which fits.
+/// The number of elements for these extents. Errors if there are too many axes, or if the product of the non-zero
+/// extents overflows.
 pub(super) fn extents(dims: &[usize]) -> Result<usize> {
     if dims.len() > RANK || dims.iter().fold(1, |n: usize, &d| n.saturating_mul(d.max(1))) > 1 << 48 {
         let got = format!("{} axes, {:?}", dims.len(), &dims[..dims.len().min(RANK)]);
@@ -208,7 +208,7 @@ pub(super) fn extents(dims: &[usize]) -> Result<usize> {
     Ok(dims.iter().product())
 }
 
-/// Errors when a computed constant of these extents would be larger than any of its operands and huge.
+/// Errors if a computed constant of these extents would be huge and larger than any of its operands.
 pub(super) fn room(dims: &[usize], operands: usize) -> Result<()> {
     match extents(dims)? > MOST.max(operands) {
         true => {

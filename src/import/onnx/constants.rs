@@ -1,4 +1,4 @@
-//! The numbers that a file holds: its tensors, and the values of its `Constant` nodes.
+//! The numbers in a file: its tensors, and the values of its `Constant` nodes.
 
 use super::array::{Array, Kind, MOST, extents};
 use super::external::External;
@@ -7,7 +7,7 @@ use super::proto;
 use crate::error::{Error, Result};
 use std::collections::HashMap;
 
-/// Weights shared by every graph that is built of the file.
+/// Weights that are shared by every graph built from the file.
 pub(super) type Constants = HashMap<String, Array>;
 
 /// Takes the tensors out of a graph.
@@ -36,7 +36,7 @@ pub(super) fn of_node(reader: &Reader<'_>) -> Result<Array> {
     }
 }
 
-/// A tensor of the file. Errors name it when its numbers are of an unknown type or not all there.
+/// Reads a tensor of the file. Errors name it if its numbers are of an unknown type or incomplete.
 pub(super) fn read(tensor: &proto::Tensor, external: &mut External) -> Result<Array> {
     values(tensor, external).map_err(|e| e.at(&format!("tensor {}", tensor.name)))
 }
@@ -57,7 +57,7 @@ fn values(tensor: &proto::Tensor, external: &mut External) -> Result<Array> {
             return Err(Error::shape("data type", expected, format!("number {other} of ONNX's list")));
         }
     };
-    // They take 8 bytes each in memory; no arithmetic on shapes needs millions.
+    // Integers take 8 bytes each in memory, and arithmetic on shapes never needs millions.
     if kind != Kind::Float && elements > MOST {
         return Err(Error::shape("data", format!("at most {MOST} whole numbers"), elements));
     }
@@ -97,7 +97,7 @@ fn values(tensor: &proto::Tensor, external: &mut External) -> Result<Array> {
         if values.len() != elements {
             return Err(Error::shape("data", format!("{elements} numbers"), values.len()));
         }
-        // Infinities stand for absent bounds; nothing stands for NaN.
+        // Infinities stand for absent bounds; NaN has no meaning.
         if values.iter().any(|v| v.is_nan()) {
             return Err(Error::shape("data", "numbers", "NaN"));
         }

@@ -19,7 +19,7 @@ pub(super) struct External {
 struct Beside {
     file: File,
     size: u64,
-    /// Bytes that may still be read: tensors may share some, but not let a small model take any amount of memory.
+    /// Bytes that may still be read. Tensors may share some, but a small model may not take unbounded memory.
     left: u64,
 }
 
@@ -31,7 +31,7 @@ impl External {
         }
     }
 
-    /// The bytes of a tensor: `expected` of them, from the file and the place that it names.
+    /// The bytes of a tensor, `expected` of them, from the file and offset that it names.
     pub(super) fn read(&mut self, tensor: &proto::Tensor, expected: usize) -> Result<Vec<u8>> {
         let entry = |key: &str| tensor.external_data.iter().find(|e| e.key == key).map(|e| e.value.as_str());
         let location = entry("location").unwrap_or_default();
@@ -58,7 +58,7 @@ impl External {
         let beside = match self.open.entry(location.to_string()) {
             Entry::Occupied(entry) => entry.into_mut(),
             Entry::Vacant(entry) => {
-                // Asked before opening: opening a pipe would wait for its writer.
+                // Checked before opening, because opening a pipe would wait for its writer.
                 if !std::fs::metadata(&path).map_err(Error::io(&path))?.is_file() {
                     return Err(Error::Model(format!(
                         "its data is in {location}, which is not a regular file"
@@ -74,8 +74,7 @@ impl External {
             let got = format!("a file of {} bytes (is it complete?)", beside.size);
             return Err(Error::shape(location, expected, got));
         }
-        let too_often =
-            || Error::Model(format!("tensors take the bytes of {location} more often than twice"));
+        let too_often = || Error::Model(format!("tensors use the bytes of {location} more often than twice"));
         beside.left = beside.left.checked_sub(expected as u64).ok_or_else(too_often)?;
         let mut bytes = vec![0; expected];
         let file = &mut beside.file;

@@ -1,15 +1,15 @@
-//! Strided views: how reshapes, transposes, slices and the like are kept track of without moving anything.
+//! Strided views, which represent reshapes, transposes, slices and similar operators without moving elements.
 //!
-//! Exporters spell plain things (pixel shuffle, group norm, channels-last edges) as chains of such moves. A chain becomes
-//! one view here, and a view that is the identity costs nothing.
+//! Exporters write simple operations (pixel shuffle, group norm, channels-last borders) as chains of such moves. A
+//! chain becomes one view here. A view that is the identity costs nothing.
 
 use crate::error::{Error, Result};
 use crate::tensor::Shape;
 
-/// Places along an axis and the elements from one to the next; the most significant digit first.
+/// Sizes and strides of the digits of an axis, the most significant first.
 type Digits = Vec<(usize, isize)>;
 
-/// A tensor of any rank as a view of a flat run of elements.
+/// A tensor of any rank as a view of a flat sequence of elements.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct View {
     offset: usize,
@@ -50,7 +50,7 @@ impl View {
         self.offset
     }
 
-    /// The digits of all axes, those that run on joined.
+    /// The digits of all axes; adjacent digits that continue each other are merged.
     pub(super) fn digits(&self) -> Digits {
         let mut joined: Digits = Vec::new();
         for &(size, stride) in self.axes.iter().flatten().filter(|d| d.0 != 1) {
@@ -64,12 +64,12 @@ impl View {
         joined
     }
 
-    /// Whether the view is all of `elements` elements in their own order.
+    /// Whether the view shows all `elements` elements in their own order.
     pub(super) fn is_whole(&self, elements: usize) -> bool {
         self.offset == 0 && self.elements() == elements && matches!(self.digits()[..], [] | [(_, 1)])
     }
 
-    /// The stride of an axis that is a single digit.
+    /// The stride of an axis with a single digit.
     pub(super) fn stride(&self, axis: usize) -> Option<isize> {
         match self.axes[axis].iter().filter(|d| d.0 != 1).collect::<Vec<_>>()[..] {
             [] => Some(0),
@@ -88,8 +88,8 @@ impl View {
         Ok(View { offset: self.offset, axes: order.iter().map(|&axis| self.axes[axis].clone()).collect() })
     }
 
-    /// The same elements with other extents; `None` when a new extent cuts through a digit, so that the elements must
-    /// be moved first.
+    /// The same elements with other extents. `None` if a new extent splits a digit, so the elements must be moved
+    /// first.
     pub(super) fn reshaped(&self, dims: &[usize]) -> Option<View> {
         if product(dims) != self.elements() {
             return None;
@@ -118,21 +118,21 @@ impl View {
         Some(View { offset: self.offset, axes })
     }
 
-    /// `len` places of an axis from `start`, `step` apart; `None` when the axis is not evenly spaced.
+    /// `len` positions of an axis from `start`, `step` apart. `None` if the axis is not evenly spaced.
     pub(super) fn sliced(&self, axis: usize, start: usize, len: usize, step: isize) -> Option<View> {
         let mut view = self.clone();
         if start == 0 && step == 1 && len == self.dims()[axis] {
             return Some(view);
         }
         let stride = self.stride(axis)?;
-        // From the only place to the next there is no step.
+        // With a single position, the step does not matter.
         let step = if len == 1 { 1 } else { step };
         view.offset += usize::try_from(stride.checked_mul(start as isize)?).ok()?;
         view.axes[axis] = vec![(len, stride.checked_mul(step)?)];
         Some(view)
     }
 
-    /// Axes of extent 1 repeated, and new ones in front, as NumPy broadcasts.
+    /// Repeats axes of extent 1 and adds axes in front, as in NumPy's broadcasting.
     pub(super) fn expanded(&self, dims: &[usize]) -> Result<View> {
         let mut axes = vec![vec![(1, 0)]; dims.len().saturating_sub(self.rank())];
         axes.extend(self.axes.iter().cloned());
@@ -153,7 +153,7 @@ impl View {
         Ok(View { offset: self.offset, axes })
     }
 
-    /// The flat index of every element in turn.
+    /// The flat index of every element, in order.
     pub(super) fn indices(&self) -> impl Iterator<Item = usize> {
         let (digits, offset) = (self.digits(), self.offset as isize);
         (0..self.elements()).map(move |mut i| {
@@ -167,13 +167,12 @@ impl View {
     }
 }
 
-/// Elements of a tensor with these extents; `usize::MAX` where they do not fit.
+/// Number of elements for these extents; `usize::MAX` if it overflows.
 pub(super) fn product(dims: &[usize]) -> usize {
     dims.iter().copied().fold(1, usize::saturating_mul)
 }
 
-/// Four extents for any number of them: missing ones are 1 in front, as in broadcasting; of more than four, the first
-/// join.
+/// Any number of extents as four: missing ones are 1, in front; of more than four, the first are joined.
 pub(super) fn any_shape(dims: &[usize]) -> Result<Shape> {
     let split = dims.len().saturating_sub(3);
     let mut last = vec![1; 3_usize.saturating_sub(dims.len())];
@@ -182,7 +181,7 @@ pub(super) fn any_shape(dims: &[usize]) -> Result<Shape> {
     Shape::new(first, last[0], last[1], last[2]).check("tensor")
 }
 
-/// The extents to which all of these broadcast.
+/// The extents to which all of these are broadcast.
 pub(super) fn broadcast(all: &[&[usize]]) -> Result<Vec<usize>> {
     let rank = all.iter().map(|dims| dims.len()).max().unwrap_or(0);
     let mut out = vec![1; rank];
@@ -204,7 +203,8 @@ mod tests {
 
     #[test]
     fn a_chain_of_moves_is_one_view() {
-        // Pixel shuffle as PyTorch spells it: (1, 8, 3, 5) to (1, 2, 2, 2, 3, 5) to (1, 2, 3, 2, 5, 2) to (1, 2, 6, 10).
+        // Pixel shuffle as PyTorch writes it: (1, 8, 3, 5) to (1, 2, 2, 2, 3, 5) to (1, 2, 3, 2, 5, 2) to (1, 2, 6,
+        // 10).
         let view = View::whole(&[1, 8, 3, 5]).reshaped(&[1, 2, 2, 2, 3, 5]).unwrap();
         let view = view.permuted(&[0, 1, 4, 2, 5, 3]).unwrap().reshaped(&[1, 2, 6, 10]).unwrap();
         let indices: Vec<usize> = view.indices().collect();
@@ -212,7 +212,7 @@ mod tests {
             let (c, y, x) = (i / 60, i / 10 % 6, i % 10);
             assert_eq!(at, ((c * 4 + y % 2 * 2 + x % 2) * 3 + y / 2) * 5 + x / 2);
         }
-        // There and back is nothing.
+        // A permutation and its inverse are the identity.
         let back = view.reshaped(&[1, 2, 3, 2, 5, 2]).unwrap().permuted(&[0, 1, 3, 5, 2, 4]).unwrap();
         assert!(back.reshaped(&[1, 8, 3, 5]).unwrap().is_whole(120));
     }
@@ -225,7 +225,7 @@ mod tests {
             View::whole(&[2, 1]).expanded(&[2, 2, 2]).unwrap().indices().collect::<Vec<_>>(),
             [0, 0, 1, 1, 0, 0, 1, 1]
         );
-        // An extent that cuts through a transposed digit needs a move.
+        // An extent that splits a transposed digit needs a move.
         assert!(View::whole(&[4, 6]).permuted(&[1, 0]).unwrap().reshaped(&[3, 8]).is_some());
         assert!(View::whole(&[4, 6]).permuted(&[1, 0]).unwrap().reshaped(&[8, 3]).is_none());
         assert_eq!(broadcast(&[&[3, 1], &[2, 1, 4]]).unwrap(), [2, 3, 4]);

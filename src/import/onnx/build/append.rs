@@ -1,4 +1,4 @@
-//! Appending nodes to the graph: free names, known shapes, and nothing computed twice.
+//! Appends nodes to the graph: with free names and known shapes, and without computing anything twice.
 
 use super::{Builder, Live};
 use crate::error::{Error, Result};
@@ -7,7 +7,7 @@ use crate::import::onnx::array::Array;
 use crate::import::onnx::view::{View, any_shape};
 use crate::tensor::Shape;
 
-/// Most nodes of the graph that is built.
+/// Most nodes of the graph.
 const NODES: usize = 1 << 14;
 
 impl Builder<'_> {
@@ -15,7 +15,7 @@ impl Builder<'_> {
         self.shapes[id.index()]
     }
 
-    /// Appends a node of that name, or the next free one, unless an earlier one computes the same.
+    /// Appends a node with that name, or the next free one, unless an earlier node computes the same.
     pub(in crate::import::onnx) fn push(
         &mut self,
         wanted: &str,

@@ -1,4 +1,4 @@
-//! Branches whose condition is known, and sequences whose parts are.
+//! Branches whose condition is known, and sequences whose parts are known.
 
 use super::moves::parts_of;
 use super::{Builder, Value};
@@ -7,7 +7,7 @@ use crate::import::onnx::constants;
 use crate::import::onnx::external::External;
 use crate::import::onnx::node::{Reader, axis, extent};
 
-/// Most graphs inside graphs inside graphs.
+/// Deepest nesting of graphs.
 const DEPTH: usize = 16;
 
 /// Most parts of a sequence.
@@ -22,7 +22,7 @@ impl<'a> Builder<'a> {
         let chosen = if condition.numbers().first() != Some(&0.0) { "then_branch" } else { "else_branch" };
         let graph = reader.graph(chosen).ok_or_else(|| Error::Model(format!("has no {chosen}")))?;
         if self.depth == DEPTH {
-            return Err(Error::Model(format!("graphs inside graphs more than {DEPTH} deep")));
+            return Err(Error::Model(format!("its graphs are nested more than {DEPTH} deep")));
         }
         for tensor in &graph.initializer {
             let array = constants::read(tensor, &mut External::default())?;
@@ -38,7 +38,7 @@ impl<'a> Builder<'a> {
         graph.output.iter().map(result).collect()
     }
 
-    /// A split whose parts are taken by number later.
+    /// A split whose parts are later taken by number.
     pub(in crate::import::onnx) fn sequence(&mut self, reader: &Reader<'a>) -> Result<Vec<Value>> {
         let value = self.operand(reader, 0)?;
         let dims = value.dims();

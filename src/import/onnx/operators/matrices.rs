@@ -3,7 +3,7 @@
 use super::*;
 
 impl<'a> Builder<'a> {
-    /// A product of the last axis with constant weights `(out, in)`: a 1x1 convolution.
+    /// A product of the last axis with constant weights `(out, in)`, as a 1x1 convolution.
     pub(super) fn linear(
         &mut self,
         name: &str,
@@ -17,7 +17,7 @@ impl<'a> Builder<'a> {
         self.put_back(id, moved)
     }
 
-    /// A matrix of constants as weights `(out, in)`.
+    /// A constant matrix as weights `(out, in)`.
     pub(super) fn matrix(array: &Array, transposed: bool, factor: f32) -> Result<Tensor> {
         let &[rows, columns] = &array.dims[..] else {
             return Err(Error::shape("weight", "2 axes", format!("{:?}", array.dims)));

@@ -1,4 +1,4 @@
-//! ONNX's operators as this project's. What is not understood is refused by name; nothing is skipped over.
+//! Maps ONNX's operators to those of this project. Unsupported operators are errors that name them; nothing is skipped.
 
 mod axes;
 mod matrices;
@@ -103,15 +103,16 @@ fn activation(reader: &Reader<'_>) -> Option<Activation> {
     })
 }
 
-/// How [`Builder::channels`] moved the axes: the extents behind the move, the axis that each of them was, and which of
-/// them are the channels.
+/// How [`Builder::channels`] moved the axes: the extents after the move, the original axis of each, and the one that
+/// holds the channels.
 struct Moved {
     dims: Vec<usize>,
     order: Vec<usize>,
     at: usize,
 }
 
-/// The extents before some axes as pictures, theirs as channels, and those behind them as rows and columns.
+/// A shape with the extents before some axes as pictures, those axes as channels, and the extents after them as rows
+/// and columns.
 fn around(dims: &[usize], axes: std::ops::Range<usize>) -> Result<Shape> {
     let w = if axes.end < dims.len() { dims[dims.len() - 1] } else { 1 };
     let behind = product(&dims[axes.end..]);
@@ -119,14 +120,14 @@ fn around(dims: &[usize], axes: std::ops::Range<usize>) -> Result<Shape> {
     Shape::new(product(&dims[..axes.start]), product(&dims[axes]), h, w).check("operand")
 }
 
-/// The order of axes that undoes another.
+/// The inverse of a permutation of axes.
 fn inverse(order: &[usize]) -> Vec<usize> {
     let mut back = vec![0; order.len()];
     order.iter().enumerate().for_each(|(place, &axis)| back[axis] = place);
     back
 }
 
-/// Refuses weights that no kernel could multiply: zeros in a vec4's lanes would become NaN.
+/// Refuses weights that are not finite, because the zeros in unused lanes would turn into NaN.
 fn finite(weight: Arc<Tensor>) -> Result<Arc<Tensor>> {
     match weight.data().iter().find(|v| !v.is_finite()) {
         Some(v) => Err(Error::shape("weight", "finite numbers", v)),

@@ -14,8 +14,8 @@ impl<'a> Builder<'a> {
         self.put_back(id, moved)
     }
 
-    /// Instance and group norm. Exporters write the latter as the former on channels that a reshape joined to groups,
-    /// which is a group norm of the value beneath.
+    /// Instance and group norm. Exporters write group norm as instance norm after a reshape that joins channels to
+    /// groups; here it becomes a group norm of the original value.
     pub(super) fn group_norm(&mut self, reader: &Reader<'a>) -> Result<Live> {
         let live = self.live(reader, 0)?;
         let (scale, shift) = (self.constant(reader, 1)?, self.constant(reader, 2)?);
@@ -65,7 +65,7 @@ impl<'a> Builder<'a> {
         let rank = live.view.rank();
         let first = axis(reader.int("axis", -1), rank)?;
         if first != rank - 1 {
-            // All of the axes from this one on are one group of channels.
+            // All axes from this one on form one group of channels.
             let dims = live.dims();
             let s = around(&dims, first..rank)?;
             let x = self.placed(&live, s)?;

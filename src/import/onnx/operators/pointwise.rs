@@ -134,7 +134,7 @@ impl<'a> Builder<'a> {
         Ok(Live { id: self.push(name, op, &[a, b])?, view: View::whole(&dims) })
     }
 
-    /// An operand in the places of the value beneath `x`, where its axes are those of `x` or 1, and each of those is an
+    /// An operand in the layout of the value beneath `x`. `None` unless its axes are those of `x` or 1, and each is an
     /// axis of that value.
     pub(super) fn beneath(&mut self, x: &Live, y: &Live) -> Result<Option<ValueId>> {
         let s = self.shape(x.id);
@@ -143,7 +143,7 @@ impl<'a> Builder<'a> {
         let dims = x.dims();
         let own = y.dims();
         let missing = dims.len() - own.len();
-        // For each axis of the value beneath, the axis of `x` that is it.
+        // For each axis of the value beneath, the corresponding axis of `x`.
         let mut from = [None; 4];
         for (axis, &dim) in dims.iter().enumerate() {
             if dim == 1 {
@@ -159,7 +159,7 @@ impl<'a> Builder<'a> {
         if (0..4).any(|i| extents[i] != 1 && from[i].is_none()) {
             return Ok(None);
         }
-        // `y` with its axes in that order, absent ones 1.
+        // `y` with its axes in that order; absent ones are 1.
         let mut order: Vec<usize> =
             from.iter().flatten().filter(|&&a| a >= missing).map(|a| a - missing).collect();
         order.extend((0..own.len()).filter(|a| !from.iter().flatten().any(|&f| f == a + missing)));
@@ -210,7 +210,7 @@ impl<'a> Builder<'a> {
                 self.apply(reader.name(), &live, Activation::LeakyRelu(values[0]))
             }
             Some(values) => self.apply(reader.name(), &live, PRelu { slope: values.into() }),
-            // A slope for each place: what is below 0 times that, and what is above.
+            // A slope for each element: negative values times the slope, plus positive values.
             None => {
                 let below =
                     self.apply(reader.name(), &live, Activation::Clip { min: f32::NEG_INFINITY, max: 0.0 })?;
