@@ -69,7 +69,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     pass.set_bind_group(0, &group, &[]);
     pass.dispatch_workgroups((SHAPE.elements() as u32).div_ceil(64), 1, 1);
     drop(pass);
-    session.encode(&mut encoder, &noisy, &clean)?;
+    session.encode(&mut encoder, &[&noisy], &[&clean])?;
     encoder.copy_buffer_to_buffer(&noisy, 0, &noisy_read, 0, bytes);
     encoder.copy_buffer_to_buffer(&clean, 0, &clean_read, 0, bytes);
     queue.submit([encoder.finish()]);

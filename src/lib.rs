@@ -67,8 +67,8 @@ pub use gpu::{AdapterChoice, Gpu};
 pub use import::onnx::Bound;
 pub use model::{Model, TestArray, TestPair};
 pub use network::{Fate, NodeReport};
-pub use plan::Precision;
-pub use session::{Device, Port, Session, SessionOptions};
+pub use plan::{Port, Precision};
+pub use session::{Device, Session, SessionOptions};
 pub use tensor::{Random, Shape, Tensor};
 
 /// Compiles and runs the examples of README and docs with the tests.

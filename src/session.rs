@@ -7,7 +7,7 @@ use crate::graph::{Graph, ValueId, named};
 use crate::lock::lock;
 use crate::model::Model;
 use crate::optimize::{Optimizations, optimize};
-use crate::plan::{ConvKernel, InputFormat, OutputFormat, Plan, PlanOptions, Precision, Tuning};
+use crate::plan::{ConvKernel, InputFormat, OutputFormat, Plan, PlanOptions, Port, Precision, Tuning, ports};
 use crate::tensor::{Shape, Tensor};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -64,15 +64,6 @@ impl Default for SessionOptions {
             outputs: Vec::new(),
         }
     }
-}
-
-/// A named tensor that a session takes or gives.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Port {
-    /// Its name.
-    pub name: String,
-    /// Its shape.
-    pub shape: Shape,
 }
 
 /// A model made ready for one size on one device. Threads may share it: on a GPU up to three runs overlap, so that one is
@@ -133,9 +124,7 @@ impl Session {
         let mut graph = model.graph(shapes)?.into_owned();
         graph.select(&options.outputs)?;
         let graph = optimize(&graph, shapes, &optimizations)?;
-        let (inputs, outputs) = ports(&graph, shapes)?;
-        options.input.check(inputs[0].shape)?;
-        options.output.check(outputs[0].shape)?;
+        let [inputs, outputs] = ports(&graph, &graph.shapes(shapes)?, &options.input, options.output)?;
         let has_states = graph.carries().next().is_some();
         let engine = match device {
             #[cfg(feature = "cpu")]
@@ -403,19 +392,20 @@ impl Session {
         }
     }
 
-    /// Records the network into a host's encoder, reading `input` and writing `output`, storage buffers in
-    /// the session's formats. Submits nothing and polls nothing. Values are not checked for being finite. The session's
-    /// own memory is used, so nothing else of it may run while the host's submission is being made.
+    /// Records the network into a host's encoder, from a buffer for each of the [`inputs`](Self::inputs) and to one for
+    /// each of the [`outputs`](Self::outputs), in order: storage buffers in the session's formats. Submits nothing and
+    /// polls nothing. Does not check that values are finite. States advance when the device runs the commands. The session's
+    /// own memory is used, so no other run may be submitted between this call and the host's submission.
     ///
     /// # Errors
-    /// [`Error::Shape`] when a buffer is too small or lacks storage usage, [`Error::Usage`] on a CPU session.
+    /// [`Error::Shape`] when a buffer is missing, too small or lacks storage usage, [`Error::Usage`] on a CPU session.
     pub fn encode(
         &self,
         encoder: &mut wgpu::CommandEncoder,
-        input: &wgpu::Buffer,
-        output: &wgpu::Buffer,
+        inputs: &[&wgpu::Buffer],
+        outputs: &[&wgpu::Buffer],
     ) -> Result<()> {
-        self.on_gpu("encode")?.encode(encoder, input, output)
+        self.on_gpu("encode")?.encode(encoder, inputs, outputs)
     }
 
     /// Device time of each dispatch in one run on the input that was last run.
@@ -464,19 +454,6 @@ impl Session {
         let inputs: Vec<&Tensor> = inputs.iter().collect();
         pollster::block_on(self.run_tensors(&inputs, Wait::Block(self.timeout)))
     }
-}
-
-/// What a caller gives and gets, with shapes.
-fn ports(graph: &Graph, inputs: &[Shape]) -> Result<(Vec<Port>, Vec<Port>)> {
-    let shapes = graph.shapes(inputs)?;
-    graph.output_shapes(&shapes)?;
-    let port = |name: &str, id: ValueId| {
-        let shape = shapes[id.index()].expect("every input and output was just found to have a shape");
-        Port { name: name.into(), shape }
-    };
-    let inputs = graph.caller_inputs().map(|input| port(&input.name, input.value));
-    let outputs = graph.caller_outputs().map(|output| port(&output.name, output.value));
-    Ok((inputs.collect(), outputs.collect()))
 }
 
 /// The plan. Measured kernels may need more scratch memory than the default ones: what does not fit goes without them.

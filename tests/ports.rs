@@ -1,16 +1,21 @@
 //! Networks of several inputs and outputs, and states that go from run to run, against the oracle.
 
+use crate::device::gpu;
 use crate::oracle;
 use crate::support::{Tolerance, assert_close};
 use std::collections::BTreeMap;
+use std::future::Future;
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 use unet_wgpu::graph::{
-    Activation, Binary, BinaryKind, Concat, Conv, Extent, Graph, Pool, Rearrange, Resize, ResizeTo, Slice,
-    ValueId,
+    Activation, Binary, BinaryKind, Concat, Constant, Conv, Extent, Graph, Pool, Rearrange, Resize, ResizeTo,
+    Slice, ValueId,
 };
 use unet_wgpu::optimize::Optimizations;
+use unet_wgpu::plan::{DeviceProfile, Plan, PlanOptions, Precision};
 use unet_wgpu::recipe::Recipe;
-use unet_wgpu::{Device, Error, Model, Result, Session, SessionOptions, Shape, Tensor};
+use unet_wgpu::verify::verify;
+use unet_wgpu::{Device, Error, Gpu, Model, Result, Session, SessionOptions, Shape, Tensor};
 
 /// The picture of all networks here.
 const SHAPE: Shape = Shape::new(1, 3, 16, 24);
@@ -125,18 +130,28 @@ fn recurrent() -> Result<Graph> {
     Ok(graph)
 }
 
-/// A session on each device, with rewrites and without.
-fn sessions(graph: &Graph, inputs: &[Shape], outputs: &[&str]) -> Vec<(String, Session)> {
+/// A session on each device, with rewrites and without, its tolerance, and what to call it.
+fn sessions(graph: &Graph, inputs: &[Shape], outputs: &[&str]) -> Vec<(String, Session, Tolerance)> {
     let model = Model::new(graph.clone(), Recipe::default());
+    let mut devices = vec![(Device::Cpu, Precision::F32)];
+    if let Some(gpu) = gpu() {
+        devices.push((Device::Gpu(gpu.clone()), Precision::F32));
+        devices.extend(gpu.report().f16.then(|| (Device::Gpu(gpu), Precision::F16)));
+    }
     let mut sessions = Vec::new();
-    for device in [Device::Cpu] {
-        for optimizations in [Optimizations::default(), Optimizations::none()] {
+    for (device, precision) in devices {
+        for (rewrites, optimizations) in [("on", Optimizations::default()), ("off", Optimizations::none())] {
             let outputs = outputs.iter().map(|name| name.to_string()).collect();
-            let options = SessionOptions { optimizations, outputs, ..Default::default() };
+            let options = SessionOptions { precision, optimizations, outputs, ..Default::default() };
             let session =
                 Session::with_options(&model, inputs, device.clone(), &options).expect("it is built");
             session.poison();
-            sessions.push((format!("{device:?}, {optimizations:?}"), session));
+            let tolerance = match precision {
+                Precision::F32 => Tolerance::Network,
+                Precision::F16 => Tolerance::Half,
+            };
+            let device = session.gpu().map_or("the CPU", |gpu| &gpu.report().name);
+            sessions.push((format!("{device} {precision}, rewrites {rewrites}"), session, tolerance));
         }
     }
     sessions
@@ -153,11 +168,11 @@ fn a_time_step_beside_a_picture() {
     let graph = timed().unwrap();
     let (sample, time) = (Tensor::random(SHAPE, 1), Tensor::random(Shape::new(1, 8, 1, 1), 2));
     let want = wanted(&graph, &[&sample, &time]);
-    for (what, session) in sessions(&graph, &[SHAPE], &[]) {
+    for (what, session, tolerance) in sessions(&graph, &[SHAPE], &[]) {
         // Names, not the order, say which is which.
         let got = session.run_with(&[("time", &time), ("sample", &sample)]).expect(&what);
         assert_eq!(got.keys().collect::<Vec<_>>(), ["noise"]);
-        assert_close(&what, &got["noise"], &want["noise"], Tolerance::Network);
+        assert_close(&what, &got["noise"], &want["noise"], tolerance);
     }
 }
 
@@ -167,14 +182,14 @@ fn three_outputs_and_any_of_them() {
     let input = Tensor::random(SHAPE, 3);
     let want = wanted(&graph, &[&input]);
     for asked in [&[][..], &["fgr", "pha", "half"], &["half", "fgr"], &["pha"]] {
-        for (what, session) in sessions(&graph, &[SHAPE], asked) {
+        for (what, session, tolerance) in sessions(&graph, &[SHAPE], asked) {
             let got = session.run_with(&[("input", &input)]).expect(&what);
             let mut names = if asked.is_empty() { vec!["fgr"] } else { asked.to_vec() };
-            assert_close(&what, &session.run(&input).expect(&what), &want[names[0]], Tolerance::Network);
+            assert_close(&what, &session.run(&input).expect(&what), &want[names[0]], tolerance);
             names.sort_unstable();
             assert_eq!(got.keys().collect::<Vec<_>>(), names);
             for name in names {
-                assert_close(&format!("{name} on {what}"), &got[name], &want[name], Tolerance::Network);
+                assert_close(&format!("{name} on {what}"), &got[name], &want[name], tolerance);
             }
         }
     }
@@ -193,34 +208,205 @@ fn four_states_over_ten_frames() {
         let picture = Tensor::random(SHAPE, 100 + frame);
         let inputs: Vec<&Tensor> = std::iter::once(&picture).chain(&states).collect();
         let want = wanted(&graph, &inputs);
-        for (what, session) in &plain {
-            let what = format!("frame {frame} on {what}");
-            assert_close(&what, &session.run(&picture).expect(&what), &want["pha"], Tolerance::Network);
+        for (what, session, tolerance) in &plain {
+            let (what, tolerance) = (format!("frame {frame} on {what}"), *tolerance);
+            assert_close(&what, &session.run(&picture).expect(&what), &want["pha"], tolerance);
         }
-        for (what, session) in &told {
-            let what = format!("frame {frame} on {what}");
+        for (what, session, tolerance) in &told {
+            let (what, tolerance) = (format!("frame {frame} on {what}"), *tolerance);
             let got = session.run_with(&[("src", &picture)]).expect(&what);
             assert_eq!(got.len(), 2);
-            assert_close(&what, &got["pha"], &want["pha"], Tolerance::Network);
-            assert_close(&what, &got["r3o"], &want["r3o"], Tolerance::Network);
+            assert_close(&what, &got["pha"], &want["pha"], tolerance);
+            assert_close(&what, &got["r3o"], &want["r3o"], tolerance);
         }
         states = (1..=4).map(|level| want[&format!("r{level}o")].clone()).collect();
         results.push(want["pha"].clone());
     }
-    for (what, session) in plain.iter().chain(&told) {
+    for (what, session, tolerance) in plain.iter().chain(&told) {
         let later = session.run(&first).expect(what);
         assert!(later != results[0], "the states of ten frames change the result");
         session.reset().expect(what);
         assert!(session.has_states());
-        assert_close(what, &session.run(&first).expect(what), &results[0], Tolerance::Network);
+        assert_close(what, &session.run(&first).expect(what), &results[0], *tolerance);
     }
+}
+
+/// A session on the GPU, which counts its own objects; `None` where there is none.
+fn on_gpu(graph: Graph, inputs: &[Shape], outputs: &[&str]) -> Option<Session> {
+    let outputs = outputs.iter().map(|name| name.to_string()).collect();
+    let options = SessionOptions { outputs, ..Default::default() };
+    let model = Model::new(graph, Recipe::default());
+    let gpu = gpu()?;
+    let device = Device::Gpu(Gpu::from_wgpu(gpu.device().clone(), gpu.queue().clone()));
+    Some(Session::with_options(&model, inputs, device, &options).expect("it is built"))
+}
+
+#[test]
+fn outputs_that_nobody_asked_for_are_not_in_the_plan() {
+    let labels = |outputs: &[&str]| {
+        let Some(session) = on_gpu(three().unwrap(), &[SHAPE], outputs) else { return Vec::new() };
+        let plan = session.plan().expect("on a GPU");
+        assert_eq!(plan.outputs.len(), outputs.len());
+        plan.dispatches.iter().map(|dispatch| dispatch.label.clone()).collect()
+    };
+    let all = labels(&["fgr", "pha", "half"]);
+    let (result, opacity) = (labels(&["fgr"]), labels(&["pha"]));
+    if !all.is_empty() {
+        assert!(all.iter().any(|label| label == "output half") && all.iter().any(|label| label == "half"));
+        assert!(!result.iter().any(|label| label.contains("half") || label.contains("pacity")));
+        assert!(!opacity.iter().any(|label| label.contains("half") || label.contains("colour")));
+        assert!(result.len() < all.len() && opacity.len() < all.len());
+    }
+}
+
+#[test]
+fn runs_that_overlap_take_the_states_in_the_order_they_were_submitted() {
+    // Each frame adds its number: a frame out of turn, or a state that comes late, changes every later sum.
+    let mut graph = Graph::new(1);
+    let state = graph.add_input("sum", Shape::new(1, 1, 4, 4)).unwrap();
+    let twice = graph.push("twice", Binary::ADD, &[state, state]).unwrap();
+    let sum = graph.push("next", Binary::ADD, &[twice, Graph::INPUT]).unwrap();
+    graph.add_output("next", sum).unwrap();
+    graph.carry("next", "sum").unwrap();
+    let Some(session) = on_gpu(graph, &[Shape::new(1, 1, 4, 4)], &[]) else { return };
+    let frames: Vec<Tensor> =
+        (1..=12).map(|i| Tensor::from_fn(session.input_shape(), |_| i as f32)).collect();
+    let objects = session.gpu().expect("on a GPU").objects_created();
+    for _ in 0..3 {
+        // Twelve runs begun before the first is waited for, three of which fit the transfer buffers.
+        let mut runs: Vec<_> = frames.iter().map(|frame| Box::pin(session.run_async(frame))).collect();
+        let mut results = vec![None; runs.len()];
+        while results.contains(&None) {
+            for (run, result) in runs.iter_mut().zip(&mut results) {
+                if result.is_none() {
+                    let mut context = Context::from_waker(Waker::noop());
+                    if let Poll::Ready(done) = run.as_mut().poll(&mut context) {
+                        *result = Some(done.unwrap().data()[0]);
+                    }
+                }
+            }
+            session.gpu().expect("on a GPU").device().poll(wgpu::PollType::Poll).unwrap();
+        }
+        let want: Vec<Option<f32>> = (1..=12)
+            .scan(0.0, |sum, i| {
+                *sum = 2.0 * *sum + i as f32;
+                Some(Some(*sum))
+            })
+            .collect();
+        assert_eq!(results, want);
+        session.reset().unwrap();
+    }
+    assert_eq!(session.gpu().expect("on a GPU").objects_created(), objects, "a run makes no objects");
+}
+
+#[test]
+fn states_that_are_inputs_constants_or_each_other() {
+    // A delay of two frames, a state that is never read, and one that becomes a constant.
+    let shape = Shape::new(1, 3, 4, 5);
+    let mut graph = Graph::new(3);
+    let names = ["one", "two", "unread", "fixed"];
+    let [one, two, _, fixed] = names.map(|name| graph.add_input(name, shape).unwrap());
+    let constant = graph.push("constant", Constant(Arc::new(Tensor::random(shape, 7))), &[]).unwrap();
+    let sum = graph.push("sum", Binary::ADD, &[two, fixed]).unwrap();
+    let outputs = [("sum", sum), ("o1", Graph::INPUT), ("o2", one), ("o3", sum), ("o4", constant)];
+    graph.set_outputs(&outputs).unwrap();
+    for (output, input) in ["o1", "o2", "o3", "o4"].into_iter().zip(names) {
+        graph.carry(output, input).unwrap();
+    }
+    let frames: Vec<Tensor> = (0..5).map(|i| Tensor::random(shape, 20 + i)).collect();
+    for (what, session, tolerance) in sessions(&graph, &[shape], &[]) {
+        for (i, frame) in frames.iter().enumerate() {
+            let constant = Tensor::random(shape, 7);
+            let want = Tensor::from_fn(shape, |at| {
+                let delayed = if i < 2 { 0.0 } else { frames[i - 2].data()[at] };
+                delayed + if i == 0 { 0.0 } else { constant.data()[at] }
+            });
+            let what = format!("frame {i} on {what}");
+            assert_close(&what, &session.run(frame).expect(&what), &want, tolerance);
+        }
+    }
+}
+
+#[test]
+fn a_host_records_all_inputs_and_outputs() {
+    let (sample, time) = (Tensor::random(SHAPE, 1), Tensor::random(Shape::new(1, 8, 1, 1), 2));
+    let Some(session) = on_gpu(timed().unwrap(), &[SHAPE], &[]) else { return };
+    let want = session.run_with(&[("sample", &sample), ("time", &time)]).unwrap().remove("noise").unwrap();
+    let gpu = session.gpu().expect("on a GPU");
+    let (device, queue) = (gpu.device(), gpu.queue());
+    let buffer = |size: usize, usage| {
+        let (label, size, mapped_at_creation) = (None, size as u64 * 4, false);
+        device.create_buffer(&wgpu::BufferDescriptor { label, size, usage, mapped_at_creation })
+    };
+    use wgpu::BufferUsages as Use;
+    let from = [&sample, &time].map(|tensor| {
+        let buffer = buffer(tensor.data().len(), Use::STORAGE | Use::COPY_DST);
+        queue.write_buffer(&buffer, 0, bytemuck::cast_slice(tensor.data()));
+        buffer
+    });
+    let to = buffer(want.data().len(), Use::STORAGE | Use::COPY_SRC);
+    let read = buffer(want.data().len(), Use::MAP_READ | Use::COPY_DST);
+    let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+    let error = session.encode(&mut encoder, &[&from[0]], &[&to]).unwrap_err().to_string();
+    assert!(error.contains("input buffers: expected 2 (sample, time), got 1"), "{error}");
+    let error = session.encode(&mut encoder, &[&from[1], &from[1]], &[&to]).unwrap_err().to_string();
+    assert!(error.contains("input sample buffer: expected at least 4608 bytes"), "{error}");
+    session.encode(&mut encoder, &[&from[0], &from[1]], &[&to]).unwrap();
+    encoder.copy_buffer_to_buffer(&to, 0, &read, 0, read.size());
+    queue.submit([encoder.finish()]);
+    read.slice(..).map_async(wgpu::MapMode::Read, |mapped| mapped.expect("it can be read"));
+    device.poll(wgpu::PollType::wait_indefinitely()).unwrap();
+    let view = read.slice(..).get_mapped_range().unwrap();
+    assert_eq!(bytemuck::cast_slice::<u8, f32>(&view), want.data());
+}
+
+#[test]
+fn verify_compares_every_output() {
+    for (graph, outputs) in
+        [(timed().unwrap(), vec![]), (three().unwrap(), vec!["half", "pha"]), (recurrent().unwrap(), vec![])]
+    {
+        let model = Model::new(graph, Recipe::default());
+        let outputs: Vec<String> = outputs.iter().map(|name| name.to_string()).collect();
+        let Some(gpu) = gpu() else { return };
+        let options = SessionOptions { outputs: outputs.clone(), ..Default::default() };
+        let checks = verify(&model, SHAPE, &Device::Gpu(gpu), &options, 1).unwrap();
+        assert!(checks.iter().all(|check| check.pass), "{checks:?}");
+        let results = checks.iter().filter(|check| check.op == "output").count();
+        assert_eq!(results, outputs.len().max(1));
+    }
+}
+
+#[test]
+fn a_converted_model_keeps_its_names_and_states() {
+    let model = Model::new(recurrent().unwrap(), Recipe::default());
+    let bytes = model.to_safetensors(false).unwrap();
+    let again = Model::from_safetensors(&bytes).unwrap();
+    let (before, after) = (model.graph(SHAPE).unwrap(), again.graph(SHAPE).unwrap());
+    let names = |graph: &Graph| -> Vec<(String, String)> {
+        graph.carries().map(|(from, to)| (from.name.clone(), to.name.clone())).collect()
+    };
+    assert_eq!(names(&after), names(&before));
+    assert_eq!(after.inputs().len(), 5);
+    let input = Tensor::random(SHAPE, 5);
+    let [a, b] = [&model, &again].map(|model| Session::new(model, SHAPE, Device::Cpu).unwrap());
+    for _ in 0..2 {
+        assert_eq!(a.run(&input).unwrap(), b.run(&input).unwrap());
+    }
+}
+
+#[test]
+fn plans_refuse_ports_beyond_the_limits() {
+    let device = DeviceProfile { max_buffer: 6000, ..Default::default() };
+    let plan = |graph: Graph| Plan::new(&graph, SHAPE, &device, &PlanOptions::default()).map(|_| ());
+    let error = plan(three().unwrap()).unwrap_err().to_string();
+    assert!(error.contains("bytes"), "{error}");
 }
 
 #[test]
 fn bad_requests_name_the_input_or_output() {
     let (graph, time) = (timed().unwrap(), Tensor::zeros(Shape::new(1, 8, 1, 1)));
     let sample = Tensor::zeros(SHAPE);
-    for (what, session) in sessions(&graph, &[SHAPE], &[]) {
+    for (what, session, _) in sessions(&graph, &[SHAPE], &[]) {
         let refused = |inputs: &[(&str, &Tensor)], wanted: &str| {
             let error = session.run_with(inputs).unwrap_err();
             assert!(error.to_string().contains(wanted), "{what}: {error}");

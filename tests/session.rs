@@ -125,7 +125,7 @@ fn a_host_encodes_into_its_own_buffers_on_its_own_device() {
     let mut objects = Vec::new();
     for _ in 0..3 {
         let mut encoder = device.create_command_encoder(&Default::default());
-        session.encode(&mut encoder, &from, &to).expect("the buffers fit");
+        session.encode(&mut encoder, &[&from], &[&to]).expect("the buffers fit");
         encoder.copy_buffer_to_buffer(&to, 0, &read, 0, read.size());
         host.queue().submit([encoder.finish()]);
         objects.push(host.objects_created());
@@ -137,7 +137,7 @@ fn a_host_encodes_into_its_own_buffers_on_its_own_device() {
     assert_eq!(bytemuck::cast_slice::<u8, f32>(&view), want.data());
     let mut encoder = device.create_command_encoder(&Default::default());
     let small = buffer(64, usage);
-    assert!(matches!(session.encode(&mut encoder, &small, &to), Err(Error::Shape { .. })));
+    assert!(matches!(session.encode(&mut encoder, &[&small], &[&to]), Err(Error::Shape { .. })));
 }
 
 #[test]

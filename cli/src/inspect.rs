@@ -183,8 +183,8 @@ fn plan(optimized: &Graph, input: Shape, common: &Common) -> Result<(Plan, Optio
 fn json(model: &Model, graph: &Graph, layers: &[Layer], plan: &Plan) -> serde_json::Value {
     let extents = |s: Shape| [s.n, s.c, s.h, s.w];
     serde_json::json!({
-        "input": extents(plan.input),
-        "output": extents(plan.output),
+        "input": extents(plan.inputs[0].shape),
+        "output": extents(plan.outputs[0].shape),
         "parameters": graph.parameters(),
         "flops": layers.iter().map(|layer| layer.flops).sum::<u64>(),
         "receptive_field": graph.receptive_field(),
@@ -211,7 +211,7 @@ fn describe(
 ) -> Result<String> {
     let mut sections = Vec::new();
     if let Some(config) = &model.config {
-        sections.push(config.trace(graph, plan.input)? + "\n");
+        sections.push(config.trace(graph, plan.inputs[0].shape)? + "\n");
     }
     let mut rows = vec![text::row([&"layer", &"op", &"shape", &"parameters", &"MFLOP"])];
     rows.extend(layers.iter().map(|layer| {
@@ -274,5 +274,8 @@ fn recipe(model: &Model, plan: &Plan) -> String {
         let origin = model.origins.get(path).map(|origin| format!("  [{origin}]")).unwrap_or_default();
         format!("{path:<17}{text}{origin}\n")
     };
-    told.chain(recipe.words([plan.input.c, plan.output.c])).chain(test).map(line).collect()
+    told.chain(recipe.words([plan.inputs[0].shape.c, plan.outputs[0].shape.c]))
+        .chain(test)
+        .map(line)
+        .collect()
 }

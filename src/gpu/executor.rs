@@ -1,25 +1,28 @@
-//! Runs a plan: all buffers, pipelines and bind groups are made once; a run writes the input, records one compute
-//! pass, submits, and reads the result.
+//! Runs a plan. All buffers, pipelines and bind groups are made once; a run fills the inputs, records one compute pass,
+//! submits it, and reads the outputs. `transfer.rs` moves tensors between host and device, `timing.rs` measures.
+
+mod timing;
+mod transfer;
+
+pub use timing::LayerTime;
 
 use super::Gpu;
 use crate::error::{Error, Result};
 use crate::graph::ValueId;
 use crate::lock::lock;
-use crate::plan::{Dispatch, FRAMES, Plan, Store};
+use crate::plan::{Carry, Dispatch, Plan, Port, Store};
 use crate::tensor::Tensor;
 use bytemuck::Pod;
-use futures_intrusive::channel::shared::{OneshotReceiver, oneshot_channel};
-use futures_intrusive::sync::{Mutex as AsyncMutex, MutexGuard};
 use std::ops::Range;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use transfer::{Transfer, Transfers, read_back};
 
 /// Uniform ranges begin at multiples of this on every device.
 const PARAMS_STRIDE: u64 = 256;
 
-/// Pairs of a host's buffers whose bind groups are kept.
-const BOUND_PAIRS: usize = 8;
+/// Sets of a host's buffers whose bind groups are kept.
+const BOUND_SETS: usize = 8;
 
 /// Who makes the device finish.
 #[derive(Debug, Clone, Copy)]
@@ -30,21 +33,6 @@ pub(crate) enum Wait {
     Host,
 }
 
-/// How long one dispatch took.
-#[derive(Debug, Clone)]
-pub struct LayerTime {
-    /// The layer.
-    pub label: String,
-    /// The kernel that computed it.
-    pub kernel: &'static str,
-    /// Device time.
-    pub seconds: f64,
-    /// Multiplications and additions.
-    pub flops: u64,
-    /// Bytes of all that the dispatch binds.
-    pub bytes: u64,
-}
-
 #[derive(Debug)]
 pub(crate) struct Executor {
     gpu: Gpu,
@@ -53,44 +41,28 @@ pub(crate) struct Executor {
     weights: Vec<wgpu::Buffer>,
     params: wgpu::Buffer,
     pipelines: Vec<wgpu::ComputePipeline>,
-    /// Bind groups with this executor's own input and output.
+    ends: Ends,
+    /// Bind groups with these ends.
     groups: Vec<wgpu::BindGroup>,
-    input: wgpu::Buffer,
-    output: wgpu::Buffer,
-    /// One a frame in flight: while one is computed, another comes in and a third goes out.
-    transfers: Vec<AsyncMutex<Transfer>>,
-    next: AtomicUsize,
+    transfers: Transfers,
     /// Dispatches of each submission of a run.
     submissions: Vec<Range<usize>>,
     submitting: Mutex<()>,
-    /// Bind groups of the dispatches that touch a host's input or output.
+    /// Bind groups of the dispatches that touch a host's buffers.
     bound: Mutex<Vec<Bound>>,
+}
+
+/// A buffer for each input and output of the plan.
+#[derive(Debug)]
+struct Ends {
+    inputs: Vec<wgpu::Buffer>,
+    outputs: Vec<wgpu::Buffer>,
 }
 
 #[derive(Debug)]
 struct Bound {
-    input: wgpu::Buffer,
-    output: wgpu::Buffer,
+    ends: Ends,
     groups: Vec<(usize, wgpu::BindGroup)>,
-}
-
-/// The two mappable buffers through which tensors come and go, and the mappings that are under way.
-#[derive(Debug)]
-struct Transfer {
-    upload: wgpu::Buffer,
-    download: wgpu::Buffer,
-    pending: Option<Pending>,
-}
-
-type Mapped = OneshotReceiver<Result<(), wgpu::BufferAsyncError>>;
-
-/// A submission that the device may not be done with; receivers are gone once they have received.
-#[derive(Debug)]
-struct Pending {
-    upload: Option<Mapped>,
-    download: Option<Mapped>,
-    /// `None` when submitting failed, so that only the upload is to be mapped again.
-    submission: Option<wgpu::SubmissionIndex>,
 }
 
 impl Executor {
@@ -109,7 +81,6 @@ impl Executor {
         let buffer = |label: &str, size: u64, usage: wgpu::BufferUsages, mapped: bool| {
             gpu.buffer(label, size.max(16), usage, mapped)
         };
-        let [input_bytes, output_bytes] = plan.ends;
         let all = |sizes: &[u64], label: &str, usage, mapped| {
             sizes.iter().map(|&size| buffer(label, size, usage, mapped)).collect::<Vec<_>>()
         };
@@ -136,17 +107,14 @@ impl Executor {
             }
         }
         params.unmap();
-        let input = buffer("input", input_bytes, Use::STORAGE | Use::COPY_DST, false);
-        let output = buffer("output", output_bytes, Use::STORAGE | Use::COPY_SRC, false);
-        let transfers = (0..FRAMES).map(|_| {
-            let transfer = Transfer {
-                upload: buffer("upload", input_bytes, Use::MAP_WRITE | Use::COPY_SRC, true),
-                download: buffer("download", output_bytes, Use::MAP_READ | Use::COPY_DST, false),
-                pending: None,
-            };
-            AsyncMutex::new(transfer, true)
-        });
-        let transfers = transfers.collect();
+        let ends = |ports: &[Port], label: &str, usage| {
+            ports.iter().map(|port| buffer(label, port.bytes, Use::STORAGE | usage, false)).collect()
+        };
+        let ends = Ends {
+            inputs: ends(&plan.inputs, "input", Use::COPY_DST),
+            outputs: ends(&plan.outputs, "output", Use::COPY_SRC),
+        };
+        let transfers = Transfers::new(&gpu, &plan);
         let submissions = submissions(&plan, gpu.report().software);
         let mut executor = Executor {
             gpu,
@@ -155,18 +123,15 @@ impl Executor {
             weights,
             params,
             pipelines,
+            ends,
             groups: Vec::new(),
-            input,
-            output,
             transfers,
-            next: AtomicUsize::new(0),
             submissions,
             submitting: Mutex::default(),
             bound: Mutex::default(),
         };
-        executor.groups = (0..executor.plan.dispatches.len())
-            .map(|i| executor.bind_group(i, &executor.input, &executor.output))
-            .collect();
+        executor.groups =
+            (0..executor.plan.dispatches.len()).map(|i| executor.bind_group(i, &executor.ends)).collect();
         executor
     }
 
@@ -178,7 +143,7 @@ impl Executor {
         &self.gpu
     }
 
-    fn bind_group(&self, i: usize, input: &wgpu::Buffer, output: &wgpu::Buffer) -> wgpu::BindGroup {
+    fn bind_group(&self, i: usize, ends: &Ends) -> wgpu::BindGroup {
         let dispatch = &self.plan.dispatches[i];
         let range = |buffer, offset, bytes| {
             wgpu::BindingResource::Buffer(wgpu::BufferBinding {
@@ -194,8 +159,8 @@ impl Executor {
         }];
         entries.extend(dispatch.bindings.iter().map(|b| {
             let buffer = match b.store {
-                Store::Input => input,
-                Store::Output => output,
+                Store::Input(place) => &ends.inputs[place],
+                Store::Output(place) => &ends.outputs[place],
                 Store::Activations(a) => &self.activations[a],
                 Store::Weights(w) => &self.weights[w],
             };
@@ -229,6 +194,14 @@ impl Executor {
         }
     }
 
+    /// Records what each state becomes.
+    fn carry(&self, encoder: &mut wgpu::CommandEncoder) {
+        for Carry { from, to, bytes } in &self.plan.carries {
+            let [source, target] = [from, to].map(|place| &self.activations[place.buffer]);
+            encoder.copy_buffer_to_buffer(source, from.offset, target, to.offset, *bytes);
+        }
+    }
+
     /// Submits upload, network and download; more than one submission only for work that a watchdog might end.
     fn submit(&self, transfer: &Transfer) -> wgpu::SubmissionIndex {
         let device = self.gpu.device();
@@ -238,11 +211,12 @@ impl Executor {
         let submit = |(i, dispatches): (usize, &Range<usize>)| {
             let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
             if i == 0 {
-                encoder.copy_buffer_to_buffer(&transfer.upload, 0, &self.input, 0, self.input.size());
+                transfer.record_upload(&mut encoder, &self.plan, &self.ends.inputs);
             }
             self.record(&mut encoder, dispatches.clone(), &[]);
             if i == last {
-                encoder.copy_buffer_to_buffer(&self.output, 0, &transfer.download, 0, self.output.size());
+                self.carry(&mut encoder);
+                transfer.record_download(&mut encoder, &self.plan, &self.ends.outputs);
             }
             self.gpu.queue().submit([encoder.finish()])
         };
@@ -253,208 +227,61 @@ impl Executor {
     pub(crate) fn encode(
         &self,
         encoder: &mut wgpu::CommandEncoder,
-        input: &wgpu::Buffer,
-        output: &wgpu::Buffer,
+        inputs: &[&wgpu::Buffer],
+        outputs: &[&wgpu::Buffer],
     ) -> Result<()> {
-        for (buffer, bytes, name) in
-            [(input, self.plan.ends[0], "input"), (output, self.plan.ends[1], "output")]
-        {
-            if !buffer.usage().contains(wgpu::BufferUsages::STORAGE) {
-                return Err(Error::shape(format!("{name} buffer"), "STORAGE among its usages", "others"));
-            }
-            if buffer.size() < bytes {
-                let expected = format!("at least {bytes} bytes");
-                return Err(Error::shape(
-                    format!("{name} buffer"),
-                    expected,
-                    format!("{} bytes", buffer.size()),
-                ));
-            }
-        }
+        check_buffers("input", inputs, &self.plan.inputs)?;
+        check_buffers("output", outputs, &self.plan.outputs)?;
         let mut bound = lock(&self.bound);
-        let known = bound.iter().position(|b| b.input == *input && b.output == *output);
+        let same = |own: &[wgpu::Buffer], given: &[&wgpu::Buffer]| own.iter().eq(given.iter().copied());
+        let known = bound.iter().position(|b| same(&b.ends.inputs, inputs) && same(&b.ends.outputs, outputs));
         let at = match known {
-            // The pair used last goes last, so that the one unused for longest makes room.
+            // The set used last goes last, so that the one unused for longest makes room.
             Some(at) => {
-                let pair = bound.remove(at);
-                bound.push(pair);
+                let set = bound.remove(at);
+                bound.push(set);
                 bound.len() - 1
             }
             None => {
-                let ends =
-                    |d: &Dispatch| d.bindings.iter().any(|b| matches!(b.store, Store::Input | Store::Output));
-                let touched = (0..self.groups.len()).filter(|&i| ends(&self.plan.dispatches[i]));
+                let [inputs, outputs] = [inputs, outputs].map(|all| all.iter().copied().cloned().collect());
+                let ends = Ends { inputs, outputs };
+                let is_end = |d: &Dispatch| {
+                    d.bindings.iter().any(|b| matches!(b.store, Store::Input(_) | Store::Output(_)))
+                };
+                let touched = (0..self.groups.len()).filter(|&i| is_end(&self.plan.dispatches[i]));
                 let groups = self.gpu.guarded("a bind group with the host's buffers", 0, || {
-                    touched.map(|i| (i, self.bind_group(i, input, output))).collect()
+                    touched.map(|i| (i, self.bind_group(i, &ends))).collect()
                 })?;
-                if bound.len() == BOUND_PAIRS {
+                if bound.len() == BOUND_SETS {
                     bound.remove(0);
                 }
-                bound.push(Bound { input: input.clone(), output: output.clone(), groups });
+                bound.push(Bound { ends, groups });
                 bound.len() - 1
             }
         };
         self.record(encoder, 0..self.groups.len(), &bound[at].groups);
+        self.carry(encoder);
         Ok(())
     }
 
-    /// Runs once: upload, network, download, in the plan's formats; the result in whole words. Up to [`FRAMES`] runs overlap; the device takes them in turn.
+    /// Runs once, in the plan's formats: upload, network, download. The outputs come in whole words. As many runs overlap as
+    /// there are transfer buffers; the device takes them in turn.
     pub(crate) async fn run<T: Pod>(&self, inputs: &[&[u8]], wait: Wait) -> Result<Vec<Vec<T>>> {
-        let input = inputs[0];
-        let mut transfer = self.free_transfer(wait).await?;
+        // A run begins with the states that the one before it left: who comes first is submitted first.
+        let turn = match self.plan.carries[..] {
+            [] => None,
+            _ => Some(self.transfers.turn(wait).await?),
+        };
+        let mut transfer = self.transfers.free(wait).await?;
         self.gpu.check_lost()?;
-        // A run that timed out or was dropped still owns the buffers until the device is done with it.
-        if let Some(Pending { submission, .. }) = &transfer.pending {
-            let downloads = submission.is_some();
-            self.settle(&mut transfer, wait).await?;
-            if downloads {
-                transfer.download.unmap();
-            }
-        }
-        let mapped =
-            |e: wgpu::MapRangeError| Error::DeviceLost(format!("the transfer buffer is not mapped: {e}"));
-        transfer
-            .upload
-            .slice(..)
-            .get_mapped_range_mut()
-            .map_err(mapped)?
-            .slice(..input.len())
-            .copy_from_slice(input);
-        transfer.upload.unmap();
+        transfer.reclaim(&self.gpu, wait).await?;
+        transfer.fill(&self.plan, inputs)?;
         let submission = self.gpu.guarded("a run", 0, || self.submit(&transfer));
-        transfer.pending = Some(Pending {
-            upload: Some(map(&transfer.upload, wgpu::MapMode::Write)),
-            download: submission.is_ok().then(|| map(&transfer.download, wgpu::MapMode::Read)),
-            submission: submission.as_ref().ok().cloned(),
-        });
+        drop(turn);
+        transfer.pend(submission.as_ref().ok().cloned());
         submission?;
-        self.settle(&mut transfer, wait).await?;
-        let view = transfer.download.slice(..).get_mapped_range().map_err(mapped)?;
-        let data = bytemuck::pod_collect_to_vec(&view[..self.plan.ends[1] as usize]);
-        drop(view);
-        transfer.download.unmap();
-        Ok(vec![data])
-    }
-
-    /// A pair of transfer buffers that no run in progress holds.
-    async fn free_transfer(&self, wait: Wait) -> Result<MutexGuard<'_, Transfer>> {
-        let free = || self.transfers.iter().find_map(|transfer| transfer.try_lock());
-        if let Some(free) = free() {
-            return Ok(free);
-        }
-        match wait {
-            Wait::Host => {
-                let turn = self.next.fetch_add(1, Ordering::Relaxed) % self.transfers.len();
-                Ok(self.transfers[turn].lock().await)
-            }
-            // The holders may be futures that this very thread would have to drive, so waiting has an end.
-            Wait::Block(limit) => {
-                let start = Instant::now();
-                while start.elapsed() < limit {
-                    if let Some(free) = free() {
-                        return Ok(free);
-                    }
-                    std::thread::sleep(Duration::from_micros(100));
-                }
-                Err(Error::Timeout(limit))
-            }
-        }
-    }
-
-    /// Waits until both transfer buffers are mapped again.
-    async fn settle(&self, transfer: &mut Transfer, wait: Wait) -> Result<()> {
-        let Some(pending) = &mut transfer.pending else { return Ok(()) };
-        if let Wait::Block(limit) = wait {
-            self.poll(pending.submission.clone(), limit)?;
-        }
-        for mapped in [&mut pending.upload, &mut pending.download] {
-            if let Some(receiver) = mapped {
-                match receiver.receive().await {
-                    Some(Ok(())) => *mapped = None,
-                    _ => {
-                        self.gpu.check_lost()?;
-                        return Err(Error::DeviceLost("a transfer buffer could not be mapped".into()));
-                    }
-                }
-            }
-        }
-        transfer.pending = None;
-        Ok(())
-    }
-
-    fn poll(&self, submission_index: Option<wgpu::SubmissionIndex>, limit: Duration) -> Result<()> {
-        let device = self.gpu.device();
-        let poll = || device.poll(wgpu::PollType::Wait { submission_index, timeout: Some(limit) });
-        // wgpu panics inside poll when the driver reports a lost device.
-        match std::panic::catch_unwind(std::panic::AssertUnwindSafe(poll)) {
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(wgpu::PollError::Timeout)) => Err(Error::Timeout(limit)),
-            Ok(Err(error)) => Err(Error::DeviceLost(error.to_string())),
-            Err(_) => Err(Error::DeviceLost("the driver failed while waiting".into())),
-        }
-    }
-
-    /// Times each dispatch in a pass of its own, on whatever input was last uploaded.
-    pub(crate) fn layer_times(&self, limit: Duration) -> Result<Vec<LayerTime>> {
-        if !self.gpu.report().timestamps
-            || !self.gpu.device().features().contains(wgpu::Features::TIMESTAMP_QUERY)
-        {
-            let adapter = self.gpu.report().name.clone();
-            return Err(Error::MissingFeature { adapter, feature: "timestamp queries" });
-        }
-        // A query set holds 4096 times at most.
-        if self.groups.len() > 2048 {
-            return Err(Error::shape("timed dispatches", "at most 2048", self.groups.len()));
-        }
-        let _turn = lock(&self.submitting);
-        let device = self.gpu.device();
-        let (count, bytes) = (2 * self.groups.len() as u32, 16 * self.groups.len() as u64);
-        let buffer = |usage| self.gpu.buffer("timestamps", bytes, usage, false);
-        let descriptor = wgpu::QuerySetDescriptor { label: None, ty: wgpu::QueryType::Timestamp, count };
-        let (resolved, read, queries) = self.gpu.guarded("timestamp queries", 2 * bytes, || {
-            (
-                buffer(wgpu::BufferUsages::QUERY_RESOLVE | wgpu::BufferUsages::COPY_SRC),
-                buffer(wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::MAP_READ),
-                self.gpu.count(device.create_query_set(&descriptor)),
-            )
-        })?;
-        let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-        for (i, group) in self.groups.iter().enumerate() {
-            let timestamp_writes = Some(wgpu::ComputePassTimestampWrites {
-                query_set: &queries,
-                beginning_of_pass_write_index: Some(2 * i as u32),
-                end_of_pass_write_index: Some(2 * i as u32 + 1),
-            });
-            let mut pass =
-                encoder.begin_compute_pass(&wgpu::ComputePassDescriptor { label: None, timestamp_writes });
-            self.dispatch(&mut pass, i, group);
-        }
-        encoder.resolve_query_set(&queries, 0..count, &resolved, 0);
-        encoder.copy_buffer_to_buffer(&resolved, 0, &read, 0, bytes);
-        let bytes = self.submit_and_read(encoder, &read, limit)?;
-        let ticks: Vec<u64> = bytemuck::pod_collect_to_vec(&bytes);
-        let period = f64::from(self.gpu.queue().get_timestamp_period()) * 1e-9;
-        let times = self.plan.dispatches.iter().zip(ticks.chunks_exact(2)).map(|(d, t)| LayerTime {
-            label: d.label.clone(),
-            kernel: d.kernel.file.name,
-            seconds: t[1].saturating_sub(t[0]) as f64 * period,
-            flops: d.flops,
-            bytes: d.bytes(),
-        });
-        Ok(times.collect())
-    }
-
-    /// Seconds that the host takes to record and submit one run, which is then waited for.
-    pub(crate) fn host_seconds(&self, limit: Duration) -> Result<f64> {
-        let _turn = lock(&self.submitting);
-        let start = Instant::now();
-        let mut encoder =
-            self.gpu.device().create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-        self.record(&mut encoder, 0..self.groups.len(), &[]);
-        let submission = self.gpu.queue().submit([encoder.finish()]);
-        let seconds = start.elapsed().as_secs_f64();
-        self.poll(Some(submission), limit)?;
-        Ok(seconds)
+        transfer.settle(&self.gpu, wait).await?;
+        transfer.take(&self.plan)
     }
 
     /// A value as the last run left it.
@@ -472,38 +299,56 @@ impl Executor {
         let _turn = lock(&self.submitting);
         let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
         encoder.copy_buffer_to_buffer(&self.activations[buffer], offset, &read, 0, bytes);
-        Ok(self.plan.decode(id, &self.submit_and_read(encoder, &read, limit)?))
+        Ok(self.plan.decode(id, &read_back(&self.gpu, encoder, &read, limit)?))
     }
 
-    fn submit_and_read(
-        &self,
-        encoder: wgpu::CommandEncoder,
-        read: &wgpu::Buffer,
-        limit: Duration,
-    ) -> Result<Vec<u8>> {
-        let submission = self.gpu.queue().submit([encoder.finish()]);
-        let mapped = map(read, wgpu::MapMode::Read);
-        self.poll(Some(submission), limit)?;
-        match pollster::block_on(mapped.receive()) {
-            Some(Ok(())) => {}
-            _ => return Err(Error::DeviceLost("a readback buffer could not be mapped".into())),
-        }
-        let view = read.slice(..).get_mapped_range().map_err(|e| Error::DeviceLost(e.to_string()))?;
-        Ok(view.to_vec())
-    }
-
-    /// Makes all states zeros.
+    /// Makes all states zeros, behind the runs that are submitted.
     pub(crate) fn reset(&self) -> Result<()> {
-        Ok(())
+        let _turn = lock(&self.submitting);
+        self.gpu.guarded("clearing the states", 0, || self.clear_states())
     }
 
-    /// Fills every activation with NaN bits, so that a kernel that reads what nothing wrote is found out.
+    fn clear_states(&self) {
+        if self.plan.carries.is_empty() {
+            return;
+        }
+        let device = self.gpu.device();
+        let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+        for Carry { to, bytes, .. } in &self.plan.carries {
+            encoder.clear_buffer(&self.activations[to.buffer], to.offset, Some(*bytes));
+        }
+        self.gpu.queue().submit([encoder.finish()]);
+    }
+
+    /// Fills every activation but the states, which become zeros, with NaN bits, so that a kernel that reads what nothing
+    /// wrote is found out.
     pub(crate) fn poison(&self) {
         let _turn = lock(&self.submitting);
         for buffer in &self.activations {
             self.gpu.queue().write_buffer(buffer, 0, &vec![0xff; buffer.size() as usize]);
         }
+        self.clear_states();
     }
+}
+
+/// A host's buffers must be as many as the plan's ends, storage, and large enough.
+fn check_buffers(kind: &str, buffers: &[&wgpu::Buffer], ports: &[Port]) -> Result<()> {
+    if buffers.len() != ports.len() {
+        let names: Vec<&str> = ports.iter().map(|port| &*port.name).collect();
+        let expected = format!("{} ({})", ports.len(), names.join(", "));
+        return Err(Error::shape(format!("{kind} buffers"), expected, buffers.len()));
+    }
+    for (buffer, port) in buffers.iter().zip(ports) {
+        let what = format!("{} buffer", port.label(kind));
+        if !buffer.usage().contains(wgpu::BufferUsages::STORAGE) {
+            return Err(Error::shape(what, "STORAGE among its usages", "others"));
+        }
+        if buffer.size() < port.bytes {
+            let expected = format!("at least {} bytes", port.bytes);
+            return Err(Error::shape(what, expected, format!("{} bytes", buffer.size())));
+        }
+    }
+    Ok(())
 }
 
 /// Cuts a run where its work would keep a GPU of 1 TFLOP/s for more than half a second: operating systems end what holds
@@ -521,12 +366,6 @@ fn submissions(plan: &Plan, software: bool) -> Vec<Range<usize>> {
     }
     cuts.push(plan.dispatches.len());
     cuts.windows(2).map(|w| w[0]..w[1]).collect()
-}
-
-fn map(buffer: &wgpu::Buffer, mode: wgpu::MapMode) -> Mapped {
-    let (sender, receiver) = oneshot_channel();
-    buffer.slice(..).map_async(mode, move |result| drop(sender.send(result)));
-    receiver
 }
 
 #[cfg(test)]

@@ -2,7 +2,54 @@
 //! device so that a quarter of the data moves and no core touches a pixel.
 
 use crate::error::{Error, Result};
+use crate::graph::{Graph, ValueId};
 use crate::tensor::{Shape, Tensor};
+
+/// A named tensor that a session takes or gives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Port {
+    /// Its name.
+    pub name: String,
+    /// Its shape.
+    pub shape: Shape,
+    /// Its bytes in its format, in whole words.
+    pub(crate) bytes: u64,
+}
+
+impl Port {
+    /// What messages and layer times call it.
+    pub(crate) fn label(&self, kind: &str) -> String {
+        if self.name == kind { kind.into() } else { format!("{kind} {}", self.name) }
+    }
+}
+
+/// The inputs that a caller gives and the outputs that it gets.
+pub(crate) fn ports(
+    graph: &Graph,
+    shapes: &[Option<Shape>],
+    input: &InputFormat,
+    output: OutputFormat,
+) -> Result<[Vec<Port>; 2]> {
+    let port = |name: &str, value: ValueId, bytes: &dyn Fn(Shape) -> Result<usize>| {
+        let shape =
+            shapes[value.index()].ok_or_else(|| Error::Model(format!("no node makes the output {name}")))?;
+        Ok(Port { name: name.into(), shape, bytes: (bytes(shape)? as u64).next_multiple_of(4) })
+    };
+    let inputs = graph.caller_inputs().enumerate().map(|(place, of)| {
+        let format = at(input, place);
+        port(&of.name, of.value, &|shape| format.check(shape).map(|()| format.bytes(shape)))
+    });
+    let outputs = graph.caller_outputs().enumerate().map(|(place, of)| {
+        let format = at(&output, place);
+        port(&of.name, of.value, &|shape| format.check(shape).map(|()| format.bytes(shape)))
+    });
+    Ok([inputs.collect::<Result<_>>()?, outputs.collect::<Result<_>>()?])
+}
+
+/// The format of an input or output by its place: a session's formats are those of the first, all others are planar.
+pub(super) fn at<F: Clone + Default>(first: &F, place: usize) -> F {
+    if place == 0 { first.clone() } else { F::default() }
+}
 
 /// Bits of a picture's numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -75,7 +122,7 @@ impl InputFormat {
         }
     }
 
-    pub(crate) fn check(&self, shape: Shape) -> Result<()> {
+    fn check(&self, shape: Shape) -> Result<()> {
         match self {
             InputFormat::Picture { scale, shift, .. } if scale.len() != shape.c || shift.len() != shape.c => {
                 let expected = format!("a scale and a shift for each of {} channels", shape.c);
@@ -117,7 +164,7 @@ impl OutputFormat {
         }
     }
 
-    pub(crate) fn check(&self, shape: Shape) -> Result<()> {
+    fn check(&self, shape: Shape) -> Result<()> {
         match self {
             OutputFormat::Classes { .. } if shape.c > 256 => {
                 Err(Error::shape("output format", "at most 256 classes in a byte", shape.c))

@@ -13,7 +13,8 @@ mod lower;
 mod pack;
 mod tuning;
 
-pub use format::{Bits, InputFormat, OutputFormat};
+pub(crate) use format::ports;
+pub use format::{Bits, InputFormat, OutputFormat, Port};
 pub use kernel::{Kernel, SHADER_FILES, ShaderFile};
 pub use tuning::Tuning;
 
@@ -155,10 +156,10 @@ pub struct PlanOptions {
 /// Where a binding's bytes are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Store {
-    /// The network's input, in its format.
-    Input,
-    /// The network's result, in its format.
-    Output,
+    /// An input that a caller gives, in its format: one of [`Plan::inputs`].
+    Input(usize),
+    /// An output that a caller gets, in its format: one of [`Plan::outputs`].
+    Output(usize),
     /// One of [`Plan::activations`].
     Activations(usize),
     /// One of [`Plan::weights`].
@@ -208,7 +209,15 @@ impl Dispatch {
     }
 }
 
-/// A graph made ready for one input shape on one device.
+/// A state: where a run leaves it and where the next one finds it, both in [`Plan::activations`].
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Carry {
+    pub(crate) from: Place,
+    pub(crate) to: Place,
+    pub(crate) bytes: u64,
+}
+
+/// A graph made ready for one size on one device.
 #[derive(Debug, Clone)]
 pub struct Plan {
     /// Kernel runs, in order.
@@ -219,12 +228,12 @@ pub struct Plan {
     pub weights: Vec<u64>,
     /// Bytes that the activations would take if none shared memory.
     pub naive_activation_bytes: u64,
-    /// Shape of the input.
-    pub input: Shape,
-    /// Shape of the result.
-    pub output: Shape,
-    /// Bytes of the input and of the result, in their formats, in whole words.
-    pub(crate) ends: [u64; 2],
+    /// What a caller gives.
+    pub inputs: Vec<Port>,
+    /// What a caller gets.
+    pub outputs: Vec<Port>,
+    /// What is copied behind the last dispatch, for the next run.
+    pub(crate) carries: Vec<Carry>,
     /// How numbers are stored.
     pub precision: Precision,
     /// Whether every value stays as its layer made it.
@@ -245,14 +254,11 @@ impl Plan {
         device: &DeviceProfile,
         options: &PlanOptions,
     ) -> Result<Plan> {
-        let inputs = inputs.as_ref();
-        let (input, output) = (graph.input_shapes(inputs)?[0], graph.output_shape(inputs)?);
-        if graph.inputs().len() + graph.outputs().len() > 2 {
-            return Err(Error::Usage("a GPU does not run networks of several inputs or outputs yet".into()));
-        }
+        let shapes = graph.shapes(inputs)?;
+        let [inputs, outputs] = ports(graph, &shapes, &options.input, options.output)?;
         let precision = options.precision;
-        let mut lowering = lower::Lowering::new(*device, options, graph.shapes(inputs)?);
-        lowering.graph(graph, input, output)?;
+        let mut lowering = lower::Lowering::new(*device, options, shapes);
+        lowering.graph(graph, &inputs, &outputs)?;
 
         let align = |bytes: u64| bytes.next_multiple_of(device.alignment.max(16));
         let shapes = &lowering.shapes;
@@ -303,21 +309,31 @@ impl Plan {
             weights[buffer] += bytes;
         }
 
-        options.input.check(input)?;
-        options.output.check(output)?;
-        let ends = [whole_words(options.input.bytes(input)), whole_words(options.output.bytes(output))];
-        for (bytes, (shape, name)) in ends.into_iter().zip([(input, "input"), (output, "result")]) {
-            limit(|| format!("the {name} {shape}"), bytes, device.max_binding, "use a smaller picture")?;
+        for (ports, kind) in [(&inputs, "input"), (&outputs, "output")] {
+            for Port { name, shape, bytes } in ports {
+                let what = || format!("the {kind} {name} {shape}");
+                limit(what, *bytes, device.max_binding, "use a smaller picture")?;
+            }
+            let all = ports.iter().fold(0u64, |sum, port| sum.saturating_add(port.bytes));
+            limit(|| format!("all {kind}s together"), all, device.max_buffer, "use a smaller picture")?;
         }
         let dispatches = lowering.dispatches(&values, &weight_places)?;
+        let mut carries = Vec::with_capacity(lowering.carries.len());
+        for (from, to) in lowering.carries {
+            let [from, (to, shape)] =
+                [from, to].map(|id| values[id.index()].expect("every state was placed"));
+            carries.push(Carry { from: from.0, to, bytes: value_bytes(shape, precision) });
+        }
+        // After a run a state's place holds what the next run begins with.
+        graph.carries().for_each(|(_, state)| values[state.value.index()] = None);
         let plan = Plan {
             dispatches,
             naive_activation_bytes: tenants.iter().map(|t| t.bytes).sum(),
             activations,
             weights,
-            input,
-            output,
-            ends,
+            inputs,
+            outputs,
+            carries,
             keeps_values: options.keep_values,
             precision,
             constants: lowering.constants.into_iter().zip(weight_places).collect(),
@@ -344,10 +360,11 @@ impl Plan {
         self.weights.iter().sum()
     }
 
-    /// Bytes of device memory in all: values, weights, input and result with their transfer buffers.
+    /// Bytes of device memory in all: values, weights, inputs and outputs with their transfer buffers.
     pub fn memory_bytes(&self) -> u64 {
-        let ends: u64 = self.ends.iter().sum();
-        self.activation_bytes() + self.weight_bytes() + (1 + FRAMES) * ends
+        let ends = self.inputs.iter().chain(&self.outputs).map(|port| port.bytes);
+        let ends = ends.fold(0, u64::saturating_add).saturating_mul(1 + FRAMES);
+        self.activation_bytes().saturating_add(self.weight_bytes()).saturating_add(ends)
     }
 
     /// Multiplications and additions of one run.
@@ -382,11 +399,6 @@ impl Plan {
 /// Bytes of a value on the device.
 fn value_bytes(shape: Shape, precision: Precision) -> u64 {
     (Shape { c: vec4s(shape.c) * 4, ..shape }.elements() as u64).saturating_mul(precision.bytes() as u64)
-}
-
-/// Bytes in whole 32-bit words, as buffers want them.
-fn whole_words(bytes: usize) -> u64 {
-    (bytes as u64).next_multiple_of(4)
 }
 
 fn limit(what: impl FnOnce() -> String, needed: u64, available: u64, hint: &'static str) -> Result<()> {

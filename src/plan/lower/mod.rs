@@ -12,8 +12,8 @@ use crate::plan::arena::Place;
 use crate::plan::kernel::{self, Kernel, ShaderFile};
 use crate::plan::pack::{Constant, vec4s};
 use crate::plan::{
-    Binding, ConvKernel, DeviceProfile, Dispatch, InputFormat, LOOP_BUDGET, OutputFormat, PlanOptions,
-    Precision, Store, Tuning, value_bytes, whole_words,
+    Binding, ConvKernel, DeviceProfile, Dispatch, InputFormat, LOOP_BUDGET, OutputFormat, PlanOptions, Port,
+    Precision, Store, Tuning, format, value_bytes,
 };
 use crate::tensor::Shape;
 use std::sync::Arc;
@@ -35,8 +35,10 @@ pub(super) struct Step {
 
 #[derive(Clone, Copy)]
 enum What {
-    Input(Shape),
-    Output(Shape),
+    /// One of the plan's inputs, by its place, and its bytes.
+    Input(usize, u64),
+    /// One of the plan's outputs.
+    Output(usize, u64),
     Value(ValueId),
     Constant(usize),
 }
@@ -70,6 +72,8 @@ pub(super) struct Lowering {
     sources: Vec<What>,
     /// How many nodes read each value.
     readers: Vec<usize>,
+    /// Of each state, the value that it becomes and the value that the next run finds it in.
+    pub(super) carries: Vec<(ValueId, ValueId)>,
     pub(super) steps: Vec<Step>,
     pub(super) constants: Vec<Constant>,
 }
@@ -87,19 +91,46 @@ impl Lowering {
             sources: (0..shapes.len()).map(|id| What::Value(ValueId(id))).collect(),
             shapes,
             readers: Vec::new(),
+            carries: Vec::new(),
             steps: Vec::new(),
             constants: Vec::new(),
         }
     }
 
-    /// Lowers all nodes, between the upload of the input and the download of the result.
-    pub(super) fn graph(&mut self, graph: &Graph, input: Shape, output: Shape) -> Result<()> {
+    /// Lowers all nodes, between the arrival of the inputs and the departure of the outputs.
+    pub(super) fn graph(&mut self, graph: &Graph, inputs: &[Port], outputs: &[Port]) -> Result<()> {
         self.readers = graph.all_uses();
-        self.take_input(input)?;
+        for (place, (input, port)) in graph.caller_inputs().zip(inputs).enumerate() {
+            if self.readers[input.value.0] > 0 {
+                self.take_input(place, port, input.value)?;
+            }
+        }
         for node in &graph.nodes {
             self.node(node).map_err(|e| e.at(&node.name))?;
         }
-        self.give_output(graph.output(), output)
+        for (place, (output, port)) in graph.caller_outputs().zip(outputs).enumerate() {
+            self.give_output(place, port, output.value)?;
+        }
+        for (output, input) in graph.carries() {
+            self.carry(graph, &input.name, output.value, input.value)?;
+        }
+        Ok(())
+    }
+
+    /// Notes what a state becomes. A constant, or another state, which is about to change, is copied first.
+    fn carry(&mut self, graph: &Graph, name: &str, from: ValueId, to: ValueId) -> Result<()> {
+        let is_state = graph.carries().any(|(_, state)| state.value == from);
+        let from = match self.sources[from.0] {
+            What::Value(_) if !is_state => from,
+            _ => {
+                let copy = self.scratch(self.shape(from));
+                let (name, op) = (format!("state {name}"), Activation::None.into());
+                self.node(&Node { name, op, inputs: vec![from], outputs: vec![copy] })?;
+                copy
+            }
+        };
+        self.carries.push((from, to));
+        Ok(())
     }
 
     /// First and last step that touch each value.
@@ -113,16 +144,26 @@ impl Lowering {
                 }
             }
         }
+        let last = self.steps.len().saturating_sub(1);
+        for (from, to) in &self.carries {
+            steps[to.0] = Some((0, last));
+            if let Some(span) = &mut steps[from.0] {
+                span.1 = last;
+            }
+        }
         steps
     }
 
-    /// The tenants that each step reads and writes; one that does both is written.
+    /// The tenants that each step reads and writes, then those that each state is copied from and to; one that is both is
+    /// written.
     pub(super) fn tenant_sides(&self, tenant_of: &[Option<usize>]) -> Vec<(Vec<usize>, Vec<usize>)> {
         let side = |step: &Step, written: bool| {
             let values = step.arguments.iter().filter(|a| a.written == written);
             values.filter_map(|a| if let What::Value(id) = a.what { tenant_of[id.0] } else { None }).collect()
         };
-        self.steps.iter().map(|step| (side(step, false), side(step, true))).collect()
+        let steps = self.steps.iter().map(|step| (side(step, false), side(step, true)));
+        let tenant = |id: ValueId| tenant_of[id.0].into_iter().collect();
+        steps.chain(self.carries.iter().map(|&(from, to)| (tenant(from), tenant(to)))).collect()
     }
 
     /// The finished dispatches, once every value and constant has its place.
@@ -136,8 +177,8 @@ impl Lowering {
             .map(|step| {
                 let bindings = step.arguments.iter().map(|argument| {
                     let (store, offset, bytes) = match argument.what {
-                        What::Input(shape) => (Store::Input, 0, whole_words(self.input.bytes(shape))),
-                        What::Output(shape) => (Store::Output, 0, whole_words(self.output.bytes(shape))),
+                        What::Input(place, bytes) => (Store::Input(place), 0, bytes),
+                        What::Output(place, bytes) => (Store::Output(place), 0, bytes),
                         What::Value(id) => {
                             let (place, shape) = values[id.0].expect("every value of a step was placed");
                             (
@@ -287,16 +328,17 @@ impl Lowering {
     }
 
     /// From the host's layout to the device's.
-    fn take_input(&mut self, shape: Shape) -> Result<()> {
+    fn take_input(&mut self, place: usize, port: &Port, value: ValueId) -> Result<()> {
+        let shape = port.shape;
         let (pixels, vectors) = (shape.pixels(), vec4s(shape.c));
         let total = shape.n * pixels * vectors;
-        let mut step = self.named("input", kernel::PACK, Activation::None);
-        let src = read(1, What::Input(shape));
+        let mut step = self.named(&port.label("input"), kernel::PACK, Activation::None);
+        let src = read(1, What::Input(place, port.bytes));
         step.params = params(&[("channels", shape.c), ("vectors", vectors), ("total", total)])?;
-        step.arguments = match self.input.clone() {
+        step.arguments = match format::at(&self.input, place) {
             InputFormat::Planar => {
                 step.params.insert(0, params(&[("pixels", pixels)])?[0]);
-                vec![src, write(2, Graph::INPUT)]
+                vec![src, write(2, value)]
             }
             InputFormat::Picture { bits, scale, shift } => {
                 step.kernel.file = kernel::PACK_BYTES;
@@ -305,7 +347,7 @@ impl Lowering {
                     self.constant(Constant::Vector { values: Some(values.into()), len: vectors * 4 })
                 };
                 let (scale, shift) = (vector(scale), vector(shift));
-                vec![src, read(2, scale), read(3, shift), write(4, Graph::INPUT)]
+                vec![src, read(2, scale), read(3, shift), write(4, value)]
             }
         };
         step.grid = self.fold(total as u64, LANES)?;
@@ -313,13 +355,14 @@ impl Lowering {
     }
 
     /// From the device's layout to the host's.
-    fn give_output(&mut self, value: ValueId, shape: Shape) -> Result<()> {
+    fn give_output(&mut self, place: usize, port: &Port, value: ValueId) -> Result<()> {
+        let (shape, format) = (port.shape, format::at(&self.output, place));
         let (pixels, vectors) = (shape.pixels(), vec4s(shape.c));
-        let words = self.output.bytes(shape).div_ceil(4);
-        let mut step = self.named("output", kernel::UNPACK, Activation::None);
+        let words = format.bytes(shape).div_ceil(4);
+        let mut step = self.named(&port.label("output"), kernel::UNPACK, Activation::None);
         let channels = [("channels", shape.c), ("vectors", vectors)];
         step.params = params(&channels)?;
-        let items = match self.output {
+        let items = match format {
             OutputFormat::Planar => {
                 step.params.insert(0, params(&[("pixels", pixels)])?[0]);
                 shape.n * pixels * vectors
@@ -339,10 +382,10 @@ impl Lowering {
                 words
             }
         };
-        if self.output == OutputFormat::Planar {
+        if format == OutputFormat::Planar {
             step.params.extend(params(&[("total", items)])?);
         }
-        let dst = Argument { slot: 2, what: What::Output(shape), written: true };
+        let dst = Argument { slot: 2, what: What::Output(place, port.bytes), written: true };
         step.arguments = vec![self.read(1, value), dst];
         step.grid = self.fold(items as u64, LANES)?;
         self.push(step)
