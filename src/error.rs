@@ -101,6 +101,16 @@ pub enum Error {
     /// A request contradicts itself or cannot be met on this machine.
     #[error("{0}")]
     Usage(String),
+    /// One setting of the caller's does not fit the model, the input or a file. The request works without it.
+    #[error("{}{setting}: {reason}", prefix(path.as_deref()))]
+    Setting {
+        /// The setting.
+        setting: Setting,
+        /// The file at fault, if one is.
+        path: Option<PathBuf>,
+        /// Why it does not fit, and what to do.
+        reason: String,
+    },
     /// A file is not a picture (or array) that can be read.
     #[error("{}: {message}", path.display())]
     Picture {
@@ -114,6 +124,61 @@ pub enum Error {
 /// Most characters of an error that repeats a file's contents.
 const MAX_MESSAGE: usize = 400;
 
+/// A setting that [`Error::Setting`] refuses. A program with its own names for these, such as the options of a command,
+/// can use them in its messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Setting {
+    /// The file of the result.
+    Result,
+    /// The file of a probability a class and pixel.
+    Probabilities,
+    /// The file of the input with the classes' colours over it.
+    Overlay,
+    /// The file of the input with outlines.
+    Contours,
+    /// The file of the input without its background.
+    Cutout,
+    /// The file of input and result side by side.
+    Comparison,
+    /// The file of figures a class.
+    Statistics,
+    /// The picture or mask that a result is compared with.
+    Reference,
+    /// Arrays that the network takes as they are, without the recipe.
+    RawInput,
+    /// Keeping only the largest component of each class of a mask.
+    KeepLargest,
+    /// Dropping the small components of a mask.
+    MinArea,
+    /// Size and overlap of tiles.
+    Tiles,
+}
+
+impl std::fmt::Display for Setting {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Setting::Result => "result",
+            Setting::Probabilities => "probabilities",
+            Setting::Overlay => "overlay",
+            Setting::Contours => "contours",
+            Setting::Cutout => "cutout",
+            Setting::Comparison => "comparison",
+            Setting::Statistics => "statistics",
+            Setting::Reference => "reference",
+            Setting::RawInput => "raw input",
+            Setting::KeepLargest => "keep_largest",
+            Setting::MinArea => "min_area",
+            Setting::Tiles => "tiles",
+        })
+    }
+}
+
+/// The file name in front of a message.
+fn prefix(path: Option<&std::path::Path>) -> String {
+    path.map_or_else(String::new, |path| format!("{}: ", path.display()))
+}
+
 /// `Result` with this library's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -124,6 +189,12 @@ impl Error {
         got: impl std::fmt::Display,
     ) -> Error {
         Error::Shape { what: what.into(), expected: expected.to_string(), got: got.to_string() }
+    }
+
+    /// The error of a setting that does not fit a file.
+    #[cfg(feature = "image")]
+    pub(crate) fn setting(setting: Setting, path: &std::path::Path, reason: impl Into<String>) -> Error {
+        Error::Setting { setting, path: Some(path.into()), reason: reason.into() }
     }
 
     /// Prefixes the error with the name of a node.
@@ -157,7 +228,7 @@ impl Error {
     }
 
     /// Names the file that an operation failed on: `File::open(path).map_err(Error::io(path))`.
-    pub fn io(path: &std::path::Path) -> impl FnOnce(std::io::Error) -> Error + '_ {
+    pub(crate) fn io(path: &std::path::Path) -> impl FnOnce(std::io::Error) -> Error + '_ {
         move |source| Error::Io { path: path.to_owned(), source }
     }
 }

@@ -61,7 +61,7 @@ mod session;
 mod tensor;
 
 pub use augment::Augment;
-pub use error::{Error, Result};
+pub use error::{Error, Result, Setting};
 pub use gpu::{AdapterChoice, Gpu};
 #[cfg(feature = "onnx")]
 pub use import::onnx::Bound;

@@ -7,7 +7,7 @@
 //! weighted by a Gaussian and blended.
 
 use crate::augment::Augment;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Setting};
 use crate::graph::Graph;
 use crate::model::Model;
 use crate::plan::FRAMES;
@@ -117,7 +117,7 @@ impl TiledSession {
     /// tiles that fit.
     ///
     /// # Errors
-    /// Those of [`Session::with_options`] except for limits; [`Error::Usage`] when tiles of the requested size cannot
+    /// Those of [`Session::with_options`] except for limits; [`Error::Setting`] when tiles of the requested size cannot
     /// have the overlap that they need, or when the size of the network's result is not proportional to that of its
     /// input.
     pub fn new(
@@ -336,9 +336,8 @@ impl Layout {
         };
         let overlap = self.overlap.unwrap_or(needed).next_multiple_of(stride);
         if overlap + align > side {
-            let message =
-                format!("tiles of {side} pixels cannot overlap by {overlap}; make them larger (--tile)");
-            return Err(Error::Usage(message));
+            let reason = format!("tiles of {side} pixels cannot overlap by {overlap}; make them larger");
+            return Err(Error::Setting { setting: Setting::Tiles, path: None, reason });
         }
         let step = (side - overlap) / align * align;
         let last = len - side;

@@ -11,8 +11,8 @@ use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
 use unet_wgpu::image::{
-    Batch, Depth, Input, Load, Outcome, Picture, Pipeline, PipelineOptions, Prepared, Target, Targets,
-    Threads, What,
+    Batch, Depth, Input, Load, Outcome, Picture, Pipeline, PipelineOptions, Prepared, Target, TargetKind,
+    Targets, Threads,
 };
 use unet_wgpu::recipe::{Decode, Fit, InputRecipe, OutputRecipe, Over, Recipe, Step};
 use unet_wgpu::tiles::TileOptions;
@@ -148,12 +148,12 @@ fn assert_bands(what: &str, model: &Model, options: &PipelineOptions, picture: &
     let input = folder.path().join("in.tiff");
     fs::write(&input, picture.encode(&input).unwrap()).unwrap();
     let targets = |prefix: &str| {
-        let mut kinds = vec![What::Result, What::Compare];
+        let mut kinds = vec![TargetKind::Result, TargetKind::Compare];
         if model.recipe.output.decode == Some(Decode::Mask) {
-            kinds.extend([What::Overlay, What::Cutout]);
+            kinds.extend([TargetKind::Overlay, TargetKind::Cutout]);
         }
-        let path = |what: What| folder.path().join(format!("{prefix}{}.{extension}", what.option()));
-        Targets(kinds.into_iter().map(|what| Target { what, path: path(what) }).collect())
+        let path = |kind: TargetKind| folder.path().join(format!("{prefix}-{}.{extension}", kind.setting()));
+        Targets(kinds.into_iter().map(|kind| Target { kind, path: path(kind) }).collect())
     };
     let whole = pipeline(
         model,
@@ -176,7 +176,7 @@ fn assert_bands(what: &str, model: &Model, options: &PipelineOptions, picture: &
             Depth::Sixteen => 2.0 / 257.0,
             Depth::Float => 2e-6,
         };
-        let is_mask = name.contains("--out")
+        let is_mask = name.contains("-result")
             && options.palette.is_none()
             && model.recipe.output.decode == Some(Decode::Mask);
         let alphas = want
@@ -258,7 +258,7 @@ fn what_needs_the_whole_picture_is_not_done_in_bands() {
     let folder = tempfile::tempdir().unwrap();
     let input = folder.path().join("in.png");
     fs::write(&input, noise(3, [20, 30], Depth::Eight, 1).encode(&input).unwrap()).unwrap();
-    let out = |name: &str, what| Targets(vec![Target { what, path: folder.path().join(name) }]);
+    let out = |name: &str, kind| Targets(vec![Target { kind, path: folder.path().join(name) }]);
     let masks = decoding(Decode::Mask);
     let matched = Recipe {
         output: OutputRecipe {
@@ -272,12 +272,12 @@ fn what_needs_the_whole_picture_is_not_done_in_bands() {
     let plain = PipelineOptions::default();
     let cleaned = PipelineOptions { keep_largest: true, ..plain.clone() };
     for (recipe, options, targets, part) in [
-        (&masks, &plain, out("a.webp", What::Result), "a.webp, since only .png"),
-        (&masks, &plain, out("a.png", What::Contours), "--contours"),
-        (&masks, &plain, out("a.csv", What::Statistics), "--stats"),
-        (&masks, &cleaned, out("a.png", What::Result), "--keep-largest"),
-        (&matched, &plain, out("a.png", What::Result), "last steps"),
-        (&resized, &plain, out("a.png", What::Result), "one size"),
+        (&masks, &plain, out("a.webp", TargetKind::Result), "a.webp, since only .png"),
+        (&masks, &plain, out("a.png", TargetKind::Contours), "contours"),
+        (&masks, &plain, out("a.csv", TargetKind::Statistics), "statistics"),
+        (&masks, &cleaned, out("a.png", TargetKind::Result), "keep_largest"),
+        (&matched, &plain, out("a.png", TargetKind::Result), "last steps"),
+        (&resized, &plain, out("a.png", TargetKind::Result), "one size"),
     ] {
         let pipeline = pipeline(&model(3, 2, recipe.clone(), 1), options.clone(), Device::Cpu);
         let line = pipeline.run_bands(&input, &targets, &|_| {}).unwrap_err().to_string();
@@ -288,6 +288,6 @@ fn what_needs_the_whole_picture_is_not_done_in_bands() {
     let bytes = fs::read(&input).unwrap();
     fs::write(&input, &bytes[..bytes.len() / 2]).unwrap();
     let pipeline = pipeline(&model(3, 2, masks, 1), plain, Device::Cpu);
-    assert!(pipeline.run_bands(&input, &out("a.png", What::Result), &|_| {}).is_err());
+    assert!(pipeline.run_bands(&input, &out("a.png", TargetKind::Result), &|_| {}).is_err());
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
 }

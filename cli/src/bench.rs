@@ -7,6 +7,7 @@ use super::chart::{Bar, Chart, Format, Layers, Point};
 use super::roofline::{self, Cost, Rates};
 use super::values::Size;
 use super::{Common, ModelArgs, PrecisionChoice, device, inspect, text};
+use crate::error::{Error, Result};
 use clap::Args;
 use indicatif::ProgressBar;
 use serde_json::{Value, json};
@@ -23,7 +24,6 @@ use unet_wgpu::optimize::optimize;
 use unet_wgpu::plan::{FRAMES, Precision};
 use unet_wgpu::verify::Difference;
 use unet_wgpu::{Device, Session, SessionOptions};
-use unet_wgpu::{Error, Result};
 
 /// Runs before the timed ones. The first runs compile and allocate.
 const WARM_UP: usize = 3;
@@ -187,7 +187,7 @@ impl Job<'_> {
             Device::Cpu => None,
             Device::Gpu(_) => {
                 let mut seconds =
-                    (0..HOST_RUNS).map(|_| session.host_seconds()).collect::<Result<Vec<_>>>()?;
+                    (0..HOST_RUNS).map(|_| session.host_seconds()).collect::<unet_wgpu::Result<Vec<_>>>()?;
                 seconds.sort_by(f64::total_cmp);
                 Some(median(&seconds))
             }
@@ -219,7 +219,7 @@ impl Job<'_> {
             let runs = |input| move || (0..each).try_for_each(|_| session.run(input).map(drop));
             let threads: Vec<_> = inputs.iter().map(|input| scope.spawn(runs(input))).collect();
             let results = threads.into_iter().map(|thread| thread.join().expect("a run returns its errors"));
-            results.collect::<Result<()>>()
+            results.collect::<unet_wgpu::Result<()>>()
         })?;
         Ok(start.elapsed().as_secs_f64() / (threads * each) as f64)
     }
@@ -255,7 +255,7 @@ impl Job<'_> {
             session.run(&input(run))?;
             session.layer_times()
         };
-        let times = (0..runs).map(timed).collect::<Result<Vec<_>>>()?;
+        let times = (0..runs).map(timed).collect::<unet_wgpu::Result<Vec<_>>>()?;
         Ok(group(&times, &costs))
     }
 }

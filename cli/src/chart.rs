@@ -4,9 +4,9 @@
 mod canvas;
 
 use super::text;
+use crate::error::{Error, Result};
 use canvas::{Anchor, Canvas, Color, Size};
 use std::path::Path;
-use unet_wgpu::{Error, Result};
 
 const INK: Color = [34, 34, 34];
 const FAINT: Color = [110, 110, 110];

@@ -1,10 +1,10 @@
 //! `unet completions`: shell completion scripts.
 
 use super::{Cli, text};
+use crate::error::Result;
 use clap::{Args, CommandFactory};
 use clap_complete::Shell;
 use std::process::ExitCode;
-use unet_wgpu::Result;
 
 /// Print the script that completes subcommands and options in a shell
 ///

@@ -1,12 +1,12 @@
 //! `unet convert`: any readable model as one safetensors file.
 
 use super::Common;
+use crate::error::{Error, Result};
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use unet_wgpu::Model;
 use unet_wgpu::image::{check_place, write_atomic};
-use unet_wgpu::{Error, Result};
 
 /// Write a model as one safetensors file with its graph, weights and recipe inside
 #[derive(Debug, Args)]

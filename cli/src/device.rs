@@ -1,6 +1,7 @@
 //! Chooses the device, says why, and checks that there is memory for it.
 
 use super::Common;
+use crate::error::{Error, Result};
 use std::str::FromStr;
 use std::sync::Arc;
 use unet_wgpu::cache;
@@ -8,7 +9,6 @@ use unet_wgpu::gpu::{self, AdapterChoice, Gpu};
 use unet_wgpu::image::Pipeline;
 use unet_wgpu::plan::{ConvKernel, Precision, Tuning};
 use unet_wgpu::{Device, SessionOptions};
-use unet_wgpu::{Error, Result};
 
 /// The value of `--device`: one device, or several numbers and words separated by commas.
 #[derive(Debug, Clone, PartialEq, Eq)]

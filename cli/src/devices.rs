@@ -1,9 +1,9 @@
 //! `unet devices`: the adapters of this machine.
 
 use super::{device, text};
+use crate::error::Result;
 use clap::Args;
 use std::process::ExitCode;
-use unet_wgpu::Result;
 use unet_wgpu::gpu::{self, AdapterReport};
 
 /// List the adapters that networks can run on, with their limits

@@ -4,6 +4,7 @@ use super::nodes::Nodes;
 use super::roofline::{self, Cost, Rates};
 use super::values::Size;
 use super::{Common, ModelArgs, RecipeArg, text};
+use crate::error::{Error, Result};
 use clap::Args;
 use serde::Serialize;
 use std::process::ExitCode;
@@ -12,7 +13,6 @@ use unet_wgpu::Shape;
 use unet_wgpu::graph::Graph;
 use unet_wgpu::optimize::optimize;
 use unet_wgpu::plan::{DeviceProfile, Plan, PlanOptions};
-use unet_wgpu::{Error, Result};
 
 /// Show a model's layers, shapes, work and memory
 #[derive(Debug, Args)]
@@ -69,7 +69,7 @@ pub(super) fn run(args: &InspectArgs, common: &Common) -> Result<ExitCode> {
             if let Ok(Some(nodes)) = Nodes::read(path) {
                 text::print(&format!("{}\n{}\n", nodes.table(), nodes.summary()))?;
             }
-            return Err(error);
+            return Err(error.into());
         }
         (model, _) => model?,
     };
@@ -162,7 +162,11 @@ pub(super) fn flops(graph: &Graph, input: Shape) -> Result<u64> {
 
 /// The plan for a device with the limits that WebGPU guarantees. If the network exceeds them, a plan without limits,
 /// and the error.
-fn plan(optimized: &Graph, input: Shape, common: &Common) -> Result<(Plan, Option<Error>)> {
+fn plan(
+    optimized: &Graph,
+    input: Shape,
+    common: &Common,
+) -> unet_wgpu::Result<(Plan, Option<unet_wgpu::Error>)> {
     let options = common.options();
     let choices = PlanOptions {
         precision: options.precision,
@@ -172,7 +176,7 @@ fn plan(optimized: &Graph, input: Shape, common: &Common) -> Result<(Plan, Optio
     };
     let small = DeviceProfile::default();
     match Plan::new(optimized, input, &small, &choices) {
-        Err(excess @ Error::LimitExceeded { .. }) => {
+        Err(excess @ unet_wgpu::Error::LimitExceeded { .. }) => {
             let large = DeviceProfile { max_binding: 1 << 40, max_buffer: 1 << 40, ..small };
             Ok((Plan::new(optimized, input, &large, &choices)?, Some(excess)))
         }
@@ -207,7 +211,7 @@ fn describe(
     graph: &Graph,
     layers: &[Layer],
     plan: &Plan,
-    excess: Option<Error>,
+    excess: Option<unet_wgpu::Error>,
 ) -> Result<String> {
     let mut sections = Vec::new();
     if let Some(config) = &model.config {
@@ -227,7 +231,13 @@ fn describe(
     Ok(sections.join("\n"))
 }
 
-fn totals(model: &Model, graph: &Graph, layers: &[Layer], plan: &Plan, excess: Option<Error>) -> String {
+fn totals(
+    model: &Model,
+    graph: &Graph,
+    layers: &[Layer],
+    plan: &Plan,
+    excess: Option<unet_wgpu::Error>,
+) -> String {
     let gflop = layers.iter().map(|layer| layer.flops).sum::<u64>() as f64 / 1e9;
     let field = graph.receptive_field().map_or("the whole picture".into(), |f| format!("{f}x{f} pixels"));
     let buffers = plan.activations.len() + plan.weights.len();

@@ -6,6 +6,7 @@ mod completions;
 mod convert;
 mod device;
 mod devices;
+mod error;
 mod inspect;
 mod man;
 mod nodes;
@@ -17,6 +18,7 @@ mod tune;
 mod values;
 mod verify;
 
+use crate::error::{Error, Result};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -26,7 +28,6 @@ use unet_wgpu::gpu::{AdapterChoice, Gpu};
 use unet_wgpu::optimize::Optimizations;
 use unet_wgpu::plan::{ConvKernel, Precision};
 use unet_wgpu::unet::{RandomWeights, UnetConfig};
-use unet_wgpu::{Error, Result};
 use values::Bytes;
 
 /// Run trained U-Nets on any GPU.
@@ -176,7 +177,7 @@ struct RecipeArg {
 }
 
 /// Reads a model file, with a recipe file if one is given.
-fn open(path: &Path, recipe: Option<&Path>) -> Result<Model> {
+fn open(path: &Path, recipe: Option<&Path>) -> unet_wgpu::Result<Model> {
     match recipe {
         Some(recipe) => Model::open_with_recipe(path, recipe),
         None => Model::open(path),
@@ -184,11 +185,11 @@ fn open(path: &Path, recipe: Option<&Path>) -> Result<Model> {
 }
 
 impl ModelArgs {
-    fn open(&self) -> Result<Model> {
+    fn open(&self) -> unet_wgpu::Result<Model> {
         self.open_with(None)
     }
 
-    fn open_with(&self, recipe: Option<&Path>) -> Result<Model> {
+    fn open_with(&self, recipe: Option<&Path>) -> unet_wgpu::Result<Model> {
         match (&self.model, &self.preset) {
             (Some(path), _) => open(path, recipe),
             (None, name) => {

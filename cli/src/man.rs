@@ -1,12 +1,12 @@
 //! `unet man`: the help as manual pages.
 
 use super::{Cli, text};
+use crate::error::{Error, Result};
 use clap::{Args, Command, CommandFactory};
 use clap_mangen::Man;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use unet_wgpu::image::write_atomic;
-use unet_wgpu::{Error, Result};
 
 /// Print the manual page, or write one for every subcommand
 ///

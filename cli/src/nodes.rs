@@ -1,9 +1,9 @@
 //! What becomes of each node of an ONNX file: computed, folded, fused, or not supported.
 
 use super::text;
+use crate::error::Result;
 use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
-use unet_wgpu::Result;
 use unet_wgpu::graph::Graph;
 use unet_wgpu::{Fate, Model, NodeReport};
 

@@ -2,9 +2,9 @@
 //! long that takes at given peak rates. Williams, Waterman and Patterson, "Roofline", CACM 52(4), 2009.
 
 use super::text;
+use crate::error::Result;
 use serde::Serialize;
 use serde_json::{Value, json};
-use unet_wgpu::Result;
 use unet_wgpu::Shape;
 use unet_wgpu::graph::{Graph, Node, ValueId};
 use unet_wgpu::plan::Precision;

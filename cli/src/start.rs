@@ -5,6 +5,7 @@
 
 use super::values::Size;
 use super::{Common, ModelArgs, device, text};
+use crate::error::{Error, Result};
 use clap::Args;
 use serde_json::{Value, json};
 use std::io::{BufRead as _, BufReader};
@@ -14,7 +15,6 @@ use std::time::Instant;
 use unet_wgpu::Tensor;
 use unet_wgpu::image::{check_place, write_atomic};
 use unet_wgpu::tiles::{TileOptions, TiledSession};
-use unet_wgpu::{Error, Result};
 
 /// Set in the processes that are timed.
 const TIMED: &str = "UNET_START_TIMED";

@@ -1,7 +1,7 @@
 //! Text output: tables, sizes, and nothing that could control a terminal.
 
+use crate::error::{Error, Result};
 use std::io::Write;
-use unet_wgpu::{Error, Result};
 
 /// Prints to stdout. A reader that closes the pipe early (`| head`) is not an error.
 pub(super) fn print(text: &str) -> Result<()> {

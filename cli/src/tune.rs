@@ -2,6 +2,7 @@
 
 use super::values::Size;
 use super::{Common, KernelChoice, ModelArgs, device, text};
+use crate::error::{Error, Result};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
@@ -11,7 +12,6 @@ use unet_wgpu::gpu::{AdapterChoice, Gpu};
 use unet_wgpu::image::{check_place, write_atomic};
 use unet_wgpu::plan::{ConvKernel, Precision};
 use unet_wgpu::tune::{Candidate, Layer, Report, tune};
-use unet_wgpu::{Error, Result};
 
 /// Measure the fastest kernel for each layer on this GPU; later runs at this size use it
 #[derive(Debug, Args)]

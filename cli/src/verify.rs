@@ -2,10 +2,10 @@
 
 use super::values::Size;
 use super::{Common, ModelArgs, RecipeArg, device, text};
+use crate::error::Result;
 use clap::Args;
 use std::process::ExitCode;
 use unet_wgpu::Device;
-use unet_wgpu::Result;
 use unet_wgpu::plan::Precision;
 use unet_wgpu::verify::{LayerCheck, verify};
 use unet_wgpu::{Model, TestPair};

@@ -235,7 +235,7 @@ fn bad_requests_are_refused_before_any_work() {
         (format!("{run} nowhere/new.png"), ["nowhere", "make it first"]),
         (format!("{run} new.txt"), ["picture", ".png"]),
         (format!("{run} new.png --overlay o.png"), ["--overlay", "masks"]),
-        (format!("{run} new.png --compare new.png"), ["--compare", "different"]),
+        (format!("{run} new.png --compare new.png"), ["--compare", "another result"]),
         (format!("{run} new.png --compare both.npy"), ["both.npy", ".png"]),
         (format!("{run} new.png --threshold 0.5"), ["--threshold", "masks"]),
         (format!("{run} new.png --raw"), ["--raw", ".npy"]),

@@ -72,7 +72,7 @@ impl Score {
 /// Errors if a network's result is not finite.
 pub(super) fn check_result(result: &Tensor) -> Result<()> {
     let what =
-        "the network's result has numbers that are not finite (use --precision f32, or check the weights)";
+        "the network's result has numbers that are not finite (store numbers as f32, or check the weights)";
     result.check_finite().map_err(|_| Error::Model(what.into()))
 }
 

@@ -1,9 +1,9 @@
 //! A drawing of lines, boxes, dots and text, written as SVG or PNG. Both use one monospaced font, so a layout without
 //! overlaps stays without overlaps.
 
+use crate::error::{Error, Result};
 use noto_sans_mono_bitmap::{FontWeight, RasterHeight, get_raster, get_raster_width};
 use std::fmt::Write as _;
-use unet_wgpu::{Error, Result};
 
 /// Pixels of a PNG along a unit of the drawing.
 const SCALE: f64 = 2.0;

@@ -1,12 +1,12 @@
 //! The options of `unet run`.
 
+use crate::error::{Error, Result};
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
 use std::str::FromStr;
 use unet_wgpu::Augment;
-use unet_wgpu::image::{Batch, Shard, StreamFormat, Target, Targets, Threads, What};
+use unet_wgpu::image::{Batch, Shard, StreamFormat, Target, TargetKind, Targets, Threads};
 use unet_wgpu::tiles::{Blend, TileOptions};
-use unet_wgpu::{Error, Result};
 
 /// Run a model on pictures
 ///
@@ -156,17 +156,17 @@ enum Copies {
 impl RunArgs {
     /// The requested results and their files.
     pub(super) fn targets(&self) -> Result<Targets> {
-        let path = |what| match what {
-            What::Result => &self.out,
-            What::Probabilities => &self.probabilities,
-            What::Overlay => &self.overlay,
-            What::Contours => &self.contours,
-            What::Cutout => &self.cutout,
-            What::Compare => &self.compare,
-            What::Statistics => &self.stats,
+        let path = |kind| match kind {
+            TargetKind::Result => &self.out,
+            TargetKind::Probabilities => &self.probabilities,
+            TargetKind::Overlay => &self.overlay,
+            TargetKind::Contours => &self.contours,
+            TargetKind::Cutout => &self.cutout,
+            TargetKind::Compare => &self.compare,
+            TargetKind::Statistics => &self.stats,
         };
-        let target = |what| path(what).clone().map(|path| Target { what, path });
-        Ok(Targets(What::ALL.into_iter().filter_map(target).collect()))
+        let target = |kind| path(kind).clone().map(|path| Target { kind, path });
+        Ok(Targets(TargetKind::ALL.into_iter().filter_map(target).collect()))
     }
 
     /// Refuses options for files.

@@ -1,6 +1,7 @@
 //! Runs one file through the pipeline, and reports on any file.
 
 use super::{RunArgs, names, progress, save_caches, summary};
+use crate::error::{Error, Result, option};
 use crate::{Common, device, text};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -11,7 +12,6 @@ use unet_wgpu::Model;
 use unet_wgpu::image::{
     Decoded, Job, Mask, Outcome, Pipeline, Quality, Report, Sink, Source, Target, Targets,
 };
-use unet_wgpu::{Error, Result};
 
 /// The outcome of a file.
 pub(super) struct Done {
@@ -30,7 +30,7 @@ pub(super) fn run_one(args: &RunArgs, targets: &Targets, model: Model, common: &
         return Err(Error::Usage(message.into()));
     }
     let pipeline = super::pipeline(args, model)?;
-    targets.check(Some(input), pipeline.gives())?;
+    targets.check(Some(input), pipeline.output_info())?;
     let source = pipeline.open(input, targets, args.raw)?;
     let pipeline = device::add_all(pipeline, common)?;
     let job = Job { input: input.clone(), targets: targets.clone() };
@@ -43,6 +43,7 @@ pub(super) fn run_one(args: &RunArgs, targets: &Targets, model: Model, common: &
     let result = match source {
         Source::One(input) => pipeline
             .run_input(*input, &done)
+            .map_err(Error::from)
             .and_then(|outcome| finish(&pipeline, outcome, targets, args.reference.as_deref())),
         source => apart(&pipeline, args, &job, source, &done),
     };
@@ -141,7 +142,7 @@ pub(super) fn line(job: &Job, done: &Result<Done>, pipeline: &Pipeline) -> Value
     let milliseconds = |time: std::time::Duration| (time.as_secs_f64() * 1e6).round() / 1e3;
     let mut line = json!({
         "input": text(&job.input),
-        "outputs": job.targets.0.iter().map(|t| (&t.what.option()[2..], text(&t.path))).collect::<BTreeMap<_, _>>(),
+        "outputs": job.targets.0.iter().map(|t| (&option(t.kind.setting())[2..], text(&t.path))).collect::<BTreeMap<_, _>>(),
         "device": pipeline.devices().nth(report.device).map(device::name),
         "height": report.input.h,
         "width": report.input.w,

@@ -2,6 +2,7 @@
 
 use super::files::{apart, finish, line, tell};
 use super::{RunArgs, names, progress, rate, save_caches};
+use crate::error::{Error, Result};
 use crate::{Common, device, text};
 use indicatif::ProgressBar;
 use std::collections::BTreeMap;
@@ -12,9 +13,9 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 use unet_wgpu::Model;
 use unet_wgpu::image::{
-    Format, Job, Load, Outcome, Pipeline, Quality, Shard, Source, Targets, find, jobs, remove_leftovers,
+    Format, Job, Load, Outcome, Pipeline, Quality, Shard, Source, Targets, find_pictures, jobs,
+    remove_leftovers,
 };
-use unet_wgpu::{Error, Result};
 
 /// Runs folders, patterns or lists of files. Results go into folders.
 pub(super) fn run_many(args: &RunArgs, targets: &Targets, model: Model, common: &Common) -> Result<ExitCode> {
@@ -27,10 +28,10 @@ pub(super) fn run_many(args: &RunArgs, targets: &Targets, model: Model, common: 
     }
     let mut without = outputs.clone();
     without.extend(args.reference.as_deref());
-    let found = find(&args.input, args.recursive, &without)?;
+    let found = find_pictures(&args.input, args.recursive, &without)?;
     let pipeline = super::pipeline(args, model)?;
     let shard = args.shard.unwrap_or(Shard::ALL);
-    let jobs = jobs(&found, targets, args.format.as_deref(), pipeline.gives(), shard)?;
+    let jobs = jobs(&found, targets, args.format.as_deref(), pipeline.output_info(), shard)?;
     let references =
         args.reference.as_deref().map(|folder| References::find(folder, args.recursive)).transpose()?;
     let pipeline = device::add_all(pipeline, common)?;
@@ -47,7 +48,7 @@ pub(super) fn run_many(args: &RunArgs, targets: &Targets, model: Model, common: 
         common,
         references,
         bar: progress(Some(count as u64), "pictures", names(&pipeline), common),
-        told: Mutex::default(),
+        tally: Mutex::default(),
     };
     pipeline.run_all(
         jobs.into_iter(),
@@ -59,15 +60,15 @@ pub(super) fn run_many(args: &RunArgs, targets: &Targets, model: Model, common: 
     run.bar.finish_and_clear();
     save_caches(&pipeline);
 
-    let told = run.told.into_inner().unwrap_or_else(PoisonError::into_inner);
-    let well = rate(count - told.failed.len(), "picture", start.elapsed(), &pipeline);
+    let tally = run.tally.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let well = rate(count - tally.failed.len(), "picture", start.elapsed(), &pipeline);
     let skipped =
         if ready.is_empty() { String::new() } else { format!(", {} were there already", ready.len()) };
     common.say(&format!("{well}{skipped}"));
-    for (name, mean) in means(&told.qualities) {
+    for (name, mean) in means(&tally.qualities) {
         tell(&format!("mean {name} {mean:.4}"), args, common)?;
     }
-    Ok(told.exit_code(count))
+    Ok(tally.exit_code(count))
 }
 
 /// Data that the threads of a run share.
@@ -77,18 +78,18 @@ struct Run<'a> {
     common: &'a Common,
     references: Option<References>,
     bar: ProgressBar,
-    told: Mutex<Told>,
+    tally: Mutex<Tally>,
 }
 
 /// Data for the summary at the end.
 #[derive(Default)]
-struct Told {
+struct Tally {
     failed: Vec<(PathBuf, Error)>,
     qualities: Vec<Quality>,
 }
 
 impl Run<'_> {
-    fn load(&self, job: Job) -> ((Job, Option<Source>), Result<Load>) {
+    fn load(&self, job: Job) -> ((Job, Option<Source>), unet_wgpu::Result<Load>) {
         match self.pipeline.open(&job.input, &job.targets, self.args.raw) {
             Ok(Source::One(input)) => ((job, None), Ok(Load::Run(input))),
             Ok(source) => ((job, Some(source)), Ok(Load::Apart)),
@@ -97,9 +98,14 @@ impl Run<'_> {
     }
 
     /// Saves the results of one picture. A bad picture does not stop the others.
-    fn save(&self, job: &Job, source: Option<Source>, outcome: Result<Option<Outcome>>) -> ControlFlow<()> {
+    fn save(
+        &self,
+        job: &Job,
+        source: Option<Source>,
+        outcome: unet_wgpu::Result<Option<Outcome>>,
+    ) -> ControlFlow<()> {
         let reference = || self.references.as_ref().map(|all| all.of(&job.input)).transpose();
-        let done = outcome.and_then(|outcome| match (outcome, source) {
+        let done = outcome.map_err(Error::from).and_then(|outcome| match (outcome, source) {
             (Some(outcome), _) => finish(self.pipeline, outcome, &job.targets, reference()?),
             (None, Some(source)) => apart(self.pipeline, self.args, job, source, &|_| {}),
             (None, None) => Err(Error::Usage("nothing was loaded".into())),
@@ -107,22 +113,22 @@ impl Run<'_> {
         if self.args.json {
             self.bar.suspend(|| drop(text::print(&format!("{}\n", line(job, &done, self.pipeline)))));
         }
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut tally = self.tally.lock().unwrap_or_else(PoisonError::into_inner);
         match done {
             Ok(done) => {
                 for note in &done.report.notes {
                     self.bar.suspend(|| self.common.say(&format!("{}: {note}", job.input.display())));
                 }
-                told.qualities.extend(done.quality);
+                tally.qualities.extend(done.quality);
             }
-            Err(error) => told.failed.push((job.input.clone(), error)),
+            Err(error) => tally.failed.push((job.input.clone(), error)),
         }
         self.bar.inc(1);
         ControlFlow::Continue(())
     }
 }
 
-impl Told {
+impl Tally {
     /// Lists the failures and returns the exit code.
     fn exit_code(mut self, count: usize) -> ExitCode {
         if self.failed.is_empty() {
@@ -146,7 +152,7 @@ struct References(BTreeMap<PathBuf, PathBuf>);
 
 impl References {
     fn find(folder: &Path, recursive: bool) -> Result<References> {
-        let found = find(&[folder.into()], recursive, &[])?;
+        let found = find_pictures(&[folder.into()], recursive, &[])?;
         Ok(References(found.into_iter().map(|found| (found.name.with_extension(""), found.path)).collect()))
     }
 

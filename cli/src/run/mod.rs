@@ -8,6 +8,7 @@ mod stream;
 pub(super) use args::RunArgs;
 
 use super::{Common, device, open, text};
+use crate::error::{Error, Result};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::path::Path;
 use std::process::ExitCode;
@@ -15,7 +16,6 @@ use std::time::Duration;
 use unet_wgpu::Model;
 use unet_wgpu::image::{Batch, Palette, Pipeline, PipelineOptions, Report, is_many};
 use unet_wgpu::recipe::Decode;
-use unet_wgpu::{Error, Result};
 
 pub(super) fn run(args: &RunArgs, common: &Common) -> Result<ExitCode> {
     let targets = args.targets()?;
@@ -56,7 +56,7 @@ fn pipeline(args: &RunArgs, model: Model) -> Result<Pipeline> {
         palette: args.palette.as_deref().map(Palette::open).transpose()?,
     };
     let pipeline = Pipeline::new(model, options)?;
-    let gives = pipeline.gives();
+    let gives = pipeline.output_info();
     let is_mask = gives.decode == Decode::Mask;
     let refuse = |message: &str| Err(Error::Usage(message.into()));
     if args.threshold.is_some_and(|t| !t.is_finite() || !is_mask || gives.channels != 1) {

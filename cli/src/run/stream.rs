@@ -1,6 +1,7 @@
 //! Standard input and output: pictures, and videos frame by frame.
 
 use super::{RunArgs, names, progress, rate, save_caches, summary};
+use crate::error::{Error, Result};
 use crate::{Common, device};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
@@ -9,9 +10,8 @@ use std::process::ExitCode;
 use std::time::Instant;
 use unet_wgpu::Model;
 use unet_wgpu::image::{
-    FrameReader, Input, Picture, Pipeline, Sink, Stream, StreamFormat, Target, Targets, What,
+    FrameReader, Input, Picture, Pipeline, Sink, Stream, StreamFormat, Target, TargetKind, Targets,
 };
-use unet_wgpu::{Error, Result};
 
 /// Whether standard input, standard output or a video is involved.
 pub(super) fn is_stream(args: &RunArgs, targets: &Targets) -> bool {
@@ -43,7 +43,7 @@ pub(super) fn run(args: &RunArgs, targets: &Targets, model: Model, common: &Comm
         ));
     }
     let pipeline = super::pipeline(args, model)?;
-    targets.check_kinds(pipeline.gives())?;
+    targets.check_kinds(pipeline.output_info())?;
     let reader: Box<dyn Read + Send> = match is_dash(input) {
         true => Box::new(io::stdin()),
         false => Box::new(File::open(input).map_err(Error::io(input))?),
@@ -57,7 +57,11 @@ pub(super) fn run(args: &RunArgs, targets: &Targets, model: Model, common: &Comm
     };
     match done {
         // The reader has closed the pipe.
-        Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
+        Err(Error::Library(unet_wgpu::Error::Io { source, .. }))
+            if source.kind() == io::ErrorKind::BrokenPipe =>
+        {
+            Ok(ExitCode::SUCCESS)
+        }
         done => done.map(|()| ExitCode::SUCCESS),
     }
 }
@@ -85,7 +89,7 @@ fn frames(
 }
 
 /// The sink for frames.
-fn sink(path: &Path, stream: Stream) -> Result<Box<dyn Sink>> {
+fn sink(path: &Path, stream: Stream) -> unet_wgpu::Result<Box<dyn Sink>> {
     match path {
         path if is_dash(path) => Ok(<dyn Sink>::frames(BufWriter::new(io::stdout()), stream)),
         path if is_video(path) => {
@@ -107,16 +111,16 @@ fn picture(
     let (out, files): (Vec<Target>, Vec<Target>) =
         targets.0.iter().cloned().partition(|target| is_dash(&target.path));
     let files = Targets(files);
-    files.check(Some(&args.input[0]), pipeline.gives())?;
+    files.check(Some(&args.input[0]), pipeline.output_info())?;
     let input = Input::picture(Picture::from_reader(reader, name)?, pipeline.model())?;
     let pipeline = device::add_all(pipeline, common)?;
     let outcome = pipeline.run_input(input, &|_| {})?;
     let decoded = pipeline.decode(&outcome)?;
     let mut bytes = Vec::new();
     for target in &out {
-        let extension = match (target.what, pipeline.gives().decode) {
-            (What::Statistics, _) => "csv",
-            (What::Probabilities, _) => "npy",
+        let extension = match (target.kind, pipeline.output_info().decode) {
+            (TargetKind::Statistics, _) => "csv",
+            (TargetKind::Probabilities, _) => "npy",
             (_, unet_wgpu::recipe::Decode::Scores) => "txt",
             _ => "png",
         };

@@ -1,10 +1,10 @@
 //! Pictures that never are in memory as a whole: rows come from a file, go through the network in tiles, and go to files.
 
-use super::{Outcome, Pipeline, Report, Sink, Target, Targets, What};
-use crate::error::{Error, Result};
+use super::{Outcome, Pipeline, Report, Sink, Target, TargetKind, Targets};
+use crate::error::{Error, Result, Setting};
 use crate::image::decode::check_result;
 use crate::image::prepare::{padded_rows, result_size};
-use crate::image::{Format, Made, Picture, RowWriter, Rows};
+use crate::image::{Artifact, Format, Picture, RowWriter, Rows};
 use crate::lock::lock;
 use crate::recipe::{Fit, InputRecipe};
 use crate::session::SessionOptions;
@@ -28,54 +28,79 @@ const TILE_MEMORY: u64 = 512 << 20;
 /// Rows that are read at once while something is measured.
 const MEASURE_ROWS: usize = 64;
 
+/// What needs a picture whole.
+pub(super) struct NeedsWhole {
+    /// What the caller may leave out.
+    pub(super) setting: Option<Setting>,
+    /// The same, or the recipe's part, in words.
+    pub(super) reason: String,
+}
+
 impl Pipeline {
     /// Whether a picture should go through in bands because of its size. Where that changes the result, because the network
     /// sees everything, only if it would not be read whole.
     pub(super) fn is_large(&self, rows: &Rows) -> bool {
         let pixels = rows.width() as f64 * rows.height() as f64;
-        let numbers = rows.channels() as f64 + self.gives.channels as f64 * self.gives.scale.powi(2);
-        pixels * numbers > if self.gives.local { LARGE } else { HUGE }
+        let numbers =
+            rows.channels() as f64 + self.output_info.channels as f64 * self.output_info.scale.powi(2);
+        pixels * numbers > if self.output_info.local { LARGE } else { HUGE }
     }
 
-    /// Why a picture cannot go through in bands, where it cannot: what needs it whole.
-    pub(super) fn needs_whole(&self, rows: &Rows, targets: &Targets) -> Option<String> {
+    /// What needs a picture whole, where something does: it cannot go through in bands then.
+    pub(super) fn needs_whole(&self, rows: &Rows, targets: &Targets) -> Option<NeedsWhole> {
+        let of = |setting: Setting| Some(NeedsWhole { setting: Some(setting), reason: setting.to_string() });
+        let because = |reason: String| Some(NeedsWhole { setting: None, reason });
         let recipe = &self.model.recipe;
         let own = [rows.height(), rows.width()];
         let fixed = self.model.exported_size().is_some();
         let target = targets
             .0
             .iter()
-            .find(|t| !t.what.in_bands() || !Format::of(&t.path).is_ok_and(Format::holds_bands));
-        if let Some(Target { what, path }) = target {
-            return Some(match what.in_bands() {
-                true => format!("{}, since only .png and .tiff are written row by row", path.display()),
-                false => what.option().to_string(),
-            });
+            .find(|t| !t.kind.in_bands() || !Format::of(&t.path).is_ok_and(Format::holds_bands));
+        if let Some(Target { kind, path }) = target {
+            return match kind.in_bands() {
+                true => {
+                    because(format!("{}, since only .png and .tiff are written row by row", path.display()))
+                }
+                false => of(kind.setting()),
+            };
         }
-        if self.options.keep_largest || self.options.min_area > 1 {
-            return Some("--keep-largest and --min-area".into());
+        if self.options.keep_largest {
+            return of(Setting::KeepLargest);
+        }
+        if self.options.min_area > 1 {
+            return of(Setting::MinArea);
         }
         if fixed || recipe.input.fit == Fit::Resize && recipe.input.fitted(own).is_ok_and(|size| size != own)
         {
-            return Some("the one size that the network takes".into());
+            return because("the one size that the network takes".into());
         }
-        (!recipe.finishes_in_bands())
-            .then(|| "the recipe's last steps, which look at the whole result".into())
+        match recipe.finishes_in_bands() {
+            true => None,
+            false => because("the recipe's last steps, which look at the whole result".into()),
+        }
     }
 
     /// Runs a picture file that never is in memory as a whole. `done` hears of each tile, and how many there are.
     ///
     /// # Errors
-    /// [`Error::Usage`] for what needs a picture whole, naming it; those of reading, running and writing.
+    /// [`Error::Setting`] and [`Error::Usage`] for what needs a picture whole, naming it; those of reading, running and writing.
     pub fn run_bands(&self, path: &Path, targets: &Targets, done: &(dyn Fn(usize) + Sync)) -> Result<Report> {
         let rows = Rows::open(path)?;
-        if let Some(reason) = self.needs_whole(&rows, targets) {
-            let size = format!("{}x{}", rows.width(), rows.height());
-            return Err(Error::Usage(format!(
-                "{}: {size} pixels go through row by row, but the picture is needed whole because of {reason} (drop it, or scale \
-                 the picture down)",
-                path.display()
-            )));
+        if let Some(NeedsWhole { setting, reason }) = self.needs_whole(&rows, targets) {
+            let size = format!("{}x{} pixels go through row by row", rows.width(), rows.height());
+            return Err(match setting {
+                Some(setting) => {
+                    let reason = format!(
+                        "{size}, but this needs the whole picture; leave it out, or scale the picture down"
+                    );
+                    Error::setting(setting, path, reason)
+                }
+                None => Error::Usage(format!(
+                    "{}: {size}, but {reason} needs the whole picture; scale it down",
+                    path.display()
+                )),
+            });
         }
         // One at a time: each takes much memory, and the whole device.
         let _turn = lock(&self.bands);
@@ -93,10 +118,14 @@ impl Pipeline {
 
         let output = session.output_shape();
         let [height, width] = result_size(own, input, output);
-        if [height, width] != own && targets.0.iter().any(|target| target.what != What::Result) {
-            let message =
-                "the network gives another size than its input's: with such large pictures only --out works";
-            return Err(Error::Usage(message.into()));
+        let shows_input = |target: &&Target| target.kind != TargetKind::Result;
+        if let Some(target) = targets.0.iter().find(shows_input).filter(|_| [height, width] != own) {
+            let reason = format!(
+                "the network gives {width}x{height} pixels for {}x{}, which only the result of such large pictures can \
+                 have; leave it out",
+                own[1], own[0]
+            );
+            return Err(Error::setting(target.kind.setting(), &target.path, reason));
         }
         let mut report = Report::new(0, &session, built);
         let mut sinks: Vec<(Target, Box<dyn Sink>)> = Vec::new();
@@ -216,19 +245,19 @@ struct BandFile {
 }
 
 impl Sink for BandFile {
-    fn put(&mut self, made: Made) -> Result<()> {
+    fn put(&mut self, made: Artifact) -> Result<()> {
         let (path, height) = (&self.path, self.height);
         match made {
-            Made::Picture(picture) => {
+            Artifact::Picture(picture) => {
                 let channels = picture.channels() + usize::from(picture.alpha().is_some());
                 let begin = || RowWriter::picture(path, picture.width(), height, channels, picture.depth());
                 begun(&mut self.writer, begin)?.write_picture(&picture)
             }
-            Made::Mask(mask) => {
+            Artifact::Mask(mask) => {
                 let begin = || RowWriter::indexed(path, mask.width(), height, mask.colors());
                 begun(&mut self.writer, begin)?.write_indices(mask.classes())
             }
-            Made::Scores(_) | Made::Numbers(_) | Made::Statistics(_) => {
+            Artifact::Scores(_) | Artifact::Numbers(_) | Artifact::Statistics(_) => {
                 Err(Error::Usage(format!("{}: only pictures and masks go row by row", path.display())))
             }
         }

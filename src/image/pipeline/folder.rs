@@ -1,6 +1,6 @@
 //! Folders, patterns and lists of files: which pictures there are, and what each one's results are called.
 
-use super::{Gives, Target, Targets};
+use super::{OutputInfo, Target, Targets};
 use crate::error::{Error, Result};
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ const PICTURES: [&str; 18] = [
 
 /// A picture file and its place below the folder or pattern that it was found by.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Found {
+pub struct PictureFile {
     /// The file.
     pub path: PathBuf,
     /// Its name there, with the folders between.
@@ -65,7 +65,7 @@ pub fn is_many(input: &Path) -> bool {
 ///
 /// # Errors
 /// [`Error::Usage`] when one names nothing, [`Error::Io`] when a folder cannot be read.
-pub fn find(inputs: &[PathBuf], recursive: bool, without: &[&Path]) -> Result<Vec<Found>> {
+pub fn find_pictures(inputs: &[PathBuf], recursive: bool, without: &[&Path]) -> Result<Vec<PictureFile>> {
     let without: Vec<PathBuf> = without.iter().filter_map(|path| path.canonicalize().ok()).collect();
     let is_wanted = |folder: &Path| !folder.canonicalize().is_ok_and(|path| without.contains(&path));
     let mut found = Vec::new();
@@ -77,7 +77,7 @@ pub fn find(inputs: &[PathBuf], recursive: bool, without: &[&Path]) -> Result<Ve
             by_pattern(input, &is_wanted, &mut found)?;
         } else {
             let name = input.file_name().unwrap_or(input.as_os_str()).into();
-            found.push(Found { path: input.clone(), name });
+            found.push(PictureFile { path: input.clone(), name });
         }
         if found.len() == before {
             return Err(Error::Usage(format!("{}: no pictures there", input.display())));
@@ -92,7 +92,7 @@ fn in_folder(
     folder: &Path,
     recursive: bool,
     is_wanted: &dyn Fn(&Path) -> bool,
-    found: &mut Vec<Found>,
+    found: &mut Vec<PictureFile>,
 ) -> Result<()> {
     let goes_on = |entry: &walkdir::DirEntry| {
         let is_folder = entry.file_type().is_dir();
@@ -112,13 +112,13 @@ fn in_folder(
         };
         if is_picture_name(&path) && !is_hidden(&path) {
             let name = path.strip_prefix(folder).unwrap_or(&path).into();
-            found.push(Found { path, name });
+            found.push(PictureFile { path, name });
         }
     }
     Ok(())
 }
 
-fn by_pattern(pattern: &Path, is_wanted: &dyn Fn(&Path) -> bool, found: &mut Vec<Found>) -> Result<()> {
+fn by_pattern(pattern: &Path, is_wanted: &dyn Fn(&Path) -> bool, found: &mut Vec<PictureFile>) -> Result<()> {
     let refuse = |error: String| Error::Usage(format!("{}: {error}", pattern.display()));
     let text = pattern.to_str().ok_or_else(|| refuse("a pattern must be UTF-8".into()))?;
     // Folders before the first wildcard are where it looks, not part of the names.
@@ -134,7 +134,7 @@ fn by_pattern(pattern: &Path, is_wanted: &dyn Fn(&Path) -> bool, found: &mut Vec
         let name = path.strip_prefix(&fixed).unwrap_or(&path).to_owned();
         let mut folders = name.ancestors().skip(1).filter(|folder| !folder.as_os_str().is_empty());
         if path.is_file() && is_picture_name(&path) && folders.all(|folder| is_wanted(&fixed.join(folder))) {
-            found.push(Found { path, name });
+            found.push(PictureFile { path, name });
         }
     }
     Ok(())
@@ -155,19 +155,19 @@ fn is_picture_name(path: &Path) -> bool {
 /// the extension of their format, the result with `extension` where one is given.
 ///
 /// # Errors
-/// [`Error::Usage`] when two results would have one name, or that of an input, or the model does not give what a target
-/// asks for.
+/// [`Error::Usage`] when two results would have one name, [`Error::Setting`] when one would have that of an input, or the
+/// model does not give what a target asks for.
 pub fn jobs(
-    found: &[Found],
+    found: &[PictureFile],
     targets: &Targets,
     extension: Option<&str>,
-    gives: &Gives,
+    info: &OutputInfo,
     shard: Shard,
 ) -> Result<Vec<Job>> {
     let extension = extension.map(|extension| extension.trim_start_matches('.'));
     let inputs: HashSet<PathBuf> = found.iter().filter_map(|found| found.path.canonicalize().ok()).collect();
     let is_input = |target: &Target| target.path.canonicalize().is_ok_and(|path| inputs.contains(&path));
-    let plain = |found: &Found| stem(&found.name);
+    let plain = |found: &PictureFile| stem(&found.name);
     let mut uses: BTreeMap<PathBuf, usize> = BTreeMap::new();
     found.iter().for_each(|found| *uses.entry(plain(found)).or_default() += 1);
     let mut taken: BTreeMap<PathBuf, &Path> = BTreeMap::new();
@@ -180,8 +180,8 @@ pub fn jobs(
             return Err(Error::Usage(format!("{both} would get results of one name; run them apart")));
         }
         if i % shard.of == shard.part - 1 {
-            let targets = targets.of(&found.path, &name, gives.decode, extension);
-            targets.check_names(gives)?;
+            let targets = targets.of(&found.path, &name, info.decode, extension);
+            targets.check_names(info)?;
             targets.check_apart(is_input)?;
             jobs.push(Job { input: found.path.clone(), targets });
         }

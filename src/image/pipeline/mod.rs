@@ -11,11 +11,11 @@ mod source;
 mod targets;
 
 pub use flow::{Load, Threads};
-pub use folder::{Found, Job, Shard, find, is_many, jobs};
+pub use folder::{Job, PictureFile, Shard, find_pictures, is_many, jobs};
 pub use reference::Quality;
 pub use sequence::Sink;
 pub use source::Source;
-pub use targets::{Made, Target, Targets, What};
+pub use targets::{Artifact, Target, TargetKind, Targets};
 
 use super::resample::{Filter, resize};
 use super::{Decoded, Depth, Mask, Palette, Picture, Prepared};
@@ -53,7 +53,7 @@ use std::time::{Duration, Instant};
 #[derive(Debug)]
 pub struct Pipeline {
     model: Model,
-    gives: Gives,
+    output_info: OutputInfo,
     lanes: Vec<Lane>,
     options: PipelineOptions,
     /// Cleared by a network that takes no batches.
@@ -109,7 +109,7 @@ pub struct Outcome {
 
 /// What a network gives.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Gives {
+pub struct OutputInfo {
     /// What the numbers mean.
     pub decode: Decode,
     /// How many there are a pixel.
@@ -122,12 +122,12 @@ pub struct Gives {
     pub local: bool,
 }
 
-impl Gives {
-    fn of(model: &Model) -> Result<Gives> {
+impl OutputInfo {
+    fn of(model: &Model) -> Result<OutputInfo> {
         let input = model.example_input();
         let graph = model.graph(input)?;
         let output = graph.output_shape(input)?;
-        Ok(Gives {
+        Ok(OutputInfo {
             decode: model.recipe.decode(output.c, output.pixels()),
             channels: output.c,
             scale: output.h as f64 / input.h as f64,
@@ -194,8 +194,15 @@ impl Pipeline {
     /// it best.
     pub fn new(model: Model, options: PipelineOptions) -> Result<Pipeline> {
         model.recipe.check()?;
-        let gives = Gives::of(&model)?;
-        Ok(Pipeline { model, gives, lanes: Vec::new(), options, batches: true.into(), bands: Mutex::new(()) })
+        let output_info = OutputInfo::of(&model)?;
+        Ok(Pipeline {
+            model,
+            output_info,
+            lanes: Vec::new(),
+            options,
+            batches: true.into(),
+            bands: Mutex::new(()),
+        })
     }
 
     /// The same with one more device, and the options of its sessions. Nothing is built before a picture's size is known.
@@ -210,8 +217,8 @@ impl Pipeline {
     }
 
     /// What the network gives.
-    pub fn gives(&self) -> &Gives {
-        &self.gives
+    pub fn output_info(&self) -> &OutputInfo {
+        &self.output_info
     }
 
     /// The devices, in the order in which they were given.
@@ -265,7 +272,7 @@ impl Pipeline {
         let result = input.prepared.finish(result, &self.model.recipe)?;
         report.notes.extend(input.picture.iter().flat_map(Picture::notes).cloned());
         let transparent = input.picture.as_ref().is_some_and(|picture| picture.alpha().is_some());
-        if transparent && self.gives.decode != Decode::Image {
+        if transparent && self.output_info.decode != Decode::Image {
             report
                 .notes
                 .push("the network does not see transparency: colours are used as they are stored".into());

@@ -1,6 +1,6 @@
 //! How near a result comes to a reference that somebody made.
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Setting};
 use crate::image::{Decoded, Picture, Reference, Scores, Similarity, similarity};
 use std::fmt;
 use std::path::Path;
@@ -18,7 +18,7 @@ impl Quality {
     /// Compares a result, rounded as its file has it, with a file.
     ///
     /// # Errors
-    /// When the file cannot be read, has another size or no such classes; [`Error::Usage`] for scores.
+    /// When the file cannot be read, has another size or no such classes; [`Error::Setting`] for scores.
     pub fn of(result: &Decoded, reference: &Path) -> Result<Quality> {
         match result {
             Decoded::Image(picture) => {
@@ -26,7 +26,9 @@ impl Quality {
             }
             Decoded::Mask(mask) => Ok(Quality::Mask(mask.scores(&Reference::open(reference, mask)?)?)),
             Decoded::Scores(_) => {
-                Err(Error::Usage("--reference is for pictures and masks; the model gives scores".into()))
+                let reason =
+                    "it is compared with pictures and masks, the model gives class scores; leave it out";
+                Err(Error::setting(Setting::Reference, reference, reason))
             }
         }
     }

@@ -1,6 +1,6 @@
 //! Pictures that come one after the other and whose results go the same way: pages of a stack, frames of a video.
 
-use super::{Input, Load, Made, Outcome, Pipeline, Target, Threads};
+use super::{Artifact, Input, Load, Outcome, Pipeline, Target, Threads};
 use crate::error::{Error, Result};
 use crate::image::files::Aside;
 use crate::image::{Depth, Format, FrameWriter, PageWriter, Picture, Stream, encode_npy, write_atomic};
@@ -18,7 +18,7 @@ pub trait Sink: Send {
     ///
     /// # Errors
     /// When it is no such thing as goes there, and [`Error::Io`].
-    fn put(&mut self, made: Made) -> Result<()>;
+    fn put(&mut self, made: Artifact) -> Result<()>;
 
     /// Nothing more comes.
     ///
@@ -67,21 +67,21 @@ struct Frames<W: Write> {
 }
 
 impl<W: Write + Send> Sink for Frames<W> {
-    fn put(&mut self, made: Made) -> Result<()> {
+    fn put(&mut self, made: Artifact) -> Result<()> {
         let is_grey = self.writer.stream().is_grey();
         let picture = match made {
-            Made::Mask(mask) if is_grey => {
+            Artifact::Mask(mask) if is_grey => {
                 let step = 255.0 / (mask.colors().len() - 1).max(1) as f32;
                 let shape = Shape::new(1, 1, mask.height(), mask.width());
                 let data = mask.classes().iter().map(|&class| f32::from(class) * step).collect();
                 Picture::new(Tensor::new(shape, data)?, Depth::Eight)?
             }
-            Made::Mask(mask) => mask.to_picture()?,
-            Made::Picture(picture) if is_grey => {
+            Artifact::Mask(mask) => mask.to_picture()?,
+            Artifact::Picture(picture) if is_grey => {
                 Picture::new(picture.to_channels(Channels::Gray), picture.depth())?
             }
-            Made::Picture(picture) => picture,
-            Made::Scores(_) | Made::Numbers(_) | Made::Statistics(_) => return Err(not_a_page()),
+            Artifact::Picture(picture) => picture,
+            Artifact::Scores(_) | Artifact::Numbers(_) | Artifact::Statistics(_) => return Err(not_a_page()),
         };
         self.writer.write(&picture)
     }
@@ -95,18 +95,20 @@ impl<W: Write + Send> Sink for Frames<W> {
 }
 
 impl Sink for PageWriter {
-    fn put(&mut self, made: Made) -> Result<()> {
+    fn put(&mut self, made: Artifact) -> Result<()> {
         match made {
-            Made::Picture(picture) => self.push(&picture),
-            Made::Mask(mask) => self.push_indices(mask.width(), mask.height(), mask.classes(), mask.colors()),
+            Artifact::Picture(picture) => self.push(&picture),
+            Artifact::Mask(mask) => {
+                self.push_indices(mask.width(), mask.height(), mask.classes(), mask.colors())
+            }
             // A page a channel.
-            Made::Numbers(tensor) => {
+            Artifact::Numbers(tensor) => {
                 let shape = Shape { n: 1, c: 1, ..tensor.shape() };
                 tensor.data().chunks_exact(shape.pixels()).try_for_each(|plane| {
                     self.push(&Picture::new(Tensor::new(shape, plane.to_vec())?, Depth::Float)?)
                 })
             }
-            Made::Scores(_) | Made::Statistics(_) => Err(not_a_page()),
+            Artifact::Scores(_) | Artifact::Statistics(_) => Err(not_a_page()),
         }
     }
 
@@ -123,8 +125,8 @@ struct Numbers {
 }
 
 impl Sink for Numbers {
-    fn put(&mut self, made: Made) -> Result<()> {
-        let Made::Numbers(tensor) = made else { return Err(not_a_page()) };
+    fn put(&mut self, made: Artifact) -> Result<()> {
+        let Artifact::Numbers(tensor) = made else { return Err(not_a_page()) };
         let next = tensor.shape();
         let shape = self.shape.get_or_insert(Shape { n: 0, ..next });
         if (shape.c, shape.h, shape.w) != (next.c, next.h, next.w) {

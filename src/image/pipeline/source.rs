@@ -1,7 +1,8 @@
 //! What a file holds, and so which way it goes.
 
+use super::bands::NeedsWhole;
 use super::{Input, Pipeline, Targets};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Setting};
 use crate::image::{Format, Pages, read_npy};
 use std::path::Path;
 
@@ -37,8 +38,8 @@ impl Pipeline {
             return Ok(Source::One(Box::new(input)));
         }
         if raw {
-            let message = "--raw is for .npy inputs; drop it for pictures";
-            return Err(Error::Usage(format!("{}: {message}", path.display())));
+            let reason = "only .npy arrays go to the network as they are; leave it out for pictures";
+            return Err(Error::setting(Setting::RawInput, path, reason));
         }
         let mut pages = Pages::open(path)?;
         if pages.total() > 1 {
@@ -46,9 +47,9 @@ impl Pipeline {
         }
         let why_whole = match self.is_large(pages.rows()) {
             true => self.needs_whole(pages.rows(), targets),
-            false => Some(String::new()),
+            false => Some(NeedsWhole { setting: None, reason: String::new() }),
         };
-        let Some(reason) = why_whole else { return Ok(Source::Large) };
+        let Some(NeedsWhole { reason, .. }) = why_whole else { return Ok(Source::Large) };
         let picture =
             pages.next().expect("a file has a picture, or does not open").map_err(|error| match error {
                 Error::Picture { path, message } if !reason.is_empty() => Error::Picture {

@@ -1,7 +1,7 @@
 //! What can be made of an outcome, and the files that it goes to.
 
-use super::{Gives, Outcome, Pipeline, Sink};
-use crate::error::{Error, Result};
+use super::{Outcome, OutputInfo, Pipeline, Sink};
+use crate::error::{Error, Result, Setting};
 use crate::image::{
     Decoded, Format, Mask, Picture, Score, Statistics, check_place, cutout, encode_npy, probabilities,
     side_by_side, write_atomic,
@@ -11,9 +11,9 @@ use crate::tensor::Tensor;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-/// Something that can be made of an outcome.
+/// A kind of file that can be made of an outcome.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum What {
+pub enum TargetKind {
     /// The picture, the mask or the scores; in `.npy` the network's numbers after the recipe's steps.
     Result,
     /// Of masks: a probability a class and pixel, `.npy` or f32 TIFF.
@@ -30,11 +30,11 @@ pub enum What {
     Statistics,
 }
 
-/// Something to be made, and its file.
+/// A file to be made of an outcome.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
-    /// What is made.
-    pub what: What,
+    /// What it holds.
+    pub kind: TargetKind,
     /// Its file; for several pictures, the folder of their files.
     pub path: PathBuf,
 }
@@ -43,9 +43,9 @@ pub struct Target {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Targets(pub Vec<Target>);
 
-/// Something made of an outcome.
+/// The content of one file, made of an outcome.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Made {
+pub enum Artifact {
     /// A picture.
     Picture(Picture),
     /// A class a pixel.
@@ -58,100 +58,98 @@ pub enum Made {
     Statistics(Statistics),
 }
 
-impl What {
+impl TargetKind {
     /// All of them.
-    pub const ALL: [What; 7] = [
-        What::Result,
-        What::Probabilities,
-        What::Overlay,
-        What::Contours,
-        What::Cutout,
-        What::Compare,
-        What::Statistics,
+    pub const ALL: [TargetKind; 7] = [
+        TargetKind::Result,
+        TargetKind::Probabilities,
+        TargetKind::Overlay,
+        TargetKind::Contours,
+        TargetKind::Cutout,
+        TargetKind::Compare,
+        TargetKind::Statistics,
     ];
 
-    /// The command's option for it.
-    pub fn option(self) -> &'static str {
+    /// The setting that errors name for this kind.
+    pub fn setting(self) -> Setting {
         match self {
-            What::Result => "--out",
-            What::Probabilities => "--probabilities",
-            What::Overlay => "--overlay",
-            What::Contours => "--contours",
-            What::Cutout => "--cutout",
-            What::Compare => "--compare",
-            What::Statistics => "--stats",
+            TargetKind::Result => Setting::Result,
+            TargetKind::Probabilities => Setting::Probabilities,
+            TargetKind::Overlay => Setting::Overlay,
+            TargetKind::Contours => Setting::Contours,
+            TargetKind::Cutout => Setting::Cutout,
+            TargetKind::Compare => Setting::Comparison,
+            TargetKind::Statistics => Setting::Statistics,
         }
     }
 
     /// Whether it shows the input.
     fn needs_picture(self) -> bool {
-        matches!(self, What::Overlay | What::Contours | What::Cutout | What::Compare)
+        matches!(self, TargetKind::Overlay | TargetKind::Contours | TargetKind::Cutout | TargetKind::Compare)
     }
 
     /// Whether each row can be made without the others.
     pub(super) fn in_bands(self) -> bool {
-        !matches!(self, What::Contours | What::Statistics | What::Probabilities)
+        !matches!(self, TargetKind::Contours | TargetKind::Statistics | TargetKind::Probabilities)
     }
 
     /// The extension of its files in a folder, where that of the result is `result` and drawings are `drawing`.
     fn extension<'a>(self, result: &'a str, drawing: &'a str) -> &'a str {
         match self {
-            What::Result => result,
-            What::Probabilities => "npy",
-            What::Overlay | What::Contours | What::Cutout | What::Compare => drawing,
-            What::Statistics => "csv",
+            TargetKind::Result => result,
+            TargetKind::Probabilities => "npy",
+            TargetKind::Overlay | TargetKind::Contours | TargetKind::Cutout | TargetKind::Compare => drawing,
+            TargetKind::Statistics => "csv",
         }
     }
 
-    /// What its file names must end in; errors when a path does not.
-    fn check_name(self, path: &Path, gives: &Gives) -> Result<()> {
-        let refuse = |message: &str| Err(Error::Usage(format!("{}: {message}", path.display())));
-        let Gives { decode, channels, .. } = *gives;
-        if self == What::Statistics {
+    /// Refuses a file whose format cannot hold it.
+    fn check_name(self, path: &Path, info: &OutputInfo) -> Result<()> {
+        let refuse = |reason: &str| Err(Error::setting(self.setting(), path, reason));
+        let OutputInfo { decode, channels, .. } = *info;
+        if self == TargetKind::Statistics {
             let extension = path.extension().map(|e| e.to_ascii_lowercase());
             let known = extension.is_some_and(|e| e == "csv" || e == "json");
-            return if known { Ok(()) } else { refuse("--stats writes tables; end it in .csv or .json") };
+            return if known { Ok(()) } else { refuse("these are tables; end the name in .csv or .json") };
         }
         let format = Format::of(path)?;
         match self {
-            What::Probabilities if !matches!(format, Format::Npy | Format::Tiff) => {
-                refuse("--probabilities writes numbers; end it in .npy or .tiff")
+            TargetKind::Probabilities if !matches!(format, Format::Npy | Format::Tiff) => {
+                refuse("these are numbers; end the name in .npy or .tiff")
             }
-            What::Result if decode == Decode::Scores && format.is_picture() => {
-                refuse("the model gives class scores; end it in .txt or .npy")
+            TargetKind::Result if decode == Decode::Scores && format.is_picture() => {
+                refuse("the model gives class scores; end the name in .txt or .npy")
             }
-            What::Result if decode != Decode::Scores && format == Format::Text => refuse(
-                "the model gives a picture; end it in .png, .jpg, .tiff, .bmp, .webp, .exr, .pfm or .npy",
+            TargetKind::Result if decode != Decode::Scores && format == Format::Text => refuse(
+                "the model gives a picture; end the name in .png, .jpg, .tiff, .bmp, .webp, .exr, .pfm or .npy",
             ),
-            What::Result
+            TargetKind::Result
                 if decode == Decode::Image && !matches!(channels, 1 | 3) && format != Format::Npy =>
             {
-                refuse("the model's result has neither 1 nor 3 channels; end it in .npy")
+                refuse("the model's result has neither 1 nor 3 channels; end the name in .npy")
             }
-            what if what.needs_picture() && !format.is_picture() => {
-                refuse(&format!("{} writes pictures; end it in .png", what.option()))
+            _ if self.needs_picture() && !format.is_picture() => {
+                refuse("this is a picture; end the name in .png")
             }
-            What::Cutout if !format.holds_alpha() => {
-                refuse("--cutout writes transparency; end it in .png, .webp, .tiff or .exr")
+            TargetKind::Cutout if !format.holds_alpha() => {
+                refuse("this is transparent in parts; end the name in .png, .webp, .tiff or .exr")
             }
             _ => Ok(()),
         }
     }
 
-    /// Errors when a network of that kind does not give it.
-    fn check_kind(self, gives: &Gives) -> Result<()> {
-        let Gives { decode, channels, .. } = *gives;
-        let option = self.option();
-        let needed = match (self, decode) {
-            (What::Result, _) => return Ok(()),
-            (_, Decode::Scores) => format!("the model gives class scores; drop {option}"),
-            (What::Compare, Decode::Image) if matches!(channels, 1 | 3) => return Ok(()),
-            (What::Compare, Decode::Mask) => return Ok(()),
-            (What::Compare, Decode::Image) => format!("{option} needs a result of 1 or 3 channels; drop it"),
-            (_, Decode::Image) => format!("{option} is for masks, the model gives pictures; use --compare"),
-            (_, Decode::Mask) => return Ok(()),
+    /// Refuses what a network of that kind does not give.
+    fn check_kind(self, info: &OutputInfo) -> Result<()> {
+        let reason = match (self, info.decode) {
+            (TargetKind::Result, _) | (_, Decode::Mask) => return Ok(()),
+            (TargetKind::Compare, Decode::Image) if matches!(info.channels, 1 | 3) => return Ok(()),
+            (TargetKind::Compare, Decode::Image) => {
+                "the model's result has neither 1 nor 3 channels; leave it out"
+            }
+            (_, Decode::Scores) => "the model gives class scores; leave it out",
+            (_, Decode::Image) => "this is made of masks, the model gives pictures; leave it out",
         };
-        Err(Error::Usage(needed))
+        Err(Error::Setting { setting: self.setting(), path: None, reason: reason.into() })
     }
 }
 
@@ -165,13 +163,13 @@ impl Targets {
     /// missing folders, names used twice, an input that would be overwritten by anything but its result.
     ///
     /// # Errors
-    /// [`Error::Usage`] and [`Error::Picture`], naming the file.
-    pub fn check(&self, input: Option<&Path>, gives: &Gives) -> Result<()> {
-        self.check_names(gives)?;
+    /// [`Error::Setting`] and [`Error::Picture`], naming the file.
+    pub fn check(&self, input: Option<&Path>, info: &OutputInfo) -> Result<()> {
+        self.check_names(info)?;
         self.paths().try_for_each(check_place)?;
         // The result may replace the input, since it is written aside first.
-        self.check_apart(|Target { what, path }| {
-            *what != What::Result && input.is_some_and(|input| full(input) == full(path))
+        self.check_apart(|Target { kind, path }| {
+            *kind != TargetKind::Result && input.is_some_and(|input| full(input) == full(path))
         })
     }
 
@@ -180,23 +178,22 @@ impl Targets {
         let mut taken = HashSet::new();
         let mut unfit = self.0.iter().filter(|target| is_input(target) || !taken.insert(full(&target.path)));
         let Some(target) = unfit.next() else { return Ok(()) };
-        let options: Vec<&str> = self.0.iter().map(|target| target.what.option()).collect();
-        let message = format!("{} must name different files, and no input", options.join(", "));
-        Err(Error::Usage(format!("{}: {message}", target.path.display())))
+        let reason = "an input or another result has this name; choose one of its own";
+        Err(Error::setting(target.kind.setting(), &target.path, reason))
     }
 
     /// Refuses kinds that the model does not give.
     ///
     /// # Errors
-    /// [`Error::Usage`], naming the option.
-    pub fn check_kinds(&self, gives: &Gives) -> Result<()> {
-        self.0.iter().try_for_each(|target| target.what.check_kind(gives))
+    /// [`Error::Setting`].
+    pub fn check_kinds(&self, info: &OutputInfo) -> Result<()> {
+        self.0.iter().try_for_each(|target| target.kind.check_kind(info))
     }
 
     /// Refuses kinds that the model does not give and extensions that cannot hold them.
-    pub(super) fn check_names(&self, gives: &Gives) -> Result<()> {
-        self.check_kinds(gives)?;
-        self.0.iter().try_for_each(|Target { what, path }| what.check_name(path, gives))
+    pub(super) fn check_names(&self, info: &OutputInfo) -> Result<()> {
+        self.check_kinds(info)?;
+        self.0.iter().try_for_each(|Target { kind, path }| kind.check_name(path, info))
     }
 
     /// The files of one picture, where these are folders: `name` with each one's extension. The result's is `extension`, or
@@ -215,17 +212,17 @@ impl Targets {
         let file = |target: &Target| {
             let mut name = name.as_os_str().to_owned();
             name.push(".");
-            name.push(target.what.extension(result, drawing));
-            Target { what: target.what, path: target.path.join(name) }
+            name.push(target.kind.extension(result, drawing));
+            Target { kind: target.kind, path: target.path.join(name) }
         };
         Targets(self.0.iter().map(file).collect())
     }
 }
 
-impl Made {
+impl Artifact {
     /// What a file of that name cannot hold of it.
     pub(super) fn loss(&self, path: &Path) -> Option<String> {
-        let Made::Picture(picture) = self else { return None };
+        let Artifact::Picture(picture) = self else { return None };
         let lost = picture.alpha().is_some() && !Format::of(path).is_ok_and(Format::holds_alpha);
         lost.then(|| format!("{}: such files hold no transparency; it was dropped", path.display()))
     }
@@ -236,15 +233,16 @@ impl Made {
     /// When the file's format does not hold such a thing.
     pub fn encode(&self, path: &Path) -> Result<Vec<u8>> {
         match self {
-            Made::Picture(picture) => picture.encode(path),
-            Made::Mask(mask) => mask.encode(path),
-            Made::Scores(scores) => Ok(Score::table(scores).into_bytes()),
-            Made::Numbers(tensor) => Ok(encode_npy(tensor)),
-            Made::Statistics(table) => match path.extension().is_some_and(|e| e.eq_ignore_ascii_case("json"))
-            {
-                true => Ok(table.to_json().into_bytes()),
-                false => Ok(table.to_csv().into_bytes()),
-            },
+            Artifact::Picture(picture) => picture.encode(path),
+            Artifact::Mask(mask) => mask.encode(path),
+            Artifact::Scores(scores) => Ok(Score::table(scores).into_bytes()),
+            Artifact::Numbers(tensor) => Ok(encode_npy(tensor)),
+            Artifact::Statistics(table) => {
+                match path.extension().is_some_and(|e| e.eq_ignore_ascii_case("json")) {
+                    true => Ok(table.to_json().into_bytes()),
+                    false => Ok(table.to_csv().into_bytes()),
+                }
+            }
         }
     }
 }
@@ -265,7 +263,7 @@ impl Pipeline {
             let made = self.make(target, outcome, decoded.as_ref())?;
             notes.extend(made.loss(path));
             match made {
-                Made::Numbers(_) if Format::of(path)? == Format::Tiff => {
+                Artifact::Numbers(_) if Format::of(path)? == Format::Tiff => {
                     let mut file = <dyn Sink>::pages(path)?;
                     file.put(made)?;
                     pages.push(file);
@@ -284,39 +282,41 @@ impl Pipeline {
         outcome: &Outcome,
         mut targets: impl Iterator<Item = &'a Target>,
     ) -> Result<Option<Decoded>> {
-        let wanted = targets.any(|target| !target.is_numbers() && target.what != What::Probabilities);
+        let wanted = targets.any(|target| !target.is_numbers() && target.kind != TargetKind::Probabilities);
         wanted.then(|| self.decode(outcome)).transpose()
     }
 
     /// Makes one thing of an outcome and its decoded result.
     ///
     /// # Errors
-    /// [`Error::Usage`] when it is not for such results, or needs a picture and the input was none.
-    pub fn make(&self, target: &Target, outcome: &Outcome, decoded: Option<&Decoded>) -> Result<Made> {
-        let what = target.what;
-        let picture = || outcome.picture.as_ref().ok_or_else(|| no_picture(what));
-        let unfit = || Error::Usage(format!("{} is not for what this model gives; drop it", what.option()));
-        Ok(match (what, decoded) {
-            (What::Result, _) if target.is_numbers() => Made::Numbers(outcome.result.clone()),
-            (What::Probabilities, _) => {
-                Made::Numbers(probabilities(&outcome.result, self.gives.probabilities)?)
+    /// [`Error::Setting`] when it is not for such results, or needs a picture and the input was none.
+    pub fn make(&self, target: &Target, outcome: &Outcome, decoded: Option<&Decoded>) -> Result<Artifact> {
+        let refuse = |reason: &str| Error::setting(target.kind.setting(), &target.path, reason);
+        let no_picture = "this shows the input, which is no picture of 1 or 3 channels; leave it out";
+        let picture = || outcome.picture.as_ref().ok_or_else(|| refuse(no_picture));
+        Ok(match (target.kind, decoded) {
+            (TargetKind::Result, _) if target.is_numbers() => Artifact::Numbers(outcome.result.clone()),
+            (TargetKind::Probabilities, _) => {
+                Artifact::Numbers(probabilities(&outcome.result, self.output_info.probabilities)?)
             }
-            (What::Result, Some(Decoded::Image(result))) => Made::Picture(result.clone()),
-            (What::Result, Some(Decoded::Mask(mask))) => Made::Mask(mask.clone()),
-            (What::Result, Some(Decoded::Scores(scores))) => Made::Scores(scores.clone()),
-            (What::Overlay, Some(Decoded::Mask(mask))) => Made::Picture(mask.overlay(picture()?)?),
-            (What::Contours, Some(Decoded::Mask(mask))) => Made::Picture(mask.contours(picture()?)?),
-            (What::Cutout, Some(Decoded::Mask(mask))) => {
-                Made::Picture(cutout(picture()?, &outcome.result, mask, self.gives.probabilities)?)
+            (TargetKind::Result, Some(Decoded::Image(result))) => Artifact::Picture(result.clone()),
+            (TargetKind::Result, Some(Decoded::Mask(mask))) => Artifact::Mask(mask.clone()),
+            (TargetKind::Result, Some(Decoded::Scores(scores))) => Artifact::Scores(scores.clone()),
+            (TargetKind::Overlay, Some(Decoded::Mask(mask))) => Artifact::Picture(mask.overlay(picture()?)?),
+            (TargetKind::Contours, Some(Decoded::Mask(mask))) => {
+                Artifact::Picture(mask.contours(picture()?)?)
             }
-            (What::Compare, Some(Decoded::Mask(mask))) => {
-                Made::Picture(side_by_side(&[picture()?, &mask.overlay(picture()?)?])?)
+            (TargetKind::Cutout, Some(Decoded::Mask(mask))) => {
+                Artifact::Picture(cutout(picture()?, &outcome.result, mask, self.output_info.probabilities)?)
             }
-            (What::Compare, Some(Decoded::Image(result))) => {
-                Made::Picture(side_by_side(&[picture()?, result])?)
+            (TargetKind::Compare, Some(Decoded::Mask(mask))) => {
+                Artifact::Picture(side_by_side(&[picture()?, &mask.overlay(picture()?)?])?)
             }
-            (What::Statistics, Some(Decoded::Mask(mask))) => Made::Statistics(mask.statistics()),
-            _ => return Err(unfit()),
+            (TargetKind::Compare, Some(Decoded::Image(result))) => {
+                Artifact::Picture(side_by_side(&[picture()?, result])?)
+            }
+            (TargetKind::Statistics, Some(Decoded::Mask(mask))) => Artifact::Statistics(mask.statistics()),
+            _ => return Err(refuse("the model gives nothing that this is made of; leave it out")),
         })
     }
 }
@@ -329,13 +329,6 @@ fn full(path: &Path) -> PathBuf {
 impl Target {
     /// Whether its file holds the network's numbers.
     fn is_numbers(&self) -> bool {
-        self.what == What::Result && Format::of(&self.path).is_ok_and(|format| format == Format::Npy)
+        self.kind == TargetKind::Result && Format::of(&self.path).is_ok_and(|format| format == Format::Npy)
     }
-}
-
-fn no_picture(what: What) -> Error {
-    let option = what.option();
-    Error::Usage(format!(
-        "{option} needs a picture as input (no --raw, one picture, 1 or 3 channels); drop it"
-    ))
 }
