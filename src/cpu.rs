@@ -1,29 +1,29 @@
-//! Runs a graph on the CPU: the reference for every GPU result, and the path where there is no GPU.
+//! Runs a graph on the CPU: the reference for every GPU result, and the path without a GPU.
 
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Node, Op, Prepared, ValueId};
 use crate::tensor::{Shape, Tensor};
 use std::borrow::Cow;
 
-/// Runs a graph of one input and returns its result.
+/// Runs a graph with one input and returns its result.
 ///
 /// # Errors
-/// [`Error::Shape`] when the input does not suit the graph, or the graph has other inputs.
+/// [`Error::Shape`] if the input does not match the graph, or if the graph has other inputs.
 pub fn run(graph: &Graph, input: &Tensor) -> Result<Tensor> {
     Ok(run_with(graph, &[input])?.swap_remove(0))
 }
 
-/// Runs a graph on a tensor for each input but its states, which are zeros, and returns its outputs, both in order.
+/// Runs a graph with one tensor for each input except states, which are zero. Returns its outputs. Both are in order.
 ///
 /// # Errors
-/// [`Error::Shape`] names the input that is missing or does not suit the graph.
+/// [`Error::Shape`] names the input that is missing or does not match.
 pub fn run_with(graph: &Graph, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
     let shapes: Vec<Shape> = inputs.iter().map(|input| input.shape()).collect();
     Runner::reference(graph, &shapes)?.run(graph, inputs, &mut |_, _| {})
 }
 
-/// Bytes that a run needs at least: the weights, those transformed for Winograd once more, and at the widest node all
-/// values that are still to be read.
+/// The least memory of a run in bytes: the weights, their transforms for Winograd, and at the widest node all values
+/// that are still to be read.
 pub(crate) fn bytes(graph: &Graph, inputs: &[Shape]) -> Result<u64> {
     let shapes = graph.shapes(inputs)?;
     let bytes = |id: ValueId| shapes[id.index()].map_or(0, |s| (s.elements() as u64).saturating_mul(4));
@@ -43,7 +43,7 @@ pub(crate) fn bytes(graph: &Graph, inputs: &[Shape]) -> Result<u64> {
     Ok(widest.saturating_add((weights as u64).saturating_mul(4)))
 }
 
-/// For each node, the values that nothing reads after it.
+/// For each node, the values that no later node reads.
 fn last_used(graph: &Graph) -> Vec<Vec<ValueId>> {
     let mut seen: Vec<bool> =
         graph.outputs().iter().fold(vec![false; graph.names.len()], |mut kept, output| {
@@ -59,15 +59,15 @@ fn last_used(graph: &Graph) -> Vec<Vec<ValueId>> {
     dead
 }
 
-/// Runs a graph at one size again and again, keeping its buffers and states.
+/// Runs a graph at one size repeatedly. Keeps its buffers and states.
 pub(crate) struct Runner {
     shapes: Vec<Option<Shape>>,
     last_used: Vec<Vec<ValueId>>,
-    /// Of the states, in the order of [`Graph::carries`].
+    /// The states, in the order of [`Graph::carries`].
     states: Vec<Tensor>,
-    /// Elements of values that are dead, to be used again.
+    /// Buffers of values that are no longer needed, for reuse.
     spare: Vec<Vec<f32>>,
-    /// Faster ways to compute some of the nodes; none in the reference.
+    /// Faster implementations of some nodes; none in the reference.
     prepared: Vec<Option<Prepared>>,
 }
 
@@ -78,7 +78,7 @@ impl std::fmt::Debug for Runner {
 }
 
 impl Runner {
-    /// A runner that computes each operator by its plainest exact way.
+    /// A runner that computes each operator in the simplest exact way.
     pub(crate) fn reference(graph: &Graph, inputs: &[Shape]) -> Result<Runner> {
         let shapes = graph.shapes(inputs)?;
         let zeros = |id: ValueId| shapes[id.index()].map(Tensor::zeros);
@@ -91,7 +91,7 @@ impl Runner {
         })
     }
 
-    /// A runner that computes each operator by its fastest way.
+    /// A runner that computes each operator in the fastest way.
     pub(crate) fn fast(graph: &Graph, inputs: &[Shape]) -> Result<Runner> {
         let mut runner = Runner::reference(graph, inputs)?;
         let prepare = |node: &Node| node.op.rules().prepare(&node.output_shapes(&runner.shapes));
@@ -99,12 +99,12 @@ impl Runner {
         Ok(runner)
     }
 
-    /// Makes all states zeros.
+    /// Sets all states to zero.
     pub(crate) fn reset(&mut self) {
         self.states.iter_mut().for_each(|state| state.data_mut().fill(0.0));
     }
 
-    /// Runs once, on a tensor for each input that is no state, and returns the outputs that are given. `observe` sees every
+    /// Runs once with one tensor for each input except states. Returns the requested outputs. `observe` gets every
     /// value as soon as it is made.
     pub(crate) fn run(
         &mut self,
@@ -172,7 +172,7 @@ impl Runner {
     }
 }
 
-/// A tensor in the smallest spare buffer that holds it, else in a new one. Its elements are not cleared.
+/// A tensor in the smallest spare buffer that can hold it, or else in a new one. Its elements are not cleared.
 fn tensor(spare: &mut Vec<Vec<f32>>, shape: Shape) -> Tensor {
     let elements = shape.elements();
     let fitting =

@@ -1,10 +1,10 @@
-//! What can be told of a graph without running it.
+//! Properties of a graph that follow without running it.
 
 use super::{Activation, Graph, Op};
 
 impl Graph {
-    /// Whether the last operator is one that makes probabilities: sigmoid, hard sigmoid or softmax. What only moves or
-    /// re-samples them may follow. For graphs that were not optimised.
+    /// Whether the last operator makes probabilities: sigmoid, hard sigmoid or softmax. Operators that only move or
+    /// resample them may follow. For graphs that are not optimised.
     pub fn ends_in_probabilities(&self) -> bool {
         let mut value = self.output();
         for node in self.nodes.iter().rev() {
@@ -22,10 +22,10 @@ impl Graph {
         false
     }
 
-    /// For each value, the input pixels that one of its pixels sees and the input pixels from one to the next; `None`
-    /// when a pixel sees all of the input.
+    /// For each value: the input pixels that one of its pixels sees, and the distance of neighbours in input pixels.
+    /// `None` if a pixel sees the whole input.
     ///
-    /// Follows the widest path: each operator adds `(extent - 1)` times the distance between its input pixels.
+    /// Follows the widest path. Each operator adds `(extent - 1)` times the distance between its input pixels.
     fn fields(&self) -> Option<Vec<(f64, f64)>> {
         let mut fields = vec![(1.0_f64, 1.0_f64); self.names.len()];
         for node in &self.nodes {
@@ -45,13 +45,13 @@ impl Graph {
         Some(fields)
     }
 
-    /// Input pixels, per axis, that can change one output pixel; `None` when all can.
+    /// Input pixels on each axis that can affect one output pixel; `None` if all can.
     pub fn receptive_field(&self) -> Option<usize> {
         Some(self.fields()?[self.output().0].0.ceil() as usize)
     }
 
-    /// The largest distance, in input pixels, between neighbours of any value, and that of the result: sides that are
-    /// multiples of the first survive all halvings, and a result with 1 has the input's size.
+    /// The largest distance in input pixels between neighbours of any value, and that of the result. Sides that are
+    /// multiples of the first stay whole through all halvings. If the second is 1, the result has the input's size.
     pub fn stride(&self) -> Option<(usize, f64)> {
         let fields = self.fields()?;
         let largest = fields.iter().fold(1.0_f64, |largest, field| largest.max(field.1));

@@ -32,7 +32,7 @@ impl Axis {
         }
     }
 
-    /// The extent, and the elements from one place along the axis to the next, NCHW.
+    /// The extent, and the distance in elements between neighbours along the axis, NCHW.
     #[cfg(feature = "cpu")]
     pub(crate) fn extents(self, shape: Shape) -> (usize, usize) {
         match self {

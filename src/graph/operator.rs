@@ -1,4 +1,4 @@
-//! What every operator answers for, and the list of them.
+//! The trait of operators, and their list.
 
 use super::*;
 use crate::error::{Error, Result};
@@ -6,20 +6,20 @@ use crate::tensor::Shape;
 #[cfg(feature = "cpu")]
 use crate::tensor::Tensor;
 
-/// What every operator answers for.
+/// What every operator implements.
 pub trait Operator {
-    /// The operator's name in the field's words, such as `conv`.
+    /// The operator's usual name, such as `conv`.
     fn name(&self) -> &'static str;
 
-    /// Shapes of the outputs, from those of the inputs. Errors name what was expected.
+    /// Shapes of the outputs from those of the inputs. Errors name what was expected.
     fn infer(&self, inputs: &[Shape]) -> Result<Vec<Shape>>;
 
-    /// Computes the outputs; `inputs` and `outputs` have the shapes that [`infer`](Self::infer) gave.
+    /// Computes the outputs. `inputs` and `outputs` have the shapes of [`infer`](Self::infer).
     #[cfg(feature = "cpu")]
     fn cpu(&self, inputs: &[&Tensor], outputs: &mut [Tensor]);
 
-    /// A faster way to compute outputs of these shapes, with what it needs made ready once. It may round differently,
-    /// so the reference does not take it.
+    /// A faster way to compute outputs of these shapes, with everything prepared once. It may round differently, so the
+    /// reference does not use it.
     #[cfg(feature = "cpu")]
     fn prepare(&self, _outputs: &[Shape]) -> Option<Prepared> {
         None
@@ -30,43 +30,43 @@ pub trait Operator {
         outputs.first().map_or(0, |s| s.elements() as u64)
     }
 
-    /// Trained numbers held by the operator.
+    /// Number of trained values in the operator.
     fn parameters(&self) -> usize {
         0
     }
 
-    /// How far an output pixel sees into the inputs; `None` when it sees all of it.
+    /// How far an output pixel sees into the inputs; `None` if it sees all of them.
     fn reach(&self) -> Option<Reach> {
         Some(Reach::POINT)
     }
 }
 
-/// What [`Operator::prepare`] makes: computes outputs from inputs, as [`Operator::cpu`] does.
+/// The result of [`Operator::prepare`]: computes outputs from inputs, as [`Operator::cpu`] does.
 #[cfg(feature = "cpu")]
 pub type Prepared = Box<dyn Fn(&[&Tensor], &mut [Tensor]) + Send + Sync>;
 
 /// How an output pixel depends on input pixels along one axis.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Reach {
-    /// Input pixels seen by one output pixel.
+    /// Number of input pixels that one output pixel sees.
     pub extent: usize,
-    /// Input pixels an output step moves: the stride, or 1/stride when up-sampling.
+    /// Distance in input pixels between neighbouring outputs: the stride, or 1/stride when up-sampling.
     pub step: f64,
 }
 
 impl Reach {
-    /// A pointwise operator.
+    /// The reach of a pointwise operator.
     pub const POINT: Reach = Reach { extent: 1, step: 1.0 };
 }
 
 macro_rules! operators {
     ($($(#[$doc:meta])* $name:ident($type:ty)),* $(,)?) => {
-        /// An operator. To add one: a file beside this one, a line here, its lowering in `plan`, a vector.
+        /// An operator. To add one, add a file beside this one, a line here, its lowering in `plan`, and a vector.
         #[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
         pub enum Op { $($(#[$doc])* $name($type)),* }
 
         impl Op {
-            /// The operator's rules.
+            /// The implementation of the operator.
             pub fn rules(&self) -> &dyn Operator {
                 match self { $(Op::$name(op) => op),* }
             }
@@ -85,41 +85,41 @@ operators! {
     ConvTranspose(ConvTranspose),
     /// Max or average pooling.
     Pool(Pool),
-    /// Sums, means and extremes along axes.
+    /// Sum, mean and extremes along axes.
     Reduce(Reduce),
-    /// Per-channel scale and shift.
+    /// Scale and shift for each channel.
     BatchNorm(BatchNorm),
     /// Group, instance and layer norm.
     Norm(Norm),
     /// Pointwise function.
     Activation(Activation),
-    /// Leaky ReLU with a slope a channel.
+    /// Leaky ReLU with a slope for each channel.
     PRelu(PRelu),
     /// Arithmetic on two tensors.
     Binary(Binary),
-    /// Several of these, which a rewrite makes one.
+    /// Several pointwise operators that a rewrite merged.
     Pointwise(Pointwise),
-    /// A tensor that belongs to the network.
+    /// A constant tensor of the network.
     Constant(Constant),
     /// Products of computed matrices.
     MatMul(MatMul),
-    /// Joining along an axis.
+    /// Concatenation along an axis.
     Concat(Concat),
-    /// Nearest, bilinear or bicubic re-sampling.
+    /// Nearest, bilinear or bicubic resampling.
     Resize(Resize),
     /// Reshape, transpose, slice and other moves of elements.
     Rearrange(Rearrange),
     /// Padding by fixed amounts or up to a multiple.
     Pad(Pad),
-    /// Cutting down to another value's size.
+    /// Cropping to another value's size.
     Crop(Crop),
     /// Softmax along an axis.
     Softmax(Softmax),
-    /// The channel that holds the largest value.
+    /// The index of the channel with the largest value.
     ArgMax(ArgMax),
 }
 
-/// The single input of an operator that takes one.
+/// The only input of an operator with one input.
 pub(crate) fn one(inputs: &[Shape]) -> Result<Shape> {
     match inputs {
         [x] => Ok(*x),
@@ -127,7 +127,7 @@ pub(crate) fn one(inputs: &[Shape]) -> Result<Shape> {
     }
 }
 
-/// The two inputs of an operator that takes two.
+/// The inputs of an operator with two inputs.
 pub(crate) fn two(inputs: &[Shape]) -> Result<(Shape, Shape)> {
     match inputs {
         [a, b] => Ok((*a, *b)),
@@ -135,10 +135,10 @@ pub(crate) fn two(inputs: &[Shape]) -> Result<(Shape, Shape)> {
     }
 }
 
-/// Kernels, strides, dilations and paddings are at most this, so that no kernel's index wraps.
+/// Largest kernel, stride, dilation and padding, so no index of a kernel overflows.
 const MAX_ATTRIBUTE: usize = 1 << 16;
 
-/// Output extent of a sliding window: `floor((size + pad - effective) / stride) + 1`, or `ceil`.
+/// Output extent of a sliding window: `floor((size + pad - effective) / stride) + 1`, or with `ceil`.
 pub(crate) fn windows(
     size: usize,
     padding: usize,

@@ -1,7 +1,7 @@
-//! A graph as JSON, its numbers set apart: what a converted model file holds.
+//! A graph as JSON with its numbers stored separately: the contents of a converted model file.
 //!
-//! Operators describe themselves with serde. Where they hold weights they write the place of these in a list instead,
-//! which a thread keeps while it writes or reads one graph.
+//! Operators use serde. Instead of weights they write an index into a list, which a thread keeps while it writes or
+//! reads a graph.
 
 use super::{Extent, Graph, Op, ValueId};
 use crate::error::{Error, Result};
@@ -15,7 +15,7 @@ thread_local! {
     static NUMBERS: RefCell<Vec<Arc<Tensor>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Values are numbered: the inputs, then the result of each node.
+/// Values are numbered: first the inputs, then the results of the nodes.
 #[derive(Serialize, Deserialize)]
 struct StoredGraph {
     #[serde(default)]
@@ -23,10 +23,10 @@ struct StoredGraph {
     nodes: Vec<StoredNode>,
     #[serde(default)]
     outputs: Vec<(String, usize)>,
-    /// Names of an output and of the input that it becomes in the next run.
+    /// Names of an output, and of the input that it becomes in the next run.
     #[serde(default)]
     carries: Vec<(String, String)>,
-    /// Older files have one input, of which they say the channels, and one output, both without names.
+    /// Older files have one input, described by its channels, and one output, both without names.
     #[serde(default, skip_serializing)]
     channels: Option<usize>,
     #[serde(default, skip_serializing)]
@@ -40,7 +40,7 @@ struct StoredNode {
     inputs: Vec<usize>,
 }
 
-/// The graph without its weights, and these in order.
+/// The graph without its weights, and the weights in order.
 pub(crate) fn write(graph: &Graph) -> Result<(String, Vec<Arc<Tensor>>)> {
     let inputs = graph.inputs();
     let mut places: HashMap<ValueId, usize> =
@@ -48,7 +48,10 @@ pub(crate) fn write(graph: &Graph) -> Result<(String, Vec<Arc<Tensor>>)> {
     let mut nodes = Vec::with_capacity(graph.nodes.len());
     for (i, node) in graph.nodes.iter().enumerate() {
         let [output] = node.outputs[..] else {
-            return Err(Error::Model(format!("{} is fused; a graph is kept as it was built", node.name)));
+            return Err(Error::Model(format!(
+                "{} is fused; only graphs that are not optimised can be stored",
+                node.name
+            )));
         };
         let reads = node.inputs.iter().map(|id| places[id]).collect();
         nodes.push(StoredNode { name: node.name.clone(), op: node.op.clone(), inputs: reads });
@@ -67,10 +70,10 @@ pub(crate) fn write(graph: &Graph) -> Result<(String, Vec<Arc<Tensor>>)> {
     Ok((text, NUMBERS.take()))
 }
 
-/// The graph with its weights.
+/// Reads a graph with its weights.
 ///
 /// # Errors
-/// When a node reads what no earlier one makes, or names a weight that is not there; when names do not differ.
+/// If a node reads a value that no earlier node makes, if a weight does not exist, or if names are not distinct.
 pub(crate) fn read(text: &str, numbers: Vec<Arc<Tensor>>) -> Result<Graph> {
     NUMBERS.set(numbers);
     let stored = serde_json::from_str::<StoredGraph>(text);
@@ -160,7 +163,7 @@ pub(super) mod optional_vector {
     }
 }
 
-/// Numbers that may be infinite, which JSON cannot say: by their bits.
+/// Numbers that may be infinite, which JSON cannot express, as their bits.
 pub(super) mod number {
     use super::*;
 

@@ -1,37 +1,37 @@
-//! Nodes and the values between them.
+//! Nodes, and the values between them.
 
 use super::{Extent, Input, Op, Output};
 use crate::error::{Error, Result};
 use crate::tensor::Shape;
 use std::collections::HashSet;
 
-/// Names one value of a graph.
+/// Identifies a value of a graph.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ValueId(pub(crate) usize);
 
 impl ValueId {
-    /// The value's place in per-value tables such as [`Graph::shapes`].
+    /// The value's index in tables such as [`Graph::shapes`].
     pub fn index(self) -> usize {
         self.0
     }
 }
 
-/// One operator at its place in the graph.
+/// An operator in a graph.
 #[derive(Debug, Clone)]
 pub struct Node {
     /// The layer's name, unique in the graph.
     pub name: String,
-    /// What it computes.
+    /// Its operator.
     pub op: Op,
-    /// Values read, in the operator's order.
+    /// Values that it reads, in the operator's order.
     pub inputs: Vec<ValueId>,
-    /// Values made, in the operator's order.
+    /// Values that it makes, in the operator's order.
     pub outputs: Vec<ValueId>,
 }
 
-/// A network: nodes in an order in which they can run, named inputs, named outputs, and the states among them.
+/// A network: nodes in execution order, named inputs and outputs, and states.
 ///
-/// A network of one input and one output needs no names:
+/// A network with one input and one output needs no names:
 ///
 /// ```
 /// use unet_wgpu::graph::{Activation, Graph};
@@ -41,7 +41,7 @@ pub struct Node {
 /// # Ok::<(), unet_wgpu::Error>(())
 /// ```
 ///
-/// A second input, here a number a picture, and a state that each run hands to the next:
+/// A second input, here one number for each picture, and a state that each run passes to the next:
 ///
 /// ```
 /// use unet_wgpu::Shape;
@@ -59,11 +59,11 @@ pub struct Node {
 #[derive(Debug, Clone)]
 pub struct Graph {
     pub(crate) nodes: Vec<Node>,
-    /// Of each value, the name of the input or the node that first made it.
+    /// For each value, the name of the input or of the node that first made it.
     pub(crate) names: Vec<String>,
     pub(super) inputs: Vec<Input>,
     pub(super) outputs: Vec<Output>,
-    /// For each state, the output that it comes from and the input that it becomes.
+    /// For each state, the indices of its output and of its input.
     pub(super) carries: Vec<(usize, usize)>,
     /// Names of inputs and layers.
     taken: HashSet<String>,
@@ -73,13 +73,12 @@ impl Graph {
     /// The value of the first input.
     pub const INPUT: ValueId = ValueId(0);
 
-    /// A graph with nothing but a picture of `channels` channels, called `input`, which is also its result, called
-    /// `output`.
+    /// A graph that consists of one picture with `channels` channels. Its input is called `input`, its result `output`.
     pub fn new(channels: usize) -> Graph {
         Graph::with_input("input", Extent::picture(channels))
     }
 
-    /// A graph with nothing but an input, which is also its result.
+    /// A graph that consists of one input, which is also its result.
     pub fn with_input(name: &str, extents: impl Into<[Extent; 4]>) -> Graph {
         Graph {
             nodes: Vec::new(),
@@ -91,7 +90,7 @@ impl Graph {
         }
     }
 
-    /// Errors when a layer or an input has that name.
+    /// Errors if a layer or an input already has that name.
     pub(super) fn take_name(&mut self, name: &str) -> Result<()> {
         match self.taken.insert(name.into()) {
             true => Ok(()),
@@ -99,10 +98,10 @@ impl Graph {
         }
     }
 
-    /// Appends a node and returns the value it makes, which becomes the graph's result.
+    /// Appends a node and returns its value, which becomes the graph's result.
     ///
     /// # Errors
-    /// When the name is taken or an input is not a value of this graph.
+    /// If the name is taken, or an input is not a value of this graph.
     pub fn push(&mut self, name: &str, op: impl Into<Op>, inputs: &[ValueId]) -> Result<ValueId> {
         if let Some(id) = inputs.iter().find(|id| id.0 >= self.names.len()) {
             return Err(Error::Model(format!("{name} reads value {}, which does not exist yet", id.0)));
@@ -124,7 +123,7 @@ impl Graph {
         ValueId(self.names.len() - 1)
     }
 
-    /// Nodes in running order.
+    /// Nodes in execution order.
     pub fn nodes(&self) -> &[Node] {
         &self.nodes
     }
@@ -134,7 +133,7 @@ impl Graph {
         &self.names[id.0]
     }
 
-    /// Channels of the first input; 0 where it takes any number.
+    /// Channels of the first input; 0 if it takes any number.
     pub fn input_channels(&self) -> usize {
         match self.inputs[0].extents[1] {
             Extent::Fixed(channels) => channels,
@@ -142,11 +141,11 @@ impl Graph {
         }
     }
 
-    /// The shape of every value, for the shapes of the inputs in order; `None` for values that no node makes any more.
-    /// One [`Shape`] will do where all other inputs are fixed or follow from the first.
+    /// The shape of every value, from the shapes of the inputs in order. `None` for values that no node makes any more.
+    /// A single [`Shape`] is enough if all other inputs are fixed or follow from the first.
     ///
     /// # Errors
-    /// [`Error::Shape`] names the input or layer that is given what it cannot take.
+    /// [`Error::Shape`] names the input or layer whose shape does not match.
     pub fn shapes(&self, inputs: impl AsRef<[Shape]>) -> Result<Vec<Option<Shape>>> {
         let given = self.input_shapes(inputs)?;
         let mut shapes = vec![None; self.names.len()];
@@ -182,7 +181,7 @@ impl Graph {
         Ok(self.output_shapes(&self.shapes(inputs)?)?[0])
     }
 
-    /// The shapes of all outputs, out of a table of all values.
+    /// The shapes of all outputs, from the table of all values.
     pub(crate) fn output_shapes(&self, shapes: &[Option<Shape>]) -> Result<Vec<Shape>> {
         let made = |output: &Output| {
             shapes[output.value.0]
@@ -191,12 +190,12 @@ impl Graph {
         self.outputs.iter().map(made).collect()
     }
 
-    /// Trained numbers in the whole network.
+    /// Number of trained values in the network.
     pub fn parameters(&self) -> usize {
         self.nodes.iter().map(|node| node.op.rules().parameters()).sum()
     }
 
-    /// Drops the nodes on which no output depends.
+    /// Removes the nodes on which no output depends.
     pub(crate) fn prune(&mut self) {
         let mut wanted = vec![false; self.names.len()];
         self.outputs.iter().for_each(|output| wanted[output.value.0] = true);
@@ -211,13 +210,13 @@ impl Graph {
         self.nodes.retain(|_| kept.next() == Some(true));
     }
 
-    /// How many nodes read a value; an output counts as one more.
+    /// Number of nodes that read a value, plus one if it is an output.
     pub fn uses(&self, id: ValueId) -> usize {
         self.nodes.iter().flat_map(|node| &node.inputs).filter(|&&read| read == id).count()
             + self.outputs.iter().filter(|output| output.value == id).count()
     }
 
-    /// The same of every value.
+    /// The number of uses of every value.
     pub(crate) fn all_uses(&self) -> Vec<usize> {
         let mut uses = vec![0; self.names.len()];
         self.nodes.iter().flat_map(|node| &node.inputs).for_each(|id| uses[id.0] += 1);
@@ -242,10 +241,10 @@ impl Graph {
 }
 
 impl Node {
-    /// This node's input shapes out of a graph's table ([`Graph::shapes`]).
+    /// The shapes of this node's inputs, from a graph's table ([`Graph::shapes`]).
     ///
     /// # Errors
-    /// [`Error::Model`] where the node reads a value that no earlier node makes.
+    /// [`Error::Model`] if the node reads a value that no earlier node makes.
     pub fn input_shapes(&self, shapes: &[Option<Shape>]) -> Result<Vec<Shape>> {
         let known = |id: &ValueId| {
             shapes.get(id.0).copied().flatten().ok_or_else(|| {
@@ -255,7 +254,7 @@ impl Node {
         self.inputs.iter().map(known).collect()
     }
 
-    /// This node's output shapes out of a graph's table ([`Graph::shapes`]).
+    /// The shapes of this node's outputs, from a graph's table ([`Graph::shapes`]).
     pub fn output_shapes(&self, shapes: &[Option<Shape>]) -> Vec<Shape> {
         self.outputs.iter().filter_map(|id| shapes[id.0]).collect()
     }
