@@ -435,15 +435,20 @@ fn what_stands_first_wins() {
 }
 
 #[test]
-fn the_readmes_example_is_a_recipe() {
-    let readme = include_str!("../README.md");
-    let example = readme.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
-    let folder = Folder::new(&[]);
-    folder.put("net.toml", example);
-    let recipe = folder.open("net.onnx").unwrap().recipe;
-    assert_eq!((recipe.input.size, recipe.input.scale, recipe.input.mean.len()), (Some([320, 320]), 1.0, 3));
-    assert_eq!((recipe.input.steps.len(), recipe.output.steps.len()), (1, 1));
-    assert_eq!(recipe.output.classes[1].color, Some([255, 80, 0]));
+fn the_examples_in_the_docs_are_recipes() {
+    let page = include_str!("../docs/recipes.md");
+    let blocks = page.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next());
+    let opened = |example: &str| {
+        let folder = Folder::new(&[]);
+        folder.put("net.toml", example);
+        folder.open("net.onnx").unwrap().recipe
+    };
+    let recipes: Vec<Recipe> = blocks.map(opened).collect();
+    let [first, light] = &recipes[..] else { panic!("expected two examples, got {}", recipes.len()) };
+    assert_eq!((first.input.size, first.input.scale, first.input.mean.len()), (Some([320, 320]), 1.0, 3));
+    assert_eq!((first.input.steps.len(), first.output.steps.len()), (1, 1));
+    assert_eq!(first.output.classes[1].color, Some([255, 80, 0]));
+    assert_eq!((light.input.steps.len(), light.output.steps.len()), (2, 2));
 }
 
 #[test]

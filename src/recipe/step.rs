@@ -140,7 +140,7 @@ impl Step {
             | Step::Sigmoid
             | Step::Softmax => true,
         };
-        let expected = "finite numbers, min up to max, low below high within 0 to 100, eps at least 0";
+        let expected = "finite numbers, min up to max, rising percentiles from 0 to 100, eps at least 0";
         if good { Ok(()) } else { Err(Error::shape("a step of the recipe", expected, format!("{self:?}"))) }
     }
 
