@@ -106,7 +106,7 @@ pub enum Error {
     Setting {
         /// The setting.
         setting: Setting,
-        /// The file at fault, if one is.
+        /// The file at fault, if there is one.
         path: Option<PathBuf>,
         /// Why it does not fit, and what to do.
         reason: String,
@@ -131,9 +131,9 @@ const MAX_MESSAGE: usize = 400;
 pub enum Setting {
     /// The file of the result.
     Result,
-    /// The file of a probability a class and pixel.
+    /// The file of probabilities.
     Probabilities,
-    /// The file of the input with the classes' colours over it.
+    /// The file of the input with the colours of the classes over it.
     Overlay,
     /// The file of the input with outlines.
     Contours,
@@ -141,7 +141,7 @@ pub enum Setting {
     Cutout,
     /// The file of input and result side by side.
     Comparison,
-    /// The file of figures a class.
+    /// The file of statistics.
     Statistics,
     /// The picture or mask that a result is compared with.
     Reference,

@@ -1,4 +1,5 @@
-//! Pictures that never are in memory as a whole: rows come from a file, go through the network in tiles, and go to files.
+//! Pictures that are never in memory as a whole: rows are read from a file, go through the network in tiles, and are
+//! written to files.
 
 use super::{Outcome, Pipeline, Report, Sink, Target, TargetKind, Targets};
 use crate::error::{Error, Result, Setting};
@@ -15,30 +16,30 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-/// Most numbers, of input and result together, that a picture has in memory: 256 MiB as f32, a few times over while it is
-/// worked on.
+/// Most numbers of input and result together for a picture in memory: 256 MiB as f32, and several times that while it
+/// is processed.
 const LARGE: f64 = (64 << 20) as f64;
 
-/// The same where bands change the result: 2 GiB.
+/// The same if bands change the result: 2 GiB.
 const HUGE: f64 = (512 << 20) as f64;
 
-/// Bytes that a tile may take where no other bound is set.
+/// Most bytes for a tile if there is no other limit.
 const TILE_MEMORY: u64 = 512 << 20;
 
-/// Rows that are read at once while something is measured.
+/// Rows that are read at once for measuring.
 const MEASURE_ROWS: usize = 64;
 
-/// What needs a picture whole.
+/// The reason why a picture is needed as a whole.
 pub(super) struct NeedsWhole {
-    /// What the caller may leave out.
+    /// The setting that the caller may leave out.
     pub(super) setting: Option<Setting>,
-    /// The same, or the recipe's part, in words.
+    /// The setting, or the part of the recipe, in words.
     pub(super) reason: String,
 }
 
 impl Pipeline {
-    /// Whether a picture should go through in bands because of its size. Where that changes the result, because the network
-    /// sees everything, only if it would not be read whole.
+    /// Whether a picture should be processed in bands because of its size. If bands change the result, because the
+    /// network sees everything, only if the picture could not be read as a whole.
     pub(super) fn is_large(&self, rows: &Rows) -> bool {
         let pixels = rows.width() as f64 * rows.height() as f64;
         let numbers =
@@ -46,7 +47,7 @@ impl Pipeline {
         pixels * numbers > if self.output_info.local { LARGE } else { HUGE }
     }
 
-    /// What needs a picture whole, where something does: it cannot go through in bands then.
+    /// Why a picture cannot be processed in bands; `None` if it can.
     pub(super) fn needs_whole(&self, rows: &Rows, targets: &Targets) -> Option<NeedsWhole> {
         let of = |setting: Setting| Some(NeedsWhole { setting: Some(setting), reason: setting.to_string() });
         let because = |reason: String| Some(NeedsWhole { setting: None, reason });
@@ -81,10 +82,12 @@ impl Pipeline {
         }
     }
 
-    /// Runs a picture file that never is in memory as a whole. `done` hears of each tile, and how many there are.
+    /// Runs a picture file that is never in memory as a whole. `done` gets the number of tiles, once for each finished
+    /// tile.
     ///
     /// # Errors
-    /// [`Error::Setting`] and [`Error::Usage`] for what needs a picture whole, naming it; those of reading, running and writing.
+    /// [`Error::Setting`] and [`Error::Usage`] name what needs the whole picture; errors of reading, running and
+    /// writing.
     pub fn run_bands(&self, path: &Path, targets: &Targets, done: &(dyn Fn(usize) + Sync)) -> Result<Report> {
         let rows = Rows::open(path)?;
         if let Some(NeedsWhole { setting, reason }) = self.needs_whole(&rows, targets) {
@@ -102,7 +105,7 @@ impl Pipeline {
                 )),
             });
         }
-        // One at a time: each takes much memory, and the whole device.
+        // One at a time, because each takes much memory and the whole device.
         let _turn = lock(&self.bands);
         let own = [rows.height(), rows.width()];
         let size @ [h, w] = self.model.recipe.input.fitted(own)?;
@@ -163,7 +166,7 @@ impl Pipeline {
         Ok(report)
     }
 
-    /// The input recipe with the numbers of this picture, padded to that height and width, and its exposure.
+    /// The input recipe with the statistics of this picture, padded to that height and width, and the exposure.
     fn measured(&self, path: &Path, size: [usize; 2]) -> Result<(InputRecipe, f64)> {
         let (recipe, channels) = (&self.model.recipe.input, self.model.input_channels());
         recipe.measured(size[0], &mut |each| {
@@ -179,7 +182,7 @@ impl Pipeline {
 /// The rows of a file that are still needed.
 struct Window {
     rows: Rows,
-    /// The first row that is held.
+    /// The first row in memory.
     first: usize,
     held: Option<Picture>,
     notes: Vec<String>,
@@ -190,7 +193,7 @@ impl Window {
         Window { rows, first: 0, held: None, notes: Vec::new() }
     }
 
-    /// Rows of the picture's values, padded to that height and width. Ranges must not go back.
+    /// Rows of the picture's values, padded to that height and width. Ranges must not go backwards.
     fn padded(
         &mut self,
         range: Range<usize>,
@@ -199,14 +202,14 @@ impl Window {
         channels: usize,
     ) -> Result<Tensor> {
         let height = self.rows.height();
-        // Rows that are padded below mirror the last ones.
+        // Padded rows at the bottom mirror the last ones.
         let mirrored = (2 * height).saturating_sub(h + 1);
         self.advance(range.start.min(mirrored), range.end.min(height))?;
         let held = self.held()?.values(recipe, channels)?;
         Ok(padded_rows(&held, self.first, height, range, w, recipe.fit))
     }
 
-    /// Lets go of rows before `first` and reads up to `end`.
+    /// Drops rows before `first` and reads rows up to `end`.
     fn advance(&mut self, first: usize, end: usize) -> Result<()> {
         let first = first.max(self.first);
         let mut held_to = self.first + self.held.as_ref().map_or(0, Picture::height);
@@ -215,7 +218,7 @@ impl Window {
             parts.push(self.part(first, held_to - first)?);
         }
         self.first = first.min(held_to);
-        // A file gives only so much at once.
+        // The number of rows read at once is limited.
         let most = (LARGE as usize / (4 * self.rows.width())).max(1);
         while held_to < end {
             let next = self.rows.next(most.min(end - held_to))?;
@@ -237,7 +240,7 @@ impl Window {
     }
 }
 
-/// A file that grows with each band; what it is, the first band tells.
+/// A file that grows with each band. The first band decides its kind.
 struct BandFile {
     path: PathBuf,
     height: usize,

@@ -1,7 +1,7 @@
-//! Many pictures: some threads load, some run the network, some save, so that a device need not wait for files.
+//! Processes many pictures: some threads load, some run the network, some save, so a device does not wait for files.
 //!
-//! Between the stages lie belts. How many pictures are under way at once is bounded, so that neither a slow disk nor a slow
-//! device fills the memory.
+//! Queues connect the stages. The number of pictures in flight is bounded, so neither a slow disk nor a slow device
+//! fills the memory.
 
 use super::{Batch, Input, Lane, Outcome, Pipeline, Report};
 use crate::error::{Error, Result};
@@ -13,45 +13,46 @@ use std::ops::ControlFlow;
 use std::sync::atomic::Ordering;
 use std::sync::{Condvar, Mutex, PoisonError};
 
-/// Pixels that fill a device.
+/// Number of pixels that keeps a device busy.
 const ENOUGH: usize = 512 * 512;
 
 /// Most pictures that `Batch::Auto` runs at once.
 const MOST: usize = 16;
 
-/// Most threads that load, and that save, where no number is given.
+/// Most threads for loading and for saving, if no number is given.
 const MOST_THREADS: usize = 8;
 
-/// Numbers of networks' inputs, 256 MiB as f32, up to which pictures may wait to be joined to batches.
+/// Pictures may wait to form batches as long as the networks' inputs have fewer numbers than this, 256 MiB as f32.
 const LIGHT: usize = 64 << 20;
 
-/// The same up to which pictures are let in at all. With what they come from and become it is several times as much.
+/// New pictures are admitted as long as the inputs have fewer numbers than this. With pictures and results, memory is
+/// several times as much.
 const HEAVY: usize = 128 << 20;
 
-/// Threads of each stage; 0 leaves the number to the pipeline.
+/// Number of threads of each stage. With 0 the pipeline decides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Threads {
-    /// Reading and preparing pictures.
+    /// Threads that read and prepare pictures.
     pub load: usize,
     /// Runs that overlap on each device.
     pub run: usize,
-    /// Decoding, encoding and writing results.
+    /// Threads that decode, encode and write results.
     pub save: usize,
 }
 
-/// What loading gave.
+/// The result of loading.
 #[derive(Debug)]
 pub enum Load {
-    /// Something that the network runs on.
+    /// An input for the network.
     Run(Box<Input>),
-    /// Nothing: all of the work is done while saving.
+    /// Nothing to run: all work is done while saving.
     Apart,
 }
 
 impl Pipeline {
-    /// Runs all jobs. `load` gets each, on one of its threads, and gives what is to be run, or an error, and something to
-    /// know it by; `save` gets that with the outcome (`None` for [`Load::Apart`]), in the jobs' order if `in_order`, and may
-    /// end it all. Without a device each outcome is an error.
+    /// Runs all jobs. `load` gets each job on a loading thread. It returns a key and an input, or an error. `save` gets
+    /// the key and the outcome (`None` for [`Load::Apart`]), in the order of the jobs if `in_order`; it may stop all
+    /// work. Without a device, every outcome is an error.
     pub fn run_all<J, K: Send>(
         &self,
         jobs: impl Iterator<Item = J> + Send,
@@ -65,7 +66,7 @@ impl Pipeline {
         let loaders = or(threads.load, (cores / 2).clamp(1, MOST_THREADS));
         let savers = if in_order { 1 } else { or(threads.save, (cores / 2).clamp(1, MOST_THREADS)) };
         let overlap = |device: usize| or(threads.run, self.lanes.get(device).map_or(1, Lane::overlap));
-        // Without a device there is one thread that says so.
+        // Without a device, one thread reports the error.
         let runners: Vec<usize> = (0..self.lanes.len().max(1))
             .flat_map(|device| std::iter::repeat_n(device, overlap(device)))
             .collect();
@@ -128,7 +129,7 @@ impl Pipeline {
         });
     }
 
-    /// Pictures of a shape that run at once.
+    /// Number of pictures of that shape that run at once.
     fn batch(&self, device: usize, shape: Shape) -> usize {
         match (self.options.batch, self.lanes.get(device).map(Lane::device)) {
             _ if !self.batches.load(Ordering::Relaxed) => 1,
@@ -142,7 +143,7 @@ impl Pipeline {
         item.then(|input| self.run_on(device, input, &|_| {}))
     }
 
-    /// Runs inputs of one shape together; alone where that fails.
+    /// Runs inputs of one shape as a batch. If that fails, runs each by itself.
     fn run_batch<'g, K>(&self, device: usize, items: Vec<Item<'g, K, Result<Load>>>) -> Vec<Done<'g, K>> {
         let inputs: Vec<&Tensor> = items.iter().filter_map(Item::tensor).collect();
         let together = match inputs.len() {
@@ -150,7 +151,7 @@ impl Pipeline {
             _ => match self.network(device, &joined(&inputs), &|_| {}) {
                 Ok(results) => Some(results),
                 Err(error) => {
-                    // One bad picture does not speak against batches.
+                    // A single bad picture does not mean that the network takes no batches.
                     let fits = matches!(error, Error::NonFinite { .. });
                     self.batches.fetch_and(fits, Ordering::Relaxed);
                     None
@@ -172,14 +173,14 @@ impl Pipeline {
     }
 }
 
-/// Tensors of one shape as a batch.
+/// Joins tensors of one shape to a batch.
 fn joined(tensors: &[&Tensor]) -> Tensor {
     let shape = tensors[0].shape();
     let data = tensors.iter().flat_map(|tensor| tensor.data().iter().copied()).collect();
     Tensor::new(Shape { n: shape.n * tensors.len(), ..shape }, data).expect("equal shapes")
 }
 
-/// The pictures of a batch.
+/// Splits a batch into pictures.
 fn parted(batch: &Tensor) -> impl Iterator<Item = Tensor> {
     let shape = Shape { n: 1, ..batch.shape() };
     batch
@@ -188,7 +189,7 @@ fn parted(batch: &Tensor) -> impl Iterator<Item = Tensor> {
         .map(move |part| Tensor::new(shape, part.to_vec()).expect("as many numbers as the shape has"))
 }
 
-/// A job on its way, with its place in the order and its leave to be in memory.
+/// A job in flight, with its number and its ticket.
 struct Item<'g, K, T> {
     number: usize,
     ticket: Ticket<'g>,
@@ -199,7 +200,7 @@ struct Item<'g, K, T> {
 type Done<'g, K> = Item<'g, K, Result<Option<Outcome>>>;
 
 impl<'g, K> Item<'g, K, Result<Load>> {
-    /// The item on its way to be saved; what there is to be run is run.
+    /// Runs the item if there is something to run, and returns it for saving.
     fn then(self, run: impl FnOnce(Input) -> Result<Outcome>) -> Done<'g, K> {
         let content = self.content.and_then(|load| match load {
             Load::Run(input) => run(*input).map(Some),
@@ -215,13 +216,13 @@ impl<'g, K> Item<'g, K, Result<Load>> {
         }
     }
 
-    /// The shape that the network runs on, where it does; a batch of one's own is not joined with others.
+    /// The input shape, if the item is to be run. `None` for batches in the input, which are not joined with others.
     fn shape(&self) -> Option<Shape> {
         self.tensor().map(Tensor::shape).filter(|shape| shape.n == 1)
     }
 }
 
-/// Lets so many in, until it is shut; more while all that are in weigh little.
+/// Admits a limited number of pictures until it is shut. Admits more as long as all admitted pictures are small.
 struct Gate {
     places: Mutex<Places>,
     changed: Condvar,
@@ -229,13 +230,13 @@ struct Gate {
 
 struct Places {
     free: usize,
-    /// Of the free ones, those that are only for a light company.
+    /// Free places that are available only while all admitted pictures are small.
     spare: usize,
     weight: usize,
     shut: bool,
 }
 
-/// One of those who are in.
+/// The place of an admitted picture.
 struct Ticket<'g> {
     gate: &'g Gate,
     weight: usize,
@@ -275,7 +276,7 @@ impl Places {
 }
 
 impl Ticket<'_> {
-    /// Tells the numbers that its holder has in memory.
+    /// Records how many numbers the holder keeps in memory.
     fn weigh(&mut self, numbers: usize) {
         self.weight += numbers;
         lock(&self.gate.places).weight += numbers;
@@ -284,19 +285,19 @@ impl Ticket<'_> {
 
 impl Drop for Ticket<'_> {
     fn drop(&mut self) {
-        // Who waits for what a dead thread had would wait for ever.
+        // Threads that wait for the items of a dead thread would wait for ever.
         if std::thread::panicking() {
             self.gate.shut();
         }
         let mut places = lock(&self.gate.places);
         places.free += 1;
         places.weight -= self.weight;
-        // All that wait: one light company lets several in.
+        // Wakes all: several small pictures may be admitted at once.
         self.gate.changed.notify_all();
     }
 }
 
-/// What threads of one stage put down and those of the next take up.
+/// A queue between the threads of two stages.
 struct Belt<T> {
     state: Mutex<State<T>>,
     changed: Condvar,
@@ -304,11 +305,11 @@ struct Belt<T> {
 
 struct State<T> {
     items: VecDeque<T>,
-    /// Threads that may still put something down.
+    /// Threads that may still add items.
     open: usize,
 }
 
-/// A thread that may put things down; gone, it will not.
+/// A thread that may add items. When dropped, it adds no more.
 struct Closing<'b, T>(&'b Belt<T>);
 
 impl<T> Belt<T> {
@@ -325,7 +326,7 @@ impl<T> Belt<T> {
         self.changed.notify_all();
     }
 
-    /// The item at the place that `find` names, as soon as it names one; `None` when nothing more can come.
+    /// Takes the item at the index that `find` returns, as soon as it returns one. `None` when no more items can come.
     fn take(&self, find: impl Fn(&VecDeque<T>) -> Option<usize>) -> Option<T> {
         let mut state = lock(&self.state);
         loop {
@@ -339,7 +340,7 @@ impl<T> Belt<T> {
         }
     }
 
-    /// The first such item, if one lies there.
+    /// Takes the first matching item, if there is one.
     fn try_take(&self, such: impl Fn(&T) -> bool) -> Option<T> {
         let mut state = lock(&self.state);
         let place = state.items.iter().position(such)?;

@@ -1,4 +1,4 @@
-//! Folders, patterns and lists of files: which pictures there are, and what each one's results are called.
+//! Folders, patterns and lists of files: finds pictures and names their results.
 
 use super::{OutputInfo, Target, Targets};
 use crate::error::{Error, Result};
@@ -6,22 +6,22 @@ use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-/// Names that pictures end in. What they are, their content decides.
+/// Extensions of picture files. The content of a file decides its format.
 const PICTURES: [&str; 18] = [
     "png", "jpg", "jpeg", "jpe", "webp", "bmp", "tif", "tiff", "exr", "pfm", "hdr", "ppm", "pgm", "pbm",
     "pnm", "npy", "nii", "gz",
 ];
 
-/// A picture file and its place below the folder or pattern that it was found by.
+/// A picture file, and its path relative to the folder or pattern that contains it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PictureFile {
     /// The file.
     pub path: PathBuf,
-    /// Its name there, with the folders between.
+    /// Its name, with the folders in between.
     pub name: PathBuf,
 }
 
-/// A picture file and what is to be written for it.
+/// A picture file and the files to be made of it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Job {
     /// The file.
@@ -30,7 +30,7 @@ pub struct Job {
     pub targets: Targets,
 }
 
-/// One of `of` equal parts of a list, `part` counted from 1.
+/// Part `part` of `of` equal parts of a list, counted from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Shard {
     part: usize,
@@ -55,16 +55,16 @@ impl FromStr for Shard {
     }
 }
 
-/// Whether a path stands for several pictures: a folder, or a pattern that is not a file's name.
+/// Whether a path stands for several pictures: a folder, or a pattern that is not the name of a file.
 pub fn is_many(input: &Path) -> bool {
     input.is_dir() || !input.exists() && input.to_string_lossy().contains(['*', '?', '['])
 }
 
-/// All pictures that the given files, folders and patterns name, in an order that is the same everywhere. `recursive` goes
-/// into folders in folders; hidden files and what lies in one of the folders `without` are left out.
+/// All pictures that the files, folders and patterns name, in the same order everywhere. `recursive` includes
+/// subfolders. Hidden files, and files in one of the folders `without`, are left out.
 ///
 /// # Errors
-/// [`Error::Usage`] when one names nothing, [`Error::Io`] when a folder cannot be read.
+/// [`Error::Usage`] when one matches nothing, [`Error::Io`] when a folder cannot be read.
 pub fn find_pictures(inputs: &[PathBuf], recursive: bool, without: &[&Path]) -> Result<Vec<PictureFile>> {
     let without: Vec<PathBuf> = without.iter().filter_map(|path| path.canonicalize().ok()).collect();
     let is_wanted = |folder: &Path| !folder.canonicalize().is_ok_and(|path| without.contains(&path));
@@ -105,7 +105,7 @@ fn in_folder(
             Ok(entry) if entry.file_type().is_file() => entry.into_path(),
             Ok(_) => continue,
             Err(error) => match error.path() {
-                // To nowhere or back: where it is called like a picture, one that cannot be read.
+                // A broken or cyclic link. If its name is that of a picture, it is a picture that cannot be read.
                 Some(link) if link.is_symlink() => link.into(),
                 path => return Err(Error::Io { path: path.unwrap_or(folder).into(), source: error.into() }),
             },
@@ -121,7 +121,7 @@ fn in_folder(
 fn by_pattern(pattern: &Path, is_wanted: &dyn Fn(&Path) -> bool, found: &mut Vec<PictureFile>) -> Result<()> {
     let refuse = |error: String| Error::Usage(format!("{}: {error}", pattern.display()));
     let text = pattern.to_str().ok_or_else(|| refuse("a pattern must be UTF-8".into()))?;
-    // Folders before the first wildcard are where it looks, not part of the names.
+    // Folders before the first wildcard are where the search begins; they are not part of the names.
     let fixed: PathBuf = pattern
         .components()
         .take_while(|part| !part.as_os_str().to_string_lossy().contains(['*', '?', '[']))
@@ -151,12 +151,12 @@ fn is_picture_name(path: &Path) -> bool {
         && (!is_gzip || path.with_extension("").extension().is_some_and(|e| e.eq_ignore_ascii_case("nii")))
 }
 
-/// A job for each picture of a shard: `targets` names folders, in which the results are called as the pictures are, with
-/// the extension of their format, the result with `extension` where one is given.
+/// A job for each picture of a shard. `targets` names folders. Results have the names of the pictures with the
+/// extension of their format. `extension` is that of the result, if given.
 ///
 /// # Errors
-/// [`Error::Usage`] when two results would have one name, [`Error::Setting`] when one would have that of an input, or the
-/// model does not give what a target asks for.
+/// [`Error::Usage`] when two results would have the same name; [`Error::Setting`] when one would have the name of an
+/// input, or when the model does not provide what a target needs.
 pub fn jobs(
     found: &[PictureFile],
     targets: &Targets,
@@ -189,7 +189,7 @@ pub fn jobs(
     Ok(jobs)
 }
 
-/// A name without its extension; `.nii.gz` is one.
+/// A name without its extension; `.nii.gz` is one extension.
 fn stem(name: &Path) -> PathBuf {
     let stem = name.with_extension("");
     let is_gzip = name.extension().is_some_and(|e| e.eq_ignore_ascii_case("gz"));
@@ -197,7 +197,7 @@ fn stem(name: &Path) -> PathBuf {
 }
 
 impl Job {
-    /// Whether all of its results are there, and so whole.
+    /// Whether all of its results exist, and are thus complete.
     pub fn is_done(&self) -> bool {
         self.targets.paths().all(Path::is_file)
     }

@@ -1,4 +1,4 @@
-//! One device of a pipeline, and its sessions for the sizes that came last.
+//! One device of a pipeline, with its sessions for the sizes used last.
 
 use crate::error::Result;
 use crate::lock::lock;
@@ -9,10 +9,10 @@ use crate::tensor::Shape;
 use crate::tiles::{TileOptions, TiledSession};
 use std::sync::{Arc, Mutex};
 
-/// Sessions that are kept. Each has the weights and the activations of its size in the device's memory.
+/// Number of sessions that are kept. Each has its weights and activations in the device's memory.
 const SESSIONS: usize = 4;
 
-/// A device with its sessions, the one that was used last in front.
+/// A device with its sessions, the last used first.
 #[derive(Debug)]
 pub(super) struct Lane {
     device: Device,
@@ -33,7 +33,7 @@ impl Lane {
         &self.options
     }
 
-    /// Runs that overlap on the device.
+    /// Number of runs that overlap on the device.
     pub(super) fn overlap(&self) -> usize {
         match self.device {
             Device::Gpu(_) => FRAMES as usize,
@@ -42,7 +42,7 @@ impl Lane {
         }
     }
 
-    /// The session for inputs of that shape; who needs the same one waits while it is built.
+    /// The session for inputs of that shape. Other threads that need it wait while it is built.
     pub(super) fn session(
         &self,
         model: &Model,
@@ -57,7 +57,7 @@ impl Lane {
         let build = || TiledSession::new(model, shape, &self.device, &self.options, tiles);
         let built = match build() {
             Ok(session) if session.tiles() == 1 || tiles.size.is_some() || sessions.is_empty() => session,
-            // The others may have taken the memory that it would need.
+            // The other sessions may occupy the memory that it needs.
             _ => {
                 sessions.clear();
                 build()?
@@ -65,7 +65,7 @@ impl Lane {
         };
         let session = Arc::new(built);
         sessions.insert(0, session.clone());
-        // A limit on memory is one on all of them.
+        // A memory limit applies to all of them together.
         let most = self.options.max_memory.unwrap_or(u64::MAX);
         let mut bytes = 0;
         let mut fits = |session: &Arc<TiledSession>| {

@@ -1,5 +1,5 @@
-//! Pictures through a model, the whole way: sessions for the sizes that come, loading and saving beside running, tiles and
-//! bands for what is large, stacks and videos. What the command does with pictures is done here.
+//! Runs pictures through a model: sessions for every size, loading and saving while the network runs, tiles and bands
+//! for large pictures, stacks and videos. The command uses it for everything that it does with pictures.
 
 mod bands;
 mod flow;
@@ -30,7 +30,7 @@ use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-/// A model made ready for pictures of any size on one or more devices.
+/// A model prepared for pictures of any size, on one or more devices.
 ///
 /// ```no_run
 /// use unet_wgpu::image::{Decoded, Picture, Pipeline, PipelineOptions, write_atomic};
@@ -56,69 +56,69 @@ pub struct Pipeline {
     output_info: OutputInfo,
     lanes: Vec<Lane>,
     options: PipelineOptions,
-    /// Cleared by a network that takes no batches.
+    /// Cleared if the network takes no batches.
     batches: AtomicBool,
-    /// Held by who runs a picture in bands.
+    /// Held while a picture is processed in bands.
     bands: Mutex<()>,
 }
 
-/// How a [`Pipeline`] works.
+/// Options of a [`Pipeline`].
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct PipelineOptions {
-    /// How pictures are cut that do not fit.
+    /// How pictures that do not fit are cut into tiles.
     pub tiles: TileOptions,
     /// How many pictures of one size run at once.
     pub batch: Batch,
-    /// Of masks: keep of each class but 0 only the largest connected component.
+    /// For masks: keeps only the largest connected component of each class except 0.
     pub keep_largest: bool,
-    /// Of masks: connected components of fewer pixels become class 0.
+    /// For masks: connected components with fewer pixels become class 0.
     pub min_area: usize,
-    /// Of masks: colours, and names where the recipe has none.
+    /// For masks: the colours, and names for classes that have none in the recipe.
     pub palette: Option<Palette>,
 }
 
 /// How many pictures of one size run at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Batch {
-    /// One on the CPU; on a GPU as many small pictures as make one of 512x512 pixels, at most 16.
+    /// One on the CPU. On a GPU, as many small pictures as make 512x512 pixels together, at most 16.
     #[default]
     Auto,
-    /// So many, where as many wait.
+    /// This number, if as many are waiting.
     Of(usize),
 }
 
-/// A picture, or an array, and what the network gets of it.
+/// A picture or an array, and the network's input made of it.
 #[derive(Debug, Clone)]
 pub struct Input {
-    /// What came; `None` for arrays that are no picture.
+    /// The picture; `None` for arrays that are not pictures.
     pub picture: Option<Picture>,
-    /// What the network gets.
+    /// The network's input.
     pub prepared: Prepared,
 }
 
-/// What a network made of a picture.
+/// The result of a network for a picture.
 #[derive(Debug, Clone)]
 pub struct Outcome {
-    /// What came.
+    /// The picture; `None` for arrays that are not pictures.
     pub picture: Option<Picture>,
-    /// The network's numbers after the recipe's steps, at the picture's own size.
+    /// The network's result after the recipe's output steps, at the picture's own size.
     pub result: Tensor,
-    /// How it went.
+    /// Details of the run.
     pub report: Report,
 }
 
-/// What a network gives.
+/// Properties of a network's result.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct OutputInfo {
-    /// What the numbers mean.
+    /// What the result means.
     pub decode: Decode,
-    /// How many there are a pixel.
+    /// Number of channels.
     pub channels: usize,
-    /// Rows of a result for each of its input.
+    /// Rows of a result for each row of its input.
     pub scale: f64,
-    /// Whether they are probabilities, and not logits.
+    /// Whether the values are probabilities and not logits.
     pub probabilities: bool,
-    /// Whether each depends on pixels near it alone, so that tiles can be exact.
+    /// Whether each pixel depends only on a bounded neighbourhood, so tiles can be exact.
     pub local: bool,
 }
 
@@ -137,41 +137,41 @@ impl OutputInfo {
     }
 }
 
-/// How a run went.
+/// Details of a run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Report {
-    /// Which of the pipeline's devices ran.
+    /// Index of the device that ran.
     pub device: usize,
-    /// What the network got.
+    /// Shape of the network's input.
     pub input: Shape,
-    /// How many tiles it was cut into; 1 when none.
+    /// Number of tiles; 1 if the picture was not cut.
     pub tiles: usize,
-    /// What one run takes.
+    /// Shape of a tile.
     pub tile: Shape,
     /// Whether the result is that of the whole picture.
     pub exact: bool,
-    /// Making a session, where none of this size was at hand.
+    /// Time to build a session, if there was none for this size.
     pub build: Duration,
-    /// Running the network, from host to host.
+    /// Time to run the network, from host to host.
     pub run: Duration,
-    /// What its user should know, a line each.
+    /// Notes for the user, one line each.
     pub notes: Vec<String>,
 }
 
 impl Input {
-    /// Prepares a picture as the model's recipe says.
+    /// Prepares a picture according to the model's recipe.
     ///
     /// # Errors
-    /// Those of [`Prepared::picture`].
+    /// Errors of [`Prepared::picture`].
     pub fn picture(picture: Picture, model: &Model) -> Result<Input> {
         let prepared = Prepared::picture(&picture, model)?;
         Ok(Input { picture: Some(picture), prepared })
     }
 
-    /// Prepares an array of values from 0 to 255, NCHW; `raw`: of the network's own numbers.
+    /// Prepares an array NCHW. Its values count from 0 to 255 or, with `raw`, are those of the network.
     ///
     /// # Errors
-    /// Those of [`Prepared::new`]; [`Error::NonFinite`]; [`Error::Shape`] for other channels than the network's.
+    /// Errors of [`Prepared::new`]; [`Error::NonFinite`]; [`Error::Shape`] if the channels differ from the network's.
     pub fn array(tensor: Tensor, raw: bool, model: &Model) -> Result<Input> {
         tensor.check_finite()?;
         let (got, wanted) = (tensor.shape().c, model.input_channels());
@@ -187,11 +187,10 @@ impl Input {
 }
 
 impl Pipeline {
-    /// A pipeline without a device yet: it reads and prepares pictures, and runs them once it has one.
+    /// A pipeline without a device. It can already read and prepare pictures.
     ///
     /// # Errors
-    /// When the recipe has numbers that nothing can be computed with, or the network does not run at the size that suits
-    /// it best.
+    /// When the recipe has invalid numbers, or the network does not run at its example size.
     pub fn new(model: Model, options: PipelineOptions) -> Result<Pipeline> {
         model.recipe.check()?;
         let output_info = OutputInfo::of(&model)?;
@@ -205,7 +204,7 @@ impl Pipeline {
         })
     }
 
-    /// The same with one more device, and the options of its sessions. Nothing is built before a picture's size is known.
+    /// Adds a device and the options of its sessions. Sessions are built when the size of a picture is known.
     pub fn with_device(mut self, device: Device, options: SessionOptions) -> Pipeline {
         self.lanes.push(Lane::new(device, options));
         self
@@ -216,12 +215,12 @@ impl Pipeline {
         &self.model
     }
 
-    /// What the network gives.
+    /// Properties of the network's result.
     pub fn output_info(&self) -> &OutputInfo {
         &self.output_info
     }
 
-    /// The devices, in the order in which they were given.
+    /// The devices, in the order in which they were added.
     pub fn devices(&self) -> impl Iterator<Item = &Device> {
         self.lanes.iter().map(Lane::device)
     }
@@ -233,15 +232,16 @@ impl Pipeline {
     /// Runs one picture.
     ///
     /// # Errors
-    /// Those of [`Input::picture`] and of [`run_input`](Self::run_input).
+    /// Errors of [`Input::picture`] and [`run_input`](Self::run_input).
     pub fn run(&self, picture: &Picture) -> Result<Outcome> {
         self.run_input(Input::picture(picture.clone(), &self.model)?, &|_| {})
     }
 
-    /// Runs what was prepared, on the first device. `done` hears of each finished tile, and how many there are.
+    /// Runs a prepared input on the first device. `done` gets the number of tiles, once for each finished tile.
     ///
     /// # Errors
-    /// Those of [`TiledSession::new`](crate::tiles::TiledSession::new) and its runs, and of the recipe's output steps.
+    /// Errors of [`TiledSession::new`](crate::tiles::TiledSession::new) and of its runs, and of the recipe's output
+    /// steps.
     pub fn run_input(&self, input: Input, done: &(dyn Fn(usize) + Sync)) -> Result<Outcome> {
         self.run_on(0, input, done)
     }
@@ -251,7 +251,7 @@ impl Pipeline {
         self.outcome(input, result, report)
     }
 
-    /// The network's own numbers, for one picture or a batch.
+    /// The network's result for one picture or a batch, before the output steps.
     fn network(
         &self,
         device: usize,
@@ -267,7 +267,7 @@ impl Pipeline {
         Ok((result, report))
     }
 
-    /// The recipe's last steps.
+    /// Applies the recipe's output steps.
     fn outcome(&self, input: Input, result: Tensor, mut report: Report) -> Result<Outcome> {
         let result = input.prepared.finish(result, &self.model.recipe)?;
         report.notes.extend(input.picture.iter().flat_map(Picture::notes).cloned());
@@ -282,11 +282,10 @@ impl Pipeline {
         Ok(Outcome { picture: input.picture, result, report })
     }
 
-    /// What the numbers mean: a picture of its input's depth and opacity, a mask without what the options take away, or
-    /// scores.
+    /// Decodes the result: a picture with its input's depth and opacity, a mask after the options' clean-up, or scores.
     ///
     /// # Errors
-    /// Those of [`Decoded::new`].
+    /// Errors of [`Decoded::new`].
     pub fn decode(&self, outcome: &Outcome) -> Result<Decoded> {
         let depth = outcome.picture.as_ref().map(Picture::depth).unwrap_or_default();
         Ok(match Decoded::new(&outcome.result, &self.model.recipe, depth)? {
@@ -315,7 +314,7 @@ impl Pipeline {
 }
 
 impl Report {
-    /// Of a session that took so long to be made and has not run.
+    /// A report for a session that took `build` to make and has not run yet.
     fn new(device: usize, session: &TiledSession, build: Duration) -> Report {
         Report {
             device,
@@ -329,7 +328,7 @@ impl Report {
         }
     }
 
-    /// That and how the picture was cut, if it was.
+    /// How the picture was cut, if it was.
     fn tiles_note(&self) -> Option<String> {
         let effect = match self.exact {
             true => "with the same result",

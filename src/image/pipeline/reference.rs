@@ -1,24 +1,24 @@
-//! How near a result comes to a reference that somebody made.
+//! Compares a result with a reference.
 
 use crate::error::{Error, Result, Setting};
 use crate::image::{Decoded, Picture, Reference, Scores, Similarity, similarity};
 use std::fmt;
 use std::path::Path;
 
-/// How near a result comes to its reference.
+/// The similarity of a result to its reference.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Quality {
-    /// Of a picture.
+    /// For a picture.
     Picture(Similarity),
-    /// Of a mask, class by class.
+    /// For a mask, class by class.
     Mask(Scores),
 }
 
 impl Quality {
-    /// Compares a result, rounded as its file has it, with a file.
+    /// Compares a result, rounded as in its file, with a reference file.
     ///
     /// # Errors
-    /// When the file cannot be read, has another size or no such classes; [`Error::Setting`] for scores.
+    /// When the file cannot be read, or has another size or other classes; [`Error::Setting`] for scores.
     pub fn of(result: &Decoded, reference: &Path) -> Result<Quality> {
         match result {
             Decoded::Image(picture) => {
@@ -33,7 +33,7 @@ impl Quality {
         }
     }
 
-    /// The figures by their names: `psnr`, `ssim`, or `iou` and `dice` as means over the classes.
+    /// The figures by name: `psnr`, `ssim`, or `iou` and `dice` as means over the classes.
     pub fn figures(&self) -> Vec<(&'static str, f64)> {
         match self {
             Quality::Picture(Similarity { psnr, ssim }) => [("psnr", Some(*psnr)), ("ssim", *ssim)]

@@ -1,4 +1,4 @@
-//! Pictures that come one after the other and whose results go the same way: pages of a stack, frames of a video.
+//! Sequences of pictures whose results go to the same place: pages of a stack, frames of a video.
 
 use super::{Artifact, Input, Load, Outcome, Pipeline, Target, Threads};
 use crate::error::{Error, Result};
@@ -12,15 +12,15 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-/// Where things of one kind go, one after the other.
+/// The destination of results of one kind, one after the other.
 pub trait Sink: Send {
-    /// Takes the next.
+    /// Takes the next result.
     ///
     /// # Errors
-    /// When it is no such thing as goes there, and [`Error::Io`].
+    /// When the result is not of the right kind, and [`Error::Io`].
     fn put(&mut self, made: Artifact) -> Result<()>;
 
-    /// Nothing more comes.
+    /// Finishes the sequence.
     ///
     /// # Errors
     /// [`Error::Io`].
@@ -28,10 +28,10 @@ pub trait Sink: Send {
 }
 
 impl dyn Sink {
-    /// A file that holds many pages: TIFF pictures and masks, or one NPY array of all numbers.
+    /// A file with many pages: TIFF pictures and masks, or one NPY array of all numbers.
     ///
     /// # Errors
-    /// When its name has no such extension, or it cannot be made.
+    /// When the extension is another, or the file cannot be created.
     pub fn pages(path: &Path) -> Result<Box<dyn Sink>> {
         match Format::of(path) {
             Ok(Format::Tiff) => Ok(Box::new(PageWriter::create(path)?)),
@@ -43,25 +43,25 @@ impl dyn Sink {
         }
     }
 
-    /// A file of frames, in a stream like that one.
+    /// A file of frames, in a stream like `stream`.
     ///
     /// # Errors
-    /// When it cannot be made.
+    /// When the file cannot be created.
     pub fn frame_file(path: &Path, stream: Stream) -> Result<Box<dyn Sink>> {
         let aside = Aside::create(path)?;
         let writer = FrameWriter::new(BufWriter::new(aside.handle()?), stream);
         Ok(Box::new(Frames { writer, aside: Some(aside) }))
     }
 
-    /// Frames for another program, in a stream like that one.
+    /// Frames for another program, in a stream like `stream`.
     pub fn frames(writer: impl Write + Send + 'static, stream: Stream) -> Box<dyn Sink> {
         Box::new(Frames { writer: FrameWriter::new(writer, stream), aside: None })
     }
 }
 
-/// A stream of frames. Where it is grey, colours become luma, and class numbers steps from black to white.
+/// A stream of frames. In a grey stream, colours become luma, and class numbers become levels from black to white.
 struct Frames<W: Write> {
-    // Before `aside`, so that it is closed first.
+    // Declared before `aside`, so it is closed first.
     writer: FrameWriter<W>,
     aside: Option<Aside>,
 }
@@ -101,7 +101,7 @@ impl Sink for PageWriter {
             Artifact::Mask(mask) => {
                 self.push_indices(mask.width(), mask.height(), mask.classes(), mask.colors())
             }
-            // A page a channel.
+            // One page for each channel.
             Artifact::Numbers(tensor) => {
                 let shape = Shape { n: 1, c: 1, ..tensor.shape() };
                 tensor.data().chunks_exact(shape.pixels()).try_for_each(|plane| {
@@ -117,7 +117,7 @@ impl Sink for PageWriter {
     }
 }
 
-/// Numbers of pages of one size, which become a batch.
+/// The numbers of pages of one size, which become a batch.
 struct Numbers {
     path: PathBuf,
     shape: Option<Shape>,
@@ -150,11 +150,11 @@ fn not_a_page() -> Error {
 }
 
 impl Pipeline {
-    /// Runs pictures as they come and puts what is made of them into sinks, in their order; gives how many there were.
-    /// `each` hears of every outcome.
+    /// Runs pictures in order and puts their results into sinks. Returns the number of pictures. `each` gets every
+    /// outcome.
     ///
     /// # Errors
-    /// The first one; what came before it is in the sinks. Those are not finished then.
+    /// The first error. Earlier results are in the sinks, which are then not finished.
     pub fn run_sequence(
         &self,
         pictures: impl Iterator<Item = Result<Picture>> + Send,
@@ -186,7 +186,7 @@ impl Pipeline {
         Ok(count)
     }
 
-    /// Makes of an outcome what each sink takes.
+    /// Makes the result for each sink and puts it there.
     pub(super) fn put(&self, outcome: &Outcome, sinks: &mut [(Target, Box<dyn Sink>)]) -> Result<()> {
         let decoded = self.decoded_for(outcome, sinks.iter().map(|(target, _)| target))?;
         sinks

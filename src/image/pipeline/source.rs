@@ -1,4 +1,4 @@
-//! What a file holds, and so which way it goes.
+//! The contents of a file, which decide how it is processed.
 
 use super::bands::NeedsWhole;
 use super::{Input, Pipeline, Targets};
@@ -6,22 +6,22 @@ use crate::error::{Error, Result, Setting};
 use crate::image::{Format, Pages, read_npy};
 use std::path::Path;
 
-/// What a file holds, and so which way it goes.
+/// The contents of a file, which decide how it is processed.
 pub enum Source {
     /// A picture or an array, ready to [run](Pipeline::run_input).
     One(Box<Input>),
     /// Several pictures, for [`run_sequence`](Pipeline::run_sequence).
     Stack(Pages),
-    /// A picture that goes through in bands: [`run_bands`](Pipeline::run_bands).
+    /// A picture to be processed in bands: [`run_bands`](Pipeline::run_bands).
     Large,
 }
 
 impl Pipeline {
-    /// Reads a picture file or an `.npy` array (`raw`: of the network's own numbers), unless it is a stack or, with these
-    /// targets, better read in bands.
+    /// Reads a picture file or an `.npy` array (with `raw`, of the network's own values). Stacks, and pictures that are
+    /// better processed in bands for these targets, are not read here.
     ///
     /// # Errors
-    /// Those of reading and of [`Input`].
+    /// Errors of reading and of [`Input`].
     pub fn open(&self, path: &Path, targets: &Targets, raw: bool) -> Result<Source> {
         if path.extension().is_some_and(|e| e.eq_ignore_ascii_case("npy")) {
             let named = |error: Error| match error {

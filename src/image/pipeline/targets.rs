@@ -1,4 +1,4 @@
-//! What can be made of an outcome, and the files that it goes to.
+//! The results that can be made of an outcome, and their files.
 
 use super::{Outcome, OutputInfo, Pipeline, Sink};
 use crate::error::{Error, Result, Setting};
@@ -14,43 +14,43 @@ use std::path::{Path, PathBuf};
 /// A kind of file that can be made of an outcome.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum TargetKind {
-    /// The picture, the mask or the scores; in `.npy` the network's numbers after the recipe's steps.
+    /// The picture, the mask or the scores; in `.npy` the network's values after the recipe's output steps.
     Result,
-    /// Of masks: a probability a class and pixel, `.npy` or f32 TIFF.
+    /// For masks: the probability of each class at each pixel, `.npy` or f32 TIFF.
     Probabilities,
-    /// Of masks: the input with the classes' colours laid over it.
+    /// For masks: the input with the colours of the classes over it.
     Overlay,
-    /// Of masks: the input with lines around what was found.
+    /// For masks: the input with a line around each region.
     Contours,
-    /// Of masks: the input, transparent where it is background.
+    /// For masks: the input, transparent where it is background.
     Cutout,
-    /// Input and result (of masks, the overlay) side by side.
+    /// Input and result (for masks, the overlay) side by side.
     Compare,
-    /// Of masks: pixels, share and connected components of each class, `.csv` or `.json`.
+    /// For masks: pixels, share and connected components of each class, `.csv` or `.json`.
     Statistics,
 }
 
 /// A file to be made of an outcome.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
-    /// What it holds.
+    /// Its kind.
     pub kind: TargetKind,
-    /// Its file; for several pictures, the folder of their files.
+    /// Its path; for several pictures, the folder of the files.
     pub path: PathBuf,
 }
 
-/// All that is to be made of a picture.
+/// All files to be made of a picture.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Targets(pub Vec<Target>);
 
-/// The content of one file, made of an outcome.
+/// The contents of a file, made of an outcome.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Artifact {
     /// A picture.
     Picture(Picture),
-    /// A class a pixel.
+    /// A class for each pixel.
     Mask(Mask),
-    /// Class scores, best first.
+    /// Class scores, highest first.
     Scores(Vec<Score>),
     /// Numbers, NCHW.
     Numbers(Tensor),
@@ -59,7 +59,7 @@ pub enum Artifact {
 }
 
 impl TargetKind {
-    /// All of them.
+    /// All kinds.
     pub const ALL: [TargetKind; 7] = [
         TargetKind::Result,
         TargetKind::Probabilities,
@@ -93,7 +93,7 @@ impl TargetKind {
         !matches!(self, TargetKind::Contours | TargetKind::Statistics | TargetKind::Probabilities)
     }
 
-    /// The extension of its files in a folder, where that of the result is `result` and drawings are `drawing`.
+    /// The extension of its files in a folder, if `result` is that of results and `drawing` that of drawings.
     fn extension<'a>(self, result: &'a str, drawing: &'a str) -> &'a str {
         match self {
             TargetKind::Result => result,
@@ -138,7 +138,7 @@ impl TargetKind {
         }
     }
 
-    /// Refuses what a network of that kind does not give.
+    /// Refuses kinds that the network does not provide.
     fn check_kind(self, info: &OutputInfo) -> Result<()> {
         let reason = match (self, info.decode) {
             (TargetKind::Result, _) | (_, Decode::Mask) => return Ok(()),
@@ -154,26 +154,26 @@ impl TargetKind {
 }
 
 impl Targets {
-    /// The files, or folders.
+    /// The paths of the files or folders.
     pub fn paths(&self) -> impl Iterator<Item = &Path> {
         self.0.iter().map(|target| target.path.as_path())
     }
 
-    /// Refuses what could not be written later, before any work is done: kinds that the model does not give, extensions,
-    /// missing folders, names used twice, an input that would be overwritten by anything but its result.
+    /// Refuses everything that could not be written, before any work is done: kinds that the model does not provide,
+    /// extensions, missing folders, duplicate names, and an input that anything but its result would overwrite.
     ///
     /// # Errors
     /// [`Error::Setting`] and [`Error::Picture`], naming the file.
     pub fn check(&self, input: Option<&Path>, info: &OutputInfo) -> Result<()> {
         self.check_names(info)?;
         self.paths().try_for_each(check_place)?;
-        // The result may replace the input, since it is written aside first.
+        // The result may replace the input, because it is written under a temporary name first.
         self.check_apart(|Target { kind, path }| {
             *kind != TargetKind::Result && input.is_some_and(|input| full(input) == full(path))
         })
     }
 
-    /// Refuses names that are used twice, and those of inputs.
+    /// Refuses duplicate names and names of inputs.
     pub(super) fn check_apart(&self, is_input: impl Fn(&Target) -> bool) -> Result<()> {
         let mut taken = HashSet::new();
         let mut unfit = self.0.iter().filter(|target| is_input(target) || !taken.insert(full(&target.path)));
@@ -182,7 +182,7 @@ impl Targets {
         Err(Error::setting(target.kind.setting(), &target.path, reason))
     }
 
-    /// Refuses kinds that the model does not give.
+    /// Refuses kinds that the model does not provide.
     ///
     /// # Errors
     /// [`Error::Setting`].
@@ -190,15 +190,14 @@ impl Targets {
         self.0.iter().try_for_each(|target| target.kind.check_kind(info))
     }
 
-    /// Refuses kinds that the model does not give and extensions that cannot hold them.
+    /// Refuses kinds that the model does not provide, and extensions that cannot hold them.
     pub(super) fn check_names(&self, info: &OutputInfo) -> Result<()> {
         self.check_kinds(info)?;
         self.0.iter().try_for_each(|Target { kind, path }| kind.check_name(path, info))
     }
 
-    /// The files of one picture, where these are folders: `name` with each one's extension. The result's is `extension`, or
-    /// else PNG, but for files that hold more than it can: what may have pages becomes TIFF, drawings too, and floats stay
-    /// floats.
+    /// The files of one picture in these folders: `name` with the extension of each. The result has `extension`, or by
+    /// default PNG; inputs that may have pages get TIFF, also for drawings, and floats stay floats.
     pub(super) fn of(&self, input: &Path, name: &Path, gives: Decode, extension: Option<&str>) -> Targets {
         let own = input.extension().map(|e| e.to_string_lossy().to_lowercase()).unwrap_or_default();
         let drawing = if matches!(own.as_str(), "tif" | "tiff" | "nii" | "gz") { "tiff" } else { "png" };
@@ -220,17 +219,17 @@ impl Targets {
 }
 
 impl Artifact {
-    /// What a file of that name cannot hold of it.
+    /// What a file of that name cannot hold.
     pub(super) fn loss(&self, path: &Path) -> Option<String> {
         let Artifact::Picture(picture) = self else { return None };
         let lost = picture.alpha().is_some() && !Format::of(path).is_ok_and(Format::holds_alpha);
         lost.then(|| format!("{}: such files hold no transparency; it was dropped", path.display()))
     }
 
-    /// The bytes of a file with that name.
+    /// The bytes of a file of that name.
     ///
     /// # Errors
-    /// When the file's format does not hold such a thing.
+    /// When the format cannot hold the contents.
     pub fn encode(&self, path: &Path) -> Result<Vec<u8>> {
         match self {
             Artifact::Picture(picture) => picture.encode(path),
@@ -248,11 +247,11 @@ impl Artifact {
 }
 
 impl Pipeline {
-    /// Makes files of an outcome, all of them or, where one cannot be made, none; gives the result where one was decoded, and
+    /// Makes all files of an outcome or, if one cannot be made, none. Returns the decoded result, if there is one, and
     /// notes.
     ///
     /// # Errors
-    /// Those of [`make`](Self::make), of encoding, and [`Error::Io`].
+    /// Errors of [`make`](Self::make) and of encoding, and [`Error::Io`].
     pub fn write(&self, outcome: &Outcome, targets: &Targets) -> Result<(Option<Decoded>, Vec<String>)> {
         let decoded = self.decoded_for(outcome, targets.0.iter())?;
         let mut notes = Vec::new();
@@ -276,7 +275,7 @@ impl Pipeline {
         Ok((decoded, notes))
     }
 
-    /// The result, where one of the targets is made of it.
+    /// The decoded result, if one of the targets needs it.
     pub(super) fn decoded_for<'a>(
         &self,
         outcome: &Outcome,
@@ -286,10 +285,11 @@ impl Pipeline {
         wanted.then(|| self.decode(outcome)).transpose()
     }
 
-    /// Makes one thing of an outcome and its decoded result.
+    /// Makes one target from an outcome and its decoded result.
     ///
     /// # Errors
-    /// [`Error::Setting`] when it is not for such results, or needs a picture and the input was none.
+    /// [`Error::Setting`] when the result is of another kind, or when the target needs a picture and the input was
+    /// none.
     pub fn make(&self, target: &Target, outcome: &Outcome, decoded: Option<&Decoded>) -> Result<Artifact> {
         let refuse = |reason: &str| Error::setting(target.kind.setting(), &target.path, reason);
         let no_picture = "this shows the input, which is no picture of 1 or 3 channels; leave it out";
@@ -321,13 +321,13 @@ impl Pipeline {
     }
 }
 
-/// A path that does not depend on the current folder.
+/// An absolute path.
 fn full(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or(path.into())
 }
 
 impl Target {
-    /// Whether its file holds the network's numbers.
+    /// Whether its file holds the network's values.
     fn is_numbers(&self) -> bool {
         self.kind == TargetKind::Result && Format::of(&self.path).is_ok_and(|format| format == Format::Npy)
     }
