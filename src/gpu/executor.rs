@@ -18,18 +18,18 @@ use std::sync::Mutex;
 use std::time::Duration;
 use transfer::{Transfer, Transfers, read_back};
 
-/// Uniform ranges begin at multiples of this on every device.
+/// Alignment of uniform ranges, valid on every device.
 const PARAMS_STRIDE: u64 = 256;
 
 /// Sets of a host's buffers whose bind groups are kept.
 const BOUND_SETS: usize = 8;
 
-/// Who makes the device finish.
+/// Who polls the device until it finishes.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Wait {
-    /// This call, for at most so long.
+    /// This call, for at most this long.
     Block(Duration),
-    /// The host's own polling.
+    /// The host.
     Host,
 }
 
@@ -66,7 +66,7 @@ struct Bound {
 }
 
 impl Executor {
-    /// Allocates everything that the plan needs and uploads the weights.
+    /// Allocates everything that the plan needs, and uploads the weights.
     pub(crate) fn new(gpu: &Gpu, plan: Plan) -> Result<Executor> {
         gpu.check_precision(plan.precision)?;
         let pipelines =
@@ -88,7 +88,7 @@ impl Executor {
             all(&plan.activations, "activations", Use::STORAGE | Use::COPY_SRC | Use::COPY_DST, false);
         let weights = all(&plan.weights, "weights", Use::STORAGE, true);
         for (i, weights) in weights.iter().enumerate() {
-            // A buffer that could not be made has no mapping; the error scope around this call reports it.
+            // If the buffer could not be created, it has no mapping; the error scope around this call reports it.
             if let Ok(mut view) = weights.slice(..).get_mapped_range_mut() {
                 for (offset, bytes) in plan.packed_constants(i) {
                     let at = offset as usize;
@@ -206,7 +206,7 @@ impl Executor {
     fn submit(&self, transfer: &Transfer) -> wgpu::SubmissionIndex {
         let device = self.gpu.device();
         let last = self.submissions.len() - 1;
-        // The activations are shared: one run's submissions may not mix with another's.
+        // Runs share the activations, so their submissions must not mix.
         let _turn = lock(&self.submitting);
         let submit = |(i, dispatches): (usize, &Range<usize>)| {
             let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
@@ -223,7 +223,7 @@ impl Executor {
         self.submissions.iter().enumerate().map(submit).last().expect("a plan has dispatches")
     }
 
-    /// Records the network into a host's encoder, from and to the host's buffers (storage usage).
+    /// Records the network into a host's encoder, with the host's buffers (storage usage) as input and output.
     pub(crate) fn encode(
         &self,
         encoder: &mut wgpu::CommandEncoder,
@@ -236,7 +236,7 @@ impl Executor {
         let same = |own: &[wgpu::Buffer], given: &[&wgpu::Buffer]| own.iter().eq(given.iter().copied());
         let known = bound.iter().position(|b| same(&b.ends.inputs, inputs) && same(&b.ends.outputs, outputs));
         let at = match known {
-            // The set used last goes last, so that the one unused for longest makes room.
+            // The pair used last goes to the end, so the least recently used one is dropped.
             Some(at) => {
                 let set = bound.remove(at);
                 bound.push(set);
@@ -284,7 +284,7 @@ impl Executor {
         transfer.take(&self.plan)
     }
 
-    /// A value as the last run left it.
+    /// A value of the last run.
     pub(crate) fn value(&self, id: ValueId, limit: Duration) -> Result<Option<Tensor>> {
         if !self.plan.keeps_values {
             return Err(Error::Usage(
@@ -320,8 +320,7 @@ impl Executor {
         self.gpu.queue().submit([encoder.finish()]);
     }
 
-    /// Fills every activation but the states, which become zeros, with NaN bits, so that a kernel that reads what nothing
-    /// wrote is found out.
+    /// Fills every activation with NaN bits. The next run then shows whether a kernel reads memory that nothing wrote.
     pub(crate) fn poison(&self) {
         let _turn = lock(&self.submitting);
         for buffer in &self.activations {

@@ -1,9 +1,9 @@
-//! What to compute: nodes are operators with their weights, values are NCHW tensors.
+//! Graphs: nodes are operators with their weights, values are NCHW tensors.
 //!
-//! [`Graph`] is in `structure.rs`, its named inputs and outputs in `ports.rs`, what can be told of it without running it
-//! in `analysis.rs`. [`Operator`] and the list of operators are in `operator.rs`; each operator family has a file with its
-//! struct, its shape rule and its CPU implementation. Value ids never change: rewrites replace nodes, so a value that
-//! survives optimisation can still be compared with the same value of the original graph.
+//! [`Graph`] is in `structure.rs`, its named inputs and outputs in `ports.rs`, and its analysis in `analysis.rs`.
+//! [`Operator`] and the list of operators are in `operator.rs`. Each operator family has one file with its struct, its
+//! shape rule and its CPU implementation. Value ids never change: rewrites replace nodes, so a value that survives
+//! optimisation can be compared with the same value of the original graph.
 
 mod analysis;
 mod axis;

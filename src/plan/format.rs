@@ -1,5 +1,5 @@
-//! How a host hands over its input and takes the result: as f32 planes, or as the bytes of a picture, converted on the
-//! device so that a quarter of the data moves and no core touches a pixel.
+//! Formats of a session's input and result: f32 planes, or the bytes of a picture. The device converts bytes, so a
+//! quarter of the data moves, and no CPU core touches a pixel.
 
 use crate::error::{Error, Result};
 use crate::graph::{Graph, ValueId};
@@ -85,9 +85,9 @@ pub enum InputFormat {
     Picture {
         /// Bits of each number.
         bits: Bits,
-        /// A factor a channel.
+        /// One factor for each channel.
         scale: Vec<f32>,
-        /// A summand a channel.
+        /// One summand for each channel.
         shift: Vec<f32>,
     },
 }
@@ -105,10 +105,10 @@ pub enum OutputFormat {
         /// The factor.
         scale: f32,
     },
-    /// One byte a pixel, the number of its class: of one channel, 1 above the threshold; of several, the first with the
-    /// largest value.
+    /// One byte for each pixel, its class number. With one channel, class 1 is above the threshold. With several, the
+    /// class has the largest value, the first of equal ones.
     Classes {
-        /// For one channel.
+        /// The threshold for one channel.
         threshold: f32,
     },
 }
@@ -132,7 +132,7 @@ impl InputFormat {
         }
     }
 
-    /// The tensor that bytes of this format stand for; what the device computes, on the host.
+    /// Decodes bytes of this format to a tensor. The device computes the same.
     pub fn decode(&self, shape: Shape, bytes: &[u8]) -> Result<Tensor> {
         self.check(shape)?;
         if bytes.len() != self.bytes(shape) {
@@ -173,7 +173,7 @@ impl OutputFormat {
         }
     }
 
-    /// The bytes of a tensor in this format; what the device computes, on the host.
+    /// Encodes a tensor in this format. The device computes the same.
     pub fn encode(&self, tensor: &Tensor) -> Vec<u8> {
         let shape = tensor.shape();
         let pixels = (0..shape.n).flat_map(|n| (0..shape.pixels()).map(move |pixel| (n, pixel)));
