@@ -1,7 +1,7 @@
 //! Run trained U-Nets on any GPU with hand-written WGSL, inside a program that may already own a `wgpu` device.
 //!
-//! A [`Model`] is a network with its weights and its recipe. A [`Session`] is a model made ready for one input shape
-//! on one [`Device`]; everything it needs is allocated when it is built, and a run only writes, dispatches and reads.
+//! A [`Model`] is a network with its weights and its recipe. A [`Session`] is a model prepared for one input shape on
+//! one [`Device`]. A session allocates everything when it is built; a run only uploads, dispatches and downloads.
 //!
 //! ```no_run
 //! use unet_wgpu::{AdapterChoice, Device, Gpu, Model, Session, Shape, Tensor};
@@ -16,18 +16,19 @@
 //! # }
 //! ```
 //!
-//! A program with its own device hands it over with [`Gpu::from_wgpu`] and records the network into its own encoder
+//! A program with its own device passes it to [`Gpu::from_wgpu`] and records the network into its own command encoder
 //! with [`Session::encode`]; see `examples/embed.rs`.
 //!
-//! # The way through
-//! file → [`Model`] ([`graph`], [`unet`], [`recipe`]) → [`optimize`] → [`plan`] → [`gpu`] or [`cpu`], and
-//! [`image`] from pictures to tensors and back. `ARCHITECTURE.md` tells why.
+//! # Overview
+//! A file becomes a [`Model`] ([`graph`], [`unet`], [`recipe`]). The graph goes through [`optimize`] and [`plan`] to
+//! [`gpu`], or runs on the [`cpu`]. [`image`] turns pictures into tensors and results into pictures. `ARCHITECTURE.md`
+//! gives the reasons.
 //!
 //! # Promises
 //! - Bad input is an error, never a panic: weights, pictures, shapes, a lost device.
 //! - On a GPU, limits and memory are checked before anything is allocated, and a run allocates nothing on the device.
 //! - A host's device keeps its own error handler and lost callback.
-//! - On one device the same input gives the same bits. Between devices results differ by rounding.
+//! - A host's device keeps its own error handler and lost callback.
 //!
 //! # Features
 //! All are on by default. `cpu`: the CPU executor, which is the reference and the path without a GPU. `image`: pictures.

@@ -1,5 +1,4 @@
-//! `unet bench` and `unet inspect --roofline`: the figures that scripts read, the charts, and one clear line for
-//! every bad request.
+//! `unet bench` and `unet inspect --roofline`: figures for scripts, charts, and one-line errors for bad requests.
 
 #![allow(clippy::unwrap_used, reason = "the helpers of tests may fail a test")]
 
@@ -9,7 +8,7 @@ use std::process::{Command, Output};
 use tempfile::TempDir;
 use unet_wgpu::image::Picture;
 
-/// A folder that the binary runs in, and the model that it runs.
+/// A folder in which the command runs, and its model.
 struct Desk {
     folder: TempDir,
     model: PathBuf,
@@ -29,7 +28,7 @@ impl Desk {
     fn run(&self, word: &str, rest: &str) -> Output {
         let mut command = Command::new(env!("CARGO_BIN_EXE_unet"));
         command.arg(word).arg(&self.model).args(rest.split_whitespace());
-        // Mesa says on stderr when this is missing, and the tests count lines.
+        // Mesa complains on stderr if this is missing, and the tests count lines.
         command.current_dir(self.folder.path()).env("XDG_RUNTIME_DIR", self.folder.path());
         command.output().unwrap()
     }
@@ -53,7 +52,7 @@ impl Desk {
         serde_json::from_str(&self.text("inspect", &format!("--roofline --json {rest}"))).unwrap()
     }
 
-    /// Runs what must end with code 1, one line that holds all parts, and no file.
+    /// Runs a command that must end with code 1, one line that contains all parts, and no file.
     #[track_caller]
     fn refuses(&self, word: &str, rest: &str, parts: &[&str]) {
         let output = self.run(word, rest);
@@ -80,7 +79,7 @@ fn sum(items: &Value, key: &str) -> f64 {
     items.as_array().unwrap().iter().map(|item| number(item, key)).sum()
 }
 
-/// What every run holds, whatever the device.
+/// Checks what every run contains on every device.
 #[track_caller]
 fn assert_sane(run: &Value) {
     let [least, median, p95] = ["min_ms", "median_ms", "p95_ms"].map(|key| number(run, key));
@@ -211,7 +210,7 @@ fn rooflines_add_up_to_the_network() {
         let fewer = roofline["groups"]["all"].as_array().unwrap().len() as f64 <= count;
         assert!(fewer, "{options}");
     }
-    // Rates so far apart that one of them alone decides.
+    // Rates that are so far apart that only one of them matters.
     let one = |options: &str| {
         let report = desk.roofline(options);
         report["roofline"]["layers"]["all"]

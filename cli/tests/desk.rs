@@ -1,4 +1,4 @@
-//! A folder with models and pictures in it, and the binary run there.
+//! A folder with models and pictures, in which the command runs.
 
 #![allow(clippy::unwrap_used, reason = "the helpers of tests may fail a test")]
 
@@ -13,14 +13,14 @@ use unet_wgpu::recipe::{Decode, Recipe};
 use unet_wgpu::unet::{RandomWeights, UnetConfig, Weights};
 use unet_wgpu::{Shape, Tensor};
 
-/// A model file in the making: tensors with dtype, extents and bytes.
+/// A model file in progress: tensors with dtype, extents and bytes.
 pub(crate) struct Parts {
     pub(crate) metadata: Value,
     pub(crate) tensors: Vec<(String, &'static str, Vec<usize>, Vec<u8>)>,
 }
 
 impl Weights for Parts {
-    /// Remembers what the network asks for. Zeros make a residual network the identity.
+    /// Records the tensors that the network requests. Zeros make a residual network the identity.
     fn tensor(&mut self, name: &str, shape: Shape) -> unet_wgpu::Result<Arc<Tensor>> {
         let random = self.metadata["random"].as_u64();
         let tensor = match random {
@@ -78,16 +78,16 @@ impl Parts {
     }
 }
 
-/// One level, as many channels out as in, residual.
+/// One level, as many output channels as input channels, residual.
 pub(crate) fn small(channels: usize) -> UnetConfig {
     UnetConfig { residual: true, ..UnetConfig::new(channels, channels, &[4], 4, &[4]) }
 }
 
-/// A folder with models and pictures in it, and the binary run there.
+/// A folder with models and pictures, in which the command runs.
 pub(crate) struct Desk(TempDir);
 
 impl Desk {
-    /// `same.safetensors` gives its RGB input back; `picture.png` is 13x10 RGB.
+    /// `same.safetensors` returns its RGB input; `picture.png` is 13x10 RGB.
     pub(crate) fn new() -> Desk {
         let desk = Desk(tempfile::tempdir().unwrap());
         std::fs::create_dir(desk.path("cache")).unwrap();
@@ -112,17 +112,17 @@ impl Desk {
 
     pub(crate) fn command(&self, line: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_unet"));
-        // Mesa says on stderr when this is missing, and the tests count lines.
+        // Mesa complains on stderr if this is missing, and the tests count lines.
         command
             .args(line.split_whitespace())
             .current_dir(self.0.path())
             .env("XDG_RUNTIME_DIR", self.0.path())
-            // What the user keeps must not decide which kernels are tested.
+            // The user's own cache must not decide which kernels are tested.
             .env("XDG_CACHE_HOME", self.path("cache"));
         command
     }
 
-    /// Runs `unet` with these words, which must succeed.
+    /// Runs `unet` with these arguments, which must succeed.
     #[track_caller]
     pub(crate) fn unet(&self, line: &str) -> Output {
         let output = self.command(line).output().unwrap();
@@ -130,7 +130,7 @@ impl Desk {
         output
     }
 
-    /// Runs `unet` with these words, which must end with code 1, one line that holds all parts, and no new file.
+    /// Runs `unet` with these arguments, which must end with code 1, one line that contains all parts, and no new file.
     #[track_caller]
     pub(crate) fn refuses(&self, line: &str, parts: &[&str]) {
         self.refuses_as(self.command(line), line, parts);

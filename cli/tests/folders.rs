@@ -1,5 +1,5 @@
-//! `unet run` on folders, stacks and streams: many pictures together give what each gives alone, whatever is damaged,
-//! killed or shared.
+//! `unet run` on folders, stacks and streams: many pictures give the same results as each alone, also after damage,
+//! interruption and sharing.
 
 #![allow(clippy::unwrap_used, reason = "the helpers of tests may fail a test")]
 
@@ -19,20 +19,21 @@ use unet_wgpu::recipe::Decode;
 use unet_wgpu::unet::UnetConfig;
 use unet_wgpu::{Random, Shape, Tensor};
 
-/// Networks of random weights: `paint.safetensors` makes RGB pictures of RGB, `classes.safetensors` masks of three classes.
+/// Networks with random weights: `paint.safetensors` turns RGB pictures into RGB pictures, `classes.safetensors` makes
+/// masks of three classes.
 fn desk() -> Desk {
     let desk = Desk::new();
     let paint = Parts::new(&small(3), &decoding(Decode::Image), Some(3));
     desk.put("paint.safetensors", &paint.bytes());
     let classes = Parts::new(&UnetConfig::new(3, 3, &[4], 4, &[4]), &decoding(Decode::Mask), Some(9));
     desk.put("classes.safetensors", &classes.bytes());
-    // Grey, gives its input back: class 1 above 127.
+    // Grey, returns its input: class 1 above 127.
     desk.put("bright.safetensors", &Parts::new(&small(1), &decoding(Decode::Mask), None).bytes());
     desk.put("gray.safetensors", &Parts::new(&small(1), &decoding(Decode::Image), None).bytes());
     desk
 }
 
-/// Puts a picture below the desk, in folders that are made.
+/// Writes a picture below the desk and creates its folders.
 fn put(desk: &Desk, name: &str, picture: &Picture) {
     let path = desk.path(name);
     fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -48,7 +49,7 @@ fn put_mixed(desk: &Desk, folder: &str, count: usize) {
     }
 }
 
-/// Every file below a folder, hidden ones too, with its bytes.
+/// Every file below a folder, including hidden ones, with its bytes.
 fn contents(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut files = BTreeMap::new();
     let mut folders = vec![folder.to_owned()];
@@ -71,27 +72,27 @@ fn names(desk: &Desk, folder: &str) -> Vec<String> {
     contents(&desk.path(folder)).keys().map(|path| path.to_string_lossy().into_owned()).collect()
 }
 
-/// A line of JSON for each picture, by the picture's name.
+/// The JSON line of each picture, by picture name.
 fn lines(output: &Output) -> BTreeMap<String, Value> {
     let text = String::from_utf8(output.stdout.clone()).unwrap();
     let parsed = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
     parsed.map(|line| (line["input"].as_str().unwrap().to_owned(), line)).collect()
 }
 
-/// What the command gives for bytes on standard input.
+/// The output of the command for bytes on standard input.
 fn piped(desk: &Desk, line: &str, input: &[u8]) -> Output {
     let mut command = desk.command(line);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
     thread::scope(|scope| {
-        // Whoever refuses the input need not read it.
+        // A command that refuses its input need not read it.
         scope.spawn(move || drop(stdin.write_all(input)));
         child.wait_with_output().unwrap()
     })
 }
 
-/// The same, which must succeed; gives standard output.
+/// Runs a command that must succeed. Returns standard output.
 #[track_caller]
 fn through(desk: &Desk, line: &str, input: &[u8]) -> Vec<u8> {
     let output = piped(desk, line, input);
@@ -159,7 +160,7 @@ fn a_killed_run_leaves_no_half_results_and_is_resumed() {
     assert!(results.len() > 5 && results.len() < 2 * count as usize, "{} results", results.len());
     results.iter().for_each(|path| drop(Picture::open(path).unwrap()));
 
-    // As a run leaves them that was killed while it wrote over results.
+    // As left by a run that was killed while it replaced results.
     desk.put("out/.00.png.4711.tmp", b"half");
     desk.put("out/.59.png.4711.tmp", b"half");
     desk.put("out/.other.png.4711.tmp", b"somebody else's");
@@ -171,7 +172,7 @@ fn a_killed_run_leaves_no_half_results_and_is_resumed() {
     assert!(out == contents(&desk.path("whole")), "{:?}", out.keys());
     assert!(contents(&desk.path("over")) == contents(&desk.path("whole_over")));
 
-    // Both results make a picture done.
+    // A picture is done when both results exist.
     fs::remove_file(desk.path("over/07.png")).unwrap();
     let text = stderr(&desk.unet(&line));
     assert!(text.contains("1 picture in") && text.contains("59 were there already"), "{text}");
@@ -203,7 +204,7 @@ fn folders_patterns_and_names() {
     run("pics/**/*.tiff -o starred");
     assert_eq!(names(&desk, "starred"), ["b/d/e.tiff"]);
 
-    // Results below the pictures are not taken for pictures the next time.
+    // The next run does not take results below the pictures for pictures.
     for line in ["pics -o pics/out -r", "pics -o pics/out -r", "pics/**/*.* -o pics/out"] {
         run(line);
         assert_eq!(names(&desk, "pics/out"), ["a.png", "b/c.png", "b/d/e.tiff"], "{line}");
@@ -212,7 +213,7 @@ fn folders_patterns_and_names() {
     run("picture.png -o one/");
     assert_eq!(names(&desk, "one"), ["picture.png"]);
 
-    // Of pictures that differ in the extension alone, the results keep it.
+    // If names differ only in the extension, results keep the extension.
     put(&desk, "same/a.png", &picture);
     put(&desk, "same/a.jpg", &picture);
     put(&desk, "same/b.jpg", &picture);
@@ -317,7 +318,7 @@ fn devices_share_a_folder() {
     assert!(devices.iter().any(|name| name.starts_with("CPU (")), "{devices:?}");
     desk.unet(&format!("{run} -o cpu --device cpu"));
     assert!(names(&desk, "both") == names(&desk, "cpu") && both.len() == 24);
-    // Where two classes are nearly equal, rounding may decide.
+    // If two classes are nearly equal, rounding may decide.
     let differs = |name: &String| {
         let [a, b] = ["both", "cpu"].map(|folder| desk.picture(&format!("{folder}/{name}")));
         a.planes().plane(0, 0).iter().zip(b.planes().plane(0, 0)).filter(|(a, b)| a != b).count()
@@ -399,7 +400,7 @@ fn stacks_go_through_page_by_page() {
         &["new.csv", "pages"],
     );
 
-    // Masks, drawings and numbers of each page; damage in the middle names the file and leaves nothing.
+    // Masks, drawings and numbers of each page. Damage in the middle names the file and leaves nothing.
     let even: Vec<Picture> = stack.iter().filter(|page| page.width() == 8).cloned().collect();
     put_pages(&desk.path("even.tif"), &even);
     desk.unet("run even.tif -o mask.tif --overlay over.tif --probabilities p.npy --device cpu -m classes.safetensors");
@@ -441,7 +442,7 @@ fn frames_keep_their_order() {
         );
         assert!(through(&desk, &line, &frames) == frames, "{format}");
     }
-    // Grey y4m keeps every luma; the header's frame rate goes through.
+    // Grey y4m keeps every luma value. The header's frame rate is kept.
     let mut video = b"YUV4MPEG2 W12 H10 F30000:1001 Ip A1:1 Cmono\n".to_vec();
     for frame in raw(40, 120).chunks(120) {
         video.extend(b"FRAME\n");
@@ -451,7 +452,7 @@ fn frames_keep_their_order() {
     let out = through(&desk, &format!("run - -o - {line}"), &video);
     assert!(String::from_utf8_lossy(&out[..60]).contains("F30000:1001"));
     assert!(frames(&out) == frames(&video) && frames(&out).len() == 40);
-    // By files, and from one to standard output.
+    // From files, and from a file to standard output.
     desk.put("in.y4m", &video);
     desk.unet(&format!("run in.y4m -o out.y4m {line}"));
     assert!(fs::read(desk.path("out.y4m")).unwrap() == out);
@@ -459,7 +460,7 @@ fn frames_keep_their_order() {
     desk.unet(&format!("run in.y4m -o pages.tiff {line}"));
     assert_eq!(pages(&desk.path("pages.tiff")).len(), 40);
     desk.refuses(&format!("run in.y4m -o new.png {line}"), &["new.png", ".tiff"]);
-    // Masks become levels of grey, and drawings go another way at the same time.
+    // Masks become grey levels, and drawings go elsewhere at the same time.
     let line = "run in.y4m -o - --overlay over.y4m -m bright.safetensors --device cpu";
     let masks = frames(&through(&desk, line, b""));
     for (mask, frame) in masks.iter().zip(frames(&video)) {
@@ -489,11 +490,11 @@ fn streams_that_end_early() {
         "{}",
         stderr(&output)
     );
-    // Into a file: all or nothing.
+    // To a file: all or nothing.
     let output = piped(&desk, &line.replace("-o -", "-o out.y4m"), &whole[..400]);
     assert!(output.status.code() == Some(1) && !desk.path("out.y4m").exists());
 
-    // A reader that has seen enough, while more frames come than any pipe holds.
+    // A reader that closes early, while more frames come than a pipe holds.
     let mut command = desk.command(line);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
@@ -533,7 +534,7 @@ fn a_picture_comes_and_goes_by_pipe() {
 #[test]
 fn masks_are_cleaned_coloured_and_compared() {
     let desk = desk();
-    // Two bright parts, of 6 and of 1 pixels; and a grey one.
+    // Two bright regions with 6 pixels and 1 pixel, and a grey one.
     let bright = [2, 3, 10, 11, 18, 19, 30];
     let planes = Tensor::from_fn(Shape::new(1, 1, 8, 8), |i| match i {
         i if bright.contains(&i) => 200.0,
@@ -569,7 +570,7 @@ fn masks_are_cleaned_coloured_and_compared() {
     let told = text(desk.unet("run spots.png -o out.png -m bright.safetensors --device cpu --reference truth.png --palette colors.txt"));
     assert!(told.contains("spot") && told.contains("IoU"), "{told}");
 
-    // Pictures, and folders of them.
+    // Pictures, and folders with pictures.
     let noisy = |i: u64| noise(3, [20, 20], Depth::Eight, i);
     for i in 0..3 {
         put(&desk, &format!("in/{i}.png"), &noisy(i));

@@ -34,7 +34,7 @@ fn every_shell_gets_a_script_of_all_subcommands() {
         }
         let path = folder.path().join(shell);
         fs::write(&path, script).unwrap();
-        // Where the shell is at hand, it reads its script.
+        // If the shell is installed, it parses its script.
         if let ("bash" | "zsh" | "fish", Ok(checked)) =
             (shell, Command::new(shell).arg("-n").arg(&path).output())
         {

@@ -1,4 +1,4 @@
-//! `unet tune` and `unet start`: what the command keeps between runs.
+//! `unet tune` and `unet start`: the data that the command keeps between runs.
 
 #![allow(clippy::unwrap_used, reason = "the helpers of tests may fail a test")]
 
@@ -7,14 +7,14 @@ use crate::device::gpu;
 use serde_json::Value;
 use std::path::PathBuf;
 
-/// What the binary keeps on this desk, without what the driver keeps.
+/// The files that the command keeps on this desk, without those of the driver.
 fn kept(desk: &Desk, ending: &str) -> Vec<PathBuf> {
     let files = std::fs::read_dir(desk.path("cache/unet-wgpu")).into_iter().flatten();
     let files = files.map(|entry| entry.unwrap().path());
     files.filter(|path| path.extension().is_some_and(|e| e == ending)).collect()
 }
 
-/// The kernels that the binary takes.
+/// The kernels that the command uses.
 fn kernels(desk: &Desk, options: &str) -> Vec<String> {
     let line = "bench same.safetensors --size 12x16 --runs 1 --layers --device gpu --json bench.json";
     let output = desk.unet(&format!("{line} {options}"));
@@ -46,7 +46,7 @@ fn the_binary_keeps_what_it_measured_and_takes_it_later() {
     let [path] = &kept(&desk, "json")[..] else { panic!("one file") };
     assert!(String::from_utf8_lossy(&output.stderr).contains(path.file_name().unwrap().to_str().unwrap()));
 
-    // Another choice than any default, so that it shows.
+    // A choice other than the default, so it is visible.
     let mut file: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
     file["layers"].as_object_mut().unwrap().values_mut().for_each(|kernel| *kernel = "tiled".into());
     std::fs::write(path, file.to_string()).unwrap();

@@ -1,4 +1,4 @@
-//! The built binary: what it writes, what its scripts rely on, and one clear line for every bad input.
+//! The built command: what it writes, what scripts rely on, and one-line errors for every bad input.
 
 #![allow(clippy::unwrap_used, reason = "the helpers of tests may fail a test")]
 
@@ -30,7 +30,7 @@ fn a_picture_goes_through_and_says_how() {
         "{text}"
     );
     assert_eq!(stderr(&desk.unet(&format!("{RUN} -q"))), "");
-    // The result may replace the input: it is read to the end before anything is written.
+    // The result may replace the input: the input is read to the end before anything is written.
     desk.unet("run picture.png -m same.safetensors -o picture.png --device cpu");
     assert_eq!(desk.picture("out.png").planes(), desk.picture("picture.png").planes());
 }
@@ -55,7 +55,7 @@ fn masks_get_an_overlay_and_shares() {
     let line =
         "run gray.png -m mask.safetensors -o out.png --overlay over.png --compare both.png --device cpu";
     let text = stderr(&desk.unet(line));
-    // Above 127.5 of 255 are 150, 180 and 210 of eight values.
+    // Of eight values, 150, 180 and 210 are above 127.5 of 255.
     assert!(text.contains("class 0 62.5 %, class 1 37.5 %"), "{text}");
     assert_eq!(desk.picture("out.png").rgb(0, 1), [0, 0, 0]);
     assert_eq!(desk.picture("out.png").rgb(1, 1), [128, 0, 0]);
@@ -63,7 +63,7 @@ fn masks_get_an_overlay_and_shares() {
     assert_eq!(desk.picture("both.png").rgb(8 + 1, 1), desk.picture("over.png").rgb(1, 1));
     let text = stderr(&desk.unet(&format!("{line} --threshold 0")));
     assert!(text.contains("class 1 87.5 %"), "{text}");
-    // The network's own numbers, before the threshold.
+    // The network's values before the threshold.
     desk.unet("run gray.png -m mask.safetensors -o out.npy --device cpu");
     assert_eq!(read_npy(&desk.path("out.npy")).unwrap().data()[7], (210.0 / 255.0) as f32);
 }
@@ -89,7 +89,7 @@ fn arrays_go_through_unchanged() {
 #[test]
 fn recipes_beside_a_model_are_used_and_told() {
     let desk = Desk::new();
-    // Of pictures of 8x8 alone.
+    // Only pictures of 8x8.
     desk.put("net.onnx", &blocks(&[("license", "CC0-1.0")]));
     desk.put(
         "net.toml",

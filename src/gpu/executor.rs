@@ -1,5 +1,5 @@
-//! Runs a plan. All buffers, pipelines and bind groups are made once; a run fills the inputs, records one compute pass,
-//! submits it, and reads the outputs. `transfer.rs` moves tensors between host and device, `timing.rs` measures.
+//! Runs a plan. All buffers, pipelines and bind groups are created once. A run writes the inputs, records one compute
+//! pass, submits it, and reads the outputs. `transfer.rs` moves tensors between host and device, `timing.rs` measures.
 
 mod timing;
 mod transfer;
@@ -21,7 +21,7 @@ use transfer::{Transfer, Transfers, read_back};
 /// Alignment of uniform ranges, valid on every device.
 const PARAMS_STRIDE: u64 = 256;
 
-/// Sets of a host's buffers whose bind groups are kept.
+/// Sets of host buffers whose bind groups are kept.
 const BOUND_SETS: usize = 8;
 
 /// Who polls the device until it finishes.
@@ -42,17 +42,17 @@ pub(crate) struct Executor {
     params: wgpu::Buffer,
     pipelines: Vec<wgpu::ComputePipeline>,
     ends: Ends,
-    /// Bind groups with these ends.
+    /// Bind groups with these inputs and outputs.
     groups: Vec<wgpu::BindGroup>,
     transfers: Transfers,
     /// Dispatches of each submission of a run.
     submissions: Vec<Range<usize>>,
     submitting: Mutex<()>,
-    /// Bind groups of the dispatches that touch a host's buffers.
+    /// Bind groups of the dispatches that use a host's buffers.
     bound: Mutex<Vec<Bound>>,
 }
 
-/// A buffer for each input and output of the plan.
+/// One buffer for each input and output of the plan.
 #[derive(Debug)]
 struct Ends {
     inputs: Vec<wgpu::Buffer>,
@@ -194,7 +194,7 @@ impl Executor {
         }
     }
 
-    /// Records what each state becomes.
+    /// Records the copies of the states for the next run.
     fn carry(&self, encoder: &mut wgpu::CommandEncoder) {
         for Carry { from, to, bytes } in &self.plan.carries {
             let [source, target] = [from, to].map(|place| &self.activations[place.buffer]);
@@ -202,7 +202,7 @@ impl Executor {
         }
     }
 
-    /// Submits upload, network and download; more than one submission only for work that a watchdog might end.
+    /// Submits upload, network and download. Uses several submissions only for work that a watchdog might end.
     fn submit(&self, transfer: &Transfer) -> wgpu::SubmissionIndex {
         let device = self.gpu.device();
         let last = self.submissions.len() - 1;
@@ -236,7 +236,7 @@ impl Executor {
         let same = |own: &[wgpu::Buffer], given: &[&wgpu::Buffer]| own.iter().eq(given.iter().copied());
         let known = bound.iter().position(|b| same(&b.ends.inputs, inputs) && same(&b.ends.outputs, outputs));
         let at = match known {
-            // The pair used last goes to the end, so the least recently used one is dropped.
+            // The set used last goes to the end, so the least recently used one is dropped.
             Some(at) => {
                 let set = bound.remove(at);
                 bound.push(set);
@@ -264,10 +264,10 @@ impl Executor {
         Ok(())
     }
 
-    /// Runs once, in the plan's formats: upload, network, download. The outputs come in whole words. As many runs overlap as
-    /// there are transfer buffers; the device takes them in turn.
+    /// Runs once: upload, network, download, in the plan's formats. The outputs consist of whole words. As many runs
+    /// overlap as there are transfer buffers; the device takes them in turn.
     pub(crate) async fn run<T: Pod>(&self, inputs: &[&[u8]], wait: Wait) -> Result<Vec<Vec<T>>> {
-        // A run begins with the states that the one before it left: who comes first is submitted first.
+        // A run begins with the states of the previous run, so runs are submitted in the order in which they arrive.
         let turn = match self.plan.carries[..] {
             [] => None,
             _ => Some(self.transfers.turn(wait).await?),
@@ -302,7 +302,7 @@ impl Executor {
         Ok(self.plan.decode(id, &read_back(&self.gpu, encoder, &read, limit)?))
     }
 
-    /// Makes all states zeros, behind the runs that are submitted.
+    /// Sets all states to zero, after the runs that are already submitted.
     pub(crate) fn reset(&self) -> Result<()> {
         let _turn = lock(&self.submitting);
         self.gpu.guarded("clearing the states", 0, || self.clear_states())
@@ -330,7 +330,7 @@ impl Executor {
     }
 }
 
-/// A host's buffers must be as many as the plan's ends, storage, and large enough.
+/// Checks a host's buffers: their number, storage usage and size.
 fn check_buffers(kind: &str, buffers: &[&wgpu::Buffer], ports: &[Port]) -> Result<()> {
     if buffers.len() != ports.len() {
         let names: Vec<&str> = ports.iter().map(|port| &*port.name).collect();
@@ -350,8 +350,8 @@ fn check_buffers(kind: &str, buffers: &[&wgpu::Buffer], ports: &[Port]) -> Resul
     Ok(())
 }
 
-/// Cuts a run where its work would keep a GPU of 1 TFLOP/s for more than half a second: operating systems end what holds
-/// the display for two. A CPU that plays the GPU has no such watchdog.
+/// Splits a run whose work would keep a GPU of 1 TFLOP/s busy for more than half a second, because operating systems
+/// end work that blocks the display for two seconds. Software adapters have no such watchdog.
 fn submissions(plan: &Plan, software: bool) -> Vec<Range<usize>> {
     let most = if software { u64::MAX } else { 500_000_000_000 };
     let mut cuts = vec![0];

@@ -1,27 +1,27 @@
-//! Times of dispatches and of recording.
+//! Measures the time of dispatches and of recording.
 
 use super::{Executor, transfer::read_back};
 use crate::error::{Error, Result};
 use crate::lock::lock;
 use std::time::{Duration, Instant};
 
-/// How long one dispatch took.
+/// The time of one dispatch.
 #[derive(Debug, Clone)]
 pub struct LayerTime {
-    /// The layer.
+    /// Name of the layer.
     pub label: String,
-    /// The kernel that computed it.
+    /// Name of the kernel.
     pub kernel: &'static str,
-    /// Device time.
+    /// Device time in seconds.
     pub seconds: f64,
     /// Multiplications and additions.
     pub flops: u64,
-    /// Bytes of all that the dispatch binds.
+    /// Bytes of everything that the dispatch binds.
     pub bytes: u64,
 }
 
 impl Executor {
-    /// Times each dispatch in a pass of its own, on the inputs that were last uploaded. States stay as they are.
+    /// Times each dispatch in a pass of its own, with the inputs that were uploaded last. States do not change.
     pub(crate) fn layer_times(&self, limit: Duration) -> Result<Vec<LayerTime>> {
         if !self.gpu.report().timestamps
             || !self.gpu.device().features().contains(wgpu::Features::TIMESTAMP_QUERY)
@@ -29,7 +29,7 @@ impl Executor {
             let adapter = self.gpu.report().name.clone();
             return Err(Error::MissingFeature { adapter, feature: "timestamp queries" });
         }
-        // A query set holds 4096 times at most.
+        // A query set holds at most 4096 timestamps.
         if self.groups.len() > 2048 {
             return Err(Error::shape("timed dispatches", "at most 2048", self.groups.len()));
         }
@@ -71,7 +71,7 @@ impl Executor {
         Ok(times.collect())
     }
 
-    /// Seconds that the host takes to record and submit one run, which is then waited for. States stay as they are.
+    /// Seconds that the host takes to record and submit one run. Waits for the run. States do not change.
     pub(crate) fn host_seconds(&self, limit: Duration) -> Result<f64> {
         let _turn = lock(&self.submitting);
         let start = Instant::now();

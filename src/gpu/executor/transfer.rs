@@ -1,4 +1,4 @@
-//! Tensors on their way between host and device: mappable buffers, and who may use them when.
+//! Moves tensors between host and device: mappable buffers, and the order in which runs use them.
 
 use super::Wait;
 use crate::error::{Error, Result};
@@ -11,16 +11,17 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-/// The transfer buffers of a session: one pair for each run that may be under way.
+/// The transfer buffers of a session: one pair for each run in flight.
 #[derive(Debug)]
 pub(super) struct Transfers {
     pairs: Vec<Mutex<Transfer>>,
     next: AtomicUsize,
-    /// Held from a run's beginning to its submission where the order of runs matters.
+    /// If the order of runs matters, held from the beginning of a run to its submission.
     order: Mutex<()>,
 }
 
-/// A buffer that the host fills with all inputs, one that it reads all outputs from, and the mappings under way.
+/// A buffer for all inputs, written by the host, a buffer for all outputs, read by the host, and the mappings in
+/// progress.
 #[derive(Debug)]
 pub(super) struct Transfer {
     upload: wgpu::Buffer,
@@ -30,16 +31,16 @@ pub(super) struct Transfer {
 
 type Mapped = OneshotReceiver<Result<(), wgpu::BufferAsyncError>>;
 
-/// A submission that the device may not be done with. A receiver is gone once it has received.
+/// A submission that the device may not have finished. A receiver is removed after it has received.
 #[derive(Debug)]
 struct Pending {
     upload: Option<Mapped>,
     download: Option<Mapped>,
-    /// `None` when submitting failed, so that only the upload is to be mapped again.
+    /// `None` if submitting failed; then only the upload buffer must be mapped again.
     submission: Option<wgpu::SubmissionIndex>,
 }
 
-/// The bytes of each input or output in a transfer buffer.
+/// The range of each input or output in a transfer buffer.
 fn places(ports: &[Port]) -> impl Iterator<Item = Range<u64>> {
     ports.iter().scan(0, |end, port| {
         let start = *end;
@@ -70,12 +71,12 @@ impl Transfers {
         }
     }
 
-    /// A pair that no run under way holds.
+    /// A pair that no run in flight holds.
     pub(super) async fn free(&self, wait: Wait) -> Result<MutexGuard<'_, Transfer>> {
         self.acquire(&self.pairs, wait).await
     }
 
-    /// The turn to submit. Runs get it in the order in which they ask.
+    /// Waits for the turn to submit. Runs get it in the order in which they ask.
     pub(super) async fn turn(&self, wait: Wait) -> Result<MutexGuard<'_, ()>> {
         self.acquire(std::slice::from_ref(&self.order), wait).await
     }
@@ -87,7 +88,7 @@ impl Transfers {
         }
         match wait {
             Wait::Host => Ok(of[self.next.fetch_add(1, Ordering::Relaxed) % of.len()].lock().await),
-            // The holders may be futures that this very thread would have to drive, so waiting has an end.
+            // The holders may be futures of this thread, so waiting must end.
             Wait::Block(limit) => {
                 let start = Instant::now();
                 while start.elapsed() < limit {
@@ -103,7 +104,7 @@ impl Transfers {
 }
 
 impl Transfer {
-    /// Waits for a run that timed out or was dropped: its buffers are the device's until it is done.
+    /// Waits for a run that timed out or was dropped: the device uses its buffers until it has finished.
     pub(super) async fn reclaim(&mut self, gpu: &Gpu, wait: Wait) -> Result<()> {
         let Some(pending) = &self.pending else { return Ok(()) };
         let downloads = pending.submission.is_some();
@@ -148,7 +149,7 @@ impl Transfer {
         }
     }
 
-    /// Asks for both buffers back from a submission; `None` when it failed.
+    /// Requests both buffers back from a submission; `None` if it failed.
     pub(super) fn pend(&mut self, submission: Option<wgpu::SubmissionIndex>) {
         self.pending = Some(Pending {
             upload: Some(map(&self.upload, wgpu::MapMode::Write)),
@@ -219,7 +220,7 @@ pub(super) fn read_back(
 }
 
 impl Gpu {
-    /// Waits until the device has done a submission, or all of them.
+    /// Waits until the device has finished a submission, or all of them.
     pub(super) fn wait(
         &self,
         submission_index: Option<wgpu::SubmissionIndex>,
