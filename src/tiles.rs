@@ -99,15 +99,20 @@ impl Reach {
     fn of(graph: &Graph) -> Reach {
         // A network that sees everything has no defined stride. This one suits six halvings.
         const BLIND: usize = 64;
-        match (graph.stride(), graph.receptive_field()) {
-            (Some((stride, step)), Some(field)) => {
+        // No extent of a tensor is larger, so that nothing below overflows.
+        const MOST: usize = 1 << 30;
+        let told = |((stride, step), field): &((usize, f64), usize)| {
+            *stride <= MOST && *field <= MOST && (1.0 / MOST as f64..=MOST as f64).contains(step)
+        };
+        match graph.stride().zip(graph.receptive_field()).filter(told) {
+            Some(((stride, step), field)) => {
                 // The step of up-sampled results is below 1.
                 let ratio =
                     if step < 1.0 { [(1.0 / step).round() as usize, 1] } else { [1, step.round() as usize] };
                 let halo = (field.div_ceil(2) + stride).next_multiple_of(stride);
                 Reach { stride, align: stride * WINOGRAD, halo: Some(halo), ratio }
             }
-            _ => Reach { stride: BLIND, align: BLIND, halo: None, ratio: [1, 1] },
+            None => Reach { stride: BLIND, align: BLIND, halo: None, ratio: [1, 1] },
         }
     }
 }
@@ -118,8 +123,8 @@ impl TiledSession {
     ///
     /// # Errors
     /// Those of [`Session::with_options`] except for limits; [`Error::Setting`] when tiles of the requested size cannot
-    /// have the overlap that they need, or when the size of the network's result is not proportional to that of its
-    /// input.
+    /// have the overlap that they need, when the size of the network's result is not proportional to that of its
+    /// input, or when a network with states would need tiles.
     pub fn new(
         model: &Model,
         input: Shape,
@@ -127,9 +132,11 @@ impl TiledSession {
         options: &SessionOptions,
         tiles: &TileOptions,
     ) -> Result<TiledSession> {
-        let graph = model.graph(input)?;
+        let mut graph = model.graph(input)?.into_owned();
+        graph.select(&options.outputs)?;
         let output = graph.output_shape(input)?;
         let reach = Reach::of(&graph);
+        let has_states = graph.carries().next().is_some();
         let sees_all = |halo| tiles.overlap.is_none_or(|pixels| pixels >= 2 * halo);
         let exact = tiles.blend != Blend::Gaussian && reach.halo.is_some_and(sees_all);
         let turns = tiles.augment == Augment::All;
@@ -141,6 +148,10 @@ impl TiledSession {
         loop {
             let [h, w] = [input.h, input.w].map(|len| tile_side(len, side, reach.align));
             let tile = Shape { h, w, ..input };
+            if has_states && (tile != input || tiles.augment != Augment::None) {
+                let reason = "a network with states runs on whole pictures, without augmentation".into();
+                return Err(Error::Setting { setting: Setting::Tiles, path: None, reason });
+            }
             let build = |shape| Session::with_options(model, shape, device.clone(), options);
             let turned = || (turns && h != w).then(|| build(Shape { h: w, w: h, ..tile })).transpose();
             match build(tile).and_then(|session| Ok((turned()?, session))) {
@@ -162,13 +173,21 @@ impl TiledSession {
                     });
                 }
                 Err(Error::LimitExceeded { .. } | Error::OutOfMemory { .. })
-                    if tiles.size.is_none() && h.max(w) > 2 * reach.align =>
+                    if tiles.size.is_none() && !has_states && h.max(w) > 2 * reach.align =>
                 {
                     side = (h.max(w) as f64 * SHRINK) as usize;
                 }
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// Makes all states of the network zeros, for the first picture of the next stream.
+    ///
+    /// # Errors
+    /// Those of [`Session::reset`].
+    pub fn reset(&self) -> Result<()> {
+        self.session.reset()
     }
 
     /// The shape of the whole picture.

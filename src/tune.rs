@@ -164,12 +164,12 @@ mod measure {
     /// queries.
     pub fn tune(
         model: &Model,
-        input: Shape,
+        inputs: impl AsRef<[Shape]>,
         gpu: &Gpu,
         options: &SessionOptions,
         progress: &mut dyn FnMut(ConvKernel, usize, usize),
     ) -> Result<Report> {
-        let bench = Bench { model, input, gpu, options, tensor: Tensor::random(input, 1) };
+        let bench = Bench { model, inputs: inputs.as_ref(), gpu, options };
         let forced = kernels(gpu, options.precision);
         progress(ConvKernel::Auto, 0, forced.len() + 1);
         let default = bench.measure(ConvKernel::Auto, None)?;
@@ -220,13 +220,12 @@ mod measure {
         kernels
     }
 
-    /// The network, device and input of a measurement.
+    /// The network, device and input shapes of a measurement.
     struct Bench<'a> {
         model: &'a Model,
-        input: Shape,
+        inputs: &'a [Shape],
         gpu: &'a Gpu,
         options: &'a SessionOptions,
-        tensor: Tensor,
     }
 
     /// The figures of one session.
@@ -265,11 +264,13 @@ mod measure {
                 ..self.options.clone()
             };
             let device = Device::Gpu(self.gpu.clone());
-            let session = Session::with_options(self.model, self.input, device, &options)?;
+            let session = Session::with_options(self.model, self.inputs, device, &options)?;
+            let inputs = session.random_inputs(1);
             let start = Instant::now();
-            let mut result = session.run(&self.tensor)?;
+            // The first run: of a network with states, later ones give something else.
+            let result = session.run_in_order(&inputs)?.swap_remove(0);
             while start.elapsed() < WARM_UP {
-                result = session.run(&self.tensor)?;
+                session.run_in_order(&inputs)?;
             }
             let (mut seconds, mut least) = (f64::INFINITY, Vec::new());
             let start = Instant::now();
@@ -278,7 +279,7 @@ mod measure {
                     break;
                 }
                 let began = Instant::now();
-                session.run(&self.tensor)?;
+                session.run_in_order(&inputs)?;
                 seconds = seconds.min(began.elapsed().as_secs_f64());
                 let times: Vec<f64> = session.layer_times()?.iter().map(|layer| layer.seconds).collect();
                 least.resize(times.len(), f64::INFINITY);
@@ -307,8 +308,10 @@ mod measure {
 
         /// Name and key of each convolution, in execution order.
         fn keys(&self) -> Result<Vec<(String, String)>> {
-            let graph = optimize(&*self.model.graph(self.input)?, self.input, &self.options.optimizations)?;
-            let shapes = graph.shapes(self.input)?;
+            let mut graph = self.model.graph(self.inputs)?.into_owned();
+            graph.select(&self.options.outputs)?;
+            let graph = optimize(&graph, self.inputs, &self.options.optimizations)?;
+            let shapes = graph.shapes(self.inputs)?;
             let mut keys = Vec::new();
             for node in graph.nodes() {
                 let inputs = node.input_shapes(&shapes)?;
