@@ -11,11 +11,12 @@ use unet_wgpu::graph::{
     Activation, Binary, BinaryKind, Concat, Constant, Conv, Extent, Graph, Pool, Rearrange, Resize, ResizeTo,
     Slice, ValueId,
 };
-use unet_wgpu::optimize::Optimizations;
+use unet_wgpu::optimize::{Optimizations, optimize};
 use unet_wgpu::plan::{DeviceProfile, Plan, PlanOptions, Precision};
 use unet_wgpu::recipe::Recipe;
+use unet_wgpu::tiles::{TileOptions, TiledSession};
 use unet_wgpu::verify::verify;
-use unet_wgpu::{Device, Error, Gpu, Model, Result, Session, SessionOptions, Shape, Tensor};
+use unet_wgpu::{Device, Error, Gpu, Model, Result, Session, SessionOptions, Setting, Shape, Tensor, cpu};
 
 /// The picture of all networks here.
 const SHAPE: Shape = Shape::new(1, 3, 16, 24);
@@ -392,6 +393,39 @@ fn a_converted_model_keeps_its_names_and_states() {
     for _ in 0..2 {
         assert_eq!(a.run(&input).unwrap(), b.run(&input).unwrap());
     }
+}
+
+#[test]
+fn tiles_take_the_output_that_is_asked_for_and_no_states() {
+    let input = Shape::new(1, 3, 96, 96);
+    let tiles = TileOptions { size: Some(64), ..Default::default() };
+    let tiled = |graph: Graph, outputs: Vec<String>| {
+        let options = SessionOptions { outputs, ..Default::default() };
+        TiledSession::new(&Model::new(graph, Recipe::default()), input, &Device::Cpu, &options, &tiles)
+    };
+    let half = tiled(three().unwrap(), vec!["half".into()]).unwrap();
+    assert!(half.tiles() > 1 && half.output_shape() == Shape::new(1, 5, 48, 48));
+    let picture = Tensor::random(input, 9);
+    let want = &wanted(&three().unwrap(), &[&picture])["half"];
+    assert_close("half in tiles", &half.run(&picture, &|| {}).unwrap(), want, Tolerance::Network);
+    let error = tiled(recurrent().unwrap(), Vec::new()).unwrap_err();
+    assert!(matches!(error, Error::Setting { setting: Setting::Tiles, .. }), "{error}");
+}
+
+#[test]
+fn long_graphs_are_built_and_rewritten_in_linear_time() {
+    // Quadratic scans of 60,000 layers would take minutes.
+    let mut graph = Graph::new(1);
+    let mut x = Graph::INPUT;
+    for i in 0..20_000 {
+        let y = graph.push(&format!("conv{i}"), conv(1, 1, 1, 1), &[x]).unwrap();
+        let y = graph.push(&format!("relu{i}"), Activation::Relu, &[y]).unwrap();
+        x = graph.push(&format!("sum{i}"), Binary::ADD, &[y, x]).unwrap();
+    }
+    let shape = Shape::new(1, 1, 2, 2);
+    let optimized = optimize(&graph, shape, &Optimizations::default()).unwrap();
+    assert_eq!(optimized.nodes().len(), 40_000, "each activation moved into its convolution");
+    assert_eq!(cpu::run(&optimized, &Tensor::zeros(shape)).unwrap().shape(), shape);
 }
 
 #[test]

@@ -247,11 +247,9 @@ impl Graph {
         Ok(())
     }
 
-    /// Lets all outputs and readers of a value take another instead.
-    pub(crate) fn replace(&mut self, old: ValueId, new: ValueId) {
-        let reads = self.nodes.iter_mut().flat_map(|node| &mut node.inputs);
-        let outputs = self.outputs.iter_mut().map(|output| &mut output.value);
-        reads.chain(outputs).filter(|id| **id == old).for_each(|id| *id = new);
+    /// Lets all outputs that are one value be another.
+    pub(crate) fn replace_output(&mut self, old: ValueId, new: ValueId) {
+        self.outputs.iter_mut().filter(|output| output.value == old).for_each(|output| output.value = new);
     }
 
     /// The shapes of all inputs, from those that a caller gives: of the inputs that are no states, in order. Those at the

@@ -225,7 +225,6 @@ impl Graph {
     }
 
     /// The node that makes each value.
-    #[cfg(feature = "cpu")]
     pub(crate) fn producers(&self) -> Vec<Option<usize>> {
         let mut producers = vec![None; self.names.len()];
         for (i, node) in self.nodes.iter().enumerate() {

@@ -1,24 +1,16 @@
 //! Folds a BatchNorm into the convolution before it: its scale goes to the weights, its shift to the bias. After a norm
 //! or another BatchNorm, the two scales and shifts become one.
 
-use super::{absorb, sole_producer};
-use crate::graph::{Activation, BatchNorm, Graph, Op};
+use super::Editor;
+use crate::graph::{Activation, BatchNorm, Op};
 use crate::tensor::{Shape, Tensor};
 use std::sync::Arc;
 
-pub(super) fn apply(graph: &mut Graph, _: &[Option<Shape>]) {
-    let mut i = 0;
-    while i < graph.nodes.len() {
-        match sole_producer(graph, i) {
-            Some(producer) if fold(graph, producer, i) => absorb(graph, producer, i),
-            _ => i += 1,
-        }
-    }
-}
-
-fn fold(graph: &mut Graph, producer: usize, norm: usize) -> bool {
-    let Op::BatchNorm(norm) = graph.nodes[norm].op.clone() else { return false };
-    match &mut graph.nodes[producer].op {
+pub(super) fn apply(graph: &mut Editor<'_>, _: &[Option<Shape>], i: usize) -> bool {
+    let Op::BatchNorm(norm) = &graph.node(i).op else { return false };
+    let Some(maker) = graph.sole_maker(i) else { return false };
+    let norm = norm.clone();
+    match graph.op_mut(maker) {
         Op::Conv(conv) if conv.activation == Activation::None => {
             let per_channel = conv.weight.data().len() / conv.out_channels();
             conv.weight = scaled(&conv.weight, &norm, |i| i / per_channel);
@@ -51,6 +43,7 @@ fn fold(graph: &mut Graph, producer: usize, norm: usize) -> bool {
         }
         _ => return false,
     }
+    graph.absorb(maker, i);
     true
 }
 

@@ -1,22 +1,19 @@
 //! Moves an activation into the epilogue of the node that makes its input, if nothing else reads that input.
 
-use super::{absorb, sole_producer};
-use crate::graph::{Activation, Graph, Op};
+use super::Editor;
+use crate::graph::{Activation, Op};
 use crate::tensor::Shape;
 
-pub(super) fn apply(graph: &mut Graph, _: &[Option<Shape>]) {
-    let mut i = 0;
-    while i < graph.nodes.len() {
-        match (&graph.nodes[i].op, sole_producer(graph, i)) {
-            (&Op::Activation(activation), Some(producer)) => match epilogue(&mut graph.nodes[producer].op) {
-                Some(slot) if *slot == Activation::None && activation.is_fusable() => {
-                    *slot = activation;
-                    absorb(graph, producer, i);
-                }
-                _ => i += 1,
-            },
-            _ => i += 1,
+pub(super) fn apply(graph: &mut Editor<'_>, _: &[Option<Shape>], i: usize) -> bool {
+    let Op::Activation(activation) = graph.node(i).op else { return false };
+    let Some(maker) = graph.sole_maker(i).filter(|_| activation.is_fusable()) else { return false };
+    match epilogue(graph.op_mut(maker)) {
+        Some(slot) if *slot == Activation::None => {
+            *slot = activation;
+            graph.absorb(maker, i);
+            true
         }
+        _ => false,
     }
 }
 

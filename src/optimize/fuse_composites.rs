@@ -1,32 +1,30 @@
 //! Recognises functions that exporters write as several nodes and replaces them by one operator: SiLU, hard swish,
 //! Mish, GELU, and instance and layer norm written as means and differences.
 
-use crate::graph::{Activation, BatchNorm, BinaryKind, Graph, Node, Norm, NormOver, Op, ReduceKind, ValueId};
+use super::Editor;
+use crate::graph::{Activation, BatchNorm, BinaryKind, Node, Norm, NormOver, Op, ReduceKind, ValueId};
 use crate::tensor::Shape;
 
-pub(super) fn apply(graph: &mut Graph, shapes: &[Option<Shape>]) {
-    for i in 0..graph.nodes.len() {
-        let reader = Reader { graph, shapes };
-        let found = reader.activation(&graph.nodes[i]).map(|(x, a)| (x, Op::from(a)));
-        if let Some((x, op)) =
-            found.or_else(|| reader.norm(&graph.nodes[i]).map(|(x, norm)| (x, norm.into())))
-        {
-            graph.nodes[i].op = op;
-            graph.nodes[i].inputs = vec![x];
-        }
-    }
-    graph.prune();
+pub(super) fn apply(graph: &mut Editor<'_>, shapes: &[Option<Shape>], i: usize) -> bool {
+    let reader = Reader { graph, shapes };
+    let found = reader.activation(graph.node(i)).map(|(x, activation)| (x, Op::from(activation)));
+    let Some((x, op)) = found.or_else(|| reader.norm(graph.node(i)).map(|(x, norm)| (x, norm.into()))) else {
+        return false;
+    };
+    *graph.op_mut(i) = op;
+    graph.set_inputs(i, vec![x]);
+    true
 }
 
 /// Matches patterns from their last node backwards.
 struct Reader<'a> {
-    graph: &'a Graph,
+    graph: &'a Editor<'a>,
     shapes: &'a [Option<Shape>],
 }
 
 impl Reader<'_> {
     fn maker(&self, id: ValueId) -> Option<&Node> {
-        self.graph.producer(id).map(|i| &self.graph.nodes[i])
+        self.graph.maker(id).map(|i| self.graph.node(i))
     }
 
     /// The operand of the activation that makes this value.

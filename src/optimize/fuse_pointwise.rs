@@ -1,35 +1,29 @@
 //! Moves a pointwise operator into the only pointwise operator that reads it. The value between them is not stored.
 
-use crate::graph::{Graph, Pointwise, Source, ValueId};
+use super::Editor;
+use crate::graph::{Pointwise, Source, ValueId};
 use crate::tensor::Shape;
 
-pub(super) fn apply(graph: &mut Graph, shapes: &[Option<Shape>]) {
-    let mut i = 0;
-    while i < graph.nodes.len() {
-        let merged = graph.nodes[i].inputs.iter().find_map(|&id| merged(graph, shapes, i, id));
-        match merged {
-            Some((maker, pointwise, inputs)) => {
-                graph.nodes[i].op = pointwise.into();
-                graph.nodes[i].inputs = inputs;
-                graph.nodes.remove(maker);
-                i -= 1;
-            }
-            None => i += 1,
-        }
-    }
+pub(super) fn apply(graph: &mut Editor<'_>, shapes: &[Option<Shape>], i: usize) -> bool {
+    let merged = graph.node(i).inputs.iter().find_map(|&id| merged(graph, shapes, i, id));
+    let Some((maker, pointwise, inputs)) = merged else { return false };
+    *graph.op_mut(i) = pointwise.into();
+    graph.set_inputs(i, inputs);
+    graph.remove(maker);
+    true
 }
 
 /// The producer of one of a node's inputs, with both merged into one expression, and the inputs of that expression.
 fn merged(
-    graph: &Graph,
+    graph: &Editor<'_>,
     shapes: &[Option<Shape>],
     reader: usize,
     via: ValueId,
 ) -> Option<(usize, Pointwise, Vec<ValueId>)> {
-    let reader = &graph.nodes[reader];
+    let reader = graph.node(reader);
     let second = Pointwise::of(&reader.op)?;
-    let maker = graph.producer(via)?;
-    let first = Pointwise::of(&graph.nodes[maker].op)?;
+    let maker = graph.maker(via)?;
+    let first = Pointwise::of(&graph.node(maker).op)?;
     let reads = reader.inputs.iter().filter(|&&id| id == via).count();
     // A broadcast value would be computed again for each position.
     if graph.uses(via) != reads || shapes[via.index()] != shapes[reader.outputs[0].index()] {
@@ -38,7 +32,7 @@ fn merged(
     let made = first.steps.len();
     let mut inputs = Vec::new();
     let mut steps = Vec::new();
-    for (part, node, offset) in [(first, &graph.nodes[maker], 0), (second, reader, made)] {
+    for (part, node, offset) in [(first, graph.node(maker), 0), (second, reader, made)] {
         for mut step in part.steps {
             for source in step.sources() {
                 *source = match *source {

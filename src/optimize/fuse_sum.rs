@@ -1,31 +1,26 @@
 //! Moves a sum into the convolution that makes one of its operands, if nothing else reads that operand, as at the end
 //! of a residual block. The convolution's own map is not stored.
 
-use crate::graph::{Activation, Binary, BinaryKind, Ending, Graph, Op, ValueId};
+use super::Editor;
+use crate::graph::{Activation, Binary, BinaryKind, Ending, Op, ValueId};
 use crate::tensor::Shape;
 
-pub(super) fn apply(graph: &mut Graph, shapes: &[Option<Shape>]) {
-    let mut i = 0;
-    while i < graph.nodes.len() {
-        let Some((convolution, summand, activation)) = find(graph, shapes, i) else {
-            i += 1;
-            continue;
-        };
-        // At the position of the sum, because the other operand may be made in between.
-        let mut node = graph.nodes[convolution].clone();
-        if let Op::Conv(conv) = &mut node.op {
-            (conv.ending, conv.activation) = (Ending::Add, activation);
-        }
-        node.inputs.push(summand);
-        node.outputs.clone_from(&graph.nodes[i].outputs);
-        graph.nodes[i] = node;
-        graph.nodes.remove(convolution);
+pub(super) fn apply(graph: &mut Editor<'_>, shapes: &[Option<Shape>], i: usize) -> bool {
+    let Some((maker, summand, activation)) = find(graph, shapes, i) else { return false };
+    // The convolution moves to the position of the sum, because the other operand may be made in between.
+    let node = graph.node(maker);
+    let (mut op, inputs) = (node.op.clone(), [&node.inputs[..], &[summand]].concat());
+    if let Op::Conv(conv) = &mut op {
+        (conv.ending, conv.activation) = (Ending::Add, activation);
     }
+    graph.set_node(i, &graph.node(maker).name.clone(), op, inputs);
+    graph.remove(maker);
+    true
 }
 
 /// The last convolution that a sum can move into, the other operand, and the activation after the sum.
-fn find(graph: &Graph, shapes: &[Option<Shape>], sum: usize) -> Option<(usize, ValueId, Activation)> {
-    let sum = &graph.nodes[sum];
+fn find(graph: &Editor<'_>, shapes: &[Option<Shape>], sum: usize) -> Option<(usize, ValueId, Activation)> {
+    let sum = graph.node(sum);
     let Op::Binary(Binary { kind: BinaryKind::Add, activation }) = sum.op else { return None };
     let &[a, b] = &sum.inputs[..] else { return None };
     // The lanes past the last channel hold those of the other operand.
@@ -33,8 +28,8 @@ fn find(graph: &Graph, shapes: &[Option<Shape>], sum: usize) -> Option<(usize, V
         return None;
     }
     let fits = |(own, other): (ValueId, ValueId)| {
-        let maker = graph.producer(own)?;
-        let Op::Conv(conv) = &graph.nodes[maker].op else { return None };
+        let maker = graph.maker(own)?;
+        let Op::Conv(conv) = &graph.node(maker).op else { return None };
         let plain = conv.activation == Activation::None && matches!(conv.ending, Ending::Plain);
         (plain && graph.uses(own) == 1).then_some((maker, other, activation))
     };

@@ -1,9 +1,10 @@
 //! Graph rewrites, one file each. Every rewrite keeps the result within rounding, keeps the ids and shapes of the
 //! values that survive, and can be switched off.
 //!
-//! To add one, write a file with `apply`, which takes the graph and the shapes of its values, and add an entry to the
-//! list below.
+//! To add one, write a file with `apply`, which tries to change the graph at one node, given the shapes of all values,
+//! and add an entry to the list below. `editor.rs` calls it for each node and offers what it may do.
 
+mod editor;
 mod fold_batch_norm;
 mod fuse_activation;
 mod fuse_composites;
@@ -17,6 +18,7 @@ mod remove_identity;
 use crate::error::{Error, Result};
 use crate::graph::Graph;
 use crate::tensor::Shape;
+use editor::Editor;
 
 /// The devices on which a rewrite pays.
 #[cfg(feature = "cpu")]
@@ -56,7 +58,7 @@ macro_rules! rewrites {
 
             fn apply(&self, graph: &mut Graph, shapes: &[Option<Shape>]) {
                 $(if self.$name {
-                    $name::apply(graph, shapes);
+                    Editor::run(graph, shapes, $name::apply);
                 })*
             }
         }
@@ -119,17 +121,4 @@ pub fn optimize(graph: &Graph, inputs: impl AsRef<[Shape]>, which: &Optimization
     let mut graph = graph.clone();
     which.apply(&mut graph, &shapes);
     Ok(graph)
-}
-
-/// Merges node `second` into `first`, its only producer. `first` then makes the output of `second`.
-fn absorb(graph: &mut Graph, first: usize, second: usize) {
-    let made = graph.nodes.remove(second).outputs[0];
-    graph.nodes[first].outputs[0] = made;
-}
-
-/// The node that makes the only input of `node`, if nothing else reads that value.
-fn sole_producer(graph: &Graph, node: usize) -> Option<usize> {
-    let [input] = graph.nodes[node].inputs[..] else { return None };
-    let producer = graph.producer(input)?;
-    (graph.uses(input) == 1 && graph.nodes[producer].outputs.len() == 1).then_some(producer)
 }

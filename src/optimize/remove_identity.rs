@@ -1,27 +1,25 @@
 //! Removes operators that do nothing at this input size: pads and crops by nothing, pairs of which the second cuts what
 //! the first added, moves of no element, and scales by 1.
 
-use crate::graph::{Activation, Graph, Node, Op, Pad, PadAmount, ValueId};
+use super::Editor;
+use crate::graph::{Activation, Node, Op, Pad, PadAmount, ValueId};
 use crate::tensor::Shape;
 
-pub(super) fn apply(graph: &mut Graph, shapes: &[Option<Shape>]) {
-    let mut i = 0;
-    while i < graph.nodes.len() {
-        let to = graph.nodes[i].outputs[0];
-        match same(graph, shapes, i) {
-            Some(from) if !(graph.input(from).is_some() && graph.is_output(to)) => {
-                graph.nodes.remove(i);
-                graph.replace(to, from);
-            }
-            _ => i += 1,
+pub(super) fn apply(graph: &mut Editor<'_>, shapes: &[Option<Shape>], i: usize) -> bool {
+    let to = graph.node(i).outputs[0];
+    match same(graph, shapes, i) {
+        Some(from) if !(graph.graph().input(from).is_some() && graph.graph().is_output(to)) => {
+            graph.remove(i);
+            graph.replace(to, &[from]);
+            true
         }
+        _ => false,
     }
-    graph.prune();
 }
 
 /// The input that a node returns unchanged.
-fn same(graph: &Graph, shapes: &[Option<Shape>], i: usize) -> Option<ValueId> {
-    let node = &graph.nodes[i];
+fn same(graph: &Editor<'_>, shapes: &[Option<Shape>], i: usize) -> Option<ValueId> {
+    let node = graph.node(i);
     let &from = node.inputs.first()?;
     let unchanged = match &node.op {
         Op::Rearrange(rearrange) => rearrange.is_identity(),
@@ -41,7 +39,7 @@ fn same(graph: &Graph, shapes: &[Option<Shape>], i: usize) -> Option<ValueId> {
     if added == [0; 4] {
         return Some(from);
     }
-    let before = &graph.nodes[graph.producer(from)?];
+    let before = graph.node(graph.maker(from)?);
     let first = self::added(before, shapes)?;
     (0..4).all(|side| first[side] >= 0 && first[side] + added[side] == 0).then_some(before.inputs[0])
 }
