@@ -408,7 +408,11 @@ fn tiles_take_the_output_that_is_asked_for_and_no_states() {
     let picture = Tensor::random(input, 9);
     let want = &wanted(&three().unwrap(), &[&picture])["half"];
     assert_close("half in tiles", &half.run(&picture, &|| {}).unwrap(), want, Tolerance::Network);
-    let error = tiled(recurrent().unwrap(), Vec::new()).unwrap_err();
+    let mut graph = Graph::new(3);
+    let last = graph.add_input("last", [Extent::Part(1); 4]).unwrap();
+    graph.push("sum", Binary::ADD, &[Graph::INPUT, last]).unwrap();
+    graph.carry("output", "last").unwrap();
+    let error = tiled(graph, Vec::new()).unwrap_err();
     assert!(matches!(error, Error::Setting { setting: Setting::Tiles, .. }), "{error}");
 }
 
