@@ -1,179 +1,15 @@
 //! Every WGSL permutation that a plan can ask for, parsed and validated by naga without a GPU.
 
-use crate::support::{ACTIVATIONS, BINARY_KINDS};
+use crate::cases;
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::sync::Arc;
-use unet_wgpu::graph::*;
+use unet_wgpu::Shape;
+use unet_wgpu::graph::{Graph, Op};
 use unet_wgpu::optimize::{Optimizations, optimize};
 use unet_wgpu::plan::{
     Bits, ConvKernel, DeviceProfile, Dispatch, InputFormat, Kernel, OutputFormat, Plan, PlanOptions,
     Precision, SHADER_FILES,
 };
-use unet_wgpu::{Shape, Tensor};
 use wgpu::naga;
-
-/// One graph with an operator behind the input for each entry, so that every lowering is reached.
-fn operators() -> Vec<(Graph, Shape)> {
-    let mut graphs = Vec::new();
-    let mut chain = |channels: usize, ops: &[Op]| {
-        let mut graph = Graph::new(channels);
-        let mut x = Graph::INPUT;
-        for (i, op) in ops.iter().enumerate() {
-            x = graph.push(&format!("op{i}"), op.clone(), &[x]).expect("a new name");
-        }
-        graphs.push((graph, Shape::new(1, channels, 33, 18)));
-    };
-    let weight = |o, i, k| Arc::new(Tensor::random(Shape::new(o, i, k, k), 1));
-    for kernel in [1, 3, 5, 7] {
-        for (stride, dilation) in [(1, 1), (2, 1), (1, 2)] {
-            for outs in [3, 32, 64] {
-                let conv = Conv {
-                    stride: [stride; 2],
-                    dilation: [dilation; 2],
-                    ..Conv::new(weight(outs, 8, kernel), None)
-                };
-                for activation in
-                    [Activation::None, Activation::Relu, Activation::LeakyRelu(0.1), Activation::Sigmoid]
-                {
-                    let conv = Conv { activation, ..conv.clone().same() };
-                    chain(8, &[conv.clone().into(), Pool::MAX_2X2.into()]);
-                    chain(8, &[conv.into()]);
-                }
-                chain(8, &[conv.into()]);
-            }
-        }
-    }
-    let deep = Conv::new(weight(64, 256, 3), None).same();
-    chain(256, &[deep.clone().into(), Pool::MAX_2X2.into()]);
-    for activation in [Activation::None, Activation::Sigmoid] {
-        let head = Conv { activation, ..Conv::new(weight(3, 64, 1), None) };
-        chain(8, &[Conv::new(weight(64, 8, 3), None).same().into(), head.into()]);
-    }
-    let mut one = |channels: usize, op: Op| chain(channels, &[op]);
-    one(16, Conv { groups: 4, ..Conv::new(weight(16, 4, 3), None) }.into());
-    one(6, Conv { groups: 3, ..Conv::new(weight(6, 2, 3), None) }.into());
-    one(17, Conv { groups: 17, ..Conv::new(weight(17, 1, 3), None) }.same().into());
-    for (kernel, stride) in [(2, 2), (3, 2), (4, 2), (3, 1)] {
-        one(8, ConvTranspose::new(weight(8, 20, kernel), None, stride).into());
-    }
-    for kind in [PoolKind::Max, PoolKind::Average, PoolKind::AverageWithPadding] {
-        one(5, Pool { kind, kernel: [3, 3], padding: [1; 4], ..Pool::MAX_2X2 }.into());
-    }
-    one(5, Reduce::GLOBAL_AVERAGE.into());
-    one(5, BatchNorm::new(&[1.0; 5], &[0.0; 5], &[0.0; 5], &[1.0; 5], 1e-5).expect("five each").into());
-    let to = ResizeTo::Scale([2.0; 2]);
-    for resize in [
-        Resize::nearest(to),
-        Resize::bilinear(to, true),
-        Resize { interpolation: Interpolation::Cubic(-0.75), ..Resize::bilinear(to, false) },
-    ] {
-        one(5, resize.into());
-    }
-    for mode in [PadMode::Zero, PadMode::Edge, PadMode::Reflect] {
-        one(5, Pad { amount: PadAmount::Multiple(16), mode }.into());
-    }
-    for activation in ACTIVATIONS {
-        one(5, activation.into());
-    }
-    one(5, PRelu { slope: vec![0.1; 5].into() }.into());
-    for axis in [Axis::C, Axis::H, Axis::W] {
-        one(5, Softmax { axis }.into());
-    }
-    one(5, ArgMax.into());
-    for (channels, groups) in [(5, 1), (6, 3), (64, 64), (96, 32)] {
-        one(channels, Norm::new(NormOver::Groups(groups), 1e-5).into());
-    }
-    for channels in [5, 130] {
-        one(channels, Norm::new(NormOver::Channels, 1e-5).into());
-    }
-    for kind in [ReduceKind::Mean, ReduceKind::Sum, ReduceKind::Max, ReduceKind::Min, ReduceKind::L2] {
-        for axes in [[true, false, false], [false, true, true], [true, true, false], [true; 3]] {
-            one(5, Reduce { kind, axes }.into());
-        }
-    }
-    let shape = Shape::new(1, 12, 33, 18);
-    for rearrange in [
-        Rearrange::reshape(shape, Shape::new(1, 1, 12, 33 * 18)),
-        Rearrange::transpose(shape, [0, 2, 3, 1]),
-        Rearrange::transpose(shape, [0, 3, 2, 1]),
-        Rearrange::transpose(shape, [0, 1, 3, 2]),
-        Rearrange::depth_to_space(shape, 2, DepthOrder::Dcr),
-        Rearrange::space_to_depth(shape, 3, DepthOrder::Dcr),
-        Rearrange::permuted(shape, &[3, 2, 2, 3, 11, 3, 3, 2], &[7, 6, 5, 4, 3, 2, 1, 0], shape),
-    ] {
-        one(12, rearrange.expect("they fit").into());
-    }
-    // Wide enough for every product kernel.
-    one(16, Conv::new(weight(72, 16, 3), None).same().into());
-    one(32, ConvTranspose::new(weight(32, 20, 2), None, 2).into());
-    one(256, deep.into());
-    let mut two = |ops: [Op; 2]| {
-        let mut graph = Graph::new(5);
-        let x = graph.push("first", ops[0].clone(), &[Graph::INPUT, Graph::INPUT]).expect("a new name");
-        graph.push("second", ops[1].clone(), &[x]).expect("a new name");
-        graphs.push((graph, Shape::new(2, 5, 20, 9)));
-    };
-    two([Concat::default().into(), Conv::new(weight(40, 10, 3), None).into()]);
-    two([Concat { axis: Axis::H }.into(), Activation::Relu.into()]);
-    two([Crop.into(), Activation::Relu.into()]);
-    for kind in BINARY_KINDS {
-        two([Binary::new(kind).into(), Conv::new(weight(40, 5, 3), None).into()]);
-    }
-    for (ins, outs, kernel, groups) in
-        [(8, 32, 3, 1), (8, 64, 1, 1), (8, 16, 3, 1), (16, 16, 3, 4), (17, 17, 3, 17), (256, 64, 3, 1)]
-    {
-        for activation in [Activation::None, Activation::Relu] {
-            let mut graph = Graph::new(ins);
-            let conv = Conv { groups, ..Conv::new(weight(outs, ins / groups, kernel), None) }.same();
-            let x = graph.push("conv", conv, &[Graph::INPUT]).expect("a new name");
-            let other = Constant(Tensor::zeros(Shape::new(1, outs, 33, 18)).into());
-            let other = graph.push("constant", other, &[]).expect("a new name");
-            graph.push("sum", Binary { activation, ..Binary::ADD }, &[x, other]).expect("a new name");
-            graphs.push((graph, Shape::new(1, ins, 33, 18)));
-        }
-    }
-    // All steps in one kernel, as many as it has bindings for, with and without lanes to clear.
-    for channels in [5, 8] {
-        let mut graph = Graph::new(channels);
-        let vector: Arc<[f32]> = vec![0.1; channels].into();
-        let mut x =
-            graph.push("prelu", PRelu { slope: vector.clone() }, &[Graph::INPUT]).expect("a new name");
-        let norm = BatchNorm { scale: vector.clone(), shift: vector, activation: Activation::Pow(1.5) };
-        x = graph.push("norm", norm, &[x]).expect("a new name");
-        for (i, (extents, kind)) in
-            [[2, 1, 20, 9], [1, channels, 1, 9], [1; 4], [2, channels, 1, 1], [2, channels, 20, 9]]
-                .into_iter()
-                .zip(BINARY_KINDS.into_iter().rev())
-                .enumerate()
-        {
-            let [n, c, h, w] = extents;
-            let other = Constant(Tensor::zeros(Shape::new(n, c, h, w)).into());
-            let other = graph.push(&format!("constant{i}"), other, &[]).expect("a new name");
-            let activation = ACTIVATIONS[(7 * i + channels) % ACTIVATIONS.len()];
-            x = graph.push(&format!("op{i}"), Binary { kind, activation }, &[x, other]).expect("a new name");
-        }
-        graphs.push((graph, Shape::new(2, channels, 20, 9)));
-    }
-    // With a constant of other extents, on either side.
-    for kind in BINARY_KINDS {
-        for (channels, extents) in [(1, 1), (5, 1), (5, 20), (8, 20)] {
-            let mut graph = Graph::new(channels);
-            let constant = Tensor::zeros(Shape::new(1, [channels, 1][extents % 2], 1, extents));
-            let c = graph.push("constant", Constant(constant.into()), &[]).expect("a new name");
-            let x = graph.push("first", Binary::new(kind), &[Graph::INPUT, c]).expect("a new name");
-            graph.push("second", Binary::new(kind), &[c, x]).expect("a new name");
-            graphs.push((graph, Shape::new(2, channels, 20, 20)));
-        }
-    }
-    for (a, b) in [(5, 5), (5, 1), (1, 8)] {
-        let mut graph = Graph::new(a);
-        let c = Tensor::zeros(Shape::new(1, b, 18, 7));
-        let c = graph.push("constant", Constant(c.into()), &[]).expect("a new name");
-        graph.push("product", MatMul, &[Graph::INPUT, c]).expect("a new name");
-        graphs.push((graph, Shape::new(1, a, 33, 18)));
-    }
-    graphs
-}
 
 const CONV_KERNELS: [ConvKernel; 6] = [
     ConvKernel::Auto,
@@ -188,11 +24,18 @@ const CONV_KERNELS: [ConvKernel; 6] = [
 fn permutations() -> Vec<Dispatch> {
     let mut seen: HashSet<Kernel> = HashSet::new();
     let mut all = Vec::new();
-    for (graph, shape) in operators() {
+    for case in cases::all() {
+        let (graph, shapes) = (&case.graph, case.shapes());
+        let is_conv = |op: &Op| matches!(op, Op::Conv(_) | Op::ConvTranspose(_));
+        let kernels = if graph.nodes().iter().any(|node| is_conv(&node.op)) {
+            &CONV_KERNELS[..]
+        } else {
+            &[ConvKernel::Auto]
+        };
         for which in [Optimizations::default(), Optimizations::none()] {
-            let graph = optimize(&graph, shape, &which).expect("it optimises");
+            let graph = optimize(graph, &shapes, &which).expect("it optimises");
             for precision in [Precision::F32, Precision::F16] {
-                for conv in CONV_KERNELS {
+                for &conv in kernels {
                     for (software, cooperative) in [(false, Some(16)), (false, Some(8)), (true, None)] {
                         let max_workgroup_memory = 32 << 10;
                         let device = DeviceProfile {
@@ -202,7 +45,7 @@ fn permutations() -> Vec<Dispatch> {
                             ..Default::default()
                         };
                         let options = PlanOptions { precision, conv, ..Default::default() };
-                        let plan = Plan::new(&graph, shape, &device, &options).expect("it plans");
+                        let plan = Plan::new(&graph, &shapes, &device, &options).expect("it plans");
                         all.extend(plan.dispatches.into_iter().filter(|d| seen.insert(d.kernel.clone())));
                     }
                 }

@@ -1,5 +1,6 @@
 //! The one test binary of the library: every module runs on every backend that the machine has.
 
+mod cases; // one table of operator cases: what each operator is, where it is tested, how a random network draws it
 mod device; // the GPU that tests run on
 mod docs; // README and docs: links, lengths of lines
 mod fixtures; // pictures, recipes and model files that the tests of the command make too
@@ -8,9 +9,9 @@ mod hostile; // damaged files of every format, and ONNX files that ask for the i
 mod import; // model files: state dicts of other code bases, and headers that do not add up
 mod light; // light of any range: curves, exposure, float pictures that come back
 mod masks; // masks: their files, components, statistics, drawings and scores; likeness of pictures
+mod networks; // random networks of all operators, with rewrites on and off
 mod onnx; // ONNX files: results, and what is refused
-mod ops; // operators one at a time, against the oracle, worked examples and PyTorch
-mod oracle; // each operator in plain f64 loops, written from its definition: what `ops` compares with
+mod oracle; // graphs in plain f64 loops: what the cases are compared with
 mod pickle; // what PyTorch saves, and other code bases' networks: results, and what is refused
 mod picture_files; // picture files of every format, depth and layout: whole, in bands, page by page
 mod pictures; // reading, decoding and writing of pictures and arrays

@@ -8,7 +8,7 @@ use unet_wgpu::optimize::{Optimizations, optimize};
 use unet_wgpu::plan::{ConvKernel, Precision};
 use unet_wgpu::recipe::Recipe;
 use unet_wgpu::unet::Weights;
-use unet_wgpu::{Device, Error, Gpu, Model, Result, Session, SessionOptions, Shape, Tensor, cpu};
+use unet_wgpu::{Device, Error, Gpu, Model, Session, SessionOptions, Shape, Tensor, cpu};
 
 /// Every activation.
 pub(crate) const ACTIVATIONS: [Activation; 31] = [
@@ -90,17 +90,22 @@ pub(crate) fn backends() -> Vec<Backend> {
 }
 
 impl Backend {
-    /// The graph's result. On a GPU the buffers hold NaN before the run.
+    /// The result of a graph of one input. On a GPU the buffers hold NaN before the run.
     pub(crate) fn run(&self, graph: &Graph, input: &Tensor) -> Tensor {
+        self.run_with(graph, &[input]).swap_remove(0)
+    }
+
+    /// As [`run`](Self::run), of any inputs and outputs, in the graph's order.
+    pub(crate) fn run_with(&self, graph: &Graph, inputs: &[&Tensor]) -> Vec<Tensor> {
         let result = match self {
-            Backend::Cpu => cpu::run(graph, input),
-            Backend::CpuOptimized => optimize(graph, input.shape(), &Optimizations::default())
-                .and_then(|optimized| cpu::run(&optimized, input)),
-            Backend::CpuFast => session(graph, input, Device::Cpu, &SessionOptions::default()),
+            Backend::Cpu => cpu::run_with(graph, inputs),
+            Backend::CpuOptimized => optimize(graph, shapes(inputs), &Optimizations::default())
+                .and_then(|optimized| cpu::run_with(&optimized, inputs)),
+            Backend::CpuFast => session(graph, inputs, Device::Cpu, SessionOptions::default()),
             Backend::Gpu(gpu, optimizations, conv, precision) => {
                 let (optimizations, conv, precision) = (*optimizations, *conv, *precision);
                 let options = SessionOptions { optimizations, conv, precision, ..Default::default() };
-                session(graph, input, Device::Gpu(gpu.clone()), &options)
+                session(graph, inputs, Device::Gpu(gpu.clone()), options)
             }
         };
         result.unwrap_or_else(|error| panic!("{self:?}: {error}"))
@@ -126,12 +131,26 @@ impl Backend {
     }
 }
 
+/// The shapes of tensors.
+pub(crate) fn shapes(tensors: &[&Tensor]) -> Vec<Shape> {
+    tensors.iter().map(|tensor| tensor.shape()).collect()
+}
+
 /// Runs a graph in a session whose buffers hold NaN before.
-fn session(graph: &Graph, input: &Tensor, device: Device, options: &SessionOptions) -> Result<Tensor> {
+pub(crate) fn session(
+    graph: &Graph,
+    inputs: &[&Tensor],
+    device: Device,
+    options: SessionOptions,
+) -> unet_wgpu::Result<Vec<Tensor>> {
+    let names: Vec<String> = graph.outputs().iter().map(|output| output.name.clone()).collect();
     let model = Model::new(graph.clone(), Recipe::default());
-    let session = Session::with_options(&model, input.shape(), device, options)?;
+    let options = SessionOptions { outputs: names.clone(), ..options };
+    let session = Session::with_options(&model, shapes(inputs), device, &options)?;
     session.poison();
-    session.run(input)
+    let named = graph.inputs().iter().map(|input| &*input.name).zip(inputs.iter().copied());
+    let mut given = session.run_with(&named.collect::<Vec<_>>())?;
+    Ok(names.iter().map(|name| given.remove(name).expect("an output that was asked for")).collect())
 }
 
 impl std::fmt::Display for Backend {
@@ -184,11 +203,18 @@ fn rms(values: impl Iterator<Item = f64>) -> f64 {
 /// Fails with the worst element when `got` is not within tolerance of `want`.
 #[track_caller]
 pub(crate) fn assert_close(what: &str, got: &Tensor, want: &Tensor, tolerance: Tolerance) {
-    assert_eq!(got.shape(), want.shape(), "{what}: shape");
-    assert_slices_close(what, got.data(), want.data(), tolerance, |i| {
+    closeness(got, want, tolerance).unwrap_or_else(|fault| panic!("{what}: {fault}"));
+}
+
+/// The worst element when `got` is not within tolerance of `want`.
+pub(crate) fn closeness(got: &Tensor, want: &Tensor, tolerance: Tolerance) -> Result<(), String> {
+    if got.shape() != want.shape() {
+        return Err(format!("shape {}, want {}", got.shape(), want.shape()));
+    }
+    slices_closeness(got.data(), want.data(), tolerance, |i| {
         let Shape { c, h, w, .. } = got.shape();
         format!("(n {}, c {}, y {}, x {})", i / (c * h * w), i / (h * w) % c, i / w % h, i % w)
-    });
+    })
 }
 
 /// As [`assert_close`], on elements whose places are named by `place`.
@@ -200,7 +226,16 @@ pub(crate) fn assert_slices_close(
     tolerance: Tolerance,
     place: impl Fn(usize) -> String,
 ) {
-    assert_eq!(got.len(), want.len(), "{what}: length");
+    slices_closeness(got, want, tolerance, place).unwrap_or_else(|fault| panic!("{what}: {fault}"));
+}
+
+fn slices_closeness(
+    got: &[f32],
+    want: &[f32],
+    tolerance: Tolerance,
+    place: impl Fn(usize) -> String,
+) -> Result<(), String> {
+    assert_eq!(got.len(), want.len(), "lengths");
     let allowed = tolerance.allowed(want);
     // How many times what is allowed; NaN counts as infinitely far.
     let excess = |i: usize| {
@@ -211,22 +246,24 @@ pub(crate) fn assert_slices_close(
             Some(off / allowed(f64::from(want[i]))).filter(|e| !e.is_nan()).unwrap_or(f64::INFINITY)
         }
     };
-    let Some(worst) = (0..got.len()).max_by(|&a, &b| excess(a).total_cmp(&excess(b))) else { return };
+    let Some(worst) = (0..got.len()).max_by(|&a, &b| excess(a).total_cmp(&excess(b))) else { return Ok(()) };
     let measured = match tolerance {
         Tolerance::Half => rms((0..got.len()).map(excess)),
         _ => excess(worst),
     };
+    if measured <= 1.0 {
+        return Ok(());
+    }
     let bad = (0..got.len()).filter(|&i| excess(i) > 1.0).count();
-    assert!(
-        measured <= 1.0,
-        "{what}: {measured:.3} times the error that {tolerance:?} allows ({:.3e}); worst at {}: got {}, want {}; \
-         {bad} of {} elements are beyond it",
+    Err(format!(
+        "{measured:.3} times the error that {tolerance:?} allows ({:.3e}); worst at {}: got {}, want {}; {bad} of {} \
+         elements are beyond it",
         allowed(f64::from(want[worst])),
         place(worst),
         got[worst],
         want[worst],
         got.len(),
-    );
+    ))
 }
 
 /// Runs the graph on every backend and compares with what is wanted.
@@ -265,6 +302,11 @@ impl Vectors {
         self.find(name).unwrap_or_else(|| panic!("no tensor {name} in the vectors"))
     }
 
+    /// The names of the tensors.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.tensors.keys().map(String::as_str)
+    }
+
     /// The tensor of that name, if there is one.
     pub(crate) fn find(&self, name: &str) -> Option<&Tensor> {
         self.tensors.get(name)
@@ -272,7 +314,7 @@ impl Vectors {
 }
 
 impl Weights for &Vectors {
-    fn tensor(&mut self, name: &str, shape: Shape) -> Result<std::sync::Arc<Tensor>> {
+    fn tensor(&mut self, name: &str, shape: Shape) -> unet_wgpu::Result<std::sync::Arc<Tensor>> {
         match self.find(name) {
             Some(tensor) if tensor.shape() == shape => Ok(tensor.clone().into()),
             Some(tensor) => Err(Error::Model(format!("{name}: expected {shape}, got {}", tensor.shape()))),

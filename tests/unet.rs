@@ -1,5 +1,6 @@
 //! Whole networks: their configuration, their rewrites, and their results against PyTorch.
 
+use crate::networks::choices;
 use crate::oracle;
 use crate::support::{Tolerance, Vectors, assert_close, assert_slices_close, backends, check};
 use unet_wgpu::graph::{Graph, Op, PadMode};
@@ -251,19 +252,6 @@ fn random_config(random: &mut Random) -> UnetConfig {
         _ => {}
     }
     config
-}
-
-/// All rewrites, none, all but one, and each alone.
-fn choices() -> Vec<(String, Optimizations)> {
-    let (all, none) = (Optimizations::default(), Optimizations::none());
-    let mut choices = vec![("all".into(), all), ("none".into(), none)];
-    for name in Optimizations::NAMES {
-        let [mut without, mut alone] = [all, none];
-        without.set(name, false).expect("its own name");
-        alone.set(name, true).expect("its own name");
-        choices.extend([(format!("all but {name}"), without), (format!("{name} alone"), alone)]);
-    }
-    choices
 }
 
 #[test]

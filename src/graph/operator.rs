@@ -66,6 +66,14 @@ macro_rules! operators {
         pub enum Op { $($(#[$doc])* $name($type)),* }
 
         impl Op {
+            /// The names of all kinds of operators: those of the variants.
+            pub const KINDS: &[&str] = &[$(stringify!($name)),*];
+
+            /// The name of the operator's kind, one of [`KINDS`](Self::KINDS).
+            pub fn kind(&self) -> &'static str {
+                match self { $(Op::$name(_) => stringify!($name)),* }
+            }
+
             /// The implementation of the operator.
             pub fn rules(&self) -> &dyn Operator {
                 match self { $(Op::$name(op) => op),* }

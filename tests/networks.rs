@@ -1,0 +1,440 @@
+//! Random networks of all operators: whatever the rewrites do, the result stays.
+//!
+//! A network is drawn value by value, each computed at once, so that the next operator can be chosen by the numbers that
+//! are there: no logarithm of what is negative, no step where rounding would choose the side. The files of `tests/cases`
+//! draw their operators; the phrases here are what the rewrites look for.
+
+use crate::cases::FAMILIES;
+use crate::oracle;
+use crate::support::{Tolerance, backends, closeness, session, shapes};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use unet_wgpu::graph::{
+    Activation, BatchNorm, Binary, BinaryKind, Concat, Constant, Conv, Crop, Graph, Op, Pad, PadAmount,
+    PadMode, Pool, Reduce, ReduceKind, ValueId,
+};
+use unet_wgpu::optimize::{Optimizations, optimize};
+use unet_wgpu::{Device, Random, SessionOptions, Shape, Tensor, cpu};
+
+/// Networks that the test draws; the environment variable `UNET_RANDOM_NETWORKS` asks for more.
+const NETWORKS: u64 = 500;
+
+/// Most elements of a value.
+const ELEMENTS: usize = 10_000;
+
+/// A value is made smaller when it has larger elements than this, and refused when they are ten times that.
+const LARGEST: f32 = 8.0;
+
+/// A network that is being drawn.
+pub(crate) struct Drawing {
+    /// Where everything is drawn from.
+    pub(crate) random: Random,
+    graph: Graph,
+    values: Vec<Value>,
+}
+
+struct Value {
+    id: ValueId,
+    tensor: Tensor,
+    /// Whether other operators may read it.
+    moderate: bool,
+}
+
+impl Drawing {
+    /// A network of a few operators, one to three inputs and one to three outputs, and its inputs.
+    fn network(seed: u64) -> (Graph, Vec<Tensor>) {
+        let mut random = Random::new(seed);
+        let mut extent = |most| 1 + random.below(most);
+        let shape = Shape::new(extent(2), extent(9), extent(17), extent(17));
+        let mut graph = Graph::new(shape.c);
+        let mut shapes = vec![(Graph::INPUT, shape)];
+        for i in 0..extent(5).saturating_sub(3) {
+            let shape = Shape { h: extent(shape.h), ..shape };
+            shapes.push((graph.add_input(&format!("input {i}"), shape).expect("a new name"), shape));
+        }
+        let value =
+            |(i, (id, shape))| Value { id, tensor: Tensor::random(shape, 3 * seed + i), moderate: true };
+        let values: Vec<Value> = (0..).zip(shapes).map(value).collect();
+        let inputs = values.iter().map(|value| value.tensor.clone()).collect();
+        let mut drawing = Drawing { random, graph, values };
+        let nodes = 2 + drawing.random.below(10);
+        while drawing.graph.nodes().len() < nodes {
+            if drawing.random.below(3) == 0 {
+                phrase(&mut drawing);
+            } else {
+                let kind = drawing.random.pick(Op::KINDS);
+                // One file draws it, if the values allow.
+                let _ = FAMILIES.iter().find_map(|family| (family.draw)(kind, &mut drawing));
+            }
+        }
+        let outputs: Vec<ValueId> = (0..1 + drawing.random.below(5) / 2).map(|_| drawing.value()).collect();
+        drawing.graph.set_output(outputs[0]);
+        for (i, &id) in outputs.iter().enumerate().skip(1) {
+            drawing.graph.add_output(&format!("output {i}"), id).expect("a new name");
+        }
+        (drawing.graph, inputs)
+    }
+
+    fn find(&self, id: ValueId) -> &Value {
+        self.values.iter().find(|value| value.id == id).expect("a value of this network")
+    }
+
+    /// A value: often the last one.
+    pub(crate) fn value(&mut self) -> ValueId {
+        let ids: Vec<ValueId> = self.values.iter().filter(|v| v.moderate).map(|v| v.id).collect();
+        let any = self.random.pick(&ids);
+        self.random.pick(&[any, ids[ids.len() - 1]])
+    }
+
+    /// A value whose shape fits beside that of another one, which comes first.
+    pub(crate) fn value_where(&mut self, fits: impl Fn(Shape, Shape) -> bool, x: ValueId) -> Option<ValueId> {
+        let x = self.shape(x);
+        let fitting = self.values.iter().filter(|v| v.moderate && fits(x, v.tensor.shape()));
+        let ids: Vec<ValueId> = fitting.map(|v| v.id).collect();
+        (!ids.is_empty()).then(|| self.random.pick(&ids))
+    }
+
+    pub(crate) fn shape(&self, id: ValueId) -> Shape {
+        self.find(id).tensor.shape()
+    }
+
+    /// Whether all elements of a value are so.
+    pub(crate) fn all(&self, id: ValueId, test: impl Fn(f32) -> bool) -> bool {
+        self.find(id).tensor.data().iter().all(|&v| test(v))
+    }
+
+    /// Whether at each pixel the largest channel is larger than all others by more than this.
+    pub(crate) fn apart(&self, id: ValueId, gap: f32) -> bool {
+        let x = &self.find(id).tensor;
+        let Shape { n, c, .. } = x.shape();
+        (0..n).all(|n| {
+            (0..x.shape().pixels()).all(|i| {
+                let mut values: Vec<f32> = (0..c).map(|c| x.plane(n, c)[i]).collect();
+                values.sort_by(|a, b| b.total_cmp(a));
+                values.len() == 1 || values[0] - values[1] > gap
+            })
+        })
+    }
+
+    /// Appends an operator, if it takes these inputs and makes finite numbers that are not too many and not too large.
+    pub(crate) fn push(&mut self, op: impl Into<Op>, inputs: &[ValueId]) -> Option<ValueId> {
+        let op = op.into();
+        let tensors: Vec<&Tensor> = inputs.iter().map(|&id| &self.find(id).tensor).collect();
+        let shapes: Vec<Shape> = tensors.iter().map(|tensor| tensor.shape()).collect();
+        let shape = op.rules().infer(&shapes).ok()?[0];
+        (1..=ELEMENTS).contains(&shape.elements()).then_some(())?;
+        let mut made = [Tensor::zeros(shape)];
+        op.rules().cpu(&tensors, &mut made);
+        let [tensor] = made;
+        let largest = tensor.data().iter().fold(0.0, |a: f32, v| a.max(v.abs()));
+        (tensor.data().iter().all(|v| v.is_finite()) && largest <= 10.0 * LARGEST).then_some(())?;
+        let name = format!("{} {}", op.rules().name(), self.graph.nodes().len());
+        let id = self.graph.push(&name, op, inputs).expect("a new name, and values of this network");
+        self.values.push(Value { id, tensor, moderate: largest <= LARGEST });
+        if largest > LARGEST {
+            self.affine(id, LARGEST / largest / 2.0, 0.0);
+        }
+        Some(id)
+    }
+
+    /// `x * scale + shift`, the same in all channels.
+    fn affine(&mut self, x: ValueId, scale: f32, shift: f32) -> Option<ValueId> {
+        let [scale, shift] = [scale, shift].map(|v| vec![v; self.shape(x).c].into());
+        self.push(BatchNorm { scale, shift, activation: Activation::None }, &[x])
+    }
+
+    /// A new constant with elements in `low..high`.
+    pub(crate) fn constant(&mut self, shape: Shape, low: f32, high: f32) -> ValueId {
+        let values = (0..shape.elements()).map(|_| self.random.uniform(low, high)).collect();
+        let constant = Constant(Tensor::new(shape, values).expect("as many").into());
+        self.push(constant, &[]).expect("small numbers, no more than another value has")
+    }
+
+    /// A value of that shape: where there is one often that, else a new constant.
+    pub(crate) fn operand(&mut self, shape: Shape, low: f32, high: f32) -> ValueId {
+        let there: Vec<_> =
+            self.values.iter().filter(|v| v.moderate && v.tensor.shape() == shape).map(|v| v.id).collect();
+        if there.is_empty() || self.random.below(4) == 0 {
+            self.constant(shape, low, high)
+        } else {
+            self.random.pick(&there)
+        }
+    }
+
+    /// The extent or 1, for operands that are spread.
+    pub(crate) fn random_extent(&mut self, full: usize) -> usize {
+        self.random.pick(&[full, 1])
+    }
+
+    /// 1, or any number by which another one can be divided.
+    pub(crate) fn divisor(&mut self, of: usize) -> usize {
+        let divisors: Vec<usize> = (1..=of).filter(|d| of.is_multiple_of(*d)).collect();
+        let any = self.random.pick(&divisors);
+        self.random.pick(&[1, any])
+    }
+
+    /// Weights that keep the variance.
+    pub(crate) fn weights(&mut self, shape: Shape) -> Arc<Tensor> {
+        let mut weight = Tensor::random(shape, self.random.bits());
+        let scale = (3.0 / (shape.elements() / shape.n) as f32).sqrt();
+        weight.data_mut().iter_mut().for_each(|w| *w *= scale);
+        weight.into()
+    }
+
+    /// One number a channel.
+    pub(crate) fn vector(&mut self, len: usize, low: f32, high: f32) -> Arc<[f32]> {
+        (0..len).map(|_| self.random.uniform(low, high)).collect()
+    }
+
+    /// Often one number a channel.
+    pub(crate) fn bias(&mut self, len: usize) -> Option<Arc<[f32]>> {
+        (self.random.below(4) > 0).then(|| self.vector(len, -0.5, 0.5))
+    }
+}
+
+// ---- what the rewrites look for ----
+
+/// A few operators that belong together, or as many of them as the values allow.
+fn phrase(to: &mut Drawing) -> Option<ValueId> {
+    let x = to.value();
+    let shape = to.shape(x);
+    match to.random.below(9) {
+        0 => {
+            let y = conv(to, &[x], 1 + shape.h % 6, 3)?;
+            let channels = to.shape(y).c;
+            let [scale, shift] = [to.vector(channels, 0.3, 1.5), to.vector(channels, -0.5, 0.5)];
+            let y = to.push(BatchNorm { scale, shift, activation: Activation::None }, &[y])?;
+            let f = to.random.pick(&[Activation::Relu, Activation::Silu, Activation::LeakyRelu(0.2)]);
+            to.push(f, &[y])
+        }
+        // The end of a residual block.
+        1 => {
+            let y = conv(to, &[x], shape.c, 3)?;
+            let other = to.operand(shape, -1.0, 1.0);
+            let inputs = to.random.pick(&[[y, other], [other, y]]);
+            let sum = to.push(Binary::ADD, &inputs)?;
+            to.push(Activation::Relu, &[sum])
+        }
+        2 => {
+            let y = conv(to, &[x], 1 + shape.h % 5, 3)?;
+            to.push(Pool::MAX_2X2, &[y])
+        }
+        3 => {
+            let beside = to.value_where(|a, b| Shape { c: a.c, ..b } == a, x)?;
+            let joined = to.push(Concat::default(), &[x, beside])?;
+            conv(to, &[joined], 1 + shape.w % 5, 3)
+        }
+        4 => {
+            let y = conv(to, &[x], 5 + shape.w % 5, 3)?;
+            let y = conv(to, &[y], 1 + shape.h % 4, 1)?;
+            to.push(Activation::Sigmoid, &[y])
+        }
+        // A pad, and what takes it back or only seems to.
+        5 => {
+            let mut side = || to.random.below(4) as isize;
+            let amounts = [side(), side(), side(), side()];
+            let mode = to.random.pick(&[PadMode::Zero, PadMode::Edge, PadMode::Reflect]);
+            let y = to.push(Pad { amount: PadAmount::Fixed(amounts), mode }, &[x])?;
+            if to.random.below(2) == 0 {
+                return to.push(Crop, &[y, x]);
+            }
+            let [top, left, bottom, right] = amounts.map(|amount| -amount);
+            let back = to.random.pick(&[[top, left, bottom, right], [bottom, right, top, left]]);
+            to.push(Pad { amount: PadAmount::Fixed(back), mode }, &[y])
+        }
+        6 => spelled_function(to, x),
+        7 => spelled_norm(to, x),
+        _ => {
+            let mut y = x;
+            for _ in 0..2 + to.random.below(4) {
+                let kind = to.random.pick(&["Activation", "PRelu", "Binary", "BatchNorm"]);
+                y = FAMILIES.iter().find_map(|family| (family.draw)(kind, to)).unwrap_or(y);
+            }
+            Some(y)
+        }
+    }
+}
+
+fn conv(to: &mut Drawing, x: &[ValueId], outs: usize, kernel: usize) -> Option<ValueId> {
+    let ins = x.iter().map(|&id| to.shape(id).c).sum();
+    let weight = to.weights(Shape::new(outs, ins, kernel, kernel));
+    let bias = to.bias(outs);
+    to.push(Conv::new(weight, bias).same(), x)
+}
+
+fn spelled_function(to: &mut Drawing, x: ValueId) -> Option<ValueId> {
+    let mul = Binary::new(BinaryKind::Mul);
+    match to.random.below(6) {
+        0 => {
+            let gate = to.push(Activation::Sigmoid, &[x])?;
+            to.push(mul, &[gate, x])
+        }
+        1 => {
+            let gate = to.push(Activation::HARD_SIGMOID, &[x])?;
+            to.push(mul, &[x, gate])
+        }
+        2 => {
+            let raised = to.affine(x, 1.0, 3.0)?;
+            let clipped = to.push(Activation::Clip { min: 0.0, max: 6.0 }, &[raised])?;
+            if to.random.below(2) == 0 {
+                let gate = to.affine(clipped, 1.0 / 6.0, 0.0)?;
+                return to.push(mul, &[x, gate]);
+            }
+            let product = to.push(mul, &[clipped, x])?;
+            to.affine(product, 1.0 / 6.0, 0.0)
+        }
+        3 => {
+            let soft = to.push(Activation::Softplus, &[x])?;
+            let gate = to.push(Activation::Tanh, &[soft])?;
+            to.push(mul, &[x, gate])
+        }
+        half => {
+            let scaled = to.affine(x, std::f32::consts::FRAC_1_SQRT_2, 0.0)?;
+            let erf = to.push(Activation::Erf, &[scaled])?;
+            let gate = to.affine(erf, 1.0, 1.0)?;
+            if half == 4 {
+                let x = to.affine(x, 0.5, 0.0)?;
+                return to.push(mul, &[x, gate]);
+            }
+            let product = to.push(mul, &[x, gate])?;
+            to.affine(product, 0.5, 0.0)
+        }
+    }
+}
+
+fn spelled_norm(to: &mut Drawing, x: ValueId) -> Option<ValueId> {
+    let axes = to.random.pick(&[[true, false, false], [false, true, true], [true; 3], [false, true, false]]);
+    let average = Reduce { kind: ReduceKind::Mean, axes };
+    let mean = to.push(average, &[x])?;
+    let difference = to.push(Binary::new(BinaryKind::Sub), &[x, mean])?;
+    let square = match to.random.below(2) {
+        0 => to.push(Activation::Square, &[difference])?,
+        _ => to.push(Binary::new(BinaryKind::Mul), &[difference; 2])?,
+    };
+    let variance = to.push(average, &[square])?;
+    let raised = to.affine(variance, 1.0, 0.1)?;
+    let deviation = to.push(Activation::Sqrt, &[raised])?;
+    to.push(Binary::new(BinaryKind::Div), &[difference, deviation])
+}
+
+// ---- the tests ----
+
+/// All rewrites, none, all but one, and each alone.
+pub(crate) fn choices() -> Vec<(String, Optimizations)> {
+    let (all, none) = (Optimizations::default(), Optimizations::none());
+    let mut choices = vec![("all".into(), all), ("none".into(), none)];
+    for name in Optimizations::NAMES {
+        let [mut without, mut alone] = [all, none];
+        without.set(name, false).expect("its own name");
+        alone.set(name, true).expect("its own name");
+        choices.extend([(format!("all but {name}"), without), (format!("{name} alone"), alone)]);
+    }
+    choices
+}
+
+/// What random networks have reached.
+#[derive(Default)]
+struct Reached {
+    kinds: BTreeSet<&'static str>,
+    rewrites: BTreeSet<String>,
+    /// Networks whose f32 result is further from f64 than a network's tolerance.
+    rounded: usize,
+}
+
+/// What is wrong with the results of all choices of rewrites, beside the reference's.
+fn faults(graph: &Graph, inputs: &[&Tensor], reached: &mut Reached) -> Vec<String> {
+    let want = cpu::run_with(graph, inputs).expect("each operator took its inputs");
+    let mut results = Vec::new();
+    for (what, optimizations) in choices() {
+        let optimized = optimize(graph, shapes(inputs), &optimizations).expect("it optimises");
+        if text(&optimized) != text(graph) {
+            reached.rewrites.extend(what.strip_suffix(" alone").map(String::from));
+        }
+        reached.kinds.extend(optimized.nodes().iter().map(|node| node.op.kind()));
+        results.push((format!("rewrites: {what}"), cpu::run_with(&optimized, inputs)));
+        if what == "all" || what == "none" {
+            let options = SessionOptions { optimizations, ..SessionOptions::default() };
+            let result = session(graph, inputs, Device::Cpu, options);
+            results.push((format!("a session with rewrites: {what}"), result));
+        }
+    }
+    let mut exact = None;
+    let mut off = |got: &[Tensor]| {
+        let pairs = || got.iter().zip(&want);
+        let fault = pairs().find_map(|(got, want)| closeness(got, want, Tolerance::Network).err())?;
+        // A network that enlarges rounding may be off by as much as the reference is.
+        let exact = exact.get_or_insert_with(|| oracle::run_with(graph, inputs));
+        reached.rounded += 1;
+        let further = pairs().zip(exact).find(|((got, want), exact)| {
+            let furthest = |x: &Tensor| {
+                x.data().iter().zip(exact.data()).fold(0.0, |most: f32, (a, b)| most.max((a - b).abs()))
+            };
+            let close = closeness(got, want, Tolerance::Network).is_ok();
+            !close && (got.shape() != want.shape() || furthest(got) > 4.0 * furthest(want))
+        });
+        further.map(|_| fault)
+    };
+    let off = |(what, result): (String, unet_wgpu::Result<Vec<Tensor>>)| match result {
+        Ok(got) => off(&got).map(|fault| format!("{what}: {fault}")),
+        Err(error) => Some(format!("{what}: {error}")),
+    };
+    results.into_iter().filter_map(off).collect()
+}
+
+/// The operators, what they read and what they hold but for weights.
+fn text(graph: &Graph) -> String {
+    let line = |node: &unet_wgpu::graph::Node| {
+        let inputs: Vec<usize> = node.inputs.iter().map(|id| id.index()).collect();
+        let outputs: Vec<usize> = node.outputs.iter().map(|id| id.index()).collect();
+        let held = match &node.op {
+            Op::Conv(conv) => format!("{} {:?} {:?}", conv.weight.shape(), conv.padding, conv.activation),
+            Op::Rearrange(_) | Op::Pad(_) | Op::Binary(_) | Op::Activation(_) => format!("{:?}", node.op),
+            _ => String::new(),
+        };
+        format!("{outputs:?} = {} {held} {inputs:?}\n", node.op.kind())
+    };
+    let outputs: Vec<usize> = graph.outputs().iter().map(|output| output.value.index()).collect();
+    graph.nodes().iter().map(line).collect::<String>() + &format!("outputs {outputs:?}")
+}
+
+#[test]
+fn rewrites_keep_the_results_of_random_networks_of_all_operators() {
+    let asked = std::env::var("UNET_RANDOM_NETWORKS").ok().map(|count| count.parse());
+    let count = asked.map_or(NETWORKS, |count| count.expect("UNET_RANDOM_NETWORKS is a number"));
+    let mut reached = Reached::default();
+    let mut bad = Vec::new();
+    for seed in 0..count {
+        let (graph, inputs) = Drawing::network(seed);
+        let inputs: Vec<&Tensor> = inputs.iter().collect();
+        reached.kinds.extend(graph.nodes().iter().map(|node| node.op.kind()));
+        let faults = faults(&graph, &inputs, &mut reached);
+        if !faults.is_empty() {
+            let shapes = shapes(&inputs);
+            bad.push(format!("network {seed} of {shapes:?}:\n{}\n  {}", text(&graph), faults.join("\n  ")));
+        }
+    }
+    eprintln!("{count} networks, {} results rounded further than others", reached.rounded);
+    assert!(bad.is_empty(), "{} of {count} networks:\n{}", bad.len(), bad.join("\n\n"));
+    assert_eq!(reached.kinds, Op::KINDS.iter().copied().collect(), "kinds of operators that were drawn");
+    let names: BTreeSet<String> = Optimizations::NAMES.iter().map(|name| name.to_string()).collect();
+    assert_eq!(reached.rewrites, names, "rewrites that changed a network");
+    assert!(reached.rounded as u64 <= 1 + count / 10, "{} results are mostly rounding", reached.rounded);
+}
+
+/// A few on all backends: each has many kernels of its own.
+#[test]
+fn random_networks_of_all_operators_run_on_every_backend() {
+    for seed in 0..4 {
+        let (graph, inputs) = Drawing::network(seed);
+        let inputs: Vec<&Tensor> = inputs.iter().collect();
+        let want = oracle::run_with(&graph, &inputs);
+        for backend in backends().into_iter().filter(|backend| !backend.is_half()) {
+            for (got, want) in backend.run_with(&graph, &inputs).iter().zip(&want) {
+                let close = closeness(got, want, Tolerance::Network);
+                close.unwrap_or_else(|fault| {
+                    panic!("network {seed} on {backend}:\n{}\n{fault}", text(&graph))
+                });
+            }
+        }
+    }
+}
