@@ -1,14 +1,15 @@
-// The number of the largest channel of each pixel, the first of equal ones: a lane owns one pixel.
+// The number of the largest channel of each pixel, the first of equal ones. A lane takes one pixel.
 //
-// Grid: x, y = LANES pixels a workgroup over the batch.
-// Bindings: 0 params; 1 src; 2 dst.
-// Constants: LANES.
-// Loop budget: channels / 4.
+// Grid: x, y = LANES pixels a workgroup.
+// Loops: vectors
+
+import package::shared::index::{Group, item};
+import constants::LANES;
 
 struct Params {
     vectors: u32,  // vec4s a pixel
-    channels: u32, // channels; lanes past them count for nothing
-    total: u32,    // pixels over the whole batch
+    channels: u32,
+    total: u32,    // pixels of the batch
 }
 
 @group(0) @binding(0) var<uniform> p: Params;
@@ -16,12 +17,8 @@ struct Params {
 @group(0) @binding(2) var<storage, read_write> dst: array<elem4>;
 
 @compute @workgroup_size(LANES)
-fn main(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) grid: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
-) {
-    let i = flat(workgroup, grid, lane);
+fn main(group: Group, @builtin(local_invocation_index) lane: u32) {
+    let i = item(group, lane);
     if i >= p.total {
         return;
     }
@@ -29,7 +26,7 @@ fn main(
     var best = 0u;
     for (var c = 0u; c < p.vectors; c++) {
         let x = vec4<f32>(src[i * p.vectors + c]);
-        for (var l = 0u; l < 4u; l++) { // unroll
+        @unroll for (var l = 0u; l < 4u; l++) {
             if (x[l] > peak) & (c * 4u + l < p.channels) {
                 peak = x[l];
                 best = c * 4u + l;

@@ -1,12 +1,13 @@
-// The device's bytes a second: one buffer copied to another.
+// The bytes a second of a device: one buffer copied to another. A lane copies VECTORS vec4s, neighbours side by side.
 //
-// Grid: x, y = LANES lanes a workgroup, each of which copies VECTORS vec4s, neighbours side by side.
-// Bindings: 0 params; 1 src; 2 dst.
-// Constants: LANES, VECTORS.
-// Loop budget: VECTORS.
+// Grid: x, y = LANES lanes a workgroup.
+// Loops: VECTORS
+
+import package::shared::index::{Group, item};
+import constants::{LANES, VECTORS};
 
 struct Params {
-    lanes: u32, // of the whole grid that copy; src and dst hold VECTORS vec4s for each
+    lanes: u32, // of the grid that copy; src and dst hold VECTORS vec4s for each
 }
 
 @group(0) @binding(0) var<uniform> p: Params;
@@ -14,14 +15,10 @@ struct Params {
 @group(0) @binding(2) var<storage, read_write> dst: array<elem4>;
 
 @compute @workgroup_size(LANES)
-fn main(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) grid: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
-) {
-    let i = flat(workgroup, grid, lane);
+fn main(group: Group, @builtin(local_invocation_index) lane: u32) {
+    let i = item(group, lane);
     if i < p.lanes {
-        for (var k = 0u; k < VECTORS; k++) { // unroll
+        @unroll for (var k = 0u; k < VECTORS; k++) {
             dst[i + k * p.lanes] = src[i + k * p.lanes];
         }
     }

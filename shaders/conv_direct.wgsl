@@ -1,25 +1,28 @@
-// Convolution from storage alone, no workgroup memory: any kernel, stride, padding and dilation; aligned groups.
-// A lane owns TILE_H x TILE_W output pixels by 4 * TILE_C output channels.
+// Convolution from storage alone, without workgroup memory: any kernel, stride, padding and dilation, and groups that
+// are whole vec4s. A lane makes TILE_H x TILE_W pixels by TILE_C vec4s of channels.
 //
-// Grid: x, y = LANES tiles a workgroup; z = blocks of TILE_C vec4s of output channels.
-// Bindings: 0 params; 1, 2 sources (2 if TWO); 3 weights [tap][in vec4][in lane][out vec4]; 4 bias;
-//           5 dst (if FULL); 6 pooled (if POOL) or summand (if ADD), a map like dst.
-// Constants: KERNEL_*, STRIDE_*, DILATION_*, PADDED, SOURCES, TILE_*, LANES.
-// Loop budget: KERNEL_H * KERNEL_W * (input vec4s + 2).
+// Grid: x, y = LANES tiles a workgroup; z = blocks of TILE_C vec4s of channels.
+// Loops: KERNEL_H * KERNEL_W * (group_in + src1_c + 2)
+
+import package::shared::epilogue::{finish, pool};
+import package::shared::index::{Group, Map, Place, at, corner, item};
+import package::shared::product::{PIXELS, SUMS, begin, multiply};
+import package::shared::sources::{src0, src1};
+import constants::{DILATION_H, DILATION_W, KERNEL_H, KERNEL_W, LANES, STRIDE_H, STRIDE_W, TILE_C, TILE_H, TILE_W};
 
 struct Params {
     in_h: u32,
     in_w: u32,
     out_h: u32,
     out_w: u32,
+    out_c: u32,     // vec4s
     tiles_y: u32,
     tiles_x: u32,
-    tiles: u32,     // over the whole batch
-    src0_c: u32,    // vec4s a pixel in the first source
-    src1_c: u32,    // and in the second
+    tiles: u32,     // of the batch
+    src0_c: u32,    // vec4s
+    src1_c: u32,    // vec4s, 0 without a second source
     group_in: u32,  // vec4s of the first source that one group reads
     group_out: u32, // vec4s that one group makes
-    out_c: u32,     // vec4s a pixel in dst
     weight_c: u32,  // out_c rounded up to whole blocks
     weight_n: u32,  // vec4s between the weights of two pictures; 0 when all share them
     pad_y: u32,
@@ -27,128 +30,73 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> p: Params;
-@group(0) @binding(1) var<storage, read> src0: array<elem4>;
-//#if TWO
-@group(0) @binding(2) var<storage, read> src1: array<elem4>;
-//#end
-@group(0) @binding(3) var<storage, read> weights: array<elem4>;
-@group(0) @binding(4) var<storage, read> bias: array<vec4<f32>>;
-//#if FULL
-@group(0) @binding(5) var<storage, read_write> dst: array<elem4>;
-//#end
-//#if POOL
-@group(0) @binding(6) var<storage, read_write> pooled: array<elem4>;
-//#end
-//#if ADD
-@group(0) @binding(6) var<storage, read> summand: array<elem4>;
-//#end
-
-const PIXELS = TILE_H * TILE_W;
 
 fn load(source: u32, i: u32) -> vec4<f32> {
-//#if TWO
-    if source == 1u {
+    @if(TWO) if source == 1u {
         return vec4<f32>(src1[i]);
     }
-//#end
     return vec4<f32>(src0[i]);
 }
 
+@if(TWO) const SOURCES = 2u;
+@else const SOURCES = 1u;
+
 @compute @workgroup_size(LANES)
-fn main(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) grid: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
-) {
-    let tile = flat(workgroup, grid, lane);
+fn main(group: Group, @builtin(local_invocation_index) lane: u32) {
+    let tile = item(group, lane);
     if tile >= p.tiles {
         return;
     }
-    let tile_row = tile / p.tiles_x;
-    let n = tile_row / p.tiles_y;
-    let y0 = (tile_row - n * p.tiles_y) * TILE_H;
-    let x0 = (tile - tile_row * p.tiles_x) * TILE_W;
-    let c0 = workgroup.z * TILE_C;
+    let map = Map(p.out_h, p.out_w, p.out_c);
+    let first = corner(tile, p.tiles_y, p.tiles_x, TILE_H, TILE_W);
+    let c0 = group.id.z * TILE_C;
 
-    var sum: array<vec4<f32>, PIXELS * TILE_C>;
-    for (var c = 0u; c < TILE_C; c++) { // unroll
-        let b = bias[c0 + c];
-        for (var i = 0u; i < PIXELS; i++) { // unroll
-            sum[i * TILE_C + c] = b;
-        }
-    }
+    var sum: array<vec4<f32>, SUMS>;
+    begin(&sum, c0);
 
     var inside: array<bool, PIXELS>;
     var base: array<u32, PIXELS>;
     var value: array<vec4<f32>, PIXELS>;
-    var w = c0 + n * p.weight_n;
+    var w = c0 + first.n * p.weight_n;
     for (var ky = 0u; ky < KERNEL_H; ky++) {
         for (var kx = 0u; kx < KERNEL_W; kx++) {
-            for (var s = 0u; s < SOURCES; s++) { // unroll
+            @unroll for (var s = 0u; s < SOURCES; s++) {
                 let pixel_c = select(p.src1_c, p.src0_c, s == 0u);
-                let first = c0 / p.group_out * p.group_in;
-                for (var i = 0u; i < PIXELS; i++) { // unroll
-                    // Wraps past zero on the padding, so that one comparison tests both edges.
-                    let y = (y0 + i / TILE_W) * STRIDE_H + ky * DILATION_H - p.pad_y;
-                    let x = (x0 + i % TILE_W) * STRIDE_W + kx * DILATION_W - p.pad_x;
+                let group_c = c0 / p.group_out * p.group_in;
+                @unroll for (var i = 0u; i < PIXELS; i++) {
+                    // Wraps past zero in the padding, so that one comparison tests both edges.
+                    let y = (first.y + i / TILE_W) * STRIDE_H + ky * DILATION_H - p.pad_y;
+                    let x = (first.x + i % TILE_W) * STRIDE_W + kx * DILATION_W - p.pad_x;
                     inside[i] = (y < p.in_h) & (x < p.in_w);
-                    base[i] = select(0u, (n * p.in_h + y) * p.in_w + x, inside[i]) * pixel_c + first;
+                    base[i] = select(0u, (first.n * p.in_h + y) * p.in_w + x, inside[i]) * pixel_c + group_c;
                 }
                 let count = select(p.src1_c, p.group_in, s == 0u);
                 for (var k = 0u; k < count; k++) {
-                    for (var i = 0u; i < PIXELS; i++) { // unroll
+                    @unroll for (var i = 0u; i < PIXELS; i++) {
                         value[i] = load(s, base[i] + k);
-                        if PADDED {
-                            value[i] = select(vec4<f32>(0.0), value[i], inside[i]);
-                        }
+                        @if(PADDED) value[i] = select(vec4<f32>(0.0), value[i], inside[i]);
                     }
-                    for (var c = 0u; c < TILE_C; c++) { // unroll
-                        let w0 = vec4<f32>(weights[w + c]);
-                        let w1 = vec4<f32>(weights[w + p.weight_c + c]);
-                        let w2 = vec4<f32>(weights[w + 2u * p.weight_c + c]);
-                        let w3 = vec4<f32>(weights[w + 3u * p.weight_c + c]);
-                        for (var i = 0u; i < PIXELS; i++) { // unroll
-                            sum[i * TILE_C + c] += value[i].x * w0 + value[i].y * w1 + value[i].z * w2 + value[i].w * w3;
-                        }
-                    }
+                    multiply(&sum, &value, w, p.weight_c);
                     w += 4u * p.weight_c;
                 }
             }
         }
     }
 
-    for (var c = 0u; c < TILE_C; c++) { // unroll
+    @unroll for (var c = 0u; c < TILE_C; c++) {
         if c0 + c < p.out_c {
-            for (var i = 0u; i < PIXELS; i++) { // unroll
-                let y = y0 + i / TILE_W;
-                let x = x0 + i % TILE_W;
-                let fits = (y < p.out_h) & (x < p.out_w);
-                let at = ((n * p.out_h + y) * p.out_w + x) * p.out_c + c0 + c;
-//#if ADD
-                if fits {
-                    sum[i * TILE_C + c] += vec4<f32>(summand[at]);
-                }
-//#end
-                sum[i * TILE_C + c] = activate(sum[i * TILE_C + c]);
-//#if FULL
-                if fits {
-                    dst[at] = elem4(sum[i * TILE_C + c]);
-                }
-//#end
+            @unroll for (var i = 0u; i < PIXELS; i++) {
+                let to = Place(first.n, first.y + i / TILE_W, first.x + i % TILE_W, c0 + c);
+                sum[i * TILE_C + c] = finish(sum[i * TILE_C + c], at(to, map), (to.y < map.h) & (to.x < map.w));
             }
-//#if POOL
-            for (var i = 0u; i < PIXELS / 4u; i++) { // unroll
-                const corner = (i / (TILE_W / 2u) * 2u * TILE_W + i % (TILE_W / 2u) * 2u) * TILE_C;
-                let y = y0 / 2u + i / (TILE_W / 2u);
-                let x = x0 / 2u + i % (TILE_W / 2u);
-                let upper = larger(sum[corner + c], sum[corner + TILE_C + c]);
-                let lower = larger(sum[corner + TILE_W * TILE_C + c], sum[corner + (TILE_W + 1u) * TILE_C + c]);
-                if (y < p.out_h / 2u) & (x < p.out_w / 2u) {
-                    pooled[((n * (p.out_h / 2u) + y) * (p.out_w / 2u) + x) * p.out_c + c0 + c] =
-                        elem4(larger(upper, lower));
-                }
+            @if(POOL) @unroll for (var i = 0u; i < PIXELS / 4u; i++) {
+                const row = i / (TILE_W / 2u) * 2u;
+                const column = i % (TILE_W / 2u) * 2u;
+                const a = (row * TILE_W + column) * TILE_C;
+                const b = a + TILE_W * TILE_C;
+                let to = Place(first.n, first.y + row, first.x + column, c0 + c);
+                pool(to, map, sum[a + c], sum[a + TILE_C + c], sum[b + c], sum[b + TILE_C + c]);
             }
-//#end
         }
     }
 }

@@ -1,15 +1,17 @@
-// Layer norm over the channels of each pixel, then the activation: TEAM lanes own one pixel, and read it three times.
+// Layer norm over the channels of each pixel, then the activation. TEAM lanes, a power of two, take one pixel and read it
+// three times.
 //
-// Grid: x, y = LANES / TEAM pixels a workgroup over the batch.
-// Bindings: 0 params; 1 src; 2 scale; 3 shift; 4 dst.
-// Constants: TEAM (a power of two), LANES.
-// Workgroup memory: LANES f32.
-// Loop budget: 3 * channels / 4 / TEAM + 2 * log2(TEAM).
+// Grid: x, y = LANES / TEAM pixels a workgroup.
+// Loops: 3 * ((vectors + TEAM - 1) / TEAM) + 2 * (TEAM / 2)
+// Workgroup bytes: LANES * 4
+
+import package::shared::index::{Group, item, masked};
+import constants::{LANES, TEAM};
 
 struct Params {
-    pixels: u32,   // over the whole batch
+    pixels: u32,   // of the batch
     vectors: u32,  // vec4s a pixel
-    channels: u32, // channels; lanes past them count for nothing
+    channels: u32,
     eps: u32,      // f32 bits
 }
 
@@ -21,7 +23,7 @@ struct Params {
 
 var<workgroup> parts: array<f32, LANES>;
 
-// The sum over a team, known to all of it.
+// The sum over a team, for each of its lanes.
 fn team_sum(lane: u32, part: vec4<f32>) -> f32 {
     let own = part.x + part.y + part.z + part.w;
     if TEAM == 1u {
@@ -41,14 +43,10 @@ fn team_sum(lane: u32, part: vec4<f32>) -> f32 {
 }
 
 @compute @workgroup_size(LANES)
-fn main(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) grid: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
-) {
-    let place = flat(workgroup, grid, lane) / TEAM;
-    // Every lane meets every barrier: those past the last pixel work on it too, and store nothing.
-    let base = min(place, p.pixels - 1u) * p.vectors;
+fn main(group: Group, @builtin(local_invocation_index) lane: u32) {
+    let pixel = item(group, lane) / TEAM;
+    // Every lane must reach every barrier: those past the last pixel repeat it and store nothing.
+    let base = min(pixel, p.pixels - 1u) * p.vectors;
     let first = lane % TEAM;
     var sums = vec4<f32>(0.0);
     for (var c = first; c < p.vectors; c += TEAM) {
@@ -62,7 +60,7 @@ fn main(
     }
     let variance = team_sum(lane, squares) / f32(p.channels);
     let factor = 1.0 / sqrt(variance + bitcast<f32>(p.eps));
-    if place >= p.pixels {
+    if pixel >= p.pixels {
         return;
     }
     for (var c = first; c < p.vectors; c += TEAM) {

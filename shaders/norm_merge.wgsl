@@ -1,12 +1,12 @@
 // Second step of a group norm: the chunks and channels of a group become one mean and one deviation (Chan et al. 1979),
-// and these the mean and the factor of each of its channels. A workgroup owns a group.
+// and these the mean and the factor of each of its channels. A workgroup takes a group. LANES is a power of two.
 //
 // Grid: x, y = (picture, group) pairs.
-// Bindings: 0 params; 1 src: what norm_statistics made; 2 scale; 3 dst: for each picture, the channels' means, then their
-// factors scale / sqrt(variance + eps).
-// Constants: LANES (a power of two).
-// Workgroup memory: 3 * LANES f32.
-// Loop budget: chunks * size / LANES + log2(LANES) + size / LANES.
+// Loops: chunks * size / LANES + size / LANES + 9
+// Workgroup bytes: LANES * 12
+
+import package::shared::index::{Group, number};
+import constants::LANES;
 
 struct Params {
     groups: u32,  // of one picture
@@ -20,15 +20,16 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> p: Params;
-@group(0) @binding(1) var<storage, read> src: array<f32>;
+@group(0) @binding(1) var<storage, read> src: array<f32>; // from norm_statistics
 @group(0) @binding(2) var<storage, read> scale: array<f32>;
+// For each picture the channels' means, then their factors scale / sqrt(variance + eps).
 @group(0) @binding(3) var<storage, read_write> dst: array<f32>;
 
 var<workgroup> means: array<f32, LANES>;
 var<workgroup> deviations: array<f32, LANES>;
 var<workgroup> counts: array<f32, LANES>;
 
-// Adds what is known of `count` more numbers to a lane's.
+// Merges the statistics of `count` more numbers into those of a lane.
 fn merge(lane: u32, count: f32, mean: f32, squares: f32) {
     let sum = max(counts[lane] + count, 1.0);
     let off = mean - means[lane];
@@ -38,12 +39,8 @@ fn merge(lane: u32, count: f32, mean: f32, squares: f32) {
 }
 
 @compute @workgroup_size(LANES)
-fn main(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) grid: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
-) {
-    let i = workgroup.y * grid.x + workgroup.x;
+fn main(group: Group, @builtin(local_invocation_index) lane: u32) {
+    let i = number(group);
     if i >= p.total {
         return;
     }

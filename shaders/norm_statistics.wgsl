@@ -1,12 +1,13 @@
-// First step of a group norm: mean and sum of squared deviations of each channel over a chunk of its pixels
-// (Welford 1962). A workgroup owns COLUMNS vec4s by a chunk of pixels; its lanes take turns at the pixels, so that
-// neighbouring lanes read neighbouring vec4s, and are merged in pairs (Chan et al. 1979).
+// First step of a group norm: mean and sum of squared deviations of each channel over a chunk of its pixels (Welford
+// 1962). A workgroup takes COLUMNS vec4s by a chunk of pixels. Neighbouring lanes read neighbouring vec4s; the lanes'
+// results are merged in pairs (Chan et al. 1979). COLUMNS and LANES are powers of two.
 //
 // Grid: x = chunks; y = vec4s a pixel / COLUMNS, rounded up; z = pictures.
-// Bindings: 0 params; 1 src; 2 dst: two vec4s (mean, deviations) for each (picture, chunk, vec4).
-// Constants: COLUMNS (a power of two), LANES (a power of two).
-// Workgroup memory: LANES * (2 vec4<f32> + f32).
-// Loop budget: chunk * COLUMNS / LANES + log2(LANES).
+// Loops: chunk * COLUMNS / LANES + 8
+// Workgroup bytes: LANES * 36
+
+import package::shared::index::Group;
+import constants::{COLUMNS, LANES};
 
 struct Params {
     pixels: u32,  // of one plane
@@ -16,26 +17,22 @@ struct Params {
 
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> src: array<elem4>;
-@group(0) @binding(2) var<storage, read_write> dst: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read_write> dst: array<vec4<f32>>; // mean and deviations of (picture, chunk, vec4)
 
 var<workgroup> means: array<vec4<f32>, LANES>;
 var<workgroup> deviations: array<vec4<f32>, LANES>;
 var<workgroup> counts: array<f32, LANES>;
 
 @compute @workgroup_size(LANES)
-fn main(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) grid: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
-) {
-    let c = workgroup.y * COLUMNS + lane % COLUMNS;
-    // Lanes past the last vec4 work on it too and throw the result away.
-    let base = workgroup.z * p.pixels * p.vectors + min(c, p.vectors - 1u);
-    let end = min((workgroup.x + 1u) * p.chunk, p.pixels);
+fn main(group: Group, @builtin(local_invocation_index) lane: u32) {
+    let c = group.id.y * COLUMNS + lane % COLUMNS;
+    // Lanes past the last vec4 repeat it and store nothing.
+    let base = group.id.z * p.pixels * p.vectors + min(c, p.vectors - 1u);
+    let end = min((group.id.x + 1u) * p.chunk, p.pixels);
     var mean = vec4<f32>(0.0);
     var squares = vec4<f32>(0.0);
     var count = 0.0;
-    for (var pixel = workgroup.x * p.chunk + lane / COLUMNS; pixel < end; pixel += LANES / COLUMNS) {
+    for (var pixel = group.id.x * p.chunk + lane / COLUMNS; pixel < end; pixel += LANES / COLUMNS) {
         let x = vec4<f32>(src[base + pixel * p.vectors]);
         let off = x - mean;
         count += 1.0;
@@ -57,7 +54,7 @@ fn main(
         }
     }
     if lane < COLUMNS && c < p.vectors {
-        let at = 2u * ((workgroup.z * grid.x + workgroup.x) * p.vectors + c);
+        let at = 2u * ((group.id.z * group.grid.x + group.id.x) * p.vectors + c);
         dst[at] = means[lane];
         dst[at + 1u] = deviations[lane];
     }

@@ -1,18 +1,19 @@
-// Pads or crops rows and columns: a lane owns one output pixel by four channels.
+// Pads or crops rows and columns. A lane makes one vec4 of one pixel. MODE: 0 zero, 1 edge, 2 reflect.
 //
-// Grid: x, y = LANES (pixel, vec4) pairs a workgroup over the batch, vec4 fastest.
-// Bindings: 0 params; 1 src; 2 dst.
-// Constants: MODE (0 zero, 1 edge, 2 reflect), LANES.
-// Loop budget: 0.
+// Grid: x, y = LANES vec4s of dst a workgroup.
+// Loops: 0
+
+import package::shared::index::{Group, Map, Place, at, item, place};
+import constants::{LANES, MODE};
 
 struct Params {
     in_h: u32,
     in_w: u32,
     out_h: u32,
     out_w: u32,
-    channels: u32, // vec4s a pixel
-    total: u32,    // vec4s in dst
-    top: u32,      // i32 bits: rows before the source, negative when cropping
+    vectors: u32, // vec4s a pixel
+    total: u32,   // vec4s in dst
+    top: u32,     // i32 bits: rows before the source, negative when cropping
     left: u32,
 }
 
@@ -20,8 +21,8 @@ struct Params {
 @group(0) @binding(1) var<storage, read> src: array<elem4>;
 @group(0) @binding(2) var<storage, read_write> dst: array<elem4>;
 
-// The source place that stands at `i`; `size` where there is none.
-fn place(i: i32, size: i32) -> i32 {
+// The row or column of the source at `i`; `size` where there is none.
+fn origin(i: i32, size: i32) -> i32 {
     if MODE == 0u {
         return select(size, i, (i >= 0) & (i < size));
     }
@@ -34,24 +35,17 @@ fn place(i: i32, size: i32) -> i32 {
 }
 
 @compute @workgroup_size(LANES)
-fn main(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) grid: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
-) {
-    let i = flat(workgroup, grid, lane);
+fn main(group: Group, @builtin(local_invocation_index) lane: u32) {
+    let i = item(group, lane);
     if i >= p.total {
         return;
     }
-    let pixel = i / p.channels;
-    let c = i - pixel * p.channels;
-    let row = pixel / p.out_w;
-    let n = row / p.out_h;
-    let y = place(i32(row - n * p.out_h) - i32(p.top), i32(p.in_h));
-    let x = place(i32(pixel - row * p.out_w) - i32(p.left), i32(p.in_w));
+    let to = place(i, Map(p.out_h, p.out_w, p.vectors));
+    let y = origin(i32(to.y) - i32(p.top), i32(p.in_h));
+    let x = origin(i32(to.x) - i32(p.left), i32(p.in_w));
     var value = elem4();
     if (y < i32(p.in_h)) & (x < i32(p.in_w)) {
-        value = src[((n * p.in_h + u32(y)) * p.in_w + u32(x)) * p.channels + c];
+        value = src[at(Place(to.n, u32(y), u32(x), to.c), Map(p.in_h, p.in_w, p.vectors))];
     }
     dst[i] = value;
 }

@@ -1,10 +1,11 @@
-// Puts one tensor into its rows or columns of a joined one; a concatenation is one dispatch a part. Both are
+// Puts one tensor into its rows or columns of a joined one. A concatenation is one dispatch a part. Both are
 // (outer, count, inner) vec4s that differ in count.
 //
 // Grid: x, y = LANES vec4s of src a workgroup.
-// Bindings: 0 params; 1 src; 2 dst.
-// Constants: LANES.
-// Loop budget: 0.
+// Loops: 0
+
+import package::shared::index::{Group, item};
+import constants::LANES;
 
 struct Params {
     src_run: u32, // vec4s of src for each outer place: count x inner
@@ -18,12 +19,8 @@ struct Params {
 @group(0) @binding(2) var<storage, read_write> dst: array<elem4>;
 
 @compute @workgroup_size(LANES)
-fn main(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) grid: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
-) {
-    let i = flat(workgroup, grid, lane);
+fn main(group: Group, @builtin(local_invocation_index) lane: u32) {
+    let i = item(group, lane);
     if i >= p.total {
         return;
     }

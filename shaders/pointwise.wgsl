@@ -1,16 +1,17 @@
-// One or several functions of each element, with operands of the same place or spread to it. The plan writes for each
-// kernel `expression`, a line a step, and the bindings that it reads: each source once.
+// One or several functions of each element, with operands of the same place or broadcast to it. The plan writes for each
+// kernel `expression`, a line a step, and the buffers that it reads.
 //
-// Grid: x, y = LANES (pixel, vec4) pairs of dst a workgroup over the batch, vec4 fastest.
-// Bindings: 0 params; 1 dst; 2 and on sources, then the vectors of one number a channel, one behind the other.
-// Constants: MASK (whether lanes past the last channel are cleared), LANES.
-// Loop budget: 0.
+// Grid: x, y = LANES vec4s of dst a workgroup.
+// Loops: 0
+
+import package::shared::index::{Group, Map, item, masked, place};
+import constants::LANES;
 
 struct Params {
     out_h: u32,
     out_w: u32,
     vectors: u32,  // vec4s a pixel of dst
-    channels: u32, // channels of dst
+    channels: u32, // of dst; with MASK, numbers beyond them are cleared
     total: u32,    // vec4s in dst
 }
 
@@ -18,22 +19,13 @@ struct Params {
 @group(0) @binding(1) var<storage, read_write> dst: array<elem4>;
 
 @compute @workgroup_size(LANES)
-fn main(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) grid: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
-) {
-    let i = flat(workgroup, grid, lane);
+fn main(group: Group, @builtin(local_invocation_index) lane: u32) {
+    let i = item(group, lane);
     if i >= p.total {
         return;
     }
-    let pixel = i / p.vectors;
-    let c = i - pixel * p.vectors;
-    let row = pixel / p.out_w;
-    let n = row / p.out_h;
-    var result = expression(i, n, row - n * p.out_h, pixel - row * p.out_w, c);
-//#if MASK
-    result = masked(result, c, p.channels);
-//#end
+    let to = place(i, Map(p.out_h, p.out_w, p.vectors));
+    var result = expression(i, to.n, to.y, to.x, to.c);
+    @if(MASK) result = masked(result, to.c, p.channels);
     dst[i] = elem4(result);
 }

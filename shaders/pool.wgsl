@@ -1,16 +1,19 @@
-// Max or average pooling: a lane owns one output pixel by four channels.
+// Max or average pooling. A lane makes one vec4 of one pixel. KIND: 0 maximum, 1 average of the pixels inside, 2 average
+// with the padding counted.
 //
-// Grid: x, y = LANES (pixel, vec4) pairs a workgroup over the batch, vec4 fastest.
-// Bindings: 0 params; 1 src; 2 dst.
-// Constants: KERNEL_*, STRIDE_*, DILATION_*, KIND (0 max, 1 average, 2 average with padding counted), LANES.
-// Loop budget: KERNEL_H * KERNEL_W + KERNEL_H.
+// Grid: x, y = LANES vec4s of dst a workgroup.
+// Loops: KERNEL_H * (KERNEL_W + 1)
+
+import package::shared::activations::larger;
+import package::shared::index::{Group, Map, Place, at, item, place};
+import constants::{DILATION_H, DILATION_W, KERNEL_H, KERNEL_W, KIND, LANES, STRIDE_H, STRIDE_W};
 
 struct Params {
     in_h: u32,
     in_w: u32,
     out_h: u32,
     out_w: u32,
-    channels: u32, // vec4s a pixel
+    vectors: u32,  // vec4s a pixel
     total: u32,    // vec4s in dst
     pad_y: u32,
     pad_x: u32,
@@ -23,21 +26,14 @@ struct Params {
 @group(0) @binding(2) var<storage, read_write> dst: array<elem4>;
 
 @compute @workgroup_size(LANES)
-fn main(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) grid: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
-) {
-    let i = flat(workgroup, grid, lane);
+fn main(group: Group, @builtin(local_invocation_index) lane: u32) {
+    let i = item(group, lane);
     if i >= p.total {
         return;
     }
-    let pixel = i / p.channels;
-    let c = i - pixel * p.channels;
-    let row = pixel / p.out_w;
-    let n = row / p.out_h;
-    let y0 = (row - n * p.out_h) * STRIDE_H;
-    let x0 = (pixel - row * p.out_w) * STRIDE_W;
+    let to = place(i, Map(p.out_h, p.out_w, p.vectors));
+    let y0 = to.y * STRIDE_H;
+    let x0 = to.x * STRIDE_W;
     var result = vec4<f32>(select(0.0, -3.4028235e38, KIND == 0u));
     var count = 0.0;
     var empty = true;
@@ -46,7 +42,8 @@ fn main(
             let y = y0 + ky * DILATION_H - p.pad_y;
             let x = x0 + kx * DILATION_W - p.pad_x;
             if (y < p.in_h) & (x < p.in_w) {
-                let value = vec4<f32>(src[((n * p.in_h + y) * p.in_w + x) * p.channels + c]);
+                let origin = at(Place(to.n, y, x, to.c), Map(p.in_h, p.in_w, p.vectors));
+                let value = vec4<f32>(src[origin]);
                 if KIND == 0u {
                     result = larger(result, value);
                     // The first value always counts, so that minus infinity is kept.

@@ -1,21 +1,22 @@
-// A strided view, element by element: a lane owns four channels of one pixel of dst. The index of each of them in the
-// host's order NCHW is written in mixed radix; the digits times their strides lead to the element of src.
+// A strided view, element by element. A lane makes one vec4 of one pixel. The index of each element in NCHW order is
+// written in mixed radix; its digits times their strides lead to the element of src.
 //
-// Grid: x, y = LANES (pixel, vec4) pairs of dst a workgroup over the batch, vec4 fastest.
-// Bindings: 0 params; 1 src; 2 dst.
-// Constants: DIGITS, LANES.
-// Loop budget: 0.
+// Grid: x, y = LANES vec4s of dst a workgroup.
+// Loops: 0
+
+import package::shared::index::{Group, item};
+import constants::{DIGITS, LANES};
 
 struct Params {
-    out_c: u32,   // channels
+    out_c: u32,       // channels
     out_pixels: u32,
     out_vectors: u32, // vec4s a pixel
     in_c: u32,
     in_pixels: u32,
     in_vectors: u32,
-    offset: u32,  // the element of src that comes first
-    size0: u32,   // the least significant digit
-    stride0: u32, // i32 bits; sums wrap around to the right place
+    offset: u32,      // the first element of src
+    size0: u32,       // the least significant digit
+    stride0: u32,     // i32 bits; sums wrap around to the right place
     size1: u32,
     stride1: u32,
     size2: u32,
@@ -30,60 +31,59 @@ struct Params {
     stride6: u32,
     size7: u32,
     stride7: u32,
-    total: u32,   // vec4s in dst
+    total: u32,       // vec4s in dst
 }
 
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> src: array<elem4>;
 @group(0) @binding(2) var<storage, read_write> dst: array<elem4>;
 
-struct Place {
+struct Digits {
     rest: u32, // of the index
     at: u32,   // in src
 }
 
-fn digit(place: Place, size: u32, stride: u32) -> Place {
-    let rest = place.rest / size;
-    return Place(rest, place.at + (place.rest - rest * size) * stride);
+fn digit(digits: Digits, size: u32, stride: u32) -> Digits {
+    let rest = digits.rest / size;
+    return Digits(rest, digits.at + (digits.rest - rest * size) * stride);
 }
 
 fn element(index: u32) -> f32 {
-    var place = digit(Place(index, p.offset), p.size0, p.stride0);
+    var digits = Digits(index, p.offset);
+    if DIGITS > 0u {
+        digits = digit(digits, p.size0, p.stride0);
+    }
     if DIGITS > 1u {
-        place = digit(place, p.size1, p.stride1);
+        digits = digit(digits, p.size1, p.stride1);
     }
     if DIGITS > 2u {
-        place = digit(place, p.size2, p.stride2);
+        digits = digit(digits, p.size2, p.stride2);
     }
     if DIGITS > 3u {
-        place = digit(place, p.size3, p.stride3);
+        digits = digit(digits, p.size3, p.stride3);
     }
     if DIGITS > 4u {
-        place = digit(place, p.size4, p.stride4);
+        digits = digit(digits, p.size4, p.stride4);
     }
     if DIGITS > 5u {
-        place = digit(place, p.size5, p.stride5);
+        digits = digit(digits, p.size5, p.stride5);
     }
     if DIGITS > 6u {
-        place = digit(place, p.size6, p.stride6);
+        digits = digit(digits, p.size6, p.stride6);
     }
     if DIGITS > 7u {
-        place = digit(place, p.size7, p.stride7);
+        digits = digit(digits, p.size7, p.stride7);
     }
-    let plane = place.at / p.in_pixels;
-    let pixel = place.at - plane * p.in_pixels;
+    let plane = digits.at / p.in_pixels;
+    let pixel = digits.at - plane * p.in_pixels;
     let n = plane / p.in_c;
     let c = plane - n * p.in_c;
     return f32(src[(n * p.in_pixels + pixel) * p.in_vectors + c / 4u][c % 4u]);
 }
 
 @compute @workgroup_size(LANES)
-fn main(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) grid: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
-) {
-    let i = flat(workgroup, grid, lane);
+fn main(group: Group, @builtin(local_invocation_index) lane: u32) {
+    let i = item(group, lane);
     if i >= p.total {
         return;
     }
@@ -92,7 +92,7 @@ fn main(
     let n = place / p.out_pixels;
     let pixel = place - n * p.out_pixels;
     var result = vec4<f32>(0.0);
-    for (var l = 0u; l < 4u; l++) { // unroll
+    @unroll for (var l = 0u; l < 4u; l++) {
         if c + l < p.out_c {
             result[l] = element((n * p.out_c + c + l) * p.out_pixels + pixel);
         }

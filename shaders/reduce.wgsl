@@ -1,33 +1,30 @@
-// Sums or extremes along the middle axis of (outer, count, inner) vec4s, a chunk of it for each lane. Long axes are
-// reduced in several steps, whose partial results are f32.
+// Sums or extremes along the middle axis of (outer, count, inner) vec4s, for each lane a chunk of it. Long axes are
+// reduced in several steps, whose partial results are f32. KIND: 0 sum, 1 maximum, 2 minimum. Flags:
+// - SQUARE: squares are summed. ROOT: the root of the result is taken.
+// - PARTIAL_IN, PARTIAL_OUT: src or dst holds partial results.
+// - CHANNELS: the axis is the channels of a pixel, whose four lanes become one.
 //
 // Grid: x, y = LANES (outer, chunk, inner) places a workgroup, inner fastest.
-// Bindings: 0 params; 1 src; 2 dst.
-// Constants: KIND (0 sum, 1 max, 2 min), SQUARE (whether squares are summed), ROOT (whether the root is taken), PARTIAL_IN
-// and PARTIAL_OUT (whether src and dst are partial results), CHANNELS (whether the axis is the channels of a pixel, whose
-// lanes then become one), LANES.
-// Loop budget: span.
+// Loops: span
+
+import package::shared::activations::larger;
+import package::shared::index::{Group, four, item};
+import constants::{KIND, LANES};
 
 struct Params {
     inner: u32,
     count: u32,
     chunks: u32,
     span: u32,     // of the axis, for a lane
-    channels: u32, // channels; with CHANNELS, lanes past them count for nothing
-    factor: u32,   // f32 bits: by what the result is multiplied
+    channels: u32, // with CHANNELS, numbers beyond them count for nothing
+    factor: u32,   // f32 bits: the result is multiplied by it
     total: u32,    // vec4s in dst
 }
 
-//#if PARTIAL_IN
-alias source4 = vec4<f32>;
-//#else
-alias source4 = elem4;
-//#end
-//#if PARTIAL_OUT
-alias result4 = vec4<f32>;
-//#else
-alias result4 = elem4;
-//#end
+@if(PARTIAL_IN) alias source4 = vec4<f32>;
+@else alias source4 = elem4;
+@if(PARTIAL_OUT) alias result4 = vec4<f32>;
+@else alias result4 = elem4;
 
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> src: array<source4>;
@@ -43,26 +40,20 @@ fn together(a: vec4<f32>, b: vec4<f32>) -> vec4<f32> {
     return -larger(-a, -b);
 }
 
-fn load(outer: u32, place: u32, inner: u32) -> vec4<f32> {
-    var x = vec4<f32>(src[(outer * p.count + place) * p.inner + inner]);
-    if CHANNELS {
-        // Lanes past the last channel repeat the first of their vec4, which is one, or add nothing.
-        let channel = vec4<u32>(place * 4u) + vec4<u32>(0u, 1u, 2u, 3u);
-        x = select(select(vec4<f32>(0.0), x.xxxx, vec4<bool>(KIND != 0u)), x, channel < vec4<u32>(p.channels));
+fn load(outer: u32, i: u32, inner: u32) -> vec4<f32> {
+    var x = vec4<f32>(src[(outer * p.count + i) * p.inner + inner]);
+    // Beyond the last channel stands the vec4's first, which exists, or nothing is added.
+    @if(CHANNELS) {
+        let other = select(vec4<f32>(0.0), x.xxxx, vec4<bool>(KIND != 0u));
+        x = select(other, x, four(i) < vec4<u32>(p.channels));
     }
-    if SQUARE {
-        return x * x;
-    }
-    return x;
+    @if(SQUARE) return x * x;
+    @else return x;
 }
 
 @compute @workgroup_size(LANES)
-fn main(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) grid: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
-) {
-    let i = flat(workgroup, grid, lane);
+fn main(group: Group, @builtin(local_invocation_index) lane: u32) {
+    let i = item(group, lane);
     if i >= p.total {
         return;
     }
@@ -72,16 +63,14 @@ fn main(
     let first = (run - outer * p.chunks) * p.span;
     let end = min(first + p.span, p.count);
     var all = load(outer, first, inner);
-    for (var place = first + 1u; place < end; place++) {
-        all = together(all, load(outer, place, inner));
+    for (var k = first + 1u; k < end; k++) {
+        all = together(all, load(outer, k, inner));
     }
-    if CHANNELS {
+    @if(CHANNELS) {
         let pair = together(all, all.zwxy);
         all = vec4<f32>(together(pair, pair.yxwz).x, 0.0, 0.0, 0.0);
     }
     all *= bitcast<f32>(p.factor);
-    if ROOT {
-        all = sqrt(all);
-    }
+    @if(ROOT) all = sqrt(all);
     dst[i] = result4(all);
 }

@@ -1,14 +1,15 @@
-// Softmax over the channels of each pixel: a lane owns one pixel.
+// Softmax over the channels of each pixel. A lane takes one pixel.
 //
-// Grid: x, y = LANES pixels a workgroup over the batch.
-// Bindings: 0 params; 1 src; 2 dst.
-// Constants: LANES.
-// Loop budget: 3 * channels / 4.
+// Grid: x, y = LANES pixels a workgroup.
+// Loops: 3 * vectors
+
+import package::shared::index::{Group, four, item};
+import constants::LANES;
 
 struct Params {
-    pixels: u32,   // over the whole batch
+    pixels: u32,   // of the batch
     vectors: u32,  // vec4s a pixel
-    channels: u32, // channels; lanes past them count for nothing
+    channels: u32,
 }
 
 @group(0) @binding(0) var<uniform> p: Params;
@@ -16,17 +17,13 @@ struct Params {
 @group(0) @binding(2) var<storage, read_write> dst: array<elem4>;
 
 fn load(pixel: u32, c: u32) -> vec4<f32> {
-    let channel = vec4<u32>(c * 4u) + vec4<u32>(0u, 1u, 2u, 3u);
-    return select(vec4<f32>(-3.4028235e38), vec4<f32>(src[pixel * p.vectors + c]), channel < vec4<u32>(p.channels));
+    let x = vec4<f32>(src[pixel * p.vectors + c]);
+    return select(vec4<f32>(-3.4028235e38), x, four(c) < vec4<u32>(p.channels));
 }
 
 @compute @workgroup_size(LANES)
-fn main(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) grid: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
-) {
-    let pixel = flat(workgroup, grid, lane);
+fn main(group: Group, @builtin(local_invocation_index) lane: u32) {
+    let pixel = item(group, lane);
     if pixel >= p.pixels {
         return;
     }

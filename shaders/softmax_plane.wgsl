@@ -1,9 +1,10 @@
-// Softmax along the middle axis of (outer, count, inner) vec4s, rows or columns: a lane owns one (outer, inner) place.
+// Softmax along the middle axis of (outer, count, inner) vec4s: rows or columns. A lane takes one (outer, inner) place.
 //
 // Grid: x, y = LANES places a workgroup, inner fastest.
-// Bindings: 0 params; 1 src; 2 dst.
-// Constants: LANES.
-// Loop budget: 3 * count.
+// Loops: 3 * count
+
+import package::shared::index::{Group, item};
+import constants::LANES;
 
 struct Params {
     inner: u32,
@@ -16,12 +17,8 @@ struct Params {
 @group(0) @binding(2) var<storage, read_write> dst: array<elem4>;
 
 @compute @workgroup_size(LANES)
-fn main(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) grid: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
-) {
-    let i = flat(workgroup, grid, lane);
+fn main(group: Group, @builtin(local_invocation_index) lane: u32) {
+    let i = item(group, lane);
     if i >= p.total {
         return;
     }

@@ -1,15 +1,16 @@
-// A strided view whose channels stay together: slices, and turns of the axes beside the channels. A lane moves one vec4.
+// A strided view whose channels stay together: slices, and turns of the other axes. A lane moves one vec4.
 //
-// Grid: x, y = LANES (pixel, vec4) pairs of dst a workgroup over the batch, vec4 fastest.
-// Bindings: 0 params; 1 src; 2 dst.
-// Constants: LANES.
-// Loop budget: 0.
+// Grid: x, y = LANES vec4s of dst a workgroup.
+// Loops: 0
+
+import package::shared::index::{Group, Map, item, place};
+import constants::LANES;
 
 struct Params {
     out_h: u32,
     out_w: u32,
     vectors: u32, // vec4s a pixel of dst
-    first: u32,   // the vec4 of src that comes first
+    first: u32,   // the first vec4 of src
     step_n: u32,  // i32 bits: vec4s of src from one picture of dst to the next; sums wrap around to the right place
     step_y: u32,
     step_x: u32,
@@ -21,20 +22,11 @@ struct Params {
 @group(0) @binding(2) var<storage, read_write> dst: array<elem4>;
 
 @compute @workgroup_size(LANES)
-fn main(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) grid: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
-) {
-    let i = flat(workgroup, grid, lane);
+fn main(group: Group, @builtin(local_invocation_index) lane: u32) {
+    let i = item(group, lane);
     if i >= p.total {
         return;
     }
-    let pixel = i / p.vectors;
-    let c = i - pixel * p.vectors;
-    let row = pixel / p.out_w;
-    let n = row / p.out_h;
-    let y = row - n * p.out_h;
-    let x = pixel - row * p.out_w;
-    dst[i] = src[p.first + n * p.step_n + y * p.step_y + x * p.step_x + c];
+    let to = place(i, Map(p.out_h, p.out_w, p.vectors));
+    dst[i] = src[p.first + to.n * p.step_n + to.y * p.step_y + to.x * p.step_x + to.c];
 }

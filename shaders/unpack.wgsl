@@ -1,9 +1,10 @@
-// The network's result: the kernels' layout back to NCHW f32.
+// A network's result: channels last in vec4s to NCHW f32.
 //
-// Grid: x, y = LANES (picture, vec4, pixel) triples a workgroup, pixel fastest.
-// Bindings: 0 params; 1 src; 2 dst.
-// Constants: LANES.
-// Loop budget: 0.
+// Grid: x, y = LANES (picture, vec4, pixel) places a workgroup, pixel fastest.
+// Loops: 0
+
+import package::shared::index::{Group, item};
+import constants::LANES;
 
 struct Params {
     pixels: u32,   // of one plane
@@ -17,12 +18,8 @@ struct Params {
 @group(0) @binding(2) var<storage, read_write> dst: array<f32>;
 
 @compute @workgroup_size(LANES)
-fn main(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) grid: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
-) {
-    let i = flat(workgroup, grid, lane);
+fn main(group: Group, @builtin(local_invocation_index) lane: u32) {
+    let i = item(group, lane);
     if i >= p.total {
         return;
     }
@@ -31,7 +28,7 @@ fn main(
     let n = plane / p.vectors;
     let c = plane - n * p.vectors;
     let value = vec4<f32>(src[(n * p.pixels + pixel) * p.vectors + c]);
-    for (var l = 0u; l < 4u; l++) { // unroll
+    @unroll for (var l = 0u; l < 4u; l++) {
         if c * 4u + l < p.channels {
             dst[(n * p.channels + c * 4u + l) * p.pixels + pixel] = value[l];
         }

@@ -1,9 +1,10 @@
-// The network's result as an interleaved picture of 8- or 16-bit numbers: value * scale, rounded to even, clamped.
+// A network's result as an interleaved picture of 8- or 16-bit numbers: value * scale, rounded to even, clamped.
 //
-// Grid: x, y = LANES 32-bit words a workgroup.
-// Bindings: 0 params; 1 src; 2 dst, NHWC, little-endian.
-// Constants: BITS (8 or 16), LANES.
-// Loop budget: 0.
+// Grid: x, y = LANES words of dst a workgroup.
+// Loops: 0
+
+import package::shared::index::{Group, item};
+import constants::{BITS, LANES};
 
 struct Params {
     channels: u32,
@@ -15,22 +16,18 @@ struct Params {
 
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> src: array<elem4>;
-@group(0) @binding(2) var<storage, read_write> dst: array<u32>;
+@group(0) @binding(2) var<storage, read_write> dst: array<u32>; // NHWC, little-endian
 
 const PER_WORD = 32u / BITS;
 
 @compute @workgroup_size(LANES)
-fn main(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) grid: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
-) {
-    let i = flat(workgroup, grid, lane);
+fn main(group: Group, @builtin(local_invocation_index) lane: u32) {
+    let i = item(group, lane);
     if i >= p.total {
         return;
     }
     var word = 0u;
-    for (var n = 0u; n < PER_WORD; n++) { // unroll
+    @unroll for (var n = 0u; n < PER_WORD; n++) {
         let at = i * PER_WORD + n;
         if at < p.numbers {
             let pixel = at / p.channels;

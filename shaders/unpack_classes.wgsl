@@ -1,15 +1,16 @@
-// The network's result as one byte a pixel, the number of its class: of one channel, 1 above the threshold; of several,
-// the first with the largest value.
+// A network's result as one byte a pixel, the number of its class: of one channel, 1 above the threshold; of several, the
+// first with the largest value.
 //
-// Grid: x, y = LANES 32-bit words a workgroup, four pixels each.
-// Bindings: 0 params; 1 src; 2 dst.
-// Constants: LANES.
-// Loop budget: 4 * channels.
+// Grid: x, y = LANES words of dst a workgroup, four pixels each.
+// Loops: 4 * channels
+
+import package::shared::index::{Group, item};
+import constants::LANES;
 
 struct Params {
     channels: u32,
     vectors: u32,   // vec4s a pixel
-    pixels: u32,    // over the batch
+    pixels: u32,    // of the batch
     total: u32,     // 32-bit words in dst
     threshold: u32, // f32 bits
 }
@@ -19,12 +20,8 @@ struct Params {
 @group(0) @binding(2) var<storage, read_write> dst: array<u32>;
 
 @compute @workgroup_size(LANES)
-fn main(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) grid: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
-) {
-    let i = flat(workgroup, grid, lane);
+fn main(group: Group, @builtin(local_invocation_index) lane: u32) {
+    let i = item(group, lane);
     if i >= p.total {
         return;
     }

@@ -3,13 +3,11 @@
 
 use super::Gpu;
 use crate::error::{Error, Result};
-use crate::plan::{Kernel, LOOP_BUDGET, Precision, ShaderFile};
+use crate::plan::{Kernel, LOOP_BUDGET, Precision, ShaderFile, shader};
 use std::time::Duration;
 
-const FMA: ShaderFile =
-    ShaderFile { name: "ceiling_fma", text: include_str!("../../shaders/ceiling_fma.wgsl") };
-const COPY: ShaderFile =
-    ShaderFile { name: "ceiling_copy", text: include_str!("../../shaders/ceiling_copy.wgsl") };
+const FMA: ShaderFile = shader!("ceiling_fma");
+const COPY: ShaderFile = shader!("ceiling_copy");
 
 const LANES: u32 = 256;
 const CHAINS: u32 = 4;
@@ -68,12 +66,12 @@ pub fn measure(gpu: &Gpu) -> Result<Ceilings> {
     })
 }
 
-fn kernel(file: ShaderFile, precision: Precision) -> Kernel {
-    let constants = match file == FMA {
-        true => vec![("LANES", LANES), ("CHAINS", CHAINS), ("STEPS", STEPS)],
-        false => vec![("LANES", LANES), ("VECTORS", VECTORS)],
-    };
-    Kernel { file, precision, constants, flags: Vec::new(), activation: "x".into(), written: String::new() }
+fn fma_kernel(precision: Precision) -> Result<Kernel> {
+    Kernel::new(FMA, precision, &[("LANES", LANES), ("CHAINS", CHAINS), ("STEPS", STEPS)], &[])
+}
+
+fn copy_kernel(precision: Precision) -> Result<Kernel> {
+    Kernel::new(COPY, precision, &[("LANES", LANES), ("VECTORS", VECTORS)], &[])
 }
 
 /// Multiplications and additions per second.
@@ -83,8 +81,16 @@ fn fma(gpu: &Gpu, precision: Precision) -> Result<f64> {
     let lanes = u64::from(groups * LANES);
     let bytes = lanes * 4 * precision.bytes() as u64;
     let dst = buffer(gpu, bytes, wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC, None)?;
-    let kernel = kernel(FMA, precision);
-    let prepare = |rounds: u32| Bench::new(gpu, &kernel, &[rounds, ANGLE.to_bits()], &[&dst], [groups, 1, 1]);
+    let kernel = fma_kernel(precision)?;
+    let prepare = |rounds: u32| {
+        Bench::new(
+            gpu,
+            &kernel,
+            &[("rounds", rounds.into()), ("angle", ANGLE.to_bits().into())],
+            &[("dst", &dst)],
+            [groups, 1, 1],
+        )
+    };
 
     let few = 2;
     prepare(few)?.seconds()?;
@@ -162,7 +168,8 @@ fn copy_of(gpu: &Gpu, bytes: u64) -> Result<f64> {
     let groups = lanes.div_ceil(u64::from(LANES));
     let rows = groups.div_ceil(u64::from(gpu.report().profile.max_workgroups));
     let grid = [groups.div_ceil(rows) as u32, rows as u32, 1];
-    let bench = Bench::new(gpu, &kernel(COPY, Precision::F32), &[lanes as u32, 0], &[&src, &dst], grid)?;
+    let kernel = copy_kernel(Precision::F32)?;
+    let bench = Bench::new(gpu, &kernel, &[("lanes", lanes)], &[("src", &src), ("dst", &dst)], grid)?;
     bench.seconds()?;
     let seconds = bench.best()?;
     let part = (block.len() as u64).min(1 << 16);
@@ -200,20 +207,22 @@ impl Bench<'_> {
     fn new<'a>(
         gpu: &'a Gpu,
         kernel: &Kernel,
-        params: &[u32; 2],
-        buffers: &[&wgpu::Buffer],
+        sizes: &[(&'static str, u64)],
+        buffers: &[(&'static str, &wgpu::Buffer)],
         grid: [u32; 3],
     ) -> Result<Bench<'a>> {
         let pipeline = gpu.pipeline(kernel)?;
-        let mut block = bytemuck::cast_slice::<u32, u8>(params).to_vec();
+        let words: Vec<u32> = kernel.params(sizes)?.into_iter().map(|size| size.1).collect();
+        let mut block = bytemuck::cast_slice::<u32, u8>(&words).to_vec();
         block.resize(16, 0);
         let uniform = buffer(gpu, 16, wgpu::BufferUsages::UNIFORM, Some(&block))?;
         let usage = wgpu::BufferUsages::QUERY_RESOLVE | wgpu::BufferUsages::COPY_SRC;
         let resolved = buffer(gpu, 256, usage, None)?;
+        let bound = kernel.bind(buffers)?.into_iter().map(|(line, buffer)| (line.slot, buffer));
         let (group, queries) = gpu.guarded("a ceiling's bindings", 0, || {
-            let all = [&uniform].into_iter().chain(buffers.iter().copied()).enumerate();
+            let all = [(0, &uniform)].into_iter().chain(bound);
             let entries: Vec<_> = all
-                .map(|(i, b)| wgpu::BindGroupEntry { binding: i as u32, resource: b.as_entire_binding() })
+                .map(|(slot, b)| wgpu::BindGroupEntry { binding: slot, resource: b.as_entire_binding() })
                 .collect();
             let group = gpu.device().create_bind_group(&wgpu::BindGroupDescriptor {
                 label: Some(kernel.file.name),
@@ -302,19 +311,15 @@ mod tests {
     use crate::gpu::AdapterChoice;
 
     #[test]
-    fn shaders_are_valid_and_tell_their_contract() {
+    fn shaders_are_valid() {
         use wgpu::naga;
-        for file in [FMA, COPY] {
-            for part in ["// Grid:", "// Bindings:", "// Constants:", "// Loop budget:"] {
-                assert!(file.text.contains(part), "{} has no line {part}", file.name);
-            }
-            for precision in [Precision::F32, Precision::F16] {
-                let text = kernel(file, precision).wgsl();
-                let module = naga::front::wgsl::parse_str(&text).expect(file.name);
+        for precision in [Precision::F32, Precision::F16] {
+            for kernel in [fma_kernel(precision), copy_kernel(precision)] {
+                let module = naga::front::wgsl::parse_str(&kernel.unwrap().wgsl()).unwrap();
                 let flags = naga::valid::ValidationFlags::all();
                 let mut validator =
                     naga::valid::Validator::new(flags, naga::valid::Capabilities::SHADER_FLOAT16);
-                validator.validate(&module).expect(file.name);
+                validator.validate(&module).unwrap();
             }
         }
     }

@@ -1,4 +1,4 @@
-//! Pointwise functions. Shaders: `pointwise.wgsl`; the functions, `common.wgsl`.
+//! Pointwise functions. Shaders: `pointwise.wgsl`; the functions, `shared/activations.wgsl`.
 
 use super::{Operator, one};
 use crate::error::{Error, Result};

@@ -95,6 +95,11 @@ impl Conv {
         }
     }
 
+    /// Whether a second output is the first, max-pooled.
+    pub(crate) fn pools(&self) -> bool {
+        matches!(self.ending, Ending::Pool)
+    }
+
     /// Shape of the activated sum, which a head reduces to `output`.
     pub(crate) fn map(&self, output: Shape) -> Shape {
         Shape { c: self.out_channels(), ..output }

@@ -15,7 +15,8 @@ mod tuning;
 
 pub(crate) use format::ports;
 pub use format::{Bits, InputFormat, OutputFormat, Port};
-pub use kernel::{Kernel, SHADER_FILES, ShaderFile};
+pub(crate) use kernel::shader;
+pub use kernel::{Kernel, ShaderFile};
 pub use tuning::Tuning;
 
 use crate::error::{Error, Result};
@@ -183,7 +184,7 @@ pub struct Binding {
 
 /// One kernel run.
 #[derive(Debug, Clone)]
-pub struct Dispatch {
+pub struct Dispatch<B = Binding> {
     /// The layer it belongs to.
     pub label: String,
     /// What runs.
@@ -193,13 +194,29 @@ pub struct Dispatch {
     /// The kernel's `Params`, in order.
     pub params: Vec<(&'static str, u32)>,
     /// Buffers besides the params.
-    pub bindings: Vec<Binding>,
+    pub bindings: Vec<B>,
     /// Multiplications and additions.
     pub flops: u64,
     /// Most loop iterations of one lane.
     pub loops: u64,
     /// Workgroup memory, bytes.
     pub workgroup_memory: u32,
+}
+
+impl<B> Dispatch<B> {
+    /// The same with other bindings.
+    fn bind<C>(&self, binding: impl FnMut(&B) -> C) -> Dispatch<C> {
+        Dispatch {
+            label: self.label.clone(),
+            kernel: self.kernel.clone(),
+            grid: self.grid,
+            params: self.params.clone(),
+            bindings: self.bindings.iter().map(binding).collect(),
+            flops: self.flops,
+            loops: self.loops,
+            workgroup_memory: self.workgroup_memory,
+        }
+    }
 }
 
 impl Dispatch {

@@ -1,13 +1,19 @@
 //! Norms whose statistics are the picture's own.
 
-use super::{LANES, Lowering, What, params, read, write};
+use super::step::LANES;
+use super::{Lowering, Operand, vectors};
 use crate::error::Result;
-use crate::graph::{Activation, Node, Norm, NormOver};
-use crate::plan::kernel;
+use crate::graph::{Node, Norm, NormOver};
+use crate::plan::kernel::{ShaderFile, shader};
 use crate::plan::pack::{Constant, vec4s};
 use std::sync::Arc;
 
-/// Most chunks of a plane whose statistics are taken apart, and least pixels for a lane of one.
+const APPLY: ShaderFile = shader!("norm_apply");
+const CHANNELS: ShaderFile = shader!("norm_channels");
+const MERGE: ShaderFile = shader!("norm_merge");
+const STATISTICS: ShaderFile = shader!("norm_statistics");
+
+/// The most chunks of a plane whose statistics are computed apart, and the least pixels for a lane of one.
 const CHUNKS: usize = 128;
 const LANE_PIXELS: usize = 16;
 
@@ -15,15 +21,15 @@ const LANE_PIXELS: usize = 16;
 const TEAM: usize = 16;
 const TEAM_VECTORS: usize = 2 * TEAM;
 
-impl Lowering {
-    pub(super) fn norm(&mut self, node: &Node, norm: &Norm, flops: u64) -> Result<()> {
+impl Lowering<'_> {
+    pub(super) fn norm(&mut self, node: &Node, norm: &Norm) -> Result<()> {
         let lanes = vec4s(self.shape(node.inputs[0]).c) * 4;
         let scale: Arc<[f32]> = norm.scale.clone().unwrap_or_else(|| vec![1.0; lanes].into());
         let scale = self.constant(Constant::Vector { values: Some(scale), len: lanes });
         let shift = self.constant(Constant::Vector { values: norm.shift.clone(), len: lanes });
         match norm.over {
-            NormOver::Groups(groups) => self.norm_groups(node, norm, groups, [scale, shift], flops),
-            NormOver::Channels => self.norm_channels(node, norm, [scale, shift], flops),
+            NormOver::Groups(groups) => self.norm_groups(node, norm, groups, [scale, shift]),
+            NormOver::Channels => self.norm_channels(node, norm, [scale, shift]),
         }
     }
 
@@ -33,76 +39,65 @@ impl Lowering {
         node: &Node,
         norm: &Norm,
         groups: usize,
-        [scale, shift]: [What; 2],
-        flops: u64,
+        [scale, shift]: [Operand; 2],
     ) -> Result<()> {
-        let x = self.shape(node.inputs[0]);
-        let (pixels, vectors) = (x.pixels(), vec4s(x.c));
+        let (x, flops) = (self.shape(node.inputs[0]), self.flops(node));
+        let (pixels, vec4s) = (x.pixels(), vec4s(x.c));
         // Neighbouring lanes read neighbouring vec4s of a pixel, as far as there are some.
-        let columns = (1 << vectors.ilog2()).min(TEAM);
+        let columns = (1 << vec4s.ilog2()).min(TEAM);
         let rows = LANES as usize / columns;
         let chunk = pixels.div_ceil(CHUNKS).max(rows * LANE_PIXELS).next_multiple_of(rows).min(pixels);
         let chunks = pixels.div_ceil(chunk);
-        let parts = self.scratch_f32(2 * x.n * chunks * vectors);
-        let statistics = self.scratch_f32(2 * x.n * vectors);
+        let parts = Operand::Value(self.scratch_f32(2 * x.n * chunks * vec4s));
+        let statistics = Operand::Value(self.scratch_f32(2 * x.n * vec4s));
 
-        let mut step = self.step(node, kernel::NORM_STATISTICS, Activation::None);
-        step.kernel.constants.push(("COLUMNS", columns as u32));
-        step.params = params(&[("pixels", pixels), ("vectors", vectors), ("chunk", chunk)])?;
-        step.arguments = vec![self.read(1, node.inputs[0]), write(2, parts)];
-        step.grid = [chunks as u32, vectors.div_ceil(columns) as u32, x.n as u32];
-        step.loops = (chunk.div_ceil(rows) + 7) as u64;
-        step.workgroup_memory = LANES * 36;
-        step.flops = flops / 2;
+        let step = self
+            .step(&node.name, STATISTICS)
+            .constants([("COLUMNS", columns as u32)])
+            .sizes([("pixels", pixels), ("vectors", vec4s), ("chunk", chunk)])
+            .bind("src", self.source(node.inputs[0]))
+            .bind("dst", parts)
+            .grid(chunks as u32, vec4s.div_ceil(columns) as u32)
+            .layers(x.n as u32)
+            .flops(flops / 2);
         self.push(step)?;
 
-        let size = x.c / groups;
-        let mut step = self.step(node, kernel::NORM_MERGE, Activation::None);
-        step.params = params(&[
-            ("groups", groups),
-            ("size", size),
-            ("vectors", vectors),
-            ("chunks", chunks),
-            ("chunk", chunk),
-            ("pixels", pixels),
-            ("total", x.n * groups),
-        ])?;
-        step.params.push(("eps", norm.eps.to_bits()));
-        step.arguments = vec![read(1, What::Value(parts)), read(2, scale), write(3, statistics)];
-        step.grid = self.fold((x.n * groups) as u64, 1)?;
-        step.loops = ((chunks * size).div_ceil(LANES as usize) + 7 + size.div_ceil(LANES as usize)) as u64;
-        step.workgroup_memory = LANES * 12;
+        let step = self
+            .step(&node.name, MERGE)
+            .sizes([("groups", groups), ("size", x.c / groups), ("vectors", vec4s)])
+            .sizes([("chunks", chunks), ("chunk", chunk), ("pixels", pixels), ("total", x.n * groups)])
+            .bits([("eps", norm.eps.to_bits())])
+            .bind("src", parts)
+            .bind("scale", scale)
+            .bind("dst", statistics)
+            .groups(x.n * groups);
         self.push(step)?;
 
-        let mut step = self.elementwise(node, kernel::NORM_APPLY, norm.activation, flops - flops / 2)?;
-        let sizes = [("pixels", pixels), ("vectors", vectors), ("channels", x.c)];
-        step.params.splice(0..0, params(&sizes)?);
-        let statistics = read(2, What::Value(statistics));
-        step.arguments =
-            vec![self.read(1, node.inputs[0]), statistics, read(3, shift), write(4, node.outputs[0])];
+        let step = self
+            .unary(node, APPLY)
+            .activation(norm.activation)
+            .sizes([("pixels", pixels), ("vectors", vec4s), ("channels", x.c)])
+            .bind("statistics", statistics)
+            .bind("shift", shift)
+            .total(vectors(x))
+            .flops(flops - flops / 2);
         self.push(step)
     }
 
-    fn norm_channels(
-        &mut self,
-        node: &Node,
-        norm: &Norm,
-        [scale, shift]: [What; 2],
-        flops: u64,
-    ) -> Result<()> {
+    fn norm_channels(&mut self, node: &Node, norm: &Norm, [scale, shift]: [Operand; 2]) -> Result<()> {
         let x = self.shape(node.inputs[0]);
-        let (pixels, vectors) = (x.n * x.pixels(), vec4s(x.c));
-        let team = if vectors >= TEAM_VECTORS { TEAM } else { 1 };
-        let mut step = self.step(node, kernel::NORM_CHANNELS, norm.activation);
-        step.kernel.constants.push(("TEAM", team as u32));
-        step.params = params(&[("pixels", pixels), ("vectors", vectors), ("channels", x.c)])?;
-        step.params.push(("eps", norm.eps.to_bits()));
-        step.arguments =
-            vec![self.read(1, node.inputs[0]), read(2, scale), read(3, shift), write(4, node.outputs[0])];
-        step.grid = self.fold((pixels * team) as u64, LANES)?;
-        step.loops = (3 * vectors.div_ceil(team) + 2 * team.ilog2() as usize) as u64;
-        step.workgroup_memory = LANES * 4;
-        step.flops = flops;
+        let (pixels, vec4s) = (x.n * x.pixels(), vec4s(x.c));
+        let team = if vec4s >= TEAM_VECTORS { TEAM } else { 1 };
+        let step = self
+            .unary(node, CHANNELS)
+            .constants([("TEAM", team as u32)])
+            .activation(norm.activation)
+            .sizes([("pixels", pixels), ("vectors", vec4s), ("channels", x.c)])
+            .bits([("eps", norm.eps.to_bits())])
+            .bind("scale", scale)
+            .bind("shift", shift)
+            .lanes(pixels * team)
+            .flops(self.flops(node));
         self.push(step)
     }
 }

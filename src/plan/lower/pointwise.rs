@@ -1,29 +1,37 @@
-//! Pointwise operators, alone and several as one: the kernel's arithmetic is written out here, a line a step.
+//! Pointwise operators, alone or several as one. The kernel's arithmetic is written here, a line a step.
 
-use super::{Lowering, params, write};
+use super::{Lowering, vectors};
 use crate::error::Result;
-use crate::graph::{Activation, BinaryKind, Node, Pointwise, Source, Step};
-use crate::plan::kernel;
+use crate::graph::{BinaryKind, Node, Pointwise, Source, Step};
+use crate::plan::kernel::{self, ShaderFile, shader};
 use crate::plan::pack::{Constant, vec4s};
 use crate::tensor::Shape;
 use std::fmt::Write as _;
 
-impl Lowering {
-    pub(super) fn pointwise(&mut self, node: &Node, pointwise: &Pointwise, flops: u64) -> Result<()> {
+const POINTWISE: ShaderFile = shader!("pointwise");
+
+/// Names of the operands. WebGPU guarantees eight storage buffers: these, the numbers and the result.
+const SOURCES: [&str; 6] = ["src0", "src1", "src2", "src3", "src4", "src5"];
+
+impl Lowering<'_> {
+    pub(super) fn pointwise(&mut self, node: &Node, pointwise: &Pointwise) -> Result<()> {
         let y = self.shape(node.outputs[0]);
-        let mut step = self.elementwise(node, kernel::POINTWISE, Activation::None, flops)?;
-        let sizes = [("out_h", y.h), ("out_w", y.w), ("vectors", vec4s(y.c)), ("channels", y.c)];
-        step.params.splice(0..0, params(&sizes)?);
-        step.kernel.flags.push(("MASK", !y.c.is_multiple_of(4)));
-        step.arguments.push(write(1, node.outputs[0]));
-        let (mut bindings, mut lines) = (String::new(), String::new());
-        let mut bind = |slot: u32, name: &str, of: &str| {
+        let mut step = self
+            .step(&node.name, POINTWISE)
+            .flag("MASK", !y.c.is_multiple_of(4))
+            .sizes([("out_h", y.h), ("out_w", y.w), ("vectors", vec4s(y.c)), ("channels", y.c)])
+            .total(vectors(y))
+            .bind("dst", super::Operand::Value(node.outputs[0]))
+            .flops(self.flops(node));
+        let (mut bindings, mut lines, mut slot) = (String::new(), String::new(), 2);
+        let mut bind = |name: &str, of: &str| {
             let _ = writeln!(bindings, "@group(0) @binding({slot}) var<storage, read> {name}: array<{of}>;");
+            slot += 1;
         };
-        for ((i, &id), slot) in node.inputs.iter().enumerate().zip(2..) {
-            bind(slot, &format!("src{i}"), "elem4");
-            step.arguments.push(self.read(slot, id));
-            let _ = writeln!(lines, "let x{i} = {};", load(i, self.shape(id), y));
+        for (i, (&id, name)) in node.inputs.iter().zip(SOURCES).enumerate() {
+            bind(name, "elem4");
+            step = step.bind(name, self.source(id));
+            let _ = writeln!(lines, "let x{i} = {};", load(name, self.shape(id), y));
         }
         let mut numbers: Vec<f32> = Vec::new();
         for (i, step) in pointwise.steps.iter().enumerate() {
@@ -35,21 +43,20 @@ impl Lowering {
             let _ = writeln!(lines, "let s{i} = {};", value(step, first));
         }
         if !numbers.is_empty() {
-            let slot = 2 + node.inputs.len() as u32;
-            bind(slot, "numbers", "vec4<f32>");
+            bind("numbers", "vec4<f32>");
             let constant = Constant::Vector { len: numbers.len(), values: Some(numbers.into()) };
-            step.arguments.push(super::read(slot, self.constant(constant)));
+            step = step.bind("numbers", self.constant(constant));
         }
         let last = pointwise.steps.len() - 1;
-        step.kernel.written = format!(
+        let written = format!(
             "{bindings}fn expression(i: u32, n: u32, y: u32, x: u32, c: u32) -> vec4<f32> {{\n{lines}return s{last};\n}}\n"
         );
-        self.push(step)
+        self.push(step.written(written))
     }
 }
 
-/// What an input has for the result's vec4 `i`, at `(n, y, x, c)`.
-fn load(input: usize, x: Shape, y: Shape) -> String {
+/// WGSL that loads what an operand has for vec4 `i` of the result, which is at `(n, y, x, c)`.
+fn load(source: &str, x: Shape, y: Shape) -> String {
     let axes = [
         ("n", "", x.n == y.n),
         ("y", "p.out_h", x.h == y.h),
@@ -66,7 +73,7 @@ fn load(input: usize, x: Shape, y: Shape) -> String {
         "" => "0u",
         place => place,
     };
-    format!("vec4<f32>(src{input}[{place}]){}", if x.c == y.c { "" } else { ".xxxx" })
+    format!("vec4<f32>({source}[{place}]){}", if x.c == y.c { "" } else { ".xxxx" })
 }
 
 /// A step's result. `first` is the place of its first vector among the numbers.

@@ -1,11 +1,16 @@
 //! Kernels that see a tensor as (outer, count, inner) vec4s and work along the middle axis.
 
-use super::{LANES, Lowering, What, params, read, write};
+use super::{Lowering, Operand};
 use crate::error::Result;
-use crate::graph::{Activation, Axis, Node, Reduce, ReduceKind, Softmax, ValueId};
-use crate::plan::kernel;
+use crate::graph::{Axis, Node, Reduce, ReduceKind, Softmax};
+use crate::plan::kernel::{ShaderFile, shader};
 use crate::plan::pack::vec4s;
 use crate::tensor::Shape;
+
+const ARGMAX: ShaderFile = shader!("argmax");
+const REDUCE: ShaderFile = shader!("reduce");
+const SOFTMAX: ShaderFile = shader!("softmax");
+const SOFTMAX_PLANE: ShaderFile = shader!("softmax_plane");
 
 /// An axis of at most this length is reduced in one step; a longer one in chunks of [`SPAN`], unless there are
 /// [`ENOUGH`] lanes without that.
@@ -36,9 +41,9 @@ impl View {
     }
 }
 
-impl Lowering {
+impl Lowering<'_> {
     /// First the plane, then the channels of what is left of it.
-    pub(super) fn reduce(&mut self, node: &Node, reduce: Reduce, flops: u64) -> Result<()> {
+    pub(super) fn reduce(&mut self, node: &Node, reduce: Reduce) -> Result<()> {
         let x = self.shape(node.inputs[0]);
         let [c, h, w] = reduce.axes;
         let plane = match (h, w) {
@@ -63,103 +68,57 @@ impl Lowering {
         }
         let counted = x.elements() / self.shape(node.outputs[0]).elements();
         let last = passes.len() - 1;
-        let mut from = self.sources[node.inputs[0].0];
+        let norm = reduce.kind == ReduceKind::L2;
+        let kind = match reduce.kind {
+            ReduceKind::Mean | ReduceKind::Sum | ReduceKind::L2 => 0,
+            ReduceKind::Max => 1,
+            ReduceKind::Min => 2,
+        };
+        let mut from = self.source(node.inputs[0]);
         for (i, (view, is_channels, span)) in passes.into_iter().enumerate() {
             let chunks = view.count.div_ceil(span);
             let total = view.outer * chunks * view.inner;
             let to = if i == last { node.outputs[0] } else { self.scratch_f32(total) };
-            let mut step = self.step(node, kernel::REDUCE, Activation::None);
-            let kind = match reduce.kind {
-                ReduceKind::Mean | ReduceKind::Sum | ReduceKind::L2 => 0,
-                ReduceKind::Max => 1,
-                ReduceKind::Min => 2,
-            };
-            step.kernel.constants.push(("KIND", kind));
-            let norm = reduce.kind == ReduceKind::L2;
-            step.kernel.flags = vec![
-                ("SQUARE", norm && i == 0),
-                ("ROOT", norm && i == last),
-                ("PARTIAL_IN", i > 0),
-                ("PARTIAL_OUT", i < last),
-                ("CHANNELS", is_channels),
-            ];
-            step.params = params(&[
-                ("inner", view.inner),
-                ("count", view.count),
-                ("chunks", chunks),
-                ("span", span),
-                ("channels", x.c),
-            ])?;
             let factor =
                 if reduce.kind == ReduceKind::Mean && i == last { 1.0 / counted as f32 } else { 1.0 };
-            step.params.push(("factor", factor.to_bits()));
-            step.params.extend(params(&[("total", total)])?);
-            step.arguments = vec![read(1, from), write(2, to)];
-            step.grid = self.fold(total as u64, LANES)?;
-            step.loops = span as u64;
-            step.flops = if i == 0 { flops } else { 0 };
+            let step = self
+                .step(&node.name, REDUCE)
+                .constants([("KIND", kind)])
+                .flag("SQUARE", norm && i == 0)
+                .flag("ROOT", norm && i == last)
+                .flag("PARTIAL_IN", i > 0)
+                .flag("PARTIAL_OUT", i < last)
+                .flag("CHANNELS", is_channels)
+                .sizes([("inner", view.inner), ("count", view.count), ("chunks", chunks), ("span", span)])
+                .sizes([("channels", x.c)])
+                .bits([("factor", factor.to_bits())])
+                .total(total)
+                .bind("src", from)
+                .bind("dst", Operand::Value(to))
+                .flops(if i == 0 { self.flops(node) } else { 0 });
             self.push(step)?;
-            from = What::Value(to);
+            from = Operand::Value(to);
         }
         Ok(())
     }
 
-    pub(super) fn softmax(&mut self, node: &Node, softmax: Softmax, flops: u64) -> Result<()> {
+    pub(super) fn softmax(&mut self, node: &Node, softmax: Softmax) -> Result<()> {
         let x = self.shape(node.inputs[0]);
-        let mut step = self.step(node, kernel::SOFTMAX, Activation::None);
-        let items = if softmax.axis == Axis::C {
+        let step = if softmax.axis == Axis::C {
             let pixels = x.n * x.pixels();
-            step.params = params(&[("pixels", pixels), ("vectors", vec4s(x.c)), ("channels", x.c)])?;
-            step.loops = 3 * vec4s(x.c) as u64;
-            pixels
+            let step = self.unary(node, SOFTMAX).sizes([("vectors", vec4s(x.c)), ("channels", x.c)]);
+            step.sizes([("pixels", pixels)]).lanes(pixels)
         } else {
             let view = View::new(x, Some(softmax.axis));
-            let items = view.outer * view.inner;
-            step.kernel.file = kernel::SOFTMAX_PLANE;
-            step.params = params(&[("inner", view.inner), ("count", view.count), ("total", items)])?;
-            step.loops = 3 * view.count as u64;
-            items
+            let step = self.unary(node, SOFTMAX_PLANE).sizes([("inner", view.inner), ("count", view.count)]);
+            step.total(view.outer * view.inner)
         };
-        step.arguments = vec![self.read(1, node.inputs[0]), write(2, node.outputs[0])];
-        step.grid = self.fold(items as u64, LANES)?;
-        step.flops = flops;
-        self.push(step)
+        self.push(step.flops(self.flops(node)))
     }
 
-    pub(super) fn argmax(&mut self, node: &Node, flops: u64) -> Result<()> {
+    pub(super) fn argmax(&mut self, node: &Node) -> Result<()> {
         let x = self.shape(node.inputs[0]);
-        let pixels = x.n * x.pixels();
-        let mut step = self.step(node, kernel::ARGMAX, Activation::None);
-        step.params = params(&[("vectors", vec4s(x.c)), ("channels", x.c), ("total", pixels)])?;
-        step.arguments = vec![self.read(1, node.inputs[0]), write(2, node.outputs[0])];
-        step.grid = self.fold(pixels as u64, LANES)?;
-        step.loops = vec4s(x.c) as u64;
-        step.flops = flops;
-        self.push(step)
-    }
-
-    /// One dispatch a part, along rows or columns.
-    pub(super) fn concat_plane(&mut self, node: &Node, axis: Axis) -> Result<()> {
-        let view = View::new(self.shape(node.outputs[0]), Some(axis));
-        let mut first = 0;
-        for &part in &node.inputs {
-            let run = axis.extent(self.shape(part)) * view.inner;
-            let total = view.outer * run;
-            let mut step = self.step(node, kernel::PLACE, Activation::None);
-            let dst_run = view.count * view.inner;
-            step.params =
-                params(&[("src_run", run), ("dst_run", dst_run), ("first", first), ("total", total)])?;
-            step.arguments = vec![self.read(1, part), write(2, node.outputs[0])];
-            step.grid = self.fold(total as u64, LANES)?;
-            self.push(step)?;
-            first += run;
-        }
-        Ok(())
-    }
-
-    /// A value of `vectors` f32 vec4s that only the kernels of one layer see, in either precision.
-    pub(super) fn scratch_f32(&mut self, vectors: usize) -> ValueId {
-        let vectors = vectors * 4 / self.precision.bytes();
-        self.scratch(Shape { n: 1, c: 4, h: 1, w: vectors })
+        let step = self.unary(node, ARGMAX).sizes([("vectors", vec4s(x.c)), ("channels", x.c)]);
+        self.push(step.total(x.n * x.pixels()).flops(self.flops(node)))
     }
 }

@@ -1,18 +1,15 @@
-// Shared by all kernels: what is applied to a sum before it is stored, and how a lane finds its place. Only the functions
-// that a kernel calls come into its text.
+// Functions of single numbers, four at a time. A kernel's `activate` calls one of the functions `f_*`; their names
+// and arguments are those of `Activation` in the graph.
 //
-// Types: elem4, four stored channels, vec4<f32> or vec4<f16>. Sums are always f32.
-//
-// Each activation is a function here, with the numbers that it takes; the header has `activate`, which calls the chosen one. Arguments of exp and tanh
-// are bounded, because drivers may take infinities for impossible. Bounds are selects: min, max and clamp would turn NaN
-// into a number.
+// Arguments of exp and tanh are bounded, because drivers may assume that infinities do not occur. Bounds are selects:
+// min, max and clamp may turn NaN into a number.
 
 fn within(x: vec4<f32>, low: f32, high: f32) -> vec4<f32> {
     let raised = select(x, vec4<f32>(low), x < vec4<f32>(low));
     return select(raised, vec4<f32>(high), raised > vec4<f32>(high));
 }
 
-// x where it is not negative, else y.
+// x where it is not negative, y elsewhere.
 fn negative(x: vec4<f32>, y: vec4<f32>) -> vec4<f32> {
     return select(x, y, x < vec4<f32>(0.0));
 }
@@ -30,7 +27,7 @@ fn f_softsign(x: vec4<f32>) -> vec4<f32> { return x / (1.0 + abs(x)); }
 fn f_silu(x: vec4<f32>) -> vec4<f32> { return x * f_sigmoid(x); }
 fn f_gelu(x: vec4<f32>) -> vec4<f32> { return 0.5 * x * (1.0 + f_erf(x * 0.70710678)); }
 fn f_gelu_tanh(x: vec4<f32>) -> vec4<f32> {
-    // Where x^3 would pass the largest number, tanh is long 1.
+    // Beyond 10 tanh is 1 in f32, and x^3 could overflow.
     let bounded = within(x, -10.0, 10.0);
     return 0.5 * x * (1.0 + f_tanh(0.7978846 * (bounded + 0.044715 * bounded * bounded * bounded)));
 }
@@ -53,16 +50,16 @@ fn f_sign(x: vec4<f32>) -> vec4<f32> {
 }
 fn f_pow_scalar(x: vec4<f32>, exponent: f32) -> vec4<f32> { return power(x, vec4<f32>(exponent)); }
 
-// tanh(log(1 + e)) = (e^2 + 2 e) / (e^2 + 2 e + 2), which is 1 in f32 long before e^2 is infinite.
+// tanh(log(1 + e)) = (e^2 + 2 e) / (e^2 + 2 e + 2). It is 1 in f32 from x = 20 on, where e^2 is still finite.
 fn f_mish(x: vec4<f32>) -> vec4<f32> {
     let e = f_exp(within(x, -87.0, 20.0));
     let n = e * (e + 2.0);
     return x * (n / (n + 2.0));
 }
 
-// The error function within a few units in the last place: a rational function of x^2, as in Eigen and XLA.
+// The error function within a few units in the last place, as a rational function of x^2 (Eigen and XLA use the same).
 fn f_erf(x: vec4<f32>) -> vec4<f32> {
-    // From 3.95 on 1 is nearest, which the quotient misses by a little.
+    // Beyond 3.95 the nearest number is 1, which the quotient misses by a little.
     let b = within(x, -3.96, 3.96);
     let s = b * b;
     var above = s * -2.7261423e-10 + 2.7706814e-8;
@@ -78,8 +75,8 @@ fn f_erf(x: vec4<f32>) -> vec4<f32> {
     return select(b * above / below, sign(b), abs(b) > vec4<f32>(3.95));
 }
 
-// sin(x + shift * pi). WGSL's own may be off by 2^-11, and more beyond pi: here x less the nearest multiple of pi, in
-// three parts (Cody and Waite), goes into a Taylor polynomial.
+// sin(x + shift * pi). WGSL allows its own sin an error of 2^-11, and more beyond pi. Here the nearest multiple of pi
+// is subtracted in three parts (Cody and Waite), and the rest goes into a Taylor polynomial.
 fn sine(x: vec4<f32>, shift: vec4<f32>) -> vec4<f32> {
     let turns = round(x * 0.31830989 + shift);
     let half_turns = turns - shift;
@@ -94,36 +91,24 @@ fn sine(x: vec4<f32>, shift: vec4<f32>) -> vec4<f32> {
     return select(y, -y, odd > vec4<f32>(0.5));
 }
 
-// WGSL's pow knows no negative base, and loses 0 to the power of 0 on the way over logarithms.
+// pow for any base. WGSL's pow is undefined for negative bases, and 0 to the power of 0 may not be 1.
 fn power(x: vec4<f32>, y: vec4<f32>) -> vec4<f32> {
     let size = pow(abs(x), y);
     let odd = abs(y - 2.0 * floor(y * 0.5)) == vec4<f32>(1.0);
     let whole = floor(y) == y;
     let signed = select(size, -size, (x < vec4<f32>(0.0)) & odd);
-    // A root of a negative number: whatever the driver gives for one, which is NaN.
+    // A negative base with a fractional exponent: the driver's NaN.
     let some = select(signed, sqrt(x), (x < vec4<f32>(0.0)) & !whole);
     let number = select(some, vec4<f32>(1.0), y == vec4<f32>(0.0));
     return select(number, x + y, is_nan(x) | is_nan(y));
 }
 
-// By its bits: compilers take `x != x` to be false.
+// Compares bits, because compilers may assume that `x != x` is false.
 fn is_nan(x: vec4<f32>) -> vec4<bool> {
     return (bitcast<vec4<u32>>(x) & vec4<u32>(0x7fffffffu)) > vec4<u32>(0x7f800000u);
 }
 
-// The larger of two, or the NaN among them.
+// The larger of two numbers, or NaN if one of them is NaN.
 fn larger(a: vec4<f32>, b: vec4<f32>) -> vec4<f32> {
     return select(b, a, (b < a) | is_nan(a));
-}
-
-// Zeros in the lanes past the last channel, where arithmetic may have left what is not a number: c, the vec4's place in
-// its pixel.
-fn masked(x: vec4<f32>, c: u32, channels: u32) -> vec4<f32> {
-    let channel = vec4<u32>(c * 4u) + vec4<u32>(0u, 1u, 2u, 3u);
-    return select(vec4<f32>(0.0), x, channel < vec4<u32>(channels));
-}
-
-// Flat index of a lane in a grid whose x is folded into y past 65,535 workgroups.
-fn flat(workgroup: vec3<u32>, grid: vec3<u32>, lane: u32) -> u32 {
-    return (workgroup.y * grid.x + workgroup.x) * LANES + lane;
 }

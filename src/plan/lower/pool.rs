@@ -1,0 +1,35 @@
+//! Max and average pooling.
+
+use super::{Lowering, Operand, dilation, padding, vectors, window};
+use crate::error::Result;
+use crate::graph::{Pool, PoolKind, ValueId};
+use crate::plan::kernel::{ShaderFile, shader};
+use crate::plan::pack::vec4s;
+
+const POOL: ShaderFile = shader!("pool");
+
+impl Lowering<'_> {
+    pub(super) fn pool(&mut self, label: &str, pool: &Pool, from: ValueId, to: ValueId) -> Result<()> {
+        let (x, y) = (self.shape(from), self.shape(to));
+        let [top, left, bottom, right] = pool.padding;
+        let kind = match pool.kind {
+            PoolKind::Max => 0,
+            PoolKind::Average => 1,
+            PoolKind::AverageWithPadding => 2,
+        };
+        let step = self
+            .step(label, POOL)
+            .constants(window(pool.kernel, pool.stride))
+            .constants(dilation(pool.dilation))
+            .constants([("KIND", kind)])
+            .extents(x, y)
+            .sizes(padding(pool.padding))
+            .sizes([("padded_h", x.h + top + bottom), ("padded_w", x.w + left + right)])
+            .sizes([("vectors", vec4s(y.c))])
+            .total(vectors(y))
+            .bind("src", self.source(from))
+            .bind("dst", Operand::Value(to))
+            .flops((y.elements() * pool.kernel[0] * pool.kernel[1]) as u64);
+        self.push(step)
+    }
+}

@@ -1,0 +1,78 @@
+//! Transposed convolutions.
+
+use super::choose::{Method, direct_tile, product_method};
+use super::conv::{Dense, one_by_one, spread, tiles};
+use super::{Lowering, Operand, padding, window};
+use crate::error::Result;
+use crate::graph::{Conv, ConvTranspose, Node};
+use crate::plan::kernel::{ShaderFile, shader};
+use crate::plan::pack::{Constant, vec4s};
+use crate::tensor::Shape;
+
+const TRANSPOSE: ShaderFile = shader!("conv_transpose");
+
+impl Lowering<'_> {
+    pub(super) fn conv_transpose(&mut self, node: &Node, conv: &ConvTranspose) -> Result<()> {
+        let ((x, y), flops) = (self.ends(node), self.flops(node));
+        let phases = conv.stride[0] * conv.stride[1];
+        let whole = conv.kernel() == conv.stride && conv.padding == [0; 4] && conv.output_padding == [0; 2];
+        if whole && conv.groups == 1 {
+            let product = Conv { activation: conv.activation, ..one_by_one() };
+            let y = Shape { c: phases * vec4s(y.c) * 4, ..x };
+            let asked = self.asked(node);
+            let dense = Dense { node, conv: &product, x, y, parts: vec![x.c], spread: false, asked, flops };
+            let method = product_method(&dense.layer(), &self.device, self.precision(), asked);
+            if let Method::Tiled(..) | Method::Cooperative(_) = method {
+                return self.scattered(&dense, conv, method);
+            }
+        }
+        let spread = spread(conv.groups, x.c, y.c);
+        let groups = if spread { 1 } else { conv.groups };
+        let (in_c, out_c) = (vec4s(x.c), vec4s(y.c));
+        // Output pixels of one phase.
+        let phase = Shape { h: y.h.div_ceil(conv.stride[0]), w: y.w.div_ceil(conv.stride[1]), ..y };
+        let tile = direct_tile([phase.n, phase.h, phase.w], out_c as u32, groups as u32, false, &self.device);
+        let weight_c = out_c.next_multiple_of(tile.c as usize);
+        let weights = self.constant(Constant::conv_transpose(conv, spread, weight_c * 4));
+        let bias = self.constant(Constant::Vector { values: conv.bias.clone(), len: weight_c * 4 });
+        let tiles = tiles(phase, Method::Direct(tile));
+        let step = self
+            .step(&node.name, TRANSPOSE)
+            .constants(window(conv.kernel(), conv.stride))
+            .constants([("TILE_H", tile.h), ("TILE_W", tile.w), ("TILE_C", tile.c)])
+            .activation(conv.activation)
+            .extents(x, y)
+            .sizes(padding(conv.padding))
+            .sizes([("in_c", in_c), ("out_c", out_c), ("weight_c", weight_c)])
+            .sizes([("tiles_y", tiles[1]), ("tiles_x", tiles[2]), ("tiles", tiles.iter().product())])
+            .sizes([("group_in", in_c / groups), ("group_out", out_c / groups)])
+            .bind("src", self.source(node.inputs[0]))
+            .bind("weights", weights)
+            .bind("bias", bias)
+            .flag("STORE", true)
+            .bind("dst", Operand::Value(node.outputs[0]))
+            .lanes(tiles.iter().product())
+            .layers((out_c as u32).div_ceil(tile.c) * phases as u32)
+            .flops(flops);
+        self.push(step)
+    }
+
+    /// A transposed convolution whose kernel is as large as its stride: one product from each input pixel to the channels
+    /// of all the output pixels that it alone makes, each written to its place.
+    fn scattered(&mut self, dense: &Dense<'_>, conv: &ConvTranspose, method: Method) -> Result<()> {
+        let columns = dense.columns(method);
+        let weights = self.constant(Constant::Scatter { weight: conv.weight.clone(), columns });
+        let lanes = vec4s(conv.out_channels()) * 4;
+        let bias = conv.bias.as_ref().map(|bias| {
+            let phase = bias.iter().copied().chain(std::iter::repeat_n(0.0, lanes - bias.len()));
+            phase.cycle().take(dense.y.c).collect()
+        });
+        let bias = self.constant(Constant::Vector { values: bias, len: columns });
+        let [out_h, out_w] = conv.stride.map(|s| s as u32);
+        let step = self.product_step(dense, method);
+        let step = step.constants([("OUT_H", out_h), ("OUT_W", out_w)]).flag("SCATTER", true);
+        let step = self.sources(dense, step).bind("weights", weights).bind("bias", bias);
+        let step = self.ending(dense, step);
+        self.push(step)
+    }
+}
