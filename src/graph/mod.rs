@@ -1,7 +1,7 @@
 //! Graphs: nodes are operators with their weights, values are NCHW tensors.
 //!
 //! [`Graph`] is in `structure.rs`, its named inputs and outputs in `ports.rs`, and its analysis in `analysis.rs`.
-//! [`Operator`] and the list of operators are in `operator.rs`. Each operator family has one file with its struct, its
+//! The trait [`Operator`] is in `operator.rs`, the list of operators below. Each operator family has one file with its struct, its
 //! shape rule and its CPU implementation. Value ids never change: rewrites replace nodes, so a value that survives
 //! optimisation can be compared with the same value of the original graph.
 
@@ -35,7 +35,7 @@ mod winograd;
 pub use axis::Axis;
 #[cfg(feature = "cpu")]
 pub use operator::Prepared;
-pub use operator::{Op, Operator, Reach};
+pub use operator::{Operator, Reach};
 pub(crate) use operator::{one, two, windows};
 pub(crate) use ports::named;
 pub use ports::{Extent, Input, Output};
@@ -58,3 +58,45 @@ pub use reduce::{Reduce, ReduceKind};
 pub use resize::{Coordinates, Interpolation, Resize, ResizeTo, Rounding};
 pub use softmax::{ArgMax, Softmax};
 pub(crate) use winograd::transform_weights;
+
+operator::operators! {
+    $
+    /// Convolution over the channel concatenation of its inputs.
+    Conv(Conv),
+    /// Transposed convolution.
+    ConvTranspose(ConvTranspose),
+    /// Max or average pooling.
+    Pool(Pool),
+    /// Sum, mean and extremes along axes.
+    Reduce(Reduce),
+    /// Scale and shift for each channel.
+    BatchNorm(BatchNorm),
+    /// Group, instance and layer norm.
+    Norm(Norm),
+    /// Pointwise function.
+    Activation(Activation),
+    /// Leaky ReLU with a slope for each channel.
+    PRelu(PRelu),
+    /// Arithmetic on two tensors.
+    Binary(Binary),
+    /// Several pointwise operators that a rewrite merged.
+    Pointwise(Pointwise),
+    /// A constant tensor of the network.
+    Constant(Constant),
+    /// Products of computed matrices.
+    MatMul(MatMul),
+    /// Concatenation along an axis.
+    Concat(Concat),
+    /// Nearest, bilinear or bicubic resampling.
+    Resize(Resize),
+    /// Reshape, transpose, slice and other moves of elements.
+    Rearrange(Rearrange),
+    /// Padding by fixed amounts or up to a multiple.
+    Pad(Pad),
+    /// Cropping to another value's size.
+    Crop(Crop),
+    /// Softmax along an axis.
+    Softmax(Softmax),
+    /// The index of the channel with the largest value.
+    ArgMax(ArgMax),
+}

@@ -1,6 +1,5 @@
-//! The trait of operators, and their list.
+//! The trait of operators.
 
-use super::*;
 use crate::error::{Error, Result};
 use crate::tensor::Shape;
 #[cfg(feature = "cpu")]
@@ -59,9 +58,17 @@ impl Reach {
     pub const POINT: Reach = Reach { extent: 1, step: 1.0 };
 }
 
+/// Declares [`Op`] from the list of operators, and `with_operator!`, which runs an expression on the operator in an `Op`.
 macro_rules! operators {
-    ($($(#[$doc:meta])* $name:ident($type:ty)),* $(,)?) => {
-        /// An operator. To add one, add a file beside this one, a line here, its lowering in `plan`, and a vector.
+    ($dollar:tt $($(#[$doc:meta])* $name:ident($type:ty)),* $(,)?) => {
+        macro_rules! with_operator {
+            ($dollar op:expr, $dollar name:ident => $dollar result:expr) => {
+                match $dollar op { $($crate::graph::Op::$name($dollar name) => $dollar result),* }
+            };
+        }
+        pub(crate) use with_operator;
+
+        /// An operator. CONTRIBUTING.md says how to add one.
         #[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
         pub enum Op { $($(#[$doc])* $name($type)),* }
 
@@ -76,7 +83,7 @@ macro_rules! operators {
 
             /// The implementation of the operator.
             pub fn rules(&self) -> &dyn Operator {
-                match self { $(Op::$name(op) => op),* }
+                with_operator!(self, op => op)
             }
         }
 
@@ -85,47 +92,7 @@ macro_rules! operators {
         })*
     };
 }
-
-operators! {
-    /// Convolution over the channel concatenation of its inputs.
-    Conv(Conv),
-    /// Transposed convolution.
-    ConvTranspose(ConvTranspose),
-    /// Max or average pooling.
-    Pool(Pool),
-    /// Sum, mean and extremes along axes.
-    Reduce(Reduce),
-    /// Scale and shift for each channel.
-    BatchNorm(BatchNorm),
-    /// Group, instance and layer norm.
-    Norm(Norm),
-    /// Pointwise function.
-    Activation(Activation),
-    /// Leaky ReLU with a slope for each channel.
-    PRelu(PRelu),
-    /// Arithmetic on two tensors.
-    Binary(Binary),
-    /// Several pointwise operators that a rewrite merged.
-    Pointwise(Pointwise),
-    /// A constant tensor of the network.
-    Constant(Constant),
-    /// Products of computed matrices.
-    MatMul(MatMul),
-    /// Concatenation along an axis.
-    Concat(Concat),
-    /// Nearest, bilinear or bicubic resampling.
-    Resize(Resize),
-    /// Reshape, transpose, slice and other moves of elements.
-    Rearrange(Rearrange),
-    /// Padding by fixed amounts or up to a multiple.
-    Pad(Pad),
-    /// Cropping to another value's size.
-    Crop(Crop),
-    /// Softmax along an axis.
-    Softmax(Softmax),
-    /// The index of the channel with the largest value.
-    ArgMax(ArgMax),
-}
+pub(super) use operators;
 
 /// The only input of an operator with one input.
 pub(crate) fn one(inputs: &[Shape]) -> Result<Shape> {

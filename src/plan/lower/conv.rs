@@ -2,7 +2,7 @@
 
 use super::choose::{Layer, Method, method};
 use super::step::Step;
-use super::{Lowering, Operand, padding};
+use super::{Lower, Lowering, Operand, padding};
 use crate::error::Result;
 use crate::graph::{Activation, Conv, Ending, Node, Operator, ValueId};
 use crate::plan::kernel::{ShaderFile, shader};
@@ -66,11 +66,13 @@ impl Dense<'_> {
     }
 }
 
-impl Lowering<'_> {
-    pub(super) fn conv(&mut self, node: &Node, conv: &Conv) -> Result<()> {
-        self.convolve(node, conv, self.asked(node))
+impl Lower for Conv {
+    fn lower(&self, to: &mut Lowering<'_>, node: &Node) -> Result<()> {
+        to.convolve(node, self, to.asked(node))
     }
+}
 
+impl Lowering<'_> {
     fn convolve(&mut self, node: &Node, conv: &Conv, asked: ConvKernel) -> Result<()> {
         let sources = conv.operands(&node.inputs).0;
         let inputs: Vec<Shape> = sources.iter().map(|&id| self.shape(id)).collect();

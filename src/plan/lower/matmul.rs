@@ -1,8 +1,8 @@
 //! Products of two computed matrices.
 
-use super::{Lowering, Operand};
+use super::{Lower, Lowering, Operand};
 use crate::error::Result;
-use crate::graph::Node;
+use crate::graph::{MatMul, Node};
 use crate::plan::kernel::{ShaderFile, shader};
 use crate::plan::pack::vec4s;
 
@@ -11,13 +11,13 @@ const MATMUL: ShaderFile = shader!("matmul");
 /// Rows and columns that a lane makes.
 const TILE: usize = 4;
 
-impl Lowering<'_> {
-    pub(super) fn matmul(&mut self, node: &Node) -> Result<()> {
-        let [a, b] = [0, 1].map(|i| self.shape(node.inputs[i]));
-        let y = self.shape(node.outputs[0]);
+impl Lower for MatMul {
+    fn lower(&self, to: &mut Lowering<'_>, node: &Node) -> Result<()> {
+        let [a, b] = [0, 1].map(|i| to.shape(node.inputs[i]));
+        let y = to.shape(node.outputs[0]);
         let [va, vb, vy] = [a, b, y].map(|x| vec4s(x.c));
         let tiles = [y.h.div_ceil(TILE), y.w.div_ceil(TILE)];
-        let step = self
+        let step = to
             .step(&node.name, MATMUL)
             .constants([("TILE", TILE as u32)])
             .flag("SPLAT0", a.c < y.c)
@@ -28,10 +28,10 @@ impl Lowering<'_> {
             .sizes([("n1", if b.n == 1 { 0 } else { b.pixels() * vb })])
             .sizes([("vectors0", va), ("vectors1", vb), ("vectors", vy)])
             .total(y.n * tiles[0] * tiles[1] * vy)
-            .bind("src0", self.source(node.inputs[0]))
-            .bind("src1", self.source(node.inputs[1]))
+            .bind("src0", to.source(node.inputs[0]))
+            .bind("src1", to.source(node.inputs[1]))
             .bind("dst", Operand::Value(node.outputs[0]))
-            .flops(self.flops(node));
-        self.push(step)
+            .flops(to.flops(node));
+        to.push(step)
     }
 }

@@ -17,7 +17,7 @@ mod transposed;
 mod winograd;
 
 use crate::error::Result;
-use crate::graph::{Activation, Axis, Concat, Graph, Node, Op, PadMode, Pointwise, ValueId};
+use crate::graph::{Activation, Constant as OfNetwork, Graph, Node, ValueId, with_operator};
 use crate::plan::arena::Place;
 use crate::plan::kernel::ShaderFile;
 use crate::plan::pack::{Constant, vec4s};
@@ -42,6 +42,11 @@ pub(super) struct Argument {
     slot: u32,
     operand: Operand,
     written: bool,
+}
+
+/// How an operator becomes kernel runs.
+trait Lower {
+    fn lower(&self, to: &mut Lowering<'_>, node: &Node) -> Result<()>;
 }
 
 pub(super) struct Lowering<'a> {
@@ -174,35 +179,7 @@ impl Lowering<'_> {
     }
 
     fn node(&mut self, node: &Node) -> Result<()> {
-        if let Op::Constant(constant) = &node.op {
-            self.sources[node.outputs[0].0] = self.constant(Constant::Tensor(constant.0.clone()));
-            return Ok(());
-        }
-        if let Some(pointwise) = Pointwise::of(&node.op) {
-            return self.pointwise(node, &pointwise);
-        }
-        match &node.op {
-            Op::Conv(conv) => self.conv(node, conv),
-            Op::ConvTranspose(conv) => self.conv_transpose(node, conv),
-            Op::Pool(pool) => self.pool(&node.name, pool, node.inputs[0], node.outputs[0]),
-            Op::Reduce(reduce) => self.reduce(node, *reduce),
-            Op::Norm(norm) => self.norm(node, norm),
-            Op::Constant(_)
-            | Op::BatchNorm(_)
-            | Op::Activation(_)
-            | Op::PRelu(_)
-            | Op::Binary(_)
-            | Op::Pointwise(_) => unreachable!("returned above"),
-            Op::MatMul(_) => self.matmul(node),
-            Op::Concat(Concat { axis: Axis::C }) => self.concat(node),
-            Op::Concat(Concat { axis }) => self.concat_plane(node, *axis),
-            Op::Resize(resize) => self.resize(node, resize),
-            Op::Pad(pad) => self.pad(node, pad.origin(), pad.mode),
-            Op::Crop(_) => self.pad(node, [0, 0], PadMode::Zero),
-            Op::Softmax(softmax) => self.softmax(node, *softmax),
-            Op::ArgMax(_) => self.argmax(node),
-            Op::Rearrange(rearrange) => self.rearrange(node, rearrange),
-        }
+        with_operator!(&node.op, op => op.lower(self, node))
     }
 
     fn shape(&self, id: ValueId) -> Shape {
@@ -261,6 +238,13 @@ impl Lowering<'_> {
     fn scratch_f32(&mut self, vectors: usize) -> ValueId {
         let vectors = vectors * 4 / self.precision().bytes();
         self.scratch(Shape { n: 1, c: 4, h: 1, w: vectors })
+    }
+}
+
+impl Lower for OfNetwork {
+    fn lower(&self, to: &mut Lowering<'_>, node: &Node) -> Result<()> {
+        to.sources[node.outputs[0].0] = to.constant(Constant::Tensor(self.0.clone()));
+        Ok(())
     }
 }
 

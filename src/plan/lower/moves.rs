@@ -1,9 +1,9 @@
 //! Moves of elements: views, and tensors joined.
 
 use super::reduce::View;
-use super::{Lowering, Operand, vectors};
+use super::{Lower, Lowering, Operand, vectors};
 use crate::error::{Error, Result};
-use crate::graph::{Axis, Node, Rearrange};
+use crate::graph::{Axis, Concat, Node, Rearrange};
 use crate::plan::kernel::{ShaderFile, shader};
 use crate::plan::pack::vec4s;
 
@@ -24,39 +24,50 @@ const DIGITS: [[&str; 2]; 8] = [
     ["size7", "stride7"],
 ];
 
-impl Lowering<'_> {
-    pub(super) fn rearrange(&mut self, node: &Node, rearrange: &Rearrange) -> Result<()> {
-        let (x, y) = (rearrange.input, rearrange.output);
+impl Lower for Rearrange {
+    fn lower(&self, to: &mut Lowering<'_>, node: &Node) -> Result<()> {
+        let (x, y) = (self.input, self.output);
         // Indices wrap around in 32 bits and come back as long as both tensors are smaller.
         for elements in [x.elements(), y.elements()] {
             u32::try_from(elements).map_err(|_| Error::shape("elements", "fewer than 2^32", elements))?;
         }
-        if let Some(steps) = in_vec4s(rearrange) {
+        if let Some(steps) = in_vec4s(self) {
             let names = ["first", "step_n", "step_y", "step_x"];
-            let step = self
+            let step = to
                 .unary(node, STRIDED)
                 .sizes([("out_h", y.h), ("out_w", y.w), ("vectors", vec4s(y.c))])
                 .bits(names.into_iter().zip(steps.map(|step| step as u32)))
                 .total(vectors(y));
-            return self.push(step);
+            return to.push(step);
         }
-        let digits = rearrange.digits.iter().rev().copied().chain(std::iter::repeat((1, 0)));
+        let digits = self.digits.iter().rev().copied().chain(std::iter::repeat((1, 0)));
         let digits = DIGITS.into_iter().zip(digits);
         let digits =
             digits.flat_map(|([size, stride], digit)| [(size, digit.0 as u32), (stride, digit.1 as u32)]);
-        let step = self
+        let step = to
             .unary(node, REARRANGE)
-            .constants([("DIGITS", rearrange.digits.len() as u32)])
+            .constants([("DIGITS", self.digits.len() as u32)])
             .sizes([("out_c", y.c), ("out_pixels", y.pixels()), ("out_vectors", vec4s(y.c))])
             .sizes([("in_c", x.c), ("in_pixels", x.pixels()), ("in_vectors", vec4s(x.c))])
-            .sizes([("offset", rearrange.offset)])
+            .sizes([("offset", self.offset)])
             .bits(digits)
             .total(vectors(y));
-        self.push(step)
+        to.push(step)
     }
+}
 
+impl Lower for Concat {
+    fn lower(&self, to: &mut Lowering<'_>, node: &Node) -> Result<()> {
+        match self.axis {
+            Axis::C => to.concat(node),
+            axis => to.concat_plane(node, axis),
+        }
+    }
+}
+
+impl Lowering<'_> {
     /// One dispatch a part, along channels. Each keeps the channels of the parts before it.
-    pub(super) fn concat(&mut self, node: &Node) -> Result<()> {
+    fn concat(&mut self, node: &Node) -> Result<()> {
         let y = self.shape(node.outputs[0]);
         let mut offset = 0;
         for &part in &node.inputs {
@@ -76,7 +87,7 @@ impl Lowering<'_> {
     }
 
     /// One dispatch a part, along rows or columns.
-    pub(super) fn concat_plane(&mut self, node: &Node, axis: Axis) -> Result<()> {
+    fn concat_plane(&mut self, node: &Node, axis: Axis) -> Result<()> {
         let view = View::new(self.shape(node.outputs[0]), Some(axis));
         let mut first = 0;
         for &part in &node.inputs {

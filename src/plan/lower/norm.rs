@@ -1,7 +1,7 @@
 //! Norms whose statistics are the picture's own.
 
 use super::step::LANES;
-use super::{Lowering, Operand, vectors};
+use super::{Lower, Lowering, Operand, vectors};
 use crate::error::Result;
 use crate::graph::{Node, Norm, NormOver};
 use crate::plan::kernel::{ShaderFile, shader};
@@ -21,18 +21,20 @@ const LANE_PIXELS: usize = 16;
 const TEAM: usize = 16;
 const TEAM_VECTORS: usize = 2 * TEAM;
 
-impl Lowering<'_> {
-    pub(super) fn norm(&mut self, node: &Node, norm: &Norm) -> Result<()> {
-        let lanes = vec4s(self.shape(node.inputs[0]).c) * 4;
-        let scale: Arc<[f32]> = norm.scale.clone().unwrap_or_else(|| vec![1.0; lanes].into());
-        let scale = self.constant(Constant::Vector { values: Some(scale), len: lanes });
-        let shift = self.constant(Constant::Vector { values: norm.shift.clone(), len: lanes });
-        match norm.over {
-            NormOver::Groups(groups) => self.norm_groups(node, norm, groups, [scale, shift]),
-            NormOver::Channels => self.norm_channels(node, norm, [scale, shift]),
+impl Lower for Norm {
+    fn lower(&self, to: &mut Lowering<'_>, node: &Node) -> Result<()> {
+        let lanes = vec4s(to.shape(node.inputs[0]).c) * 4;
+        let scale: Arc<[f32]> = self.scale.clone().unwrap_or_else(|| vec![1.0; lanes].into());
+        let scale = to.constant(Constant::Vector { values: Some(scale), len: lanes });
+        let shift = to.constant(Constant::Vector { values: self.shift.clone(), len: lanes });
+        match self.over {
+            NormOver::Groups(groups) => to.norm_groups(node, self, groups, [scale, shift]),
+            NormOver::Channels => to.norm_channels(node, self, [scale, shift]),
         }
     }
+}
 
+impl Lowering<'_> {
     /// Statistics of channels in chunks, then of groups, then one pass over all elements.
     fn norm_groups(
         &mut self,

@@ -1,16 +1,28 @@
 //! Padding and cropping of rows and columns.
 
-use super::{Lowering, vectors};
+use super::{Lower, Lowering, vectors};
 use crate::error::{Error, Result};
-use crate::graph::{Node, PadMode};
+use crate::graph::{Crop, Node, Pad, PadMode};
 use crate::plan::kernel::{ShaderFile, shader};
 use crate::plan::pack::vec4s;
 
 const PAD: ShaderFile = shader!("pad");
 
+impl Lower for Pad {
+    fn lower(&self, to: &mut Lowering<'_>, node: &Node) -> Result<()> {
+        to.pad(node, self.origin(), self.mode)
+    }
+}
+
+impl Lower for Crop {
+    fn lower(&self, to: &mut Lowering<'_>, node: &Node) -> Result<()> {
+        to.pad(node, [0, 0], PadMode::Zero)
+    }
+}
+
 impl Lowering<'_> {
     /// Rows above and columns left of the input; negative ones are cut.
-    pub(super) fn pad(&mut self, node: &Node, [top, left]: [isize; 2], mode: PadMode) -> Result<()> {
+    fn pad(&mut self, node: &Node, [top, left]: [isize; 2], mode: PadMode) -> Result<()> {
         let (x, y) = self.ends(node);
         let signed = |v: isize| {
             i32::try_from(v).map(|v| v as u32).map_err(|_| Error::shape("pad", "32-bit amounts", v))

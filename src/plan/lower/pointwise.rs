@@ -1,8 +1,8 @@
 //! Pointwise operators, alone or several as one. The kernel's arithmetic is written here, a line a step.
 
-use super::{Lowering, vectors};
+use super::{Lower, Lowering, vectors};
 use crate::error::Result;
-use crate::graph::{BinaryKind, Node, Pointwise, Source, Step};
+use crate::graph::{Activation, BatchNorm, Binary, BinaryKind, Node, PRelu, Pointwise, Source, Step};
 use crate::plan::kernel::{self, ShaderFile, shader};
 use crate::plan::pack::{Constant, vec4s};
 use crate::tensor::Shape;
@@ -13,8 +13,20 @@ const POINTWISE: ShaderFile = shader!("pointwise");
 /// Names of the operands. WebGPU guarantees eight storage buffers: these, the numbers and the result.
 const SOURCES: [&str; 6] = ["src0", "src1", "src2", "src3", "src4", "src5"];
 
+macro_rules! lower {
+    ($($operator:ty),*) => {
+        $(impl Lower for $operator {
+            fn lower(&self, to: &mut Lowering<'_>, node: &Node) -> Result<()> {
+                to.pointwise(node, &Pointwise::of(&node.op).expect("it is a pointwise operator"))
+            }
+        })*
+    };
+}
+
+lower!(Activation, BatchNorm, Binary, PRelu, Pointwise);
+
 impl Lowering<'_> {
-    pub(super) fn pointwise(&mut self, node: &Node, pointwise: &Pointwise) -> Result<()> {
+    fn pointwise(&mut self, node: &Node, pointwise: &Pointwise) -> Result<()> {
         let y = self.shape(node.outputs[0]);
         let mut step = self
             .step(&node.name, POINTWISE)

@@ -1,12 +1,18 @@
 //! Max and average pooling.
 
-use super::{Lowering, Operand, dilation, padding, vectors, window};
+use super::{Lower, Lowering, Operand, dilation, padding, vectors, window};
 use crate::error::Result;
-use crate::graph::{Pool, PoolKind, ValueId};
+use crate::graph::{Node, Pool, PoolKind, ValueId};
 use crate::plan::kernel::{ShaderFile, shader};
 use crate::plan::pack::vec4s;
 
 const POOL: ShaderFile = shader!("pool");
+
+impl Lower for Pool {
+    fn lower(&self, to: &mut Lowering<'_>, node: &Node) -> Result<()> {
+        to.pool(&node.name, self, node.inputs[0], node.outputs[0])
+    }
+}
 
 impl Lowering<'_> {
     pub(super) fn pool(&mut self, label: &str, pool: &Pool, from: ValueId, to: ValueId) -> Result<()> {

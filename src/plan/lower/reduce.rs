@@ -1,8 +1,8 @@
 //! Kernels that see a tensor as (outer, count, inner) vec4s and work along the middle axis.
 
-use super::{Lowering, Operand};
+use super::{Lower, Lowering, Operand};
 use crate::error::Result;
-use crate::graph::{Axis, Node, Reduce, ReduceKind, Softmax};
+use crate::graph::{ArgMax, Axis, Node, Reduce, ReduceKind, Softmax};
 use crate::plan::kernel::{ShaderFile, shader};
 use crate::plan::pack::vec4s;
 use crate::tensor::Shape;
@@ -41,11 +41,35 @@ impl View {
     }
 }
 
-impl Lowering<'_> {
+impl Lower for ArgMax {
+    fn lower(&self, to: &mut Lowering<'_>, node: &Node) -> Result<()> {
+        let x = to.shape(node.inputs[0]);
+        let step = to.unary(node, ARGMAX).sizes([("vectors", vec4s(x.c)), ("channels", x.c)]);
+        to.push(step.total(x.n * x.pixels()).flops(to.flops(node)))
+    }
+}
+
+impl Lower for Softmax {
+    fn lower(&self, to: &mut Lowering<'_>, node: &Node) -> Result<()> {
+        let x = to.shape(node.inputs[0]);
+        let step = if self.axis == Axis::C {
+            let pixels = x.n * x.pixels();
+            let step = to.unary(node, SOFTMAX).sizes([("vectors", vec4s(x.c)), ("channels", x.c)]);
+            step.sizes([("pixels", pixels)]).lanes(pixels)
+        } else {
+            let view = View::new(x, Some(self.axis));
+            let step = to.unary(node, SOFTMAX_PLANE).sizes([("inner", view.inner), ("count", view.count)]);
+            step.total(view.outer * view.inner)
+        };
+        to.push(step.flops(to.flops(node)))
+    }
+}
+
+impl Lower for Reduce {
     /// First the plane, then the channels of what is left of it.
-    pub(super) fn reduce(&mut self, node: &Node, reduce: Reduce) -> Result<()> {
-        let x = self.shape(node.inputs[0]);
-        let [c, h, w] = reduce.axes;
+    fn lower(&self, to: &mut Lowering<'_>, node: &Node) -> Result<()> {
+        let x = to.shape(node.inputs[0]);
+        let [c, h, w] = self.axes;
         let plane = match (h, w) {
             (true, true) => Some(View::new(x, None)),
             (true, false) => Some(View::new(x, Some(Axis::H))),
@@ -66,22 +90,21 @@ impl Lowering<'_> {
             }
             passes.push((view, is_channels, view.count));
         }
-        let counted = x.elements() / self.shape(node.outputs[0]).elements();
+        let counted = x.elements() / to.shape(node.outputs[0]).elements();
         let last = passes.len() - 1;
-        let norm = reduce.kind == ReduceKind::L2;
-        let kind = match reduce.kind {
+        let norm = self.kind == ReduceKind::L2;
+        let kind = match self.kind {
             ReduceKind::Mean | ReduceKind::Sum | ReduceKind::L2 => 0,
             ReduceKind::Max => 1,
             ReduceKind::Min => 2,
         };
-        let mut from = self.source(node.inputs[0]);
+        let mut from = to.source(node.inputs[0]);
         for (i, (view, is_channels, span)) in passes.into_iter().enumerate() {
             let chunks = view.count.div_ceil(span);
             let total = view.outer * chunks * view.inner;
-            let to = if i == last { node.outputs[0] } else { self.scratch_f32(total) };
-            let factor =
-                if reduce.kind == ReduceKind::Mean && i == last { 1.0 / counted as f32 } else { 1.0 };
-            let step = self
+            let made = if i == last { node.outputs[0] } else { to.scratch_f32(total) };
+            let factor = if self.kind == ReduceKind::Mean && i == last { 1.0 / counted as f32 } else { 1.0 };
+            let step = to
                 .step(&node.name, REDUCE)
                 .constants([("KIND", kind)])
                 .flag("SQUARE", norm && i == 0)
@@ -94,31 +117,11 @@ impl Lowering<'_> {
                 .bits([("factor", factor.to_bits())])
                 .total(total)
                 .bind("src", from)
-                .bind("dst", Operand::Value(to))
-                .flops(if i == 0 { self.flops(node) } else { 0 });
-            self.push(step)?;
-            from = Operand::Value(to);
+                .bind("dst", Operand::Value(made))
+                .flops(if i == 0 { to.flops(node) } else { 0 });
+            to.push(step)?;
+            from = Operand::Value(made);
         }
         Ok(())
-    }
-
-    pub(super) fn softmax(&mut self, node: &Node, softmax: Softmax) -> Result<()> {
-        let x = self.shape(node.inputs[0]);
-        let step = if softmax.axis == Axis::C {
-            let pixels = x.n * x.pixels();
-            let step = self.unary(node, SOFTMAX).sizes([("vectors", vec4s(x.c)), ("channels", x.c)]);
-            step.sizes([("pixels", pixels)]).lanes(pixels)
-        } else {
-            let view = View::new(x, Some(softmax.axis));
-            let step = self.unary(node, SOFTMAX_PLANE).sizes([("inner", view.inner), ("count", view.count)]);
-            step.total(view.outer * view.inner)
-        };
-        self.push(step.flops(self.flops(node)))
-    }
-
-    pub(super) fn argmax(&mut self, node: &Node) -> Result<()> {
-        let x = self.shape(node.inputs[0]);
-        let step = self.unary(node, ARGMAX).sizes([("vectors", vec4s(x.c)), ("channels", x.c)]);
-        self.push(step.total(x.n * x.pixels()).flops(self.flops(node)))
     }
 }

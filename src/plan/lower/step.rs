@@ -248,7 +248,7 @@ mod tests {
         for (step, message) in [
             (
                 step().constants([("SIDE", 1)]),
-                "constants of kernel conv_reduce: expected PARTS, LANES, got SIDE",
+                "constants of kernel conv_reduce: expected LANES, PARTS, got SIDE",
             ),
             (step().flag("TWO", true), "got TWO"),
             // The flags that are set decide which buffers there are.

@@ -2,7 +2,7 @@
 
 use super::choose::{Method, direct_tile, product_method};
 use super::conv::{Dense, one_by_one, spread, tiles};
-use super::{Lowering, Operand, padding, window};
+use super::{Lower, Lowering, Operand, padding, window};
 use crate::error::Result;
 use crate::graph::{Conv, ConvTranspose, Node};
 use crate::plan::kernel::{ShaderFile, shader};
@@ -11,42 +11,42 @@ use crate::tensor::Shape;
 
 const TRANSPOSE: ShaderFile = shader!("conv_transpose");
 
-impl Lowering<'_> {
-    pub(super) fn conv_transpose(&mut self, node: &Node, conv: &ConvTranspose) -> Result<()> {
-        let ((x, y), flops) = (self.ends(node), self.flops(node));
-        let phases = conv.stride[0] * conv.stride[1];
-        let whole = conv.kernel() == conv.stride && conv.padding == [0; 4] && conv.output_padding == [0; 2];
-        if whole && conv.groups == 1 {
-            let product = Conv { activation: conv.activation, ..one_by_one() };
+impl Lower for ConvTranspose {
+    fn lower(&self, to: &mut Lowering<'_>, node: &Node) -> Result<()> {
+        let ((x, y), flops) = (to.ends(node), to.flops(node));
+        let phases = self.stride[0] * self.stride[1];
+        let whole = self.kernel() == self.stride && self.padding == [0; 4] && self.output_padding == [0; 2];
+        if whole && self.groups == 1 {
+            let product = Conv { activation: self.activation, ..one_by_one() };
             let y = Shape { c: phases * vec4s(y.c) * 4, ..x };
-            let asked = self.asked(node);
+            let asked = to.asked(node);
             let dense = Dense { node, conv: &product, x, y, parts: vec![x.c], spread: false, asked, flops };
-            let method = product_method(&dense.layer(), &self.device, self.precision(), asked);
+            let method = product_method(&dense.layer(), &to.device, to.precision(), asked);
             if let Method::Tiled(..) | Method::Cooperative(_) = method {
-                return self.scattered(&dense, conv, method);
+                return to.scattered(&dense, self, method);
             }
         }
-        let spread = spread(conv.groups, x.c, y.c);
-        let groups = if spread { 1 } else { conv.groups };
+        let spread = spread(self.groups, x.c, y.c);
+        let groups = if spread { 1 } else { self.groups };
         let (in_c, out_c) = (vec4s(x.c), vec4s(y.c));
         // Output pixels of one phase.
-        let phase = Shape { h: y.h.div_ceil(conv.stride[0]), w: y.w.div_ceil(conv.stride[1]), ..y };
-        let tile = direct_tile([phase.n, phase.h, phase.w], out_c as u32, groups as u32, false, &self.device);
+        let phase = Shape { h: y.h.div_ceil(self.stride[0]), w: y.w.div_ceil(self.stride[1]), ..y };
+        let tile = direct_tile([phase.n, phase.h, phase.w], out_c as u32, groups as u32, false, &to.device);
         let weight_c = out_c.next_multiple_of(tile.c as usize);
-        let weights = self.constant(Constant::conv_transpose(conv, spread, weight_c * 4));
-        let bias = self.constant(Constant::Vector { values: conv.bias.clone(), len: weight_c * 4 });
+        let weights = to.constant(Constant::conv_transpose(self, spread, weight_c * 4));
+        let bias = to.constant(Constant::Vector { values: self.bias.clone(), len: weight_c * 4 });
         let tiles = tiles(phase, Method::Direct(tile));
-        let step = self
+        let step = to
             .step(&node.name, TRANSPOSE)
-            .constants(window(conv.kernel(), conv.stride))
+            .constants(window(self.kernel(), self.stride))
             .constants([("TILE_H", tile.h), ("TILE_W", tile.w), ("TILE_C", tile.c)])
-            .activation(conv.activation)
+            .activation(self.activation)
             .extents(x, y)
-            .sizes(padding(conv.padding))
+            .sizes(padding(self.padding))
             .sizes([("in_c", in_c), ("out_c", out_c), ("weight_c", weight_c)])
             .sizes([("tiles_y", tiles[1]), ("tiles_x", tiles[2]), ("tiles", tiles.iter().product())])
             .sizes([("group_in", in_c / groups), ("group_out", out_c / groups)])
-            .bind("src", self.source(node.inputs[0]))
+            .bind("src", to.source(node.inputs[0]))
             .bind("weights", weights)
             .bind("bias", bias)
             .flag("STORE", true)
@@ -54,9 +54,11 @@ impl Lowering<'_> {
             .lanes(tiles.iter().product())
             .layers((out_c as u32).div_ceil(tile.c) * phases as u32)
             .flops(flops);
-        self.push(step)
+        to.push(step)
     }
+}
 
+impl Lowering<'_> {
     /// A transposed convolution whose kernel is as large as its stride: one product from each input pixel to the channels
     /// of all the output pixels that it alone makes, each written to its place.
     fn scattered(&mut self, dense: &Dense<'_>, conv: &ConvTranspose, method: Method) -> Result<()> {
