@@ -1,7 +1,7 @@
 //! A host program with its own device and no window. It draws a noisy frame with its own compute pass, denoises it with
 //! the network in the same command encoder, and reads both back. `cargo run --release --example embed`
 
-use unet_wgpu::{Device, Gpu, Model, Session, Shape};
+use unet_wgpu::{Gpu, Model, Session, Shape};
 
 const SHAPE: Shape = Shape::new(1, 3, 96, 128);
 
@@ -35,7 +35,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     // The network uses this device and leaves the host's handlers alone.
     let model = Model::open(concat!(env!("CARGO_MANIFEST_DIR"), "/models/denoise.safetensors"))?;
     let gpu = Gpu::from_wgpu(device.clone(), queue.clone());
-    let session = Session::new(&model, SHAPE, Device::Gpu(gpu))?;
+    let session = Session::new(&model, SHAPE, gpu)?;
 
     let bytes = 4 * SHAPE.elements() as u64;
     let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC;

@@ -4,13 +4,13 @@
 //! one [`Device`]. A session allocates everything when it is built; a run only uploads, dispatches and downloads.
 //!
 //! ```no_run
-//! use unet_wgpu::{AdapterChoice, Device, Gpu, Model, Session, Shape, Tensor};
+//! use unet_wgpu::{AdapterChoice, Gpu, Model, Session, Shape, Tensor};
 //!
 //! # fn main() -> unet_wgpu::Result<()> {
 //! let model = Model::open("models/denoise.safetensors")?;
 //! let shape = Shape::new(1, 3, 256, 384); // batch, channels, height, width
-//! let device = Device::Gpu(Gpu::open(&AdapterChoice::Hardware)?);
-//! let session = Session::new(&model, shape, device)?;
+//! let gpu = Gpu::open(&AdapterChoice::Hardware)?;
+//! let session = Session::new(&model, shape, gpu)?;
 //! let result: Tensor = session.run(&Tensor::zeros(shape))?;
 //! # Ok(())
 //! # }
@@ -34,6 +34,9 @@
 //! All are on by default. `cpu`: the CPU executor, which is the reference and the path without a GPU. `image`: pictures.
 //! `onnx`, `pickle`: model files of these kinds. `recipes`: recipes from files beside a model. Without any of them the
 //! library is the GPU path alone. The command `unet` is a package of its own, in `cli/`.
+
+#[macro_use]
+mod setters;
 
 pub mod cache;
 pub mod gpu;
@@ -71,6 +74,8 @@ pub use network::{Fate, NodeReport};
 pub use plan::{Port, Precision};
 pub use session::{Device, Session, SessionOptions};
 pub use tensor::{Random, Shape, Tensor};
+/// The version of wgpu whose types [`Gpu::from_wgpu`] and [`Session::encode`] take.
+pub use wgpu;
 
 /// Compiles and runs the examples of README and docs with the tests.
 #[cfg(all(doctest, feature = "cpu", feature = "image"))]

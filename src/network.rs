@@ -55,6 +55,7 @@ pub(crate) enum StoredForm {
 
 /// A node of an ONNX file, and what becomes of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct NodeReport {
     /// Its name, or that of its first result.
     pub name: String,

@@ -23,8 +23,15 @@ pub enum Device {
     Gpu(Gpu),
 }
 
+impl From<Gpu> for Device {
+    fn from(gpu: Gpu) -> Device {
+        Device::Gpu(gpu)
+    }
+}
+
 /// How a session is built.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct SessionOptions {
     /// How numbers are stored on a GPU.
     pub precision: Precision,
@@ -47,6 +54,27 @@ pub struct SessionOptions {
     /// Names of the outputs to compute, the one that [`Session::run`] gives first; none for the network's result alone.
     /// What only other outputs need is not computed.
     pub outputs: Vec<String>,
+}
+
+setters!(SessionOptions {
+    with_precision(precision: Precision),
+    with_optimizations(optimizations: Optimizations),
+    with_conv(conv: ConvKernel),
+    with_tuning(tuning: Option<Arc<Tuning>>),
+    with_input(input: InputFormat),
+    with_output(output: OutputFormat),
+    with_max_memory(max_memory: Option<u64>),
+    with_timeout(timeout: Duration),
+    with_keep_values(keep_values: bool),
+});
+
+impl SessionOptions {
+    /// The same with these [`outputs`](Self::outputs), such as `["mask", "edges"]`.
+    #[must_use]
+    pub fn with_outputs<S: Into<String>>(mut self, outputs: impl IntoIterator<Item = S>) -> Self {
+        self.outputs = outputs.into_iter().map(S::into).collect();
+        self
+    }
 }
 
 impl Default for SessionOptions {
@@ -98,7 +126,7 @@ impl Session {
     ///
     /// # Errors
     /// As [`with_options`](Self::with_options).
-    pub fn new(model: &Model, inputs: impl AsRef<[Shape]>, device: Device) -> Result<Session> {
+    pub fn new(model: &Model, inputs: impl AsRef<[Shape]>, device: impl Into<Device>) -> Result<Session> {
         Session::with_options(model, inputs, device, &SessionOptions::default())
     }
 
@@ -112,9 +140,10 @@ impl Session {
     pub fn with_options(
         model: &Model,
         inputs: impl AsRef<[Shape]>,
-        device: Device,
+        device: impl Into<Device>,
         options: &SessionOptions,
     ) -> Result<Session> {
+        let device = device.into();
         let optimizations = match device {
             #[cfg(feature = "cpu")]
             Device::Cpu => options.optimizations.on_cpu(),
@@ -266,7 +295,7 @@ impl Session {
     /// # use unet_wgpu::{Device, Model, Session, SessionOptions, Shape, Tensor};
     /// # let (model, picture, time) = (Model::open("model.onnx")?, Shape::new(1, 3, 64, 64), Shape::new(1, 1, 1, 1));
     /// # let device: Device = unimplemented!();
-    /// let options = SessionOptions { outputs: vec!["noise".into()], ..Default::default() };
+    /// let options = SessionOptions::default().with_outputs(["noise"]);
     /// let session = Session::with_options(&model, [picture, time], device, &options)?;
     /// let given = session.run_with(&[("sample", &Tensor::zeros(picture)), ("time", &Tensor::zeros(time))])?;
     /// println!("{}", given["noise"].shape());

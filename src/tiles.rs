@@ -44,6 +44,7 @@ pub enum Blend {
 
 /// How pictures are cut. By default the device and the network decide.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct TileOptions {
     /// Side of a tile in pixels. If absent, the largest that fits.
     pub size: Option<usize>,
@@ -54,6 +55,13 @@ pub struct TileOptions {
     /// Copies of each tile that the network runs on.
     pub augment: Augment,
 }
+
+setters!(TileOptions {
+    with_size(size: Option<usize>),
+    with_overlap(overlap: Option<usize>),
+    with_blend(blend: Blend),
+    with_augment(augment: Augment),
+});
 
 /// A model prepared for pictures of one shape, in as few tiles as fit.
 #[derive(Debug)]

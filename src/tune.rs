@@ -116,6 +116,7 @@ mod measure {
 
     /// One kernel's time for a layer.
     #[derive(Debug, Clone, Copy, PartialEq)]
+    #[non_exhaustive]
     pub struct Candidate {
         /// The kernel; [`ConvKernel::Auto`] for a default that cannot be forced.
         pub kernel: ConvKernel,
@@ -125,6 +126,7 @@ mod measure {
 
     /// One convolution with a choice of kernels.
     #[derive(Debug, Clone)]
+    #[non_exhaustive]
     pub struct Layer {
         /// Its name in the model.
         pub name: String,
@@ -138,6 +140,7 @@ mod measure {
 
     /// The result of a measurement.
     #[derive(Debug, Clone)]
+    #[non_exhaustive]
     pub struct Report {
         /// The choices, for [`SessionOptions::tuning`](crate::SessionOptions::tuning).
         pub tuning: Tuning,

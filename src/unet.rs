@@ -19,6 +19,7 @@ const EPS: f64 = 1e-5;
 /// A network of the family. As JSON it is the `unet.config` entry of a model file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct UnetConfig {
     /// Channels of the input.
     pub in_channels: usize,
@@ -59,6 +60,23 @@ pub struct UnetConfig {
     #[serde(default)]
     pub pad: PadMode,
 }
+
+setters!(UnetConfig {
+    with_in_channels(in_channels: usize),
+    with_out_channels(out_channels: usize),
+    with_encoder(encoder: impl Into<Vec<usize>>),
+    with_bottleneck(bottleneck: usize),
+    with_decoder(decoder: impl Into<Vec<usize>>),
+    with_up(up: Option<Vec<usize>>),
+    with_upsample(upsample: Upsample),
+    with_norm(norm: Norm),
+    with_bias(bias: bool),
+    with_activation(activation: BlockActivation),
+    with_concat(concat: ConcatOrder),
+    with_output(output: Output),
+    with_residual(residual: bool),
+    with_pad(pad: PadMode),
+});
 
 fn yes() -> bool {
     true

@@ -9,6 +9,7 @@ use crate::tensor::{Shape, Tensor};
 
 /// The comparison of one value.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct LayerCheck {
     /// Name of the layer.
     pub name: String,
@@ -26,6 +27,7 @@ pub struct LayerCheck {
 
 /// The difference between a result and its reference.
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
 pub struct Difference {
     /// Largest absolute difference; infinite if a side is not finite.
     pub max_abs: f64,

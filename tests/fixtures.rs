@@ -18,7 +18,7 @@ pub(crate) fn noise(channels: usize, [h, w]: [usize; 2], depth: Depth, seed: u64
 }
 
 pub(crate) fn decoding(decode: Decode) -> Recipe {
-    Recipe { output: OutputRecipe { decode: Some(decode), ..OutputRecipe::default() }, ..Recipe::default() }
+    Recipe::default().with_output(OutputRecipe::default().with_decode(Some(decode)))
 }
 
 /// A field of a protocol buffer that has a length.

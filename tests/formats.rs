@@ -24,7 +24,7 @@ fn pictures_in_and_out_agree_with_the_host() {
     // Sizes whose bytes do not fill 32-bit words.
     for (n, c, h, w) in [(1, 3, 5, 7), (2, 1, 9, 3), (1, 5, 4, 4)] {
         let shape = Shape::new(n, c, h, w);
-        let config = UnetConfig { output: Output::Sigmoid, ..UnetConfig::new(c, 3, &[4], 6, &[4]) };
+        let config = UnetConfig::new(c, 3, &[4], 6, &[4]).with_output(Output::Sigmoid);
         let model = Model::from_config(&config, &mut RandomWeights::new(2)).expect("it builds");
         for bits in [Bits::Eight, Bits::Sixteen] {
             let (input, bytes) = picture(shape, bits);
@@ -36,7 +36,7 @@ fn pictures_in_and_out_agree_with_the_host() {
                     .expect("it runs");
                 let scale = ((1u32 << bits.count()) - 1) as f32;
                 let output = OutputFormat::Picture { bits, scale };
-                let options = SessionOptions { input: input.clone(), output, ..Default::default() };
+                let options = SessionOptions::default().with_input(input.clone()).with_output(output);
                 let session = Session::with_options(&model, shape, device, &options).expect("it fits");
                 let got = session.run_bytes(&bytes).expect("it runs");
                 let want = output.encode(&plain);
@@ -58,7 +58,7 @@ fn pictures_in_and_out_agree_with_the_host() {
 fn classes_agree_with_the_host() {
     for classes in [1, 2, 5] {
         let shape = Shape::new(2, 3, 7, 5);
-        let config = UnetConfig { output: Output::Sigmoid, ..UnetConfig::new(3, classes, &[4], 6, &[4]) };
+        let config = UnetConfig::new(3, classes, &[4], 6, &[4]).with_output(Output::Sigmoid);
         let model = Model::from_config(&config, &mut RandomWeights::new(4)).expect("it builds");
         let (input, bytes) = picture(shape, Bits::Eight);
         let tensor = input.decode(shape, &bytes).expect("as many bytes");
@@ -66,7 +66,7 @@ fn classes_agree_with_the_host() {
             let plain =
                 Session::new(&model, shape, device.clone()).expect("it fits").run(&tensor).expect("it runs");
             let output = OutputFormat::Classes { threshold: 0.45 };
-            let options = SessionOptions { input: input.clone(), output, ..Default::default() };
+            let options = SessionOptions::default().with_input(input.clone()).with_output(output);
             let session = Session::with_options(&model, shape, device, &options).expect("it fits");
             let got = session.run_bytes(&bytes).expect("it runs");
             let wrong = got.iter().zip(output.encode(&plain)).filter(|(g, w)| **g != *w).count();
@@ -79,12 +79,13 @@ fn classes_agree_with_the_host() {
 fn half_precision_takes_pictures_too() {
     let Some(gpu) = gpu().filter(|gpu| gpu.report().f16) else { return };
     let shape = Shape::new(1, 3, 8, 8);
-    let config = UnetConfig { output: Output::Sigmoid, ..UnetConfig::new(3, 3, &[4], 6, &[4]) };
+    let config = UnetConfig::new(3, 3, &[4], 6, &[4]).with_output(Output::Sigmoid);
     let model = Model::from_config(&config, &mut RandomWeights::new(2)).expect("it builds");
     let (input, bytes) = picture(shape, Bits::Eight);
     let output = OutputFormat::Picture { bits: Bits::Eight, scale: 255.0 };
     let run = |device, precision| {
-        let options = SessionOptions { input: input.clone(), output, precision, ..Default::default() };
+        let options =
+            SessionOptions::default().with_input(input.clone()).with_output(output).with_precision(precision);
         let session = Session::with_options(&model, shape, device, &options).expect("it fits");
         session.run_bytes(&bytes).expect("it runs")
     };
@@ -99,13 +100,13 @@ fn what_does_not_fit_a_format_is_refused() {
         .expect("it builds");
     for device in devices() {
         let short = InputFormat::Picture { bits: Bits::Eight, scale: vec![1.0; 2], shift: vec![0.0; 3] };
-        let options = SessionOptions { input: short, ..Default::default() };
+        let options = SessionOptions::default().with_input(short);
         assert!(matches!(
             Session::with_options(&model, shape, device.clone(), &options),
             Err(Error::Shape { .. })
         ));
         let (input, bytes) = picture(shape, Bits::Eight);
-        let options = SessionOptions { input, ..Default::default() };
+        let options = SessionOptions::default().with_input(input);
         let session = Session::with_options(&model, shape, device, &options).expect("it fits");
         assert!(matches!(session.run_bytes(&bytes[1..]), Err(Error::Shape { .. })));
         let tensor = unet_wgpu::Tensor::zeros(shape);

@@ -177,7 +177,7 @@ fn assert_inferred(what: &str, config: &UnetConfig, naming: impl Fn(&str) -> Str
     let theirs = Model::from_safetensors(&renamed.bytes()).unwrap_or_else(|error| panic!("{what}: {error}"));
     let up = config.decoder.iter().scan(config.bottleneck, |from, &to| Some(std::mem::replace(from, to)));
     let up = config.up.clone().or_else(|| (!config.decoder.is_empty()).then(|| up.collect()));
-    assert_eq!(theirs.config.clone().unwrap(), UnetConfig { up, ..config.clone() }, "{what}");
+    assert_eq!(theirs.config.clone().unwrap(), config.clone().with_up(up), "{what}");
     let input = Tensor::random(Shape::new(1, config.in_channels, 9, 14), 1);
     let run = |model: &Model| cpu::run(&model.graph(input.shape()).unwrap(), &input).unwrap();
     assert_eq!(run(&theirs), run(&ours), "{what}");
@@ -188,10 +188,10 @@ fn the_same_weights_by_other_names_give_the_same_result() {
     let base = || UnetConfig::new(3, 2, &[4, 6, 8], 10, &[8, 6, 4]);
     let configs = [
         base(),
-        UnetConfig { bias: false, up: Some(vec![8, 6, 4]), ..base() },
-        UnetConfig { norm: Norm::None, ..base() },
-        UnetConfig { upsample: Upsample::NearestConv, ..base() },
-        UnetConfig { upsample: Upsample::BilinearConv1x1, up: Some(vec![7, 5, 3]), ..base() },
+        base().with_bias(false).with_up(Some(vec![8, 6, 4])),
+        base().with_norm(Norm::None),
+        base().with_upsample(Upsample::NearestConv),
+        base().with_upsample(Upsample::BilinearConv1x1).with_up(Some(vec![7, 5, 3])),
         UnetConfig::new(1, 1, &[4], 8, &[4]),
         // As many channels after the first decoder level as after the last.
         UnetConfig::new(3, 3, &[4, 5, 6], 8, &[4, 6, 4]),
@@ -251,7 +251,7 @@ fn state_dicts_of_another_family_are_refused_with_what_does_not_fit() {
     ] {
         assert!(text.contains(part), "{part}: {text}");
     }
-    let unnamed = File::new(&UnetConfig { upsample: Upsample::NearestConv, ..config });
+    let unnamed = File::new(&config.with_upsample(Upsample::NearestConv));
     let text = message(&unnamed.renamed(|name| name.replace(".up.", ".conv0.")).bytes());
     assert!(text.contains("decoder level 1 has 3 convolutions and 2 norms, expected 2 of both"), "{text}");
     let mut prelu = file.renamed(str::to_string);

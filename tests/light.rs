@@ -58,7 +58,7 @@ fn assert_close(got: &Picture, want: &Picture, share: f32) {
 }
 
 fn exposure(values: &Tensor) -> f64 {
-    let input = InputRecipe { scale: 1.0, steps: vec![Step::AutoExposure], ..InputRecipe::default() };
+    let input = InputRecipe::default().with_scale(1.0).with_steps([Step::AutoExposure]);
     input.exposed(values).unwrap().1
 }
 
@@ -137,7 +137,7 @@ fn exposure_is_open_image_denoises() {
 
 #[test]
 fn exposure_is_the_same_in_bands() {
-    let input = InputRecipe { steps: vec![Step::AutoExposure], ..InputRecipe::default() };
+    let input = InputRecipe::default().with_steps([Step::AutoExposure]);
     let picture = Picture::new(pattern(), Depth::Float).unwrap();
     let values = |picture: &Picture| picture.values(&input, 3);
     let (_, whole) = input.exposed(&values(&picture).unwrap()).unwrap();
@@ -194,7 +194,7 @@ fn the_network_gets_light_as_the_recipe_wants_it() {
 fn albedo_and_normals_are_no_light() {
     let nine = Tensor::from_fn(Shape::new(1, 9, 2, 2), |i| if i < 12 { 36.0 } else { 0.5 });
     let steps = vec![Step::AutoExposure, Step::Curve(Curve::Log)];
-    let input = InputRecipe { scale: 1.0, steps, ..InputRecipe::default() };
+    let input = InputRecipe::default().with_scale(1.0).with_steps(steps);
     let (known, exposure) = input.exposed(&nine).unwrap();
     assert!((exposure - 0.005).abs() < 1e-9, "{exposure}");
     for recipe in [input, known] {

@@ -65,7 +65,7 @@ fn raw_png(packed: &[u8], width: u32, height: u32, color: png::ColorType, depth:
 #[test]
 fn results_become_masks_with_names_and_shares() {
     let classes = vec![class("back", None), class("cell", Some([1, 2, 3]))];
-    let recipe = OutputRecipe { threshold: 0.44, classes, ..OutputRecipe::default() };
+    let recipe = OutputRecipe::default().with_threshold(0.44).with_classes(classes);
     let result = Tensor::new(Shape::new(1, 1, 2, 2), vec![0.43, 0.44, 0.45, 0.9]).unwrap();
     let mask = Mask::new(&result, &recipe).unwrap();
     assert_eq!(mask.classes(), [0, 0, 1, 1]);
@@ -89,7 +89,7 @@ fn results_become_masks_with_names_and_shares() {
 #[test]
 fn masks_of_few_classes_are_palette_pictures() {
     let classes = vec![class("back", None), class("cell", Some([1, 2, 3]))];
-    let recipe = OutputRecipe { classes, ..OutputRecipe::default() };
+    let recipe = OutputRecipe::default().with_classes(classes);
     let result = Tensor::new(Shape::new(1, 1, 2, 2), vec![0.0, 0.0, 1.0, 1.0]).unwrap();
     let mask = Mask::new(&result, &recipe).unwrap();
     let bytes = mask.encode(Path::new("a.png")).unwrap();
@@ -215,7 +215,7 @@ fn palettes_colour_classes() {
     assert_eq!((palette.name(0), palette.name(1), palette.color(1)), (Some("back"), None, [255, 0, 0]));
 
     // Colours are the palette's, names only where the recipe has none.
-    let recipe = OutputRecipe { classes: vec![class("back", Some([7; 3]))], ..OutputRecipe::default() };
+    let recipe = OutputRecipe::default().with_classes(vec![class("back", Some([7; 3]))]);
     let mask = Mask::new(&Tensor::zeros(Shape::new(1, 4, 1, 1)), &recipe).unwrap().with_palette(&own);
     assert_eq!(mask.colors()[..2], [[0; 3], [255, 128, 0]]);
     assert_eq!(mask.names(), ["back", "left lung", "a b", "class 3"]);
@@ -348,7 +348,7 @@ fn small_components_become_background() {
 #[test]
 fn statistics_are_tables() {
     let classes = vec![class("sky", None), class("car, \"red\"", None)];
-    let recipe = OutputRecipe { classes, ..OutputRecipe::default() };
+    let recipe = OutputRecipe::default().with_classes(classes);
     let drawn = mask(&["100", "011", "100"], 3);
     let one_hot =
         Tensor::from_fn(Shape::new(1, 3, 3, 3), |i| f32::from(usize::from(drawn.classes()[i % 9]) == i / 9));
@@ -399,7 +399,7 @@ fn large_masks_are_measured_quickly() {
 #[test]
 fn overlays_paint_classes_and_leave_the_background() {
     let classes = vec![class("a", None), class("b", Some([200, 100, 0]))];
-    let recipe = OutputRecipe { classes, ..OutputRecipe::default() };
+    let recipe = OutputRecipe::default().with_classes(classes);
     let result = Tensor::new(Shape::new(1, 1, 1, 2), vec![0.0, 1.0]).unwrap();
     let mask = Mask::new(&result, &recipe).unwrap();
     let overlay = mask.overlay(&gray(2, 1, &[50.0, 100.0])).unwrap();
@@ -474,11 +474,11 @@ fn logits_become_probabilities() {
     assert_eq!(probabilities(&two, false).unwrap().data(), [0.25, 0.75]);
 
     let gives = |graph: &Graph, output: OutputRecipe| {
-        let model = Model::new(graph.clone(), Recipe { output, ..Recipe::default() });
+        let model = Model::new(graph.clone(), Recipe::default().with_output(output));
         model.gives_probabilities(Shape::new(1, graph.input_channels(), 8, 8)).unwrap()
     };
-    let at = |threshold| OutputRecipe { threshold, ..OutputRecipe::default() };
-    let with = |step| OutputRecipe { steps: vec![step], ..at(0.0) };
+    let at = |threshold| OutputRecipe::default().with_threshold(threshold);
+    let with = |step| at(0.0).with_steps([step]);
     let ending = |channels, ops: Vec<unet_wgpu::graph::Op>| {
         let mut graph = Graph::new(channels);
         let mut last = Graph::INPUT;

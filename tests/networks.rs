@@ -353,7 +353,7 @@ fn faults(graph: &Graph, inputs: &[&Tensor], reached: &mut Reached) -> Vec<Strin
         reached.kinds.extend(optimized.nodes().iter().map(|node| node.op.kind()));
         results.push((format!("rewrites: {what}"), cpu::run_with(&optimized, inputs)));
         if what == "all" || what == "none" {
-            let options = SessionOptions { optimizations, ..SessionOptions::default() };
+            let options = SessionOptions::default().with_optimizations(optimizations);
             let result = session(graph, inputs, Device::Cpu, options);
             results.push((format!("a session with rewrites: {what}"), result));
         }

@@ -101,35 +101,31 @@ fn damaged_pictures_are_refused_in_one_line() {
 fn recipes_normalise_each_channel() {
     let planes = Tensor::from_fn(Shape::new(1, 3, 1, 2), |i| i as f32 * 10.0);
     let picture = Picture::new(planes, Depth::Eight).unwrap();
-    let recipe =
-        InputRecipe { scale: 0.1, mean: vec![0.0, 1.0, 2.0], std: vec![0.5], ..InputRecipe::default() };
+    let recipe = InputRecipe::default().with_scale(0.1).with_mean([0.0, 1.0, 2.0]).with_std([0.5]);
     let tensor = picture.to_tensor(&recipe, 3).unwrap();
     assert_eq!(tensor.data(), [0.0, 2.0, 2.0, 4.0, 4.0, 6.0]);
 
-    let gray = picture.to_tensor(&InputRecipe { scale: 1.0, ..InputRecipe::default() }, 1).unwrap();
+    let gray = picture.to_tensor(&InputRecipe::default().with_scale(1.0), 1).unwrap();
     assert!((gray.data()[1] - (0.299 * 10.0 + 0.587 * 30.0 + 0.114 * 50.0)).abs() < 1e-4);
     let rgb = self::gray(2, 1, &[5.0, 6.0]).to_channels(Channels::Rgb);
     assert_eq!(rgb.data(), [5.0, 6.0, 5.0, 6.0, 5.0, 6.0]);
 
     let bad = |recipe: InputRecipe, channels| picture.to_tensor(&recipe, channels).unwrap_err().to_string();
     assert!(bad(InputRecipe::default(), 5).contains("5 channels"));
-    assert!(
-        bad(InputRecipe { channels: Some(Channels::Gray), ..InputRecipe::default() }, 3)
-            .contains("3 channels")
-    );
-    assert!(bad(InputRecipe { mean: vec![1.0, 2.0], ..InputRecipe::default() }, 3).contains("mean"));
-    assert!(bad(InputRecipe { std: vec![0.0], ..InputRecipe::default() }, 3).contains("std"));
+    assert!(bad(InputRecipe::default().with_channels(Some(Channels::Gray)), 3).contains("3 channels"));
+    assert!(bad(InputRecipe::default().with_mean([1.0, 2.0]), 3).contains("mean"));
+    assert!(bad(InputRecipe::default().with_std([0.0]), 3).contains("std"));
 
     let mut batch = Tensor::from_fn(Shape::new(2, 2, 1, 1), |_| 1.0);
-    let recipe = InputRecipe { scale: 1.0, mean: vec![0.0, 1.0], ..InputRecipe::default() };
+    let recipe = InputRecipe::default().with_scale(1.0).with_mean([0.0, 1.0]);
     recipe.normalize(&mut batch).unwrap();
     assert_eq!(batch.data(), [1.0, 0.0, 1.0, 0.0]);
 }
 
 #[test]
 fn results_become_pictures_by_the_recipe() {
-    let output = OutputRecipe { decode: Some(Decode::Image), ..OutputRecipe::default() };
-    let recipe = Recipe { output, ..Recipe::default() };
+    let output = OutputRecipe::default().with_decode(Some(Decode::Image));
+    let recipe = Recipe::default().with_output(output);
     let result = Tensor::new(Shape::new(1, 1, 1, 4), vec![-0.5, 0.5, 1.0, 2.0]).unwrap();
     let Decoded::Image(picture) = Decoded::new(&result, &recipe, Depth::Eight).unwrap() else {
         panic!("not a picture")

@@ -72,8 +72,8 @@ fn batches_give_what_single_pictures_give() {
     inputs.insert(11, Input { picture: None, prepared: Prepared::raw(nan) });
     for device in devices() {
         for batch in [Batch::Auto, Batch::Of(4), Batch::Of(1)] {
-            let pipeline = pipeline(&model, PipelineOptions { batch, ..Default::default() }, device.clone());
-            let results = run_all(&pipeline, &inputs, Threads { load: 4, run: 1, save: 1 });
+            let pipeline = pipeline(&model, PipelineOptions::default().with_batch(batch), device.clone());
+            let results = run_all(&pipeline, &inputs, Threads::new(4, 1, 1));
             assert_eq!(results.len(), 41);
             let together = results.iter().flatten().map(|outcome| outcome.report.tile.n).max();
             let expected = match (batch, &device) {
@@ -109,9 +109,7 @@ fn work_without_a_device_or_without_an_end_is_refused_and_nothing_hangs() {
         assert!(none.run_input(inputs[0].clone(), &|_| {}).is_err());
 
         let pipeline = pipeline(&model, PipelineOptions::default(), Device::Cpu);
-        for threads in
-            [Threads::default(), Threads { load: 1, run: 1, save: 1 }, Threads { load: 9, run: 9, save: 9 }]
-        {
+        for threads in [Threads::default(), Threads::new(1, 1, 1), Threads::new(9, 9, 9)] {
             assert!(run_all(&pipeline, &[], threads).is_empty());
             assert_eq!(run_all(&pipeline, &inputs[..2], threads).len(), 2);
             // Whoever saves may end it all: jobs without an end do end.
@@ -155,11 +153,7 @@ fn assert_bands(what: &str, model: &Model, options: &PipelineOptions, picture: &
         let path = |kind: TargetKind| folder.path().join(format!("{prefix}-{}.{extension}", kind.setting()));
         Targets(kinds.into_iter().map(|kind| Target { kind, path: path(kind) }).collect())
     };
-    let whole = pipeline(
-        model,
-        PipelineOptions { tiles: TileOptions { size: None, ..options.tiles }, ..options.clone() },
-        Device::Cpu,
-    );
+    let whole = pipeline(model, options.clone().with_tiles(options.tiles.with_size(None)), Device::Cpu);
     whole.write(&whole.run(&Picture::open(&input).unwrap()).unwrap(), &targets("whole")).unwrap();
     let pipeline = pipeline(model, options.clone(), Device::Cpu);
     let report =
@@ -194,10 +188,8 @@ fn assert_bands(what: &str, model: &Model, options: &PipelineOptions, picture: &
 
 #[test]
 fn bands_give_what_the_whole_picture_gives() {
-    let tiled = |size: usize| PipelineOptions {
-        tiles: TileOptions { size: Some(size), ..TileOptions::default() },
-        ..PipelineOptions::default()
-    };
+    let tiled =
+        |size: usize| PipelineOptions::default().with_tiles(TileOptions::default().with_size(Some(size)));
     let size = [151, 138];
     let alpha = |picture: Picture| {
         let shape = Shape { c: 1, ..picture.planes().shape() };
@@ -213,10 +205,8 @@ fn bands_give_what_the_whole_picture_gives() {
     ];
     for (name, picture) in &pictures {
         for (decode, channels) in [(Decode::Image, 3), (Decode::Mask, 3), (Decode::Mask, 1)] {
-            let recipe = Recipe {
-                output: OutputRecipe { decode: Some(decode), threshold: 0.1, ..OutputRecipe::default() },
-                ..Recipe::default()
-            };
+            let recipe = Recipe::default()
+                .with_output(OutputRecipe::default().with_decode(Some(decode)).with_threshold(0.1));
             let extension = if *name == "floats" { "tiff" } else { "png" };
             assert_bands(name, &model(3, channels, recipe, 7), &tiled(64), picture, extension);
         }
@@ -234,22 +224,17 @@ fn bands_give_what_the_whole_picture_gives() {
         // A few rows of padding, and more than a tile has.
         for multiple in [32, 128] {
             for steps in &steps {
-                let input = InputRecipe {
-                    fit,
-                    multiple: Some(multiple),
-                    steps: steps.clone(),
-                    ..InputRecipe::default()
-                };
-                let recipe = Recipe { input, ..decoding(Decode::Image) };
+                let input = InputRecipe::default()
+                    .with_fit(fit)
+                    .with_multiple(Some(multiple))
+                    .with_steps(steps.clone());
+                let recipe = decoding(Decode::Image).with_input(input);
                 let what = format!("{fit:?} to {multiple}, {} steps", steps.len());
                 assert_bands(&what, &model(3, 3, recipe, 8), &tiled(48), &rgb, "png");
             }
         }
     }
-    let turned = PipelineOptions {
-        tiles: TileOptions { augment: Augment::All, ..tiled(64).tiles },
-        ..PipelineOptions::default()
-    };
+    let turned = PipelineOptions::default().with_tiles(tiled(64).tiles.with_augment(Augment::All));
     assert_bands("turned", &model(3, 2, decoding(Decode::Mask), 9), &turned, &rgb, "tiff");
 }
 
@@ -260,17 +245,12 @@ fn what_needs_the_whole_picture_is_not_done_in_bands() {
     fs::write(&input, noise(3, [20, 30], Depth::Eight, 1).encode(&input).unwrap()).unwrap();
     let out = |name: &str, kind| Targets(vec![Target { kind, path: folder.path().join(name) }]);
     let masks = decoding(Decode::Mask);
-    let matched = Recipe {
-        output: OutputRecipe {
-            steps: vec![Step::MatchInput { over: Over::Sample, eps: 1e-6 }],
-            ..OutputRecipe::default()
-        },
-        ..masks.clone()
-    };
-    let resized =
-        Recipe { input: InputRecipe { size: Some([16, 16]), ..InputRecipe::default() }, ..masks.clone() };
+    let matched = masks.clone().with_output(
+        OutputRecipe::default().with_steps([Step::MatchInput { over: Over::Sample, eps: 1e-6 }]),
+    );
+    let resized = masks.clone().with_input(InputRecipe::default().with_size(Some([16, 16])));
     let plain = PipelineOptions::default();
-    let cleaned = PipelineOptions { keep_largest: true, ..plain.clone() };
+    let cleaned = plain.clone().with_keep_largest(true);
     for (recipe, options, targets, part) in [
         (&masks, &plain, out("a.webp", TargetKind::Result), "a.webp, since only .png"),
         (&masks, &plain, out("a.png", TargetKind::Contours), "contours"),

@@ -23,7 +23,7 @@ fn the_seed_network_at_512_fits_215_mib() {
     let plan_of = |which| plan(&graph, 512, &which, &PlanOptions::default()).expect("it plans");
     let optimized = plan_of(Optimizations::default());
     assert!(optimized.activation_bytes() <= 215 * MIB, "{} bytes", optimized.activation_bytes());
-    let half = PlanOptions { precision: Precision::F16, ..Default::default() };
+    let half = PlanOptions::default().with_precision(Precision::F16);
     let half = plan(&graph, 512, &Optimizations::default(), &half).expect("it plans");
     assert_eq!(2 * half.activation_bytes(), optimized.activation_bytes());
     assert_eq!(optimized.weight_bytes() / 1_000_000, 59);
@@ -32,7 +32,7 @@ fn the_seed_network_at_512_fits_215_mib() {
 /// No kernel loops too long on a large map, whatever is summed.
 #[test]
 fn statistics_of_large_maps_keep_to_the_loop_budget() {
-    let device = DeviceProfile { max_binding: 1 << 30, max_buffer: 1 << 30, ..Default::default() };
+    let device = DeviceProfile::default().with_max_binding(1 << 30).with_max_buffer(1 << 30);
     for (channels, size) in [(1, 2048), (3, 2048), (64, 1024)] {
         let mut ops: Vec<Op> = vec![
             Norm::new(NormOver::Groups(1), 1e-5).into(),
@@ -49,7 +49,7 @@ fn statistics_of_large_maps_keep_to_the_loop_budget() {
             for precision in [Precision::F32, Precision::F16] {
                 let mut graph = Graph::new(channels);
                 graph.push("op", op.clone(), &[Graph::INPUT]).expect("one node");
-                let options = PlanOptions { precision, ..Default::default() };
+                let options = PlanOptions::default().with_precision(precision);
                 let plan = Plan::new(&graph, Shape::new(1, channels, size, size), &device, &options);
                 let plan = plan.unwrap_or_else(|error| panic!("{op:?}: {error}"));
                 for d in &plan.dispatches {
@@ -124,7 +124,7 @@ fn what_does_not_fit_is_refused_before_anything_is_allocated() {
     };
     // 64 channels of f32 at 1024x1024 in one binding.
     assert_eq!(refused(1024, &PlanOptions::default()), (256 * MIB, 128 * MIB));
-    let tight = PlanOptions { max_memory: Some(64 * MIB), ..Default::default() };
+    let tight = PlanOptions::default().with_max_memory(Some(64 * MIB));
     assert_eq!(refused(256, &tight).1, 64 * MIB);
     // Sizes whose bytes overflow are refused too, not wrapped.
     let huge = Shape::new(1, 3, 1 << 29, 1 << 29);

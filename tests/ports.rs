@@ -142,8 +142,10 @@ fn sessions(graph: &Graph, inputs: &[Shape], outputs: &[&str]) -> Vec<(String, S
     let mut sessions = Vec::new();
     for (device, precision) in devices {
         for (rewrites, optimizations) in [("on", Optimizations::default()), ("off", Optimizations::none())] {
-            let outputs = outputs.iter().map(|name| name.to_string()).collect();
-            let options = SessionOptions { precision, optimizations, outputs, ..Default::default() };
+            let options = SessionOptions::default()
+                .with_precision(precision)
+                .with_optimizations(optimizations)
+                .with_outputs(outputs.iter().copied());
             let session =
                 Session::with_options(&model, inputs, device.clone(), &options).expect("it is built");
             session.poison();
@@ -234,8 +236,7 @@ fn four_states_over_ten_frames() {
 
 /// A session on the GPU, which counts its own objects; `None` where there is none.
 fn on_gpu(graph: Graph, inputs: &[Shape], outputs: &[&str]) -> Option<Session> {
-    let outputs = outputs.iter().map(|name| name.to_string()).collect();
-    let options = SessionOptions { outputs, ..Default::default() };
+    let options = SessionOptions::default().with_outputs(outputs.iter().copied());
     let model = Model::new(graph, Recipe::default());
     let gpu = gpu()?;
     let device = Device::Gpu(Gpu::from_wgpu(gpu.device().clone(), gpu.queue().clone()));
@@ -369,7 +370,7 @@ fn verify_compares_every_output() {
         let model = Model::new(graph, Recipe::default());
         let outputs: Vec<String> = outputs.iter().map(|name| name.to_string()).collect();
         let Some(gpu) = gpu() else { return };
-        let options = SessionOptions { outputs: outputs.clone(), ..Default::default() };
+        let options = SessionOptions::default().with_outputs(outputs.clone());
         let checks = verify(&model, SHAPE, &Device::Gpu(gpu), &options, 1).unwrap();
         assert!(checks.iter().all(|check| check.pass), "{checks:?}");
         let results = checks.iter().filter(|check| check.op == "output").count();
@@ -398,9 +399,9 @@ fn a_converted_model_keeps_its_names_and_states() {
 #[test]
 fn tiles_take_the_output_that_is_asked_for_and_no_states() {
     let input = Shape::new(1, 3, 96, 96);
-    let tiles = TileOptions { size: Some(64), ..Default::default() };
+    let tiles = TileOptions::default().with_size(Some(64));
     let tiled = |graph: Graph, outputs: Vec<String>| {
-        let options = SessionOptions { outputs, ..Default::default() };
+        let options = SessionOptions::default().with_outputs(outputs);
         TiledSession::new(&Model::new(graph, Recipe::default()), input, &Device::Cpu, &options, &tiles)
     };
     let half = tiled(three().unwrap(), vec!["half".into()]).unwrap();
@@ -434,7 +435,7 @@ fn long_graphs_are_built_and_rewritten_in_linear_time() {
 
 #[test]
 fn plans_refuse_ports_beyond_the_limits() {
-    let device = DeviceProfile { max_buffer: 6000, ..Default::default() };
+    let device = DeviceProfile::default().with_max_buffer(6000);
     let plan = |graph: Graph| Plan::new(&graph, SHAPE, &device, &PlanOptions::default()).map(|_| ());
     let error = plan(three().unwrap()).unwrap_err().to_string();
     assert!(error.contains("bytes"), "{error}");
@@ -467,8 +468,7 @@ fn bad_requests_name_the_input_or_output() {
     }
     let refused = |inputs: &[Shape], outputs: &[&str], wanted: &str| {
         let model = Model::new(graph.clone(), Recipe::default());
-        let outputs = outputs.iter().map(|name| name.to_string()).collect();
-        let options = SessionOptions { outputs, ..Default::default() };
+        let options = SessionOptions::default().with_outputs(outputs.iter().copied());
         let error = Session::with_options(&model, inputs, Device::Cpu, &options).unwrap_err().to_string();
         assert!(error.contains(wanted), "{error}");
     };

@@ -131,12 +131,10 @@ fn steps_do_what_they_say() {
 #[test]
 fn scale_steps_mean_and_std_follow_in_that_order() {
     // U2-Net: by the maximum, then ImageNet's mean and standard deviation.
-    let recipe = InputRecipe {
-        steps: vec![Step::DivideByMax { over: Over::Sample }],
-        mean: vec![0.25],
-        std: vec![0.5],
-        ..InputRecipe::default()
-    };
+    let recipe = InputRecipe::default()
+        .with_steps([Step::DivideByMax { over: Over::Sample }])
+        .with_mean([0.25])
+        .with_std([0.5]);
     let mut tensor = row(&[0.0, 102.0, 204.0]);
     recipe.normalize(&mut tensor).unwrap();
     assert_near(tensor.data(), &[-0.5, 0.5, 1.5]);
@@ -145,24 +143,23 @@ fn scale_steps_mean_and_std_follow_in_that_order() {
 #[test]
 fn pictures_are_brought_to_a_size_and_back() {
     let model = |input: InputRecipe, decode| {
-        let mut recipe = Recipe { input, ..Recipe::default() };
+        let mut recipe = Recipe::default().with_input(input);
         recipe.output.decode = Some(decode);
         Model::new(Graph::new(1), recipe)
     };
-    let plain = InputRecipe { scale: 1.0, ..InputRecipe::default() };
+    let plain = InputRecipe::default().with_scale(1.0);
     let prepare = |values: Tensor, model: &Model| Prepared::new(values, model).unwrap();
 
     // A ramp keeps its slope between the edges; a shrunk picture keeps its mean.
     let ramp = Tensor::from_fn(Shape::new(1, 1, 4, 16), |i| (i % 16) as f32);
-    let wide = model(InputRecipe { size: Some([4, 32]), ..plain.clone() }, Decode::Mask);
+    let wide = model(plain.clone().with_size(Some([4, 32])), Decode::Mask);
     let prepared = prepare(ramp.clone(), &wide);
     assert_near(&prepared.tensor().data()[8..11], &[3.75, 4.25, 4.75]);
     assert!(prepared.note().unwrap().contains("from 16x4 to 32x4"), "{:?}", prepared.note());
     let back = prepared.finish(prepared.tensor().clone(), &wide.recipe).unwrap();
     assert_eq!(back.shape(), ramp.shape());
     assert_near(&back.data()[4..12], &ramp.data()[4..12]);
-    let small =
-        prepare(ramp.clone(), &model(InputRecipe { size: Some([1, 4]), ..plain.clone() }, Decode::Mask));
+    let small = prepare(ramp.clone(), &model(plain.clone().with_size(Some([1, 4])), Decode::Mask));
     // PIL's BICUBIC of a row from 0 to 15 to 4 columns, as floats.
     assert_eq!(small.tensor().shape(), Shape::new(1, 1, 1, 4));
     let mean = small.tensor().data().iter().sum::<f32>() / 4.0;
@@ -170,7 +167,7 @@ fn pictures_are_brought_to_a_size_and_back() {
 
     // Padded ones come back to the bit.
     for fit in [Fit::Zero, Fit::Edge, Fit::Reflect] {
-        let padding = model(InputRecipe { multiple: Some(5), fit, ..plain.clone() }, Decode::Mask);
+        let padding = model(plain.clone().with_multiple(Some(5)).with_fit(fit), Decode::Mask);
         let prepared = prepare(row(&[1.0, 2.0, 3.0]), &padding);
         let last = match fit {
             Fit::Zero => [0.0, 0.0],
@@ -190,7 +187,7 @@ fn pictures_are_brought_to_a_size_and_back() {
             (Shape::new(1, 1, 2, 6), &[1.0, 1.0, 2.0, 2.0, 3.0, 3.0][..])
         );
     }
-    let narrow = model(InputRecipe { size: Some([1, 2]), fit: Fit::Zero, ..plain }, Decode::Mask);
+    let narrow = model(plain.with_size(Some([1, 2])).with_fit(Fit::Zero), Decode::Mask);
     let error = Prepared::new(row(&[1.0, 2.0, 3.0]), &narrow).unwrap_err().to_string();
     assert!(error.contains("1x2") && error.contains("fit"), "{error}");
 }

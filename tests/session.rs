@@ -28,7 +28,8 @@ fn verify_passes_for_the_seed_preset_in_both_precisions_optimised_or_not() {
     let model = Model::from_config(&UnetConfig::seed(), &mut RandomWeights::new(1)).expect("it builds");
     for precision in [Precision::F32, Precision::F16] {
         for optimizations in [Optimizations::default(), Optimizations::none()] {
-            let options = SessionOptions { precision, optimizations, ..Default::default() };
+            let options =
+                SessionOptions::default().with_precision(precision).with_optimizations(optimizations);
             let checks = verify(&model, Shape::new(1, 3, 32, 32), &Device::Gpu(gpu.clone()), &options, 3)
                 .expect("it runs");
             let expected = if optimizations == Optimizations::none() {
@@ -190,7 +191,7 @@ fn a_run_that_takes_too_long_is_an_error_and_the_next_one_is_right() {
     let Some(gpu) = gpu() else { return };
     let model = Model::from_config(&UnetConfig::seed(), &mut RandomWeights::new(2)).expect("it builds");
     let shape = Shape::new(1, 3, 96, 96);
-    let options = SessionOptions { timeout: Duration::from_millis(1), ..Default::default() };
+    let options = SessionOptions::default().with_timeout(Duration::from_millis(1));
     let session = Session::with_options(&model, shape, Device::Gpu(gpu.clone()), &options).expect("it fits");
     let input = Tensor::random(shape, 1);
     assert!(matches!(session.run(&input), Err(Error::Timeout(_))));
@@ -222,9 +223,9 @@ fn memory_limits_and_missing_f16_are_refused() {
     let Some(gpu) = gpu() else { return };
     let build =
         |options: SessionOptions, device| Session::with_options(&small(), SHAPE, device, &options).err();
-    let tight = SessionOptions { max_memory: Some(1000), ..Default::default() };
+    let tight = SessionOptions::default().with_max_memory(Some(1000));
     assert!(matches!(build(tight, Device::Gpu(gpu)), Some(Error::LimitExceeded { available: 1000, .. })));
-    let half = SessionOptions { precision: Precision::F16, ..Default::default() };
+    let half = SessionOptions::default().with_precision(Precision::F16);
     assert!(matches!(build(half, Device::Cpu), Some(Error::MissingFeature { .. })));
 }
 
@@ -244,7 +245,8 @@ fn layer_times_cover_every_dispatch() {
 fn a_residual_upsampling_network_of_odd_size_runs_in_batches() {
     let Some(gpu) = gpu() else { return };
     for upsample in [Upsample::ConvTranspose, Upsample::NearestConv, Upsample::BilinearConv1x1] {
-        let config = UnetConfig { upsample, residual: true, ..UnetConfig::new(3, 3, &[6, 10], 14, &[10, 6]) };
+        let config =
+            UnetConfig::new(3, 3, &[6, 10], 14, &[10, 6]).with_upsample(upsample).with_residual(true);
         let model = Model::from_config(&config, &mut RandomWeights::new(8)).expect("it builds");
         let shape = Shape::new(3, 3, 19, 30);
         let input = Tensor::random(shape, 2);
@@ -258,7 +260,7 @@ fn a_residual_upsampling_network_of_odd_size_runs_in_batches() {
 #[test]
 fn a_dropped_run_leaves_its_buffers_usable_and_waiting_has_an_end() {
     let Some(gpu) = gpu() else { return };
-    let options = SessionOptions { timeout: Duration::from_secs(10), ..Default::default() };
+    let options = SessionOptions::default().with_timeout(Duration::from_secs(10));
     let session = Session::with_options(&small(), SHAPE, Device::Gpu(gpu), &options).expect("it fits");
     let input = Tensor::random(SHAPE, 6);
     let want = session.run(&input).expect("it runs");
@@ -282,7 +284,7 @@ fn a_grid_past_the_limits_is_refused() {
     let mut graph = Graph::new(1);
     graph.push("up", ConvTranspose::new(weight, None, 16), &[Graph::INPUT]).expect("a new name");
     let model = Model::new(graph, Recipe::default());
-    let options = SessionOptions { conv: ConvKernel::Direct, ..Default::default() };
+    let options = SessionOptions::default().with_conv(ConvKernel::Direct);
     let built = Session::with_options(&model, Shape::new(1, 1, 2, 2), Device::Gpu(gpu), &options);
     match built {
         Err(Error::Shape { .. }) => {}

@@ -39,13 +39,11 @@ fn permutations() -> Vec<Dispatch> {
                 for &conv in kernels {
                     for (software, cooperative) in [(false, Some(16)), (false, Some(8)), (true, None)] {
                         let max_workgroup_memory = 32 << 10;
-                        let device = DeviceProfile {
-                            software,
-                            cooperative,
-                            max_workgroup_memory,
-                            ..Default::default()
-                        };
-                        let options = PlanOptions { precision, conv, ..Default::default() };
+                        let device = DeviceProfile::default()
+                            .with_software(software)
+                            .with_cooperative(cooperative)
+                            .with_max_workgroup_memory(max_workgroup_memory);
+                        let options = PlanOptions::default().with_precision(precision).with_conv(conv);
                         let plan = Plan::new(&graph, &shapes, &device, &options).expect("it plans");
                         all.extend(plan.dispatches.into_iter().filter(|d| seen.insert(d.kernel.clone())));
                     }
@@ -61,7 +59,8 @@ fn permutations() -> Vec<Dispatch> {
                 [OutputFormat::Picture { bits, scale: 255.0 }, OutputFormat::Classes { threshold: 0.5 }]
             {
                 let input = InputFormat::Picture { bits, scale: vec![1.0; 5], shift: vec![0.0; 5] };
-                let options = PlanOptions { precision, input, output, ..Default::default() };
+                let options =
+                    PlanOptions::default().with_precision(precision).with_input(input).with_output(output);
                 let plan = Plan::new(&graph, Shape::new(1, 5, 3, 3), &DeviceProfile::default(), &options);
                 let dispatches = plan.expect("it plans").dispatches.into_iter();
                 all.extend(dispatches.filter(|d| seen.insert(d.kernel.clone())));

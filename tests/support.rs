@@ -104,7 +104,10 @@ impl Backend {
             Backend::CpuFast => session(graph, inputs, Device::Cpu, SessionOptions::default()),
             Backend::Gpu(gpu, optimizations, conv, precision) => {
                 let (optimizations, conv, precision) = (*optimizations, *conv, *precision);
-                let options = SessionOptions { optimizations, conv, precision, ..Default::default() };
+                let options = SessionOptions::default()
+                    .with_optimizations(optimizations)
+                    .with_conv(conv)
+                    .with_precision(precision);
                 session(graph, inputs, Device::Gpu(gpu.clone()), options)
             }
         };
@@ -145,7 +148,7 @@ pub(crate) fn session(
 ) -> unet_wgpu::Result<Vec<Tensor>> {
     let names: Vec<String> = graph.outputs().iter().map(|output| output.name.clone()).collect();
     let model = Model::new(graph.clone(), Recipe::default());
-    let options = SessionOptions { outputs: names.clone(), ..options };
+    let options = options.with_outputs(names.clone());
     let session = Session::with_options(&model, shapes(inputs), device, &options)?;
     session.poison();
     let named = graph.inputs().iter().map(|input| &*input.name).zip(inputs.iter().copied());

@@ -14,9 +14,8 @@ fn vectors(name: &str) -> Model {
 
 /// Networks in which every pixel sees a bounded neighbourhood.
 fn networks() -> Vec<(&'static str, Model)> {
-    let bilinear =
-        UnetConfig { upsample: Upsample::BilinearConv1x1, ..UnetConfig::new(2, 1, &[4, 6], 8, &[6, 4]) };
-    let deeper = UnetConfig { upsample: Upsample::NearestConv, ..UnetConfig::new(1, 2, &[4, 4], 4, &[4, 4]) };
+    let bilinear = UnetConfig::new(2, 1, &[4, 6], 8, &[6, 4]).with_upsample(Upsample::BilinearConv1x1);
+    let deeper = UnetConfig::new(1, 2, &[4, 4], 4, &[4, 4]).with_upsample(Upsample::NearestConv);
     vec![
         ("configuration", Model::from_config(&bilinear, &mut RandomWeights::new(1)).expect("it builds")),
         ("ONNX", vectors("onnx_transposed.onnx")),
@@ -55,7 +54,7 @@ fn a_network_that_pads_inside_is_exact_at_odd_sizes_too() {
 fn assert_exact(name: &str, model: &Model, shape: Shape, size: usize, device: &Device) {
     let input = Tensor::random(shape, size as u64);
     let want = Session::new(model, shape, device.clone()).expect("it fits").run(&input).expect("it runs");
-    let options = TileOptions { size: Some(size), ..TileOptions::default() };
+    let options = TileOptions::default().with_size(Some(size));
     let what = format!("{name} at {shape} in tiles of {size}");
     let tiled = TiledSession::new(model, shape, device, &SessionOptions::default(), &options);
     let tiled = tiled.unwrap_or_else(|error| panic!("{what}: {error}"));
@@ -78,7 +77,7 @@ fn what_sees_everything_is_blended() {
     let input = Tensor::random(shape, 1);
     let want = Session::new(&model, shape, device.clone()).expect("it fits").run(&input).expect("it runs");
     for blend in [Blend::Auto, Blend::Gaussian, Blend::Crop] {
-        let options = TileOptions { size: Some(250), blend, ..TileOptions::default() };
+        let options = TileOptions::default().with_size(Some(250)).with_blend(blend);
         let tiled =
             TiledSession::new(&model, shape, &device, &SessionOptions::default(), &options).expect("it fits");
         assert!(!tiled.is_exact() && tiled.tiles() > 1);
@@ -98,15 +97,15 @@ fn what_does_not_fit_is_cut_by_itself_and_what_cannot_be_cut_is_refused() {
         let whole =
             TiledSession::new(&model, shape, &device, &SessionOptions::default(), &TileOptions::default());
         assert_eq!(whole.expect("it fits").tiles(), 1);
-        let options = SessionOptions { max_memory: Some(2 << 20), ..SessionOptions::default() };
+        let options = SessionOptions::default().with_max_memory(Some(2 << 20));
         let cut =
             TiledSession::new(&model, shape, &device, &options, &TileOptions::default()).expect("tiles fit");
         assert!(cut.tiles() > 1 && cut.is_exact(), "{} tiles", cut.tiles());
-        let tiny = SessionOptions { max_memory: Some(1000), ..SessionOptions::default() };
+        let tiny = SessionOptions::default().with_max_memory(Some(1000));
         let refused = TiledSession::new(&model, shape, &device, &tiny, &TileOptions::default());
         assert!(matches!(refused, Err(Error::LimitExceeded { .. })), "{refused:?}");
     }
-    let narrow = TileOptions { size: Some(20), ..TileOptions::default() };
+    let narrow = TileOptions::default().with_size(Some(20));
     let refused = TiledSession::new(&model, shape, &Device::Cpu, &SessionOptions::default(), &narrow);
     assert!(matches!(refused, Err(Error::Setting { setting: Setting::Tiles, .. })), "{refused:?}");
 }
@@ -133,12 +132,12 @@ fn augmented_results_do_not_depend_on_the_orientation() {
     for device in devices() {
         let (plain, _) = run(&device, &input, TileOptions::default());
         for augment in [Augment::Flips, Augment::All] {
-            let options = TileOptions { augment, ..TileOptions::default() };
+            let options = TileOptions::default().with_augment(augment);
             let (whole, _) = run(&device, &input, options);
             let (turned, _) = run(&device, &mirrored(&input), options);
             assert!(off(&whole, &mirrored(&turned)) <= 1e-6, "{augment:?}");
             assert!(off(&whole, &plain) > 1e-3, "{augment:?} changes nothing");
-            let (tiled, tiles) = run(&device, &input, TileOptions { size: Some(120), ..options });
+            let (tiled, tiles) = run(&device, &input, options.with_size(Some(120)));
             assert!(tiles > 1 && off(&whole, &tiled) <= 1e-6, "{augment:?} in {tiles} tiles");
         }
     }
@@ -147,7 +146,7 @@ fn augmented_results_do_not_depend_on_the_orientation() {
 #[test]
 fn less_overlap_than_the_network_sees_is_not_called_exact() {
     let (_, model) = networks().remove(0);
-    let options = TileOptions { size: Some(120), overlap: Some(8), ..TileOptions::default() };
+    let options = TileOptions::default().with_size(Some(120)).with_overlap(Some(8));
     let shape = Shape::new(1, 2, 300, 300);
     let tiled = TiledSession::new(&model, shape, &Device::Cpu, &SessionOptions::default(), &options);
     assert!(!tiled.expect("it fits").is_exact());

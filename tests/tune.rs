@@ -24,19 +24,11 @@ const ALL: [ConvKernel; 6] = [
 ];
 
 fn adapter(name: &str, driver: &str) -> AdapterReport {
-    AdapterReport {
-        index: 0,
-        name: name.into(),
-        backend: "Vulkan".into(),
-        device_type: "Other".into(),
-        driver: driver.into(),
-        software: false,
-        f16: true,
-        timestamps: true,
-        subgroup_size: [32, 32],
-        cooperative_matrix: Vec::new(),
-        profile: DeviceProfile::default(),
-    }
+    let mut adapter = AdapterReport::default();
+    adapter.name = name.into();
+    adapter.backend = "Vulkan".into();
+    adapter.driver = driver.into();
+    adapter
 }
 
 fn every_choice() -> Tuning {
@@ -205,21 +197,24 @@ fn steps(dispatches: &[Dispatch], of: impl Fn(&str) -> bool) -> Vec<Step<'_>> {
 
 #[test]
 fn a_plan_takes_the_choices_that_it_is_given() {
-    let hardware =
-        DeviceProfile { max_workgroup_memory: 48 << 10, max_lanes: 1024, ..DeviceProfile::default() };
-    let software = DeviceProfile { software: true, ..hardware };
-    let matrices = DeviceProfile { cooperative: Some(16), ..hardware };
+    let hardware = DeviceProfile::default().with_max_workgroup_memory(48 << 10).with_max_lanes(1024);
+    let software = hardware.with_software(true);
+    let matrices = hardware.with_cooperative(Some(16));
     for (device, precision) in [
         (hardware, Precision::F32),
         (software, Precision::F32),
         (hardware, Precision::F16),
         (matrices, Precision::F16),
     ] {
-        let plain = |conv| dispatches(&device, PlanOptions { precision, conv, ..Default::default() });
+        let plain =
+            |conv| dispatches(&device, PlanOptions::default().with_precision(precision).with_conv(conv));
         let tuned = |tuning: Tuning, conv| {
             dispatches(
                 &device,
-                PlanOptions { precision, conv, tuning: Some(tuning.into()), ..Default::default() },
+                PlanOptions::default()
+                    .with_precision(precision)
+                    .with_conv(conv)
+                    .with_tuning(Some(tuning.into())),
             )
         };
         let auto = plain(ConvKernel::Auto);
@@ -267,7 +262,7 @@ fn tuning_keeps_the_result_and_chooses_for_every_convolution() {
     let (model, shape) = (small(), Shape::new(1, 3, 24, 20));
     let precisions = if gpu.report().f16 { &[Precision::F32, Precision::F16][..] } else { &[Precision::F32] };
     for &precision in precisions {
-        let options = SessionOptions { precision, ..Default::default() };
+        let options = SessionOptions::default().with_precision(precision);
         let mut seen = Vec::new();
         let report =
             tune(&model, shape, &gpu, &options, &mut |kernel, at, of| seen.push((kernel, at, of))).unwrap();
@@ -292,7 +287,7 @@ fn tuning_keeps_the_result_and_chooses_for_every_convolution() {
         }
         let input = Tensor::random(shape, 4);
         let run = |tuning: Option<Tuning>| {
-            let options = SessionOptions { tuning: tuning.map(Arc::new), ..options.clone() };
+            let options = options.clone().with_tuning(tuning.map(Arc::new));
             let session = Session::with_options(&model, shape, Device::Gpu(gpu.clone()), &options).unwrap();
             session.poison();
             session.run(&input).unwrap()
@@ -319,10 +314,10 @@ fn a_tuned_plan_that_does_not_fit_gives_way_to_the_default() {
     keys(&optimized, shape, Precision::F32)
         .iter()
         .for_each(|(_, key)| tuning.set(key, ConvKernel::Winograd2));
-    let tuned = SessionOptions { tuning: Some(tuning.into()), ..Default::default() };
+    let tuned = SessionOptions::default().with_tuning(Some(tuning.into()));
     let (default, large) = (plan(&SessionOptions::default()), plan(&tuned));
     assert!(default < large);
-    assert_eq!(plan(&SessionOptions { max_memory: Some(default), ..tuned }), default);
+    assert_eq!(plan(&tuned.with_max_memory(Some(default))), default);
 }
 
 #[test]

@@ -111,11 +111,11 @@ fn small_networks_agree_with_pytorch() {
 #[test]
 fn a_network_takes_its_weights_by_name() {
     let vectors = Vectors::read("named");
-    let config = UnetConfig { up: Some(vec![8, 4]), ..UnetConfig::new(3, 3, &[4, 8], 16, &[8, 4]) };
+    let config = UnetConfig::new(3, 3, &[4, 8], 16, &[8, 4]).with_up(Some(vec![8, 4]));
     let graph = config.build(&mut &vectors).unwrap();
     check("named weights", &graph, vectors.get("input"), vectors.get("output"), Tolerance::Network);
 
-    let wider = UnetConfig { out_channels: 4, ..config };
+    let wider = config.with_out_channels(4);
     let error = wider.build(&mut &vectors).unwrap_err().to_string();
     assert_eq!(error, "output.weight: expected (4,4,1,1), got (3,4,1,1)");
 }
@@ -126,24 +126,21 @@ fn a_network_takes_its_weights_by_name() {
 fn bad_configurations_are_refused_with_what_was_expected() {
     let good = || UnetConfig::new(3, 3, &[4, 8], 8, &[8, 4]);
     let cases: [(UnetConfig, &str); 11] = [
-        (UnetConfig { encoder: vec![], decoder: vec![], ..good() }, "encoder: expected 1 to 6 levels, got 0"),
-        (UnetConfig { encoder: vec![1; 7], ..good() }, "encoder: expected 1 to 6 levels, got 7"),
-        (UnetConfig { in_channels: 0, ..good() }, "widths: expected 1 to 65536 channels, got 0"),
-        (UnetConfig { out_channels: 0, ..good() }, "widths: expected 1 to 65536 channels, got 0"),
-        (UnetConfig { bottleneck: 65537, ..good() }, "widths: expected 1 to 65536 channels, got 65537"),
-        (UnetConfig { encoder: vec![4, 0], ..good() }, "widths: expected 1 to 65536 channels, got 0"),
-        (UnetConfig { up: Some(vec![4, 0]), ..good() }, "widths: expected 1 to 65536 channels, got 0"),
+        (good().with_encoder(vec![]).with_decoder(vec![]), "encoder: expected 1 to 6 levels, got 0"),
+        (good().with_encoder(vec![1; 7]), "encoder: expected 1 to 6 levels, got 7"),
+        (good().with_in_channels(0), "widths: expected 1 to 65536 channels, got 0"),
+        (good().with_out_channels(0), "widths: expected 1 to 65536 channels, got 0"),
+        (good().with_bottleneck(65537), "widths: expected 1 to 65536 channels, got 65537"),
+        (good().with_encoder([4, 0]), "widths: expected 1 to 65536 channels, got 0"),
+        (good().with_up(Some(vec![4, 0])), "widths: expected 1 to 65536 channels, got 0"),
+        (good().with_decoder([8]), "decoder: expected 2 levels, as the encoder (or none), got 1"),
+        (good().with_up(Some(vec![8])), "up: expected one width for each decoder level, got 1"),
         (
-            UnetConfig { decoder: vec![8], ..good() },
-            "decoder: expected 2 levels, as the encoder (or none), got 1",
-        ),
-        (UnetConfig { up: Some(vec![8]), ..good() }, "up: expected one width for each decoder level, got 1"),
-        (
-            UnetConfig { residual: true, out_channels: 1, ..good() },
+            good().with_residual(true).with_out_channels(1),
             "residual: expected as many channels out as in, and a decoder, got 1",
         ),
         (
-            UnetConfig { residual: true, decoder: vec![], ..good() },
+            good().with_residual(true).with_decoder(vec![]),
             "residual: expected as many channels out as in, and a decoder, got 3",
         ),
     ];
@@ -186,7 +183,7 @@ fn a_picture_with_the_wrong_channels_is_refused() {
 #[test]
 fn encoder_only_networks_give_one_vector_a_picture() {
     for output in [Output::None, Output::Softmax] {
-        let config = UnetConfig { output, ..UnetConfig::new(3, 10, &[4, 8, 8], 16, &[]) };
+        let config = UnetConfig::new(3, 10, &[4, 8, 8], 16, &[]).with_output(output);
         let graph = built(&config, 5);
         for (n, h, w) in [(1, 32, 32), (2, 25, 19), (3, 1, 1)] {
             let shape = Shape::new(n, 3, h, w);
@@ -258,7 +255,9 @@ fn random_config(random: &mut Random) -> UnetConfig {
 fn a_rewrite_is_known_by_its_name() {
     let mut which = Optimizations::none();
     which.set("fuse_head", true).unwrap();
-    assert_eq!(which, Optimizations { fuse_head: true, ..Optimizations::none() });
+    let mut only_head = Optimizations::none();
+    only_head.fuse_head = true;
+    assert_eq!(which, only_head);
     let error = which.set("fuse_heads", true).unwrap_err().to_string();
     assert!(
         error.starts_with("there is no rewrite fuse_heads; the rewrites are: remove_identity, "),

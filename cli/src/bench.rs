@@ -147,7 +147,7 @@ struct Job<'a> {
 impl Job<'_> {
     fn measure(&mut self, precision: Precision, size: Size, batch: usize) -> Result<()> {
         let shape = size.shape(batch, self.model.input_channels());
-        let options = SessionOptions { precision, ..device::options(self.device, self.common) };
+        let options = device::options(self.device, self.common).with_precision(precision);
         let session = Session::with_options(self.model, shape, self.device.clone(), &options)?;
         let total = WARM_UP + self.args.runs as usize;
         let bar = if self.common.quiet { ProgressBar::hidden() } else { ProgressBar::new(total as u64) };
@@ -480,7 +480,7 @@ impl Report {
              median, p95, min: upload, run and read back; device: the layers' own time, without what lies between them\n\
              pictures/s: with overlapping runs\n"
         ));
-        if let Some(Ceilings { fma_f32, fma_f16, copy }) = self.ceilings {
+        if let Some(Ceilings { fma_f32, fma_f16, copy, .. }) = self.ceilings {
             let f16 = fma_f16.map(|rate| format!(", f16 {}", text::rate(rate, "FLOP")));
             report.push_str(&format!(
                 "\nmeasured ceilings: multiply-add f32 {}{}; copy {}\n",

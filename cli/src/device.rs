@@ -137,11 +137,14 @@ pub(super) fn options(device: &Device, common: &Common) -> SessionOptions {
         Device::Gpu(gpu) if !common.no_cache => Tuning::load(gpu.report()).map(Arc::new),
         _ => None,
     };
-    let options = SessionOptions { tuning, ..common.options() };
+    let options = common.options().with_tuning(tuning);
     match device {
         // The limits of a GPU are in its plan.
         Device::Gpu(_) => options,
-        Device::Cpu => SessionOptions { max_memory: options.max_memory.or_else(free_memory), ..options },
+        Device::Cpu => {
+            let max_memory = options.max_memory.or_else(free_memory);
+            options.with_max_memory(max_memory)
+        }
     }
 }
 

@@ -168,16 +168,14 @@ fn plan(
     common: &Common,
 ) -> unet_wgpu::Result<(Plan, Option<unet_wgpu::Error>)> {
     let options = common.options();
-    let choices = PlanOptions {
-        precision: options.precision,
-        max_memory: options.max_memory,
-        conv: options.conv,
-        ..PlanOptions::default()
-    };
+    let choices = PlanOptions::default()
+        .with_precision(options.precision)
+        .with_max_memory(options.max_memory)
+        .with_conv(options.conv);
     let small = DeviceProfile::default();
     match Plan::new(optimized, input, &small, &choices) {
         Err(excess @ unet_wgpu::Error::LimitExceeded { .. }) => {
-            let large = DeviceProfile { max_binding: 1 << 40, max_buffer: 1 << 40, ..small };
+            let large = small.with_max_binding(1 << 40).with_max_buffer(1 << 40);
             Ok((Plan::new(optimized, input, &large, &choices)?, Some(excess)))
         }
         plan => Ok((plan?, None)),

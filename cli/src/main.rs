@@ -136,16 +136,18 @@ impl Common {
     }
 
     fn options(&self) -> SessionOptions {
-        SessionOptions {
-            precision: match self.precision {
+        SessionOptions::default()
+            .with_precision(match self.precision {
                 PrecisionChoice::Auto | PrecisionChoice::F32 | PrecisionChoice::Both => Precision::F32,
                 PrecisionChoice::F16 => Precision::F16,
-            },
-            optimizations: if self.no_optimize { Optimizations::none() } else { Optimizations::default() },
-            conv: self.conv(),
-            max_memory: self.max_memory.map(|bytes| bytes.0),
-            ..SessionOptions::default()
-        }
+            })
+            .with_optimizations(if self.no_optimize {
+                Optimizations::none()
+            } else {
+                Optimizations::default()
+            })
+            .with_conv(self.conv())
+            .with_max_memory(self.max_memory.map(|bytes| bytes.0))
     }
 
     /// One line on stderr, unless quiet.

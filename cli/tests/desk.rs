@@ -80,7 +80,7 @@ impl Parts {
 
 /// One level, as many output channels as input channels, residual.
 pub(crate) fn small(channels: usize) -> UnetConfig {
-    UnetConfig { residual: true, ..UnetConfig::new(channels, channels, &[4], 4, &[4]) }
+    UnetConfig::new(channels, channels, &[4], 4, &[4]).with_residual(true)
 }
 
 /// A folder with models and pictures, in which the command runs.

@@ -28,6 +28,7 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Rates that no kernel can exceed.
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
 pub struct Ceilings {
     /// Multiplications and additions per second in f32; a multiply-add counts as two.
     pub fma_f32: f64,

@@ -20,6 +20,7 @@ pub enum Decoded {
 
 /// A class and its score.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct Score {
     /// Name of the class, or its number if the recipe has none.
     pub class: String,

@@ -15,6 +15,7 @@ const PEAK: f64 = 255.0;
 
 /// Two measures of similarity to a reference; higher is more similar.
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
 pub struct Similarity {
     /// Peak signal-to-noise ratio in dB with white as the peak; infinite for equal pictures.
     pub psnr: f64,

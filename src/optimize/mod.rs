@@ -31,6 +31,7 @@ macro_rules! rewrites {
     ($($(#[$doc:meta])* $name:ident: $pays:ident),* $(,)?) => {
         /// Which rewrites run; by default all. With [`none`](Self::none) every layer runs by itself.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        #[non_exhaustive]
         pub struct Optimizations {
             $($(#[$doc])* pub $name: bool),*
         }

@@ -81,6 +81,7 @@ impl std::fmt::Display for Precision {
 
 /// What a plan must know of a device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[non_exhaustive]
 pub struct DeviceProfile {
     /// Largest range that one storage binding may cover, bytes.
     pub max_binding: u64,
@@ -99,6 +100,17 @@ pub struct DeviceProfile {
     /// Side of the cooperative matrices, f16 to f32 in subgroups of 32, that the device was opened for: 16 or 8.
     pub cooperative: Option<u32>,
 }
+
+setters!(DeviceProfile {
+    with_max_binding(max_binding: u64),
+    with_max_buffer(max_buffer: u64),
+    with_max_workgroups(max_workgroups: u32),
+    with_max_workgroup_memory(max_workgroup_memory: u32),
+    with_max_lanes(max_lanes: u32),
+    with_alignment(alignment: u64),
+    with_software(software: bool),
+    with_cooperative(cooperative: Option<u32>),
+});
 
 impl Default for DeviceProfile {
     /// WebGPU's guaranteed limits.
@@ -137,6 +149,7 @@ pub enum ConvKernel {
 
 /// Choices of a plan that are not the device's.
 #[derive(Debug, Clone, Default)]
+#[non_exhaustive]
 pub struct PlanOptions {
     /// How numbers are stored.
     pub precision: Precision,
@@ -153,6 +166,16 @@ pub struct PlanOptions {
     /// Measured choices, which [`ConvKernel::Auto`] follows where they apply.
     pub tuning: Option<Arc<Tuning>>,
 }
+
+setters!(PlanOptions {
+    with_precision(precision: Precision),
+    with_max_memory(max_memory: Option<u64>),
+    with_keep_values(keep_values: bool),
+    with_conv(conv: ConvKernel),
+    with_input(input: InputFormat),
+    with_output(output: OutputFormat),
+    with_tuning(tuning: Option<Arc<Tuning>>),
+});
 
 /// Where a binding's bytes are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -23,6 +23,7 @@ const MAX_SIDE: usize = 32_768;
 /// How to use a network: what its input is made of and what its output means.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
+#[non_exhaustive]
 pub struct Recipe {
     /// `segment`, `denoise`, `restore`, `classify`, or empty when unknown.
     pub task: String,
@@ -42,10 +43,22 @@ pub struct Recipe {
     pub output: OutputRecipe,
 }
 
+setters!(Recipe {
+    with_task(task: impl Into<String>),
+    with_description(description: impl Into<String>),
+    with_license(license: impl Into<String>),
+    with_training(training: impl Into<String>),
+    with_authors(authors: impl Into<String>),
+    with_citation(citation: impl Into<String>),
+    with_input(input: InputRecipe),
+    with_output(output: OutputRecipe),
+});
+
 /// From a picture to the network's input, in this order: channels, transfer function, size, `value * scale`, the
 /// steps, `(value - mean) / std`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
+#[non_exhaustive]
 pub struct InputRecipe {
     /// Channels that the picture is converted to. If absent, the network's input channels decide.
     pub channels: Option<Channels>,
@@ -66,6 +79,18 @@ pub struct InputRecipe {
     /// Divisor after the mean is subtracted: one number, or one for each channel. Empty means 1.
     pub std: Vec<f64>,
 }
+
+setters!(InputRecipe {
+    with_channels(channels: Option<Channels>),
+    with_size(size: Option<[usize; 2]>),
+    with_multiple(multiple: Option<usize>),
+    with_fit(fit: Fit),
+    with_transfer(transfer: Option<Transfer>),
+    with_scale(scale: f64),
+    with_steps(steps: impl Into<Vec<Step>>),
+    with_mean(mean: impl Into<Vec<f64>>),
+    with_std(std: impl Into<Vec<f64>>),
+});
 
 impl Default for InputRecipe {
     fn default() -> InputRecipe {
@@ -124,6 +149,7 @@ pub enum Fit {
 /// From the network's output to a result: the steps in order, then decoding.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
+#[non_exhaustive]
 pub struct OutputRecipe {
     /// Steps on the network's output, in order.
     pub steps: Vec<Step>,
@@ -138,6 +164,15 @@ pub struct OutputRecipe {
     /// Pixels along each border of a tile's result that should come from a neighbouring tile.
     pub halo: usize,
 }
+
+setters!(OutputRecipe {
+    with_steps(steps: impl Into<Vec<Step>>),
+    with_decode(decode: Option<Decode>),
+    with_scale(scale: f64),
+    with_threshold(threshold: f32),
+    with_classes(classes: impl Into<Vec<Class>>),
+    with_halo(halo: usize),
+});
 
 impl Default for OutputRecipe {
     fn default() -> OutputRecipe {

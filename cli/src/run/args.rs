@@ -197,20 +197,21 @@ impl RunArgs {
     }
 
     pub(super) fn tiles(&self) -> TileOptions {
-        TileOptions {
-            size: self.tile.map(|pixels| pixels as usize),
-            overlap: self.overlap.map(|pixels| pixels as usize),
-            blend: match self.blend {
-                BlendChoice::Auto => Blend::Auto,
-                BlendChoice::Crop => Blend::Crop,
-                BlendChoice::Gaussian => Blend::Gaussian,
-            },
-            augment: match self.tta {
-                None => Augment::None,
-                Some(Copies::Flips) => Augment::Flips,
-                Some(Copies::All) => Augment::All,
-            },
-        }
+        let blend = match self.blend {
+            BlendChoice::Auto => Blend::Auto,
+            BlendChoice::Crop => Blend::Crop,
+            BlendChoice::Gaussian => Blend::Gaussian,
+        };
+        let augment = match self.tta {
+            None => Augment::None,
+            Some(Copies::Flips) => Augment::Flips,
+            Some(Copies::All) => Augment::All,
+        };
+        TileOptions::default()
+            .with_size(self.tile.map(|pixels| pixels as usize))
+            .with_overlap(self.overlap.map(|pixels| pixels as usize))
+            .with_blend(blend)
+            .with_augment(augment)
     }
 }
 
@@ -219,7 +220,7 @@ fn threads(text: &str) -> Result<Threads, String> {
     let numbers: Option<Vec<usize>> =
         text.split(':').map(|n| n.parse().ok().filter(|n| (1..=64).contains(n))).collect();
     match numbers.as_deref() {
-        Some(&[load, run, save]) => Ok(Threads { load, run, save }),
+        Some(&[load, run, save]) => Ok(Threads::new(load, run, save)),
         _ => Err("expected three numbers from 1 to 64, such as 2:3:2".into()),
     }
 }

@@ -14,7 +14,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 use unet_wgpu::Model;
-use unet_wgpu::image::{Batch, Palette, Pipeline, PipelineOptions, Report, is_many};
+use unet_wgpu::image::{Palette, Pipeline, PipelineOptions, Report, is_many};
 use unet_wgpu::recipe::Decode;
 
 pub(super) fn run(args: &RunArgs, common: &Common) -> Result<ExitCode> {
@@ -48,13 +48,12 @@ fn model(args: &RunArgs) -> Result<Model> {
 
 /// The pipeline that the options describe. It has no device yet, so bad input is reported first.
 fn pipeline(args: &RunArgs, model: Model) -> Result<Pipeline> {
-    let options = PipelineOptions {
-        tiles: args.tiles(),
-        batch: args.batch.unwrap_or(Batch::Auto),
-        keep_largest: args.keep_largest,
-        min_area: args.min_area.unwrap_or(0),
-        palette: args.palette.as_deref().map(Palette::open).transpose()?,
-    };
+    let options = PipelineOptions::default()
+        .with_tiles(args.tiles())
+        .with_batch(args.batch.unwrap_or_default())
+        .with_keep_largest(args.keep_largest)
+        .with_min_area(args.min_area.unwrap_or(0))
+        .with_palette(args.palette.as_deref().map(Palette::open).transpose()?);
     let pipeline = Pipeline::new(model, options)?;
     let gives = pipeline.output_info();
     let is_mask = gives.decode == Decode::Mask;

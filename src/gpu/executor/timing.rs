@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 /// The time of one dispatch.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct LayerTime {
     /// Name of the layer.
     pub label: String,

@@ -6,6 +6,7 @@ use std::fmt;
 
 /// Agreement of two masks for each class.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct Scores {
     /// By class number.
     pub classes: Vec<ClassScore>,
@@ -13,6 +14,7 @@ pub struct Scores {
 
 /// Agreement of two masks in one class; `None` if neither has it.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct ClassScore {
     /// Name of the class.
     pub name: String,

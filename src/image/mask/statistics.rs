@@ -5,6 +5,7 @@ use serde::Serialize;
 
 /// Pixels and components of each class.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct Statistics {
     /// Columns of the mask.
     pub width: usize,
@@ -16,6 +17,7 @@ pub struct Statistics {
 
 /// Pixels and components of one class.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct ClassStatistics {
     /// Class number.
     pub class: usize,

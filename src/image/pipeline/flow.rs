@@ -31,6 +31,7 @@ const HEAVY: usize = 128 << 20;
 
 /// Number of threads of each stage. With 0 the pipeline decides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct Threads {
     /// Threads that read and prepare pictures.
     pub load: usize,
@@ -38,6 +39,13 @@ pub struct Threads {
     pub run: usize,
     /// Threads that decode, encode and write results.
     pub save: usize,
+}
+
+impl Threads {
+    /// Creates it from the three numbers.
+    pub const fn new(load: usize, run: usize, save: usize) -> Threads {
+        Threads { load, run, save }
+    }
 }
 
 /// The result of loading.

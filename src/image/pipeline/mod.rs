@@ -34,12 +34,12 @@ use std::time::{Duration, Instant};
 ///
 /// ```no_run
 /// use unet_wgpu::image::{Decoded, Picture, Pipeline, PipelineOptions, write_atomic};
-/// use unet_wgpu::{AdapterChoice, Device, Gpu, Model, SessionOptions};
+/// use unet_wgpu::{AdapterChoice, Gpu, Model, SessionOptions};
 ///
 /// # fn main() -> unet_wgpu::Result<()> {
 /// let model = Model::open("models/cells.safetensors")?;
-/// let device = Device::Gpu(Gpu::open(&AdapterChoice::Hardware)?);
-/// let pipeline = Pipeline::new(model, PipelineOptions::default())?.with_device(device, SessionOptions::default());
+/// let gpu = Gpu::open(&AdapterChoice::Hardware)?;
+/// let pipeline = Pipeline::new(model, PipelineOptions::default())?.with_device(gpu, SessionOptions::default());
 ///
 /// let picture = Picture::open("demo/cells.png".as_ref())?;
 /// let outcome = pipeline.run(&picture)?;
@@ -64,6 +64,7 @@ pub struct Pipeline {
 
 /// Options of a [`Pipeline`].
 #[derive(Debug, Clone, PartialEq, Default)]
+#[non_exhaustive]
 pub struct PipelineOptions {
     /// How pictures that do not fit are cut into tiles.
     pub tiles: TileOptions,
@@ -76,6 +77,14 @@ pub struct PipelineOptions {
     /// For masks: the colours, and names for classes that have none in the recipe.
     pub palette: Option<Palette>,
 }
+
+setters!(PipelineOptions {
+    with_tiles(tiles: TileOptions),
+    with_batch(batch: Batch),
+    with_keep_largest(keep_largest: bool),
+    with_min_area(min_area: usize),
+    with_palette(palette: Option<Palette>),
+});
 
 /// How many pictures of one size run at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -98,6 +107,7 @@ pub struct Input {
 
 /// The result of a network for a picture.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Outcome {
     /// The picture; `None` for arrays that are not pictures.
     pub picture: Option<Picture>,
@@ -109,6 +119,7 @@ pub struct Outcome {
 
 /// Properties of a network's result.
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
 pub struct OutputInfo {
     /// What the result means.
     pub decode: Decode,
@@ -139,6 +150,7 @@ impl OutputInfo {
 
 /// Details of a run.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct Report {
     /// Index of the device that ran.
     pub device: usize,
@@ -205,8 +217,8 @@ impl Pipeline {
     }
 
     /// Adds a device and the options of its sessions. Sessions are built when the size of a picture is known.
-    pub fn with_device(mut self, device: Device, options: SessionOptions) -> Pipeline {
-        self.lanes.push(Lane::new(device, options));
+    pub fn with_device(mut self, device: impl Into<Device>, options: SessionOptions) -> Pipeline {
+        self.lanes.push(Lane::new(device.into(), options));
         self
     }
 

@@ -24,7 +24,7 @@ fn main() {
     };
     let shape = Shape::new(1, 3, args.size, args.size);
     let precision = if args.precision == "f16" { Precision::F16 } else { Precision::F32 };
-    let options = SessionOptions { precision, ..SessionOptions::default() };
+    let options = SessionOptions::default().with_precision(precision);
     let model = Model::open(&args.weights).unwrap_or_else(|e| protocol::absent(e));
     let session =
         Session::with_options(&model, shape, device, &options).unwrap_or_else(|e| protocol::absent(e));
