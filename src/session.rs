@@ -449,6 +449,7 @@ impl Session {
     ///
     /// # Errors
     /// [`Error::Timeout`], [`Error::DeviceLost`], [`Error::Usage`] on a CPU session.
+    #[doc(hidden)]
     pub fn host_seconds(&self) -> Result<f64> {
         self.on_gpu("timing the host")?.host_seconds(self.timeout)
     }

@@ -8,7 +8,7 @@ use std::fs;
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
 use tiff::decoder::{Decoder, DecodingResult};
-use unet_wgpu::image::{Depth, Format, PageWriter, Picture, RowWriter, remove_leftovers};
+use unet_wgpu::image::{Depth, Format, PageWriter, Picture, RowWriter, remove_temporary_files};
 use unet_wgpu::{Error, Random, Shape, Tensor};
 
 const DEPTHS: [Depth; 3] = [Depth::Eight, Depth::Sixteen, Depth::Float];
@@ -348,12 +348,12 @@ fn leftovers_of_killed_runs_are_named_and_removed() {
     for other in others {
         fs::write(folder.path().join(other), "mine").unwrap();
     }
-    remove_leftovers([path.as_path()]).unwrap();
+    remove_temporary_files([path.as_path()]).unwrap();
     let mut kept: Vec<String> =
         files(folder.path()).iter().map(|p| p.file_name().unwrap().to_string_lossy().into_owned()).collect();
     kept.sort();
     let mut others = others.to_vec();
     others.sort_unstable();
     assert_eq!(kept, others);
-    remove_leftovers([folder.path().join("nowhere/a.png").as_path()]).unwrap();
+    remove_temporary_files([folder.path().join("nowhere/a.png").as_path()]).unwrap();
 }

@@ -19,7 +19,7 @@ use unet_wgpu::Tensor;
 use unet_wgpu::cpu;
 use unet_wgpu::gpu::LayerTime;
 use unet_wgpu::gpu::ceiling::{self, Ceilings};
-use unet_wgpu::image::{check_place, write_atomic};
+use unet_wgpu::image::{check_writable, write_atomic};
 use unet_wgpu::optimize::optimize;
 use unet_wgpu::plan::{FRAMES, Precision};
 use unet_wgpu::verify::Difference;
@@ -66,7 +66,7 @@ pub(super) struct BenchArgs {
 }
 
 pub(super) fn run(args: &BenchArgs, common: &Common) -> Result<ExitCode> {
-    args.json.as_deref().map_or(Ok(()), check_place)?;
+    args.json.as_deref().map_or(Ok(()), check_writable)?;
     let format = args.chart.as_deref().map(Format::of).transpose()?;
     let model = args.model.open()?;
     let device = match args.layers {

@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use unet_wgpu::Model;
-use unet_wgpu::image::{check_place, write_atomic};
+use unet_wgpu::image::{check_writable, write_atomic};
 
 /// Write a model as one safetensors file with its graph, weights and recipe inside
 #[derive(Debug, Args)]
@@ -33,7 +33,7 @@ pub(super) fn run(args: &ConvertArgs, common: &Common) -> Result<ExitCode> {
     if args.out.extension().is_none_or(|e| e != "safetensors") {
         return Err(Error::Usage(format!("{}: end the name in .safetensors", args.out.display())));
     }
-    check_place(&args.out)?;
+    check_writable(&args.out)?;
     let bytes = Model::open(&args.model)?.to_safetensors(args.weights == Weights::F16)?;
     write_atomic(&args.out, &bytes)?;
     common.say(&format!("{}, {}", args.out.display(), super::text::mib(bytes.len() as u64)));

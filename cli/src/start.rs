@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Instant;
 use unet_wgpu::Tensor;
-use unet_wgpu::image::{check_place, write_atomic};
+use unet_wgpu::image::{check_writable, write_atomic};
 use unet_wgpu::tiles::{TileOptions, TiledSession};
 
 /// Set in the processes that are timed.
@@ -37,7 +37,7 @@ pub(super) struct StartArgs {
 }
 
 pub(super) fn run(args: &StartArgs, common: &Common) -> Result<ExitCode> {
-    args.json.as_deref().map_or(Ok(()), check_place)?;
+    args.json.as_deref().map_or(Ok(()), check_writable)?;
     if std::env::var_os(TIMED).is_some() {
         return timed(args, common);
     }

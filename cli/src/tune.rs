@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use unet_wgpu::gpu::{AdapterChoice, Gpu};
-use unet_wgpu::image::{check_place, write_atomic};
+use unet_wgpu::image::{check_writable, write_atomic};
 use unet_wgpu::plan::{ConvKernel, Precision};
 use unet_wgpu::tune::{Candidate, Layer, Report, tune};
 
@@ -31,7 +31,7 @@ pub(super) struct TuneArgs {
 }
 
 pub(super) fn run(args: &TuneArgs, common: &Common) -> Result<ExitCode> {
-    args.json.as_deref().map_or(Ok(()), check_place)?;
+    args.json.as_deref().map_or(Ok(()), check_writable)?;
     if common.kernel != KernelChoice::Auto {
         return Err(Error::Usage("tune measures every kernel; drop --kernel".into()));
     }

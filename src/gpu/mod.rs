@@ -1,5 +1,6 @@
 //! The only module that uses `wgpu`: finds adapters, owns or shares a device, creates pipelines, runs plans.
 
+#[doc(hidden)]
 pub mod ceiling;
 mod executor;
 mod pipeline_cache;

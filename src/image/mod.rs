@@ -17,7 +17,7 @@ mod video;
 
 pub use decode::{Decoded, Score};
 pub use files::{
-    Format, PageWriter, Pages, RowWriter, Rows, check_place, encode_npy, read_npy, remove_leftovers,
+    Format, PageWriter, Pages, RowWriter, Rows, check_writable, encode_npy, read_npy, remove_temporary_files,
     write_atomic, write_npy,
 };
 pub use mask::{

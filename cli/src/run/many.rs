@@ -14,7 +14,7 @@ use std::time::Instant;
 use unet_wgpu::Model;
 use unet_wgpu::image::{
     Format, Job, Load, Outcome, Pipeline, Quality, Shard, Source, Targets, find_pictures, jobs,
-    remove_leftovers,
+    remove_temporary_files,
 };
 
 /// Runs folders, patterns or lists of files. Results go into folders.
@@ -35,7 +35,7 @@ pub(super) fn run_many(args: &RunArgs, targets: &Targets, model: Model, common: 
     let references =
         args.reference.as_deref().map(|folder| References::find(folder, args.recursive)).transpose()?;
     let pipeline = device::add_all(pipeline, common)?;
-    remove_leftovers(jobs.iter().flat_map(|job| job.targets.paths()))?;
+    remove_temporary_files(jobs.iter().flat_map(|job| job.targets.paths()))?;
     let (ready, jobs): (Vec<Job>, Vec<Job>) = jobs.into_iter().partition(|job| args.resume && job.is_done());
     for folder in jobs.iter().flat_map(|job| job.targets.paths()).filter_map(Path::parent) {
         std::fs::create_dir_all(folder).map_err(Error::io(folder))?;

@@ -14,7 +14,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 use unet_wgpu::Model;
-use unet_wgpu::image::{Palette, Pipeline, PipelineOptions, Report, is_many};
+use unet_wgpu::image::{Palette, Pipeline, PipelineOptions, Report, names_several};
 use unet_wgpu::recipe::Decode;
 
 pub(super) fn run(args: &RunArgs, common: &Common) -> Result<ExitCode> {
@@ -25,7 +25,7 @@ pub(super) fn run(args: &RunArgs, common: &Common) -> Result<ExitCode> {
     }
     args.check_no_stream()?;
     let many = args.input.len() > 1
-        || args.input.iter().any(|path| is_many(path))
+        || args.input.iter().any(|path| names_several(path))
         || targets.paths().any(names_folder);
     match many {
         true => many::run_many(args, &targets, model, common),

@@ -10,4 +10,4 @@ pub use npy::{encode_npy, read_npy, write_npy};
 pub(super) use read::read_file;
 pub use read::{Pages, Rows};
 pub(super) use write::{Aside, encode_indices, interleave, samples};
-pub use write::{PageWriter, RowWriter, check_place, remove_leftovers, write_atomic};
+pub use write::{PageWriter, RowWriter, check_writable, remove_temporary_files, write_atomic};

@@ -56,7 +56,7 @@ impl FromStr for Shard {
 }
 
 /// Whether a path stands for several pictures: a folder, or a pattern that is not the name of a file.
-pub fn is_many(input: &Path) -> bool {
+pub fn names_several(input: &Path) -> bool {
     input.is_dir() || !input.exists() && input.to_string_lossy().contains(['*', '?', '['])
 }
 
@@ -73,7 +73,7 @@ pub fn find_pictures(inputs: &[PathBuf], recursive: bool, without: &[&Path]) -> 
         let before = found.len();
         if input.is_dir() {
             in_folder(input, recursive, &is_wanted, &mut found)?;
-        } else if is_many(input) {
+        } else if names_several(input) {
             by_pattern(input, &is_wanted, &mut found)?;
         } else {
             let name = input.file_name().unwrap_or(input.as_os_str()).into();

@@ -11,7 +11,7 @@ mod source;
 mod targets;
 
 pub use flow::{Load, Threads};
-pub use folder::{Job, PictureFile, Shard, find_pictures, is_many, jobs};
+pub use folder::{Job, PictureFile, Shard, find_pictures, jobs, names_several};
 pub use reference::Quality;
 pub use sequence::Sink;
 pub use source::Source;

@@ -3,7 +3,7 @@
 use super::{Outcome, OutputInfo, Pipeline, Sink};
 use crate::error::{Error, Result, Setting};
 use crate::image::{
-    Decoded, Format, Mask, Picture, Score, Statistics, check_place, cutout, encode_npy, probabilities,
+    Decoded, Format, Mask, Picture, Score, Statistics, check_writable, cutout, encode_npy, probabilities,
     side_by_side, write_atomic,
 };
 use crate::recipe::Decode;
@@ -166,7 +166,7 @@ impl Targets {
     /// [`Error::Setting`] and [`Error::Picture`], naming the file.
     pub fn check(&self, input: Option<&Path>, info: &OutputInfo) -> Result<()> {
         self.check_names(info)?;
-        self.paths().try_for_each(check_place)?;
+        self.paths().try_for_each(check_writable)?;
         // The result may replace the input, because it is written under a temporary name first.
         self.check_apart(|Target { kind, path }| {
             *kind != TargetKind::Result && input.is_some_and(|input| full(input) == full(path))

@@ -21,7 +21,7 @@ pub(in crate::image) struct Aside {
 impl Aside {
     /// Creates an empty temporary file for that path.
     pub(in crate::image) fn create(path: &Path) -> Result<Aside> {
-        check_place(path)?;
+        check_writable(path)?;
         let target = target(path);
         let temporary = target.with_file_name(format!(".{}.{}.tmp", name(&target), std::process::id()));
         let opened = OpenOptions::new().read(true).write(true).create_new(true).open(&temporary);
@@ -69,7 +69,7 @@ pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
 }
 
 /// Deletes temporary files that killed runs left beside those paths. Nothing else may write there at the same time.
-pub fn remove_leftovers<'a>(paths: impl IntoIterator<Item = &'a Path>) -> Result<()> {
+pub fn remove_temporary_files<'a>(paths: impl IntoIterator<Item = &'a Path>) -> Result<()> {
     let targets: HashSet<PathBuf> = paths.into_iter().map(target).collect();
     let folders: BTreeSet<PathBuf> = targets.iter().map(|target| folder(target)).collect();
     for folder in folders {
@@ -95,7 +95,7 @@ fn begun(temporary: &str) -> Option<&str> {
 }
 
 /// Errors if a file cannot be written there. Call it before long work.
-pub fn check_place(path: &Path) -> Result<()> {
+pub fn check_writable(path: &Path) -> Result<()> {
     let refuse = |message: String| Error::Picture { path: path.to_owned(), message };
     let folder = folder(path);
     if !folder.is_dir() {

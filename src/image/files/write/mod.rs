@@ -8,7 +8,7 @@ mod rows;
 mod tiff;
 
 pub(in crate::image) use aside::Aside;
-pub use aside::{check_place, remove_leftovers, write_atomic};
+pub use aside::{check_writable, remove_temporary_files, write_atomic};
 pub(in crate::image) use layout::{interleave, samples};
 pub use pages::PageWriter;
 pub use rows::RowWriter;
