@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use unet_wgpu::graph::{
     Activation, BatchNorm, Binary, BinaryKind, Concat, Constant, Conv, Crop, Graph, Op, Pad, PadAmount,
-    PadMode, Pool, Reduce, ReduceKind, ValueId,
+    PadMode, Pool, PoolKind, Reduce, ReduceKind, ValueId,
 };
 use unet_wgpu::optimize::{Optimizations, optimize};
 use unet_wgpu::{Device, Random, SessionOptions, Shape, Tensor, cpu};
@@ -143,21 +143,21 @@ impl Drawing {
         self.push(BatchNorm { scale, shift, activation: Activation::None }, &[x])
     }
 
-    /// A new constant with elements in `low..high`.
-    pub(crate) fn constant(&mut self, shape: Shape, low: f32, high: f32) -> ValueId {
+    /// A new constant with elements in `low..high`, if it is not too large.
+    pub(crate) fn constant(&mut self, shape: Shape, low: f32, high: f32) -> Option<ValueId> {
         let values = (0..shape.elements()).map(|_| self.random.uniform(low, high)).collect();
         let constant = Constant(Tensor::new(shape, values).expect("as many").into());
-        self.push(constant, &[]).expect("small numbers, no more than another value has")
+        self.push(constant, &[])
     }
 
     /// A value of that shape: where there is one often that, else a new constant.
-    pub(crate) fn operand(&mut self, shape: Shape, low: f32, high: f32) -> ValueId {
+    pub(crate) fn operand(&mut self, shape: Shape, low: f32, high: f32) -> Option<ValueId> {
         let there: Vec<_> =
             self.values.iter().filter(|v| v.moderate && v.tensor.shape() == shape).map(|v| v.id).collect();
         if there.is_empty() || self.random.below(4) == 0 {
             self.constant(shape, low, high)
         } else {
-            self.random.pick(&there)
+            Some(self.random.pick(&there))
         }
     }
 
@@ -194,14 +194,17 @@ impl Drawing {
 
 // ---- what the rewrites look for ----
 
-/// A few operators that belong together, or as many of them as the values allow.
+/// A few operators that belong together, or as many of them as the values allow. Most are what a rewrite looks for, some
+/// differ from it in one attribute.
 fn phrase(to: &mut Drawing) -> Option<ValueId> {
     let x = to.value();
     let shape = to.shape(x);
+    let odd = to.random.below(4) == 0;
+    let channels = 1 + to.random.below(6);
     match to.random.below(9) {
         0 => {
-            let y = conv(to, &[x], 1 + shape.h % 6, 3)?;
-            let channels = to.shape(y).c;
+            let activation = if odd { Activation::Relu } else { Activation::None };
+            let y = conv(to, &[x], channels, 3, |conv| conv.activation = activation)?;
             let [scale, shift] = [to.vector(channels, 0.3, 1.5), to.vector(channels, -0.5, 0.5)];
             let y = to.push(BatchNorm { scale, shift, activation: Activation::None }, &[y])?;
             let f = to.random.pick(&[Activation::Relu, Activation::Silu, Activation::LeakyRelu(0.2)]);
@@ -209,29 +212,46 @@ fn phrase(to: &mut Drawing) -> Option<ValueId> {
         }
         // The end of a residual block.
         1 => {
-            let y = conv(to, &[x], shape.c, 3)?;
-            let other = to.operand(shape, -1.0, 1.0);
+            let y = conv(to, &[x], shape.c, 3, |_| {})?;
+            let other = to.operand(shape, -1.0, 1.0)?;
             let inputs = to.random.pick(&[[y, other], [other, y]]);
             let sum = to.push(Binary::ADD, &inputs)?;
             to.push(Activation::Relu, &[sum])
         }
         2 => {
-            let y = conv(to, &[x], 1 + shape.h % 5, 3)?;
-            to.push(Pool::MAX_2X2, &[y])
+            let y = conv(to, &[x], channels, 3, |_| {})?;
+            let mut pool = Pool::MAX_2X2;
+            match to.random.below(5) {
+                _ if !odd => {}
+                0 => pool.ceil = true,
+                1 => pool.dilation = [1, 2],
+                2 => pool.stride = [2, 1],
+                3 => pool.padding = [1, 0, 0, 1],
+                _ => pool.kind = PoolKind::Average,
+            }
+            to.push(pool, &[y])
         }
         3 => {
             let beside = to.value_where(|a, b| Shape { c: a.c, ..b } == a, x)?;
             let joined = to.push(Concat::default(), &[x, beside])?;
-            conv(to, &[joined], 1 + shape.w % 5, 3)
+            let groups = if odd { to.shape(joined).c } else { 1 };
+            conv(to, &[joined], channels * groups, 3, |conv| conv.groups = groups)
         }
         4 => {
-            let y = conv(to, &[x], 5 + shape.w % 5, 3)?;
-            let y = conv(to, &[y], 1 + shape.h % 4, 1)?;
+            let y = conv(to, &[x], 5 + channels, 3, |_| {})?;
+            let which = to.random.below(3);
+            let bend = |conv: &mut Conv| match which {
+                _ if !odd => {}
+                0 => conv.padding = [1, 0, 0, 1],
+                1 => conv.stride = [1, 2],
+                _ => conv.activation = Activation::Relu,
+            };
+            let y = conv(to, &[y], 1 + shape.h % 4, 1, bend)?;
             to.push(Activation::Sigmoid, &[y])
         }
         // A pad, and what takes it back or only seems to.
         5 => {
-            let mut side = || to.random.below(4) as isize;
+            let mut side = || to.random.below(4) as isize - isize::from(odd);
             let amounts = [side(), side(), side(), side()];
             let mode = to.random.pick(&[PadMode::Zero, PadMode::Edge, PadMode::Reflect]);
             let y = to.push(Pad { amount: PadAmount::Fixed(amounts), mode }, &[x])?;
@@ -255,11 +275,22 @@ fn phrase(to: &mut Drawing) -> Option<ValueId> {
     }
 }
 
-fn conv(to: &mut Drawing, x: &[ValueId], outs: usize, kernel: usize) -> Option<ValueId> {
-    let ins = x.iter().map(|&id| to.shape(id).c).sum();
-    let weight = to.weights(Shape::new(outs, ins, kernel, kernel));
+/// A convolution that keeps the size, but for what is done to it.
+fn conv(
+    to: &mut Drawing,
+    x: &[ValueId],
+    outs: usize,
+    kernel: usize,
+    edit: impl FnOnce(&mut Conv),
+) -> Option<ValueId> {
+    let ins: usize = x.iter().map(|&id| to.shape(id).c).sum();
     let bias = to.bias(outs);
-    to.push(Conv::new(weight, bias).same(), x)
+    let mut layer = Conv::new(to.weights(Shape::new(outs, ins, kernel, kernel)), bias).same();
+    edit(&mut layer);
+    if layer.groups > 1 {
+        layer.weight = to.weights(Shape::new(outs, ins / layer.groups, kernel, kernel));
+    }
+    to.push(layer, x)
 }
 
 fn spelled_function(to: &mut Drawing, x: ValueId) -> Option<ValueId> {

@@ -52,6 +52,6 @@ pub(super) fn draw(kind: &str, to: &mut Drawing) -> Option<ValueId> {
     let Shape { n, c, w, .. } = to.shape(a);
     let columns = 1 + to.random.below(6);
     let channels = to.random_extent(c);
-    let b = to.operand(Shape::new(n, channels, w, columns), -0.5, 0.5);
+    let b = to.operand(Shape::new(n, channels, w, columns), -0.5, 0.5)?;
     to.push(MatMul, &[a, b])
 }

@@ -121,8 +121,8 @@ pub(super) fn draw(kind: &str, to: &mut Drawing) -> Option<ValueId> {
             let wanted = to.random.pick(&[shape, shape, spread]);
             // Divisors, bases and exponents are kept where the result is neither undefined nor steep.
             let (a, b) = match kind {
-                BinaryKind::Div | BinaryKind::Pow => (x, to.constant(wanted, 0.5, 2.0)),
-                _ => (x, to.operand(wanted, -1.0, 1.0)),
+                BinaryKind::Div | BinaryKind::Pow => (x, to.constant(wanted, 0.5, 2.0)?),
+                _ => (x, to.operand(wanted, -1.0, 1.0)?),
             };
             (kind != BinaryKind::Pow || to.all(a, |v| v > 0.1)).then_some(())?;
             let commutes = matches!(kind, BinaryKind::Add | BinaryKind::Sub | BinaryKind::Mul);
@@ -130,10 +130,10 @@ pub(super) fn draw(kind: &str, to: &mut Drawing) -> Option<ValueId> {
             let activation = to.random.pick(&[Activation::None, Activation::None, Activation::Relu]);
             to.push(Binary { kind, activation }, &inputs)
         }
-        "Constant" => Some(to.constant(shape, -1.0, 1.0)),
+        "Constant" => to.constant(shape, -1.0, 1.0),
         // As the rewrite makes them, over an operand of its own.
         "Pointwise" => {
-            let operand = to.operand(shape, -1.0, 1.0);
+            let operand = to.operand(shape, -1.0, 1.0)?;
             let (a, b) = (Source::Input(0), Source::Input(1));
             let op = Pointwise {
                 steps: vec![
