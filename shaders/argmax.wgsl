@@ -1,4 +1,4 @@
-// The number of the largest channel of each pixel, the first of equal ones. A lane takes one pixel.
+// The index of the largest channel of each pixel, the first of equal ones. A lane takes one pixel.
 //
 // Grid: x, y = LANES pixels a workgroup.
 // Loops: vectors

@@ -1,4 +1,5 @@
-// The bytes a second of a device: one buffer copied to another. A lane copies VECTORS vec4s, neighbours side by side.
+// Measures the bytes per second of a device: copies one buffer to another. A lane copies VECTORS vec4s; neighbouring
+// lanes copy neighbouring vec4s.
 //
 // Grid: x, y = LANES lanes a workgroup.
 // Loops: VECTORS

@@ -1,6 +1,6 @@
-// The multiply-adds a second of a device: chains of them in registers and nothing else. A lane runs CHAINS chains side by
-// side, so that none waits for its last step, and STEPS steps a round. Each chain turns a point (x, y) on an ellipse:
-// x -= angle * y; y += angle * x. The point stays bounded and no step can be computed ahead.
+// Measures the multiply-adds per second of a device: chains of them in registers, nothing else. A lane runs CHAINS
+// independent chains, so no chain waits for its last step, and STEPS steps in a round. Each chain turns a point (x, y)
+// on an ellipse: x -= angle * y; y += angle * x. The point stays bounded, and no step can be computed ahead.
 //
 // Grid: x, y = LANES lanes a workgroup.
 // Loops: rounds
@@ -35,7 +35,7 @@ fn main(group: Group, @builtin(local_invocation_index) lane: u32) {
             }
         }
     }
-    // Every chain ends in what is stored, so that the compiler can drop none.
+    // The stored value depends on every chain, so the compiler can drop none.
     var sum = elem4(vec4<f32>(0.0));
     @unroll for (var k = 0u; k < CHAINS; k++) {
         sum += x[k] + y[k];

@@ -1,5 +1,5 @@
-// Puts one tensor into its channels of a joined one. A concatenation is one dispatch a part, in order. A part may begin
-// inside a vec4, so the first vec4 keeps the channels of the parts before.
+// Copies one tensor to its channels of a joined tensor. A concatenation is one dispatch for each part, in order. A part
+// may begin inside a vec4, so the first vec4 keeps the channels of the parts before.
 //
 // Grid: x, y = LANES (pixel, touched vec4) places a workgroup, vec4 fastest.
 // Loops: 0
@@ -29,7 +29,7 @@ fn main(group: Group, @builtin(local_invocation_index) lane: u32) {
     let pixel = i / p.touched;
     let c = p.offset / 4u + i - pixel * p.touched;
     let old = vec4<f32>(dst[pixel * p.dst_c + c]);
-    // Channels behind this part are cleared.
+    // Channels after this part are cleared.
     var joined = vec4<f32>(0.0);
     @unroll for (var l = 0u; l < 4u; l++) {
         let channel = c * 4u + l;

@@ -20,7 +20,7 @@ const PATCH_H = (TILE_H - 1u) * STRIDE_H + (KERNEL_H - 1u) * DILATION_H + 1u;
 const PATCH_W = (TILE_W - 1u) * STRIDE_W + (KERNEL_W - 1u) * DILATION_W + 1u;
 const PATCH = PATCH_H * PATCH_W;
 const LOADS = DEPTH * (PATCH + TAPS * 4u * TILE_C);
-// What a lane reads of a patch row for all taps of one kernel row.
+// The part of a patch row that a lane reads for all taps of one kernel row.
 const ROW = (REG_W - 1u) * STRIDE_W + (KERNEL_W - 1u) * DILATION_W + 1u;
 const LANES_C = TILE_C / REG_C;
 const LANES_X = TILE_W / REG_W;
@@ -98,7 +98,7 @@ fn main(group: Group, @builtin(local_invocation_index) lane: u32) {
 
     let first = Place(tile.n, tile.y + lane_y, tile.x + lane_x, block + lane_c);
     @if(HEAD) @unroll for (var i = 0u; i < PIXELS; i++) {
-        // Lanes that share a pixel add up their channels' shares of its head.
+        // Lanes that share a pixel add up their channels' parts of its head.
         let to = Place(first.n, first.y + i / REG_W, first.x + i % REG_W, 0u);
         var mine = vec4<f32>(0.0);
         @unroll for (var c = 0u; c < REG_C; c++) {

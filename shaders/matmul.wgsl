@@ -1,5 +1,5 @@
-// Products of the planes of two tensors, (n, c, h, k) by (n, c, k, w). A lane makes TILE x TILE places of four planes,
-// the four channels of a vec4. SPLAT0, SPLAT1: the one channel of a source stands for all.
+// Products of the planes of two tensors, (n, c, h, k) by (n, c, k, w). A lane makes TILE x TILE positions of four
+// planes, the four channels of a vec4. SPLAT0, SPLAT1: the source has one channel, which is used for all.
 //
 // Grid: x, y = LANES (tile, vec4) places a workgroup, vec4 fastest.
 // Loops: depth
@@ -49,7 +49,7 @@ fn main(group: Group, @builtin(local_invocation_index) lane: u32) {
     var columns: array<u32, TILE>;
     var sums: array<vec4<f32>, TILE * TILE>;
     @unroll for (var t = 0u; t < TILE; t++) {
-        // Places past the edge repeat the last one and are not stored.
+        // Positions past the edge repeat the last one and are not stored.
         rows[t] = first.n * p.n0 + min(first.y + t, p.out_h - 1u) * p.depth * p.vectors0;
         columns[t] = first.n * p.n1 + min(first.x + t, p.out_w - 1u) * p.vectors1;
     }

@@ -1,4 +1,4 @@
-// Puts one tensor into its rows or columns of a joined one. A concatenation is one dispatch a part. Both are
+// Copies one tensor to its rows or columns of a joined tensor. A concatenation is one dispatch for each part. Both are
 // (outer, count, inner) vec4s that differ in count.
 //
 // Grid: x, y = LANES vec4s of src a workgroup.

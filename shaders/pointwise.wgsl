@@ -1,5 +1,5 @@
-// One or several functions of each element, with operands of the same place or broadcast to it. The plan writes for each
-// kernel `expression`, a line a step, and the buffers that it reads.
+// One or several functions of each element. Operands have the same shape or are broadcast. For each kernel, the plan
+// writes `expression`, one line for each step, and the buffers that it reads.
 //
 // Grid: x, y = LANES vec4s of dst a workgroup.
 // Loops: 0

@@ -1,5 +1,5 @@
-// Max or average pooling. A lane makes one vec4 of one pixel. KIND: 0 maximum, 1 average of the pixels inside, 2 average
-// with the padding counted.
+// Max or average pooling. A lane makes one vec4 of one pixel. KIND: 0 maximum, 1 average of the pixels inside, 2
+// average including the padding.
 //
 // Grid: x, y = LANES vec4s of dst a workgroup.
 // Loops: KERNEL_H * (KERNEL_W + 1)
@@ -46,7 +46,7 @@ fn main(group: Group, @builtin(local_invocation_index) lane: u32) {
                 let value = vec4<f32>(src[origin]);
                 if KIND == 0u {
                     result = larger(result, value);
-                    // The first value always counts, so that minus infinity is kept.
+                    // The first value always counts, so minus infinity is kept.
                     result = select(result, value, vec4<bool>(empty));
                     empty = false;
                 } else {

@@ -42,7 +42,7 @@ fn together(a: vec4<f32>, b: vec4<f32>) -> vec4<f32> {
 
 fn load(outer: u32, i: u32, inner: u32) -> vec4<f32> {
     var x = vec4<f32>(src[(outer * p.count + i) * p.inner + inner]);
-    // Beyond the last channel stands the vec4's first, which exists, or nothing is added.
+    // Lanes beyond the last channel repeat the vec4's first channel, or add nothing.
     @if(CHANNELS) {
         let other = select(vec4<f32>(0.0), x.xxxx, vec4<bool>(KIND != 0u));
         x = select(other, x, four(i) < vec4<u32>(p.channels));

@@ -1,4 +1,4 @@
-// A strided view whose channels stay together: slices, and turns of the other axes. A lane moves one vec4.
+// A strided view whose channels stay together: slices, and permutations of the other axes. A lane moves one vec4.
 //
 // Grid: x, y = LANES vec4s of dst a workgroup.
 // Loops: 0

@@ -1,5 +1,5 @@
-// A network's result as one byte a pixel, the number of its class: of one channel, 1 above the threshold; of several, the
-// first with the largest value.
+// A network's result as one byte for each pixel, its class number. With one channel, class 1 is above the threshold.
+// With several, the class has the largest value, the first of equal ones.
 //
 // Grid: x, y = LANES words of dst a workgroup, four pixels each.
 // Loops: 4 * channels

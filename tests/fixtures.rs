@@ -1,4 +1,4 @@
-//! What the tests of the library and those of the command both make.
+//! Pictures, recipes and model files that the tests of the library and of the command share.
 
 #![allow(clippy::unwrap_used, reason = "the helpers of tests may fail a test")]
 
@@ -6,7 +6,7 @@ use unet_wgpu::image::{Depth, Picture};
 use unet_wgpu::recipe::{Decode, OutputRecipe, Recipe};
 use unet_wgpu::{Random, Shape, Tensor};
 
-/// Noise of that height and width, of whole steps of its depth.
+/// Noise of that height and width, in whole steps of its depth.
 pub(crate) fn noise(channels: usize, [h, w]: [usize; 2], depth: Depth, seed: u64) -> Picture {
     let mut random = Random::new(seed);
     let planes = Tensor::from_fn(Shape::new(1, channels, h, w), |_| match depth {
@@ -21,7 +21,7 @@ pub(crate) fn decoding(decode: Decode) -> Recipe {
     Recipe::default().with_output(OutputRecipe::default().with_decode(Some(decode)))
 }
 
-/// A field of a protocol buffer that has a length.
+/// A length-delimited field of a protocol buffer.
 fn field(number: u8, bytes: &[u8]) -> Vec<u8> {
     let (low, high) = (bytes.len() as u8 & 127 | 128, (bytes.len() >> 7) as u8);
     [&[number << 3 | 2, low, high], bytes].concat()
@@ -31,7 +31,7 @@ fn number(field: u8, value: u8) -> Vec<u8> {
     vec![field << 3, value]
 }
 
-/// An ONNX file that gives of each square of four pixels the largest, in all four, of pictures of 8x8 alone.
+/// An ONNX file that takes only pictures of 8x8. It replaces each square of four pixels by their maximum.
 pub(crate) fn blocks(notes: &[(&str, &str)]) -> Vec<u8> {
     let node = |op: &str, inputs: &[&str], output: &str, attribute: Vec<u8>| {
         let inputs = inputs.iter().flat_map(|name| field(1, name.as_bytes())).collect();

@@ -1,4 +1,4 @@
-//! The pipeline: batches, threads and their ends, and pictures in bands.
+//! The pipeline: batches, threads and their shutdown, and pictures in bands.
 
 #![allow(clippy::unwrap_used, reason = "the helpers of tests may fail a test")]
 
@@ -19,7 +19,7 @@ use unet_wgpu::tiles::TileOptions;
 use unet_wgpu::unet::{RandomWeights, UnetConfig};
 use unet_wgpu::{Augment, Device, Model, SessionOptions, Shape, Tensor};
 
-/// Fails after a minute instead of waiting for ever.
+/// Fails after a minute instead of waiting forever.
 fn in_time(work: impl FnOnce() + Send + 'static) {
     let (done, finished) = channel::<()>();
     let worker = thread::spawn(move || {
@@ -31,7 +31,7 @@ fn in_time(work: impl FnOnce() + Send + 'static) {
     worker.join().unwrap();
 }
 
-/// A model of random weights, of one level.
+/// A model with random weights and one level.
 fn model(input: usize, output: usize, recipe: Recipe, seed: u64) -> Model {
     let config = UnetConfig::new(input, output, &[4], 4, &[4]);
     let mut model = Model::from_config(&config, &mut RandomWeights::new(seed)).unwrap();
@@ -47,7 +47,7 @@ fn devices() -> impl Iterator<Item = Device> {
     [Some(Device::Cpu), gpu().map(Device::Gpu)].into_iter().flatten()
 }
 
-/// The results of all inputs, in their order, however the pipeline runs them.
+/// The results of all inputs in order, however the pipeline runs them.
 fn run_all(pipeline: &Pipeline, inputs: &[Input], threads: Threads) -> Vec<unet_wgpu::Result<Outcome>> {
     let results = Mutex::new(Vec::new());
     let load = |(i, input): (usize, &Input)| (i, Ok(Load::Run(Box::new(input.clone()))));
@@ -67,7 +67,7 @@ fn batches_give_what_single_pictures_give() {
     let sizes = [[20, 16], [12, 30]];
     let picture = |i: usize| noise(3, sizes[i / 3 % 2], Depth::Eight, i as u64);
     let mut inputs: Vec<Input> = (0..40).map(|i| Input::picture(picture(i), &model).unwrap()).collect();
-    // One that fails, alone.
+    // One input that fails, alone.
     let nan = Tensor::from_fn(Shape::new(1, 3, 20, 16), |i| if i == 7 { f32::NAN } else { 0.5 });
     inputs.insert(11, Input { picture: None, prepared: Prepared::raw(nan) });
     for device in devices() {
@@ -112,7 +112,7 @@ fn work_without_a_device_or_without_an_end_is_refused_and_nothing_hangs() {
         for threads in [Threads::default(), Threads::new(1, 1, 1), Threads::new(9, 9, 9)] {
             assert!(run_all(&pipeline, &[], threads).is_empty());
             assert_eq!(run_all(&pipeline, &inputs[..2], threads).len(), 2);
-            // Whoever saves may end it all: jobs without an end do end.
+            // Saving may stop all work, even with endless jobs.
             for in_order in [false, true] {
                 let saved = Mutex::new(Vec::new());
                 let load = |i: usize| (i, Ok(Load::Run(Box::new(inputs[i % 100].clone()))));
@@ -127,7 +127,7 @@ fn work_without_a_device_or_without_an_end_is_refused_and_nothing_hangs() {
                 assert!(!in_order || saved == (0..20).collect::<Vec<_>>(), "{saved:?}");
             }
         }
-        // A fault in one thread becomes the caller's panic.
+        // A panic in one thread becomes a panic of the caller.
         for in_order in [false, true] {
             let work = || {
                 let load = |i: usize| (i, Ok(Load::Run(Box::new(inputs[i].clone()))));
@@ -139,7 +139,7 @@ fn work_without_a_device_or_without_an_end_is_refused_and_nothing_hangs() {
     });
 }
 
-/// A picture in bands against the picture as a whole.
+/// Compares a picture in bands with the picture as a whole.
 #[track_caller]
 fn assert_bands(what: &str, model: &Model, options: &PipelineOptions, picture: &Picture, extension: &str) {
     let folder = tempfile::tempdir().unwrap();
@@ -264,7 +264,7 @@ fn what_needs_the_whole_picture_is_not_done_in_bands() {
         assert!(line.contains(part) && line.contains("in.png") && !line.contains('\n'), "{line}");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "{part}");
     }
-    // A picture that is cut off leaves nothing either.
+    // A truncated picture also leaves nothing.
     let bytes = fs::read(&input).unwrap();
     fs::write(&input, &bytes[..bytes.len() / 2]).unwrap();
     let pipeline = pipeline(&model(3, 2, masks, 1), plain, Device::Cpu);

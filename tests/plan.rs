@@ -29,7 +29,7 @@ fn the_seed_network_at_512_fits_215_mib() {
     assert_eq!(optimized.weight_bytes() / 1_000_000, 59);
 }
 
-/// No kernel loops too long on a large map, whatever is summed.
+/// No kernel exceeds the loop budget on a large map, whatever is summed.
 #[test]
 fn statistics_of_large_maps_keep_to_the_loop_budget() {
     let device = DeviceProfile::default().with_max_binding(1 << 30).with_max_buffer(1 << 30);
@@ -54,7 +54,7 @@ fn statistics_of_large_maps_keep_to_the_loop_budget() {
                 let plan = plan.unwrap_or_else(|error| panic!("{op:?}: {error}"));
                 for d in &plan.dispatches {
                     assert!(d.loops <= LOOP_BUDGET, "{op:?}: {} iterations", d.loops);
-                    // Enough lanes at work wherever much is read.
+                    // Enough lanes whenever much is read.
                     let lanes = d.grid.iter().map(|&g| u64::from(g)).product::<u64>() * 64;
                     let busy = d.loops <= 1024 || lanes >= 4096 || matches!(op, Op::Softmax(_));
                     assert!(busy, "{op:?}: {lanes} lanes of {} iterations", d.loops);
@@ -97,11 +97,11 @@ fn every_dispatch_keeps_to_the_device() {
 #[test]
 fn concatenations_are_never_made_and_pools_and_the_head_cost_no_dispatch() {
     let plan = plan(&seed(), 64, &Optimizations::default(), &PlanOptions::default()).expect("it plans");
-    // A sum that was split to fill the device is added up by a kernel of its own.
+    // A kernel of its own adds up a sum that was split to fill the device.
     let kernels = plan.dispatches.iter().map(|d| d.kernel.file.name).filter(|k| *k != "conv_reduce");
     let kernels: Vec<&str> = kernels.collect();
     assert!(!kernels.iter().any(|k| ["concat", "pool", "pointwise", "pad"].contains(k)), "{kernels:?}");
-    // Two convolutions in each of nine blocks, four transposed ones, and the two ends.
+    // Two convolutions in each of nine blocks, four transposed ones, and the input and output conversions.
     assert_eq!(kernels.len(), 18 + 4 + 2);
 }
 

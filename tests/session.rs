@@ -81,7 +81,7 @@ fn the_seed_network_agrees_with_the_cpu_at_all_kinds_of_sizes() {
 #[test]
 fn a_second_run_makes_no_gpu_object_and_gives_the_same_bits() {
     let Some(_) = gpu() else { return };
-    // A device of its own: other tests make objects on the shared one.
+    // A separate device, because other tests create objects on the shared one.
     let gpu = Gpu::open(&unet_wgpu::AdapterChoice::Any).expect("opened before");
     let session = session(&gpu);
     let input = Tensor::random(SHAPE, 1);
@@ -195,7 +195,7 @@ fn a_run_that_takes_too_long_is_an_error_and_the_next_one_is_right() {
     let session = Session::with_options(&model, shape, Device::Gpu(gpu.clone()), &options).expect("it fits");
     let input = Tensor::random(shape, 1);
     assert!(matches!(session.run(&input), Err(Error::Timeout(_))));
-    // Dropped with the work still under way, the session leaves nothing behind that troubles the next one.
+    // A session that is dropped during a run leaves nothing that disturbs the next one.
     drop(session);
     let run = |device| Session::new(&model, shape, device).expect("it fits").run(&input).expect("it runs");
     let difference = Difference::of(&run(Device::Gpu(gpu)), &run(Device::Cpu));
@@ -265,7 +265,7 @@ fn a_dropped_run_leaves_its_buffers_usable_and_waiting_has_an_end() {
     let input = Tensor::random(SHAPE, 6);
     let want = session.run(&input).expect("it runs");
     let mut context = std::task::Context::from_waker(std::task::Waker::noop());
-    // More runs begun than there are transfer buffers, and none of them driven on.
+    // More runs are begun than there are transfer buffers, and none of them is polled further.
     let mut begun: Vec<_> = (0..4).map(|_| Box::pin(session.run_async(&input))).collect();
     for run in &mut begun {
         assert!(run.as_mut().poll(&mut context).is_pending());

@@ -1,4 +1,4 @@
-//! What all test modules share: backends, tolerances, and the vectors made by PyTorch.
+//! Shared by all test modules: backends, tolerances, and the vectors made by PyTorch.
 
 use crate::device::gpu;
 use std::collections::{BTreeMap, HashMap};
@@ -56,20 +56,21 @@ pub(crate) const BINARY_KINDS: [BinaryKind; 7] = [
     BinaryKind::Pow,
 ];
 
-/// One way to run a graph.
+/// A way to run a graph.
 #[derive(Debug, Clone)]
 pub(crate) enum Backend {
     /// The CPU on the graph as it was built.
     Cpu,
-    /// The CPU on the optimised graph, by each operator's plainest way: checks the rewrites and what they fuse.
+    /// The CPU on the optimised graph, with each operator in the simplest way. Checks the rewrites and the fused
+    /// operators.
     CpuOptimized,
-    /// The CPU as users get it: optimised, and by each operator's fastest way.
+    /// The CPU as users get it: optimised, with each operator in the fastest way.
     CpuFast,
     /// A GPU with a choice of rewrites, kernels and precision.
     Gpu(Gpu, Optimizations, ConvKernel, Precision),
 }
 
-/// Every backend that this machine has, each kernel variant forced in turn.
+/// Every backend of this machine, with each kernel variant forced in turn.
 pub(crate) fn backends() -> Vec<Backend> {
     let mut backends = vec![Backend::Cpu, Backend::CpuOptimized, Backend::CpuFast];
     if let Some(gpu) = gpu() {
@@ -114,7 +115,7 @@ impl Backend {
         result.unwrap_or_else(|error| panic!("{self:?}: {error}"))
     }
 
-    /// Whether the backend differs from what a user gets by default.
+    /// Whether the backend differs from the default for users.
     pub(crate) fn is_forced(&self) -> bool {
         matches!(self, Backend::Gpu(_, which, conv, _)
             if *which != Optimizations::default() || *conv != ConvKernel::Auto)
@@ -125,7 +126,7 @@ impl Backend {
         matches!(self, Backend::Gpu(.., Precision::F16))
     }
 
-    /// The tolerance that this backend is held to where the arithmetic alone would allow the given one.
+    /// The tolerance for this backend if the arithmetic alone would allow the given one.
     pub(crate) fn tolerance(&self, tolerance: Tolerance) -> Tolerance {
         match self {
             Backend::Gpu(.., Precision::F16) => Tolerance::Half,
@@ -168,23 +169,22 @@ impl std::fmt::Display for Backend {
     }
 }
 
-/// How far a result may be from what is wanted.
+/// The allowed difference between a result and its expected value.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Tolerance {
-    /// Not at all. Pool, concat and everything else that only moves numbers.
+    /// None. For pool, concat and everything else that only moves numbers.
     Exact,
-    /// One operator in f32: `|d| <= 1e-5 * max(1, rms) + 1e-4 * |want|`, rms of all that is wanted.
+    /// One operator in f32: `|d| <= 1e-5 * max(1, rms) + 1e-4 * |want|`, with the rms of all expected values.
     Operator,
-    /// A whole network in f32: `|d| <= 1e-4 * range`, the range of what is wanted and of 0, so that a constant
-    /// result has one too.
+    /// A whole network in f32: `|d| <= 1e-4 * range`. The range includes 0, so a constant result has one too.
     Network,
-    /// Anything in f16: root mean square of `d` at most 5e-3 of that of what is wanted. Below an rms of 0.1 the
-    /// errors of the terms, not the result, are the measure.
+    /// Anything in f16: the root mean square of `d` is at most 5e-3 of that of the expected values. Below an rms of
+    /// 0.1, the errors of the terms count, not the result.
     Half,
 }
 
 impl Tolerance {
-    /// The most by which each element may be off; for [`Half`](Self::Half), their root mean square.
+    /// The largest difference of each element; for [`Half`](Self::Half), of their root mean square.
     fn allowed(self, want: &[f32]) -> impl Fn(f64) -> f64 {
         let rms = rms(want.iter().map(|&v| f64::from(v)));
         let low = want.iter().fold(0.0_f64, |a, &v| a.min(f64::from(v)));
@@ -203,7 +203,7 @@ fn rms(values: impl Iterator<Item = f64>) -> f64 {
     (sum / count.max(1.0)).sqrt()
 }
 
-/// Fails with the worst element when `got` is not within tolerance of `want`.
+/// Fails with the worst element if `got` is not within tolerance of `want`.
 #[track_caller]
 pub(crate) fn assert_close(what: &str, got: &Tensor, want: &Tensor, tolerance: Tolerance) {
     closeness(got, want, tolerance).unwrap_or_else(|fault| panic!("{what}: {fault}"));
@@ -220,7 +220,7 @@ pub(crate) fn closeness(got: &Tensor, want: &Tensor, tolerance: Tolerance) -> Re
     })
 }
 
-/// As [`assert_close`], on elements whose places are named by `place`.
+/// As [`assert_close`], for elements whose names come from `place`.
 #[track_caller]
 pub(crate) fn assert_slices_close(
     what: &str,
@@ -240,7 +240,7 @@ fn slices_closeness(
 ) -> Result<(), String> {
     assert_eq!(got.len(), want.len(), "lengths");
     let allowed = tolerance.allowed(want);
-    // How many times what is allowed; NaN counts as infinitely far.
+    // The difference divided by the allowed one; infinite for NaN.
     let excess = |i: usize| {
         let off = (f64::from(got[i]) - f64::from(want[i])).abs();
         if off == 0.0 {
@@ -269,7 +269,7 @@ fn slices_closeness(
     ))
 }
 
-/// Runs the graph on every backend and compares with what is wanted.
+/// Runs the graph on every backend and compares the results with `want`.
 #[track_caller]
 pub(crate) fn check(what: &str, graph: &Graph, input: &Tensor, want: &Tensor, tolerance: Tolerance) {
     for backend in backends() {
@@ -286,7 +286,7 @@ pub(crate) struct Vectors {
 }
 
 impl Vectors {
-    /// Reads `tests/vectors/<name>.safetensors`. Vectors become `(len,1,1,1)`, whole numbers f32.
+    /// Reads `tests/vectors/<name>.safetensors`. Vectors become `(len,1,1,1)`, integers become f32.
     pub(crate) fn read(name: &str) -> Vectors {
         let path =
             Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors").join(format!("{name}.safetensors"));

@@ -60,7 +60,7 @@ fn seed_preset_agrees_with_pytorch() {
         let index = vectors.get(&format!("{h}x{w}/index")).data();
         let want = vectors.get(&format!("{h}x{w}/value")).data();
         for backend in backends() {
-            // Every kernel variant at two of the sizes; a software adapter takes long at the others.
+            // Every kernel variant at two of the sizes; the others take long on a software adapter.
             if h * w > 10_000 && backend.is_forced() {
                 continue;
             }
@@ -73,7 +73,7 @@ fn seed_preset_agrees_with_pytorch() {
     }
 }
 
-/// The vectors rest on it: both sides must draw the very same weights and inputs.
+/// The vectors depend on it: both sides must draw the same weights and inputs.
 #[test]
 fn the_generator_is_the_one_of_the_vectors() {
     // The published first outputs of SplitMix64 with seed 0.
@@ -228,7 +228,7 @@ fn a_batch_of_two_is_two_batches_of_one() {
 
 // ---- rewrites ----
 
-/// A small network with every option left to chance.
+/// A small network with random options.
 fn random_config(random: &mut Random) -> UnetConfig {
     let depth = 1 + random.below(4);
     let mut widths = |count: usize| (0..count).map(|_| 1 + random.below(8)).collect::<Vec<_>>();
@@ -285,7 +285,7 @@ fn rewrites_keep_the_result_of_random_networks() {
         if seed % 4 == 0 {
             assert_close(&what, &want, &oracle::run(&graph, &input), Tolerance::Network);
         }
-        // A few on all backends: each has many kernels of its own.
+        // Only a few on all backends, because each has many kernels of its own.
         if seed % 10 == 0 {
             check(&what, &graph, &input, &want, Tolerance::Network);
         }

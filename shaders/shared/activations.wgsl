@@ -9,7 +9,7 @@ fn within(x: vec4<f32>, low: f32, high: f32) -> vec4<f32> {
     return select(raised, vec4<f32>(high), raised > vec4<f32>(high));
 }
 
-// x where it is not negative, y elsewhere.
+// x if it is not negative, else y.
 fn negative(x: vec4<f32>, y: vec4<f32>) -> vec4<f32> {
     return select(x, y, x < vec4<f32>(0.0));
 }
@@ -57,9 +57,9 @@ fn f_mish(x: vec4<f32>) -> vec4<f32> {
     return x * (n / (n + 2.0));
 }
 
-// The error function within a few units in the last place, as a rational function of x^2 (Eigen and XLA use the same).
+// The error function within a few units in the last place, as a rational function of x^2 (as in Eigen and XLA).
 fn f_erf(x: vec4<f32>) -> vec4<f32> {
-    // Beyond 3.95 the nearest number is 1, which the quotient misses by a little.
+    // Beyond 3.95 the nearest f32 is 1; the quotient is slightly off.
     let b = within(x, -3.96, 3.96);
     let s = b * b;
     var above = s * -2.7261423e-10 + 2.7706814e-8;

@@ -1,9 +1,9 @@
-// What becomes of a convolution's sums. Flags:
+// The ending of a convolution. Flags:
 // - ADD: another map of the same extents is added before the activation.
 // - STORE: the activated sums are stored.
 // - POOL: their 2x2 maxima are stored.
 // - HEAD: a 1x1 convolution to at most four channels takes them; its result is stored. HEAD_SIGMOID: with a sigmoid.
-// - SPLIT: nothing of that; the sums are a part of the whole, which conv_reduce adds up.
+// - SPLIT: nothing of that; the sums are parts, which conv_reduce adds up.
 
 import package::shared::activations::{f_sigmoid, larger};
 import package::shared::index::{Map, Place};
@@ -15,8 +15,8 @@ import package::shared::index::{Map, Place};
 @if(HEAD) @group(0) @binding(7) var<storage, read> head: array<elem4>; // [in vec4][in lane]
 @if(HEAD) @group(0) @binding(8) var<storage, read> head_bias: array<vec4<f32>>;
 
-// Finishes the sum of vec4 `i` of the map, or of all parts. `inside` tells whether that exists. Returns what a pool or
-// a head goes on with.
+// Finishes the sum of vec4 `i` of the map, or of all parts. `inside` tells whether it exists. Returns the input of a
+// pool or a head.
 @if(SPLIT) fn finish(sum: vec4<f32>, i: u32, inside: bool) -> vec4<f32> {
     if inside {
         parts[i] = sum;

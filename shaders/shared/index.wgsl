@@ -1,9 +1,9 @@
-// How a lane finds what it works on.
+// Finds the data that a lane works on.
 
 import constants::LANES;
 
-// A workgroup. The number of a lane in it is an entry point's other input: kept apart, because compilers judge by
-// whole inputs whether a branch is the same for all lanes.
+// A workgroup. The index of a lane in it is a separate input of entry points, because compilers decide by whole inputs
+// whether a branch is the same for all lanes.
 struct Group {
     @builtin(workgroup_id) id: vec3<u32>,
     @builtin(num_workgroups) grid: vec3<u32>,
@@ -24,12 +24,12 @@ struct Map {
     c: u32,
 }
 
-// The number of a workgroup. The grid's x continues in its y beyond the device's limit.
+// The index of a workgroup. The grid's x continues in its y beyond the device's limit.
 fn number(group: Group) -> u32 {
     return group.id.y * group.grid.x + group.id.x;
 }
 
-// The number of a lane in the whole grid.
+// The index of a lane in the whole grid.
 fn item(group: Group, lane: u32) -> u32 {
     return number(group) * LANES + lane;
 }

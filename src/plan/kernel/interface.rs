@@ -1,4 +1,4 @@
-//! What a kernel's file says of itself. It is read once; plans then name sizes, buffers and constants as the file does.
+//! The interface of a kernel, read once from its file. Plans use the names of sizes, buffers and constants in the file.
 //!
 //! - `struct Params` lists the sizes, each a 32-bit word of a uniform.
 //! - Lines with `@binding` list the buffers, those of imported files included, under the flags that keep them.
@@ -21,7 +21,7 @@ pub(super) struct Module {
     pub(super) constants: Vec<String>,
     /// Names and texts, in the file's order.
     pub(super) declarations: Vec<(String, String)>,
-    /// Expressions of the comment at the top, by their titles.
+    /// Expressions in the comment at the top, by title.
     expressions: HashMap<String, String>,
 }
 
@@ -69,13 +69,13 @@ impl Module {
         }
     }
 
-    /// A declaration's text.
+    /// The text of a declaration.
     pub(super) fn declaration(&self, name: &str) -> Option<&str> {
         self.declarations.iter().find(|d| d.0 == name).map(|d| d.1.as_str())
     }
 }
 
-/// The name that a declaration gives: the word behind its keyword.
+/// The name in a declaration: the word after its keyword.
 fn declared(node: &str) -> &str {
     let mut words = words(node).skip_while(|word| !["fn", "var", "const", "struct", "alias"].contains(word));
     let keyword = words.next();
@@ -83,7 +83,7 @@ fn declared(node: &str) -> &str {
     names.next().unwrap_or("")
 }
 
-/// What may stand between `var` and its name.
+/// Words that may occur between `var` and its name.
 const VAR: [&str; 6] = ["uniform", "storage", "workgroup", "private", "read", "read_write"];
 
 /// A buffer that a kernel binds.
@@ -93,25 +93,25 @@ pub(crate) struct BindingLine {
     /// `@binding` number.
     pub(crate) slot: u32,
     pub(crate) written: bool,
-    /// The condition that keeps the line; empty where it always stands.
+    /// The condition that keeps the line; empty if it is always kept.
     pub(crate) when: String,
 }
 
-/// What a kernel asks of a plan.
+/// The requirements of a kernel.
 #[derive(Debug, Default)]
 pub(crate) struct Interface {
     pub(crate) params: Vec<String>,
     pub(crate) constants: Vec<String>,
     pub(crate) flags: Vec<String>,
     pub(crate) bindings: Vec<BindingLine>,
-    /// Constants that the file computes of others, in order.
+    /// Constants that the file computes from others, in order.
     pub(crate) computed: Vec<(String, String)>,
     pub(crate) loops: String,
     pub(crate) workgroup_bytes: String,
 }
 
 impl Interface {
-    /// Of a file and the files that it imports, itself first.
+    /// The interface of a file and the files that it imports; the file comes first.
     pub(super) fn of(modules: &[&Module]) -> Interface {
         let file = modules[0];
         let mut interface = Interface {
@@ -129,7 +129,7 @@ impl Interface {
                 interface.bindings.extend(binding(name, text));
             }
         }
-        // A file's constants may rest on those of the files that it imports.
+        // A file's constants may depend on those of the files that it imports.
         for (name, text) in modules.iter().rev().flat_map(|module| &module.declarations) {
             if let Some((_, value)) = text.strip_prefix("const ").and_then(|text| text.split_once(" = ")) {
                 interface.computed.push((name.clone(), value.trim_end_matches(';').into()));

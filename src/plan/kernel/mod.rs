@@ -1,8 +1,8 @@
-//! A kernel: one WGSL file and the constants that specialise it, put together as text.
+//! A kernel: one WGSL file and the constants that specialise it, assembled as text.
 //!
-//! The text begins with what the plan decides: the type of a stored vec4, `elem4`, the constants, and `activate`. Then
-//! come the declarations of `shaders/shared/` that the file uses, then the file itself. Branches on constants vanish
-//! and arrays take their sizes from them.
+//! The text begins with the decisions of the plan: the type of a stored vec4, `elem4`, the constants, and `activate`.
+//! Then come the declarations of `shaders/shared/` that the file uses, then the file itself. Branches on constants
+//! vanish, and arrays take their sizes from them.
 
 mod interface;
 mod translate;
@@ -28,7 +28,7 @@ pub struct ShaderFile {
     pub text: &'static str,
 }
 
-/// The file of that name in `shaders/`.
+/// The file with that name in `shaders/`.
 macro_rules! shader {
     ($name:literal) => {
         $crate::plan::ShaderFile {
@@ -51,7 +51,7 @@ static SHARED: LazyLock<HashMap<&str, Module>> = LazyLock::new(|| {
 });
 
 impl ShaderFile {
-    /// The file's declarations and interface, read once a process.
+    /// The file's declarations and interface, read once for each process.
     fn parsed(self) -> &'static (Module, Interface) {
         static PARSED: Mutex<BTreeMap<ShaderFile, &'static (Module, Interface)>> =
             Mutex::new(BTreeMap::new());
@@ -73,12 +73,12 @@ impl ShaderFile {
         })
     }
 
-    /// What the kernel asks of a plan.
+    /// The requirements of the kernel.
     pub(crate) fn interface(self) -> &'static Interface {
         &self.parsed().1
     }
 
-    /// A refusal of a name: what the file has, and what came.
+    /// The error for a name: what the file has, and what came.
     fn refusal(self, kind: &str, known: &[String], got: &str) -> Error {
         Error::shape(format!("{kind} of kernel {}", self.name), known.join(", "), got)
     }
@@ -100,17 +100,17 @@ pub struct Kernel {
     /// In the order of the file's interface, as are the flags.
     constants: Vec<(&'static str, u32)>,
     flags: Vec<&'static str>,
-    /// WGSL of what `activate` makes of `x`.
+    /// WGSL of `activate` as an expression of `x`.
     activation: String,
-    /// Buffers and functions that are written for this kernel; none for most.
+    /// Buffers and functions written for this kernel; empty for most.
     written: String,
 }
 
 impl Kernel {
-    /// A kernel of these constants and set flags.
+    /// A kernel with these constants and flags.
     ///
     /// # Errors
-    /// [`Error::Shape`] when a constant is missing, or the file does not have one of the names.
+    /// [`Error::Shape`] if a constant is missing, or a name is unknown.
     pub(crate) fn new(
         file: ShaderFile,
         precision: Precision,
@@ -145,7 +145,7 @@ impl Kernel {
     /// The words of `Params`, in its order.
     ///
     /// # Errors
-    /// [`Error::Shape`] when one is missing, unknown or wider than 32 bits.
+    /// [`Error::Shape`] if one is missing, unknown or wider than 32 bits.
     pub(crate) fn params(&self, sizes: &[(&'static str, u64)]) -> Result<Vec<(&'static str, u32)>> {
         let word = |(name, size): (&'static str, u64)| {
             u32::try_from(size)
@@ -155,10 +155,10 @@ impl Kernel {
         in_order(self.file, "sizes", &self.file.interface().params, sizes)?.into_iter().map(word).collect()
     }
 
-    /// The buffers that the kernel binds, each with what stands for it.
+    /// The buffers that the kernel binds, with their operands.
     ///
     /// # Errors
-    /// [`Error::Shape`] when one is missing or unknown.
+    /// [`Error::Shape`] if one is missing or unknown.
     pub(crate) fn bind<T: Copy>(&self, buffers: &[(&'static str, T)]) -> Result<Vec<(BindingLine, T)>> {
         let lines = self.bindings();
         let names: Vec<String> = lines.iter().map(|line| line.name.clone()).collect();
@@ -183,7 +183,7 @@ impl Kernel {
         self.evaluate(&self.file.interface().loops, sizes)
     }
 
-    /// An expression of the file's head. One that overflows counts as too large for any limit.
+    /// The value of an expression in the head of the file. Overflow counts as too large for any limit.
     fn evaluate(&self, expression: &str, sizes: &[(&'static str, u32)]) -> u64 {
         let mut names = self.values();
         let flags = self.file.interface().flags.iter();
@@ -193,7 +193,7 @@ impl Kernel {
         evaluate(expression, &names).unwrap_or(u64::MAX)
     }
 
-    /// The constants, and those that the file computes of them.
+    /// The constants, and those that the file computes from them.
     fn values(&self) -> HashMap<String, u64> {
         let given = self.constants.iter().map(|&(name, value)| (name.into(), u64::from(value)));
         let mut values: HashMap<String, u64> = given.collect();
@@ -231,7 +231,7 @@ impl Kernel {
         }
         let mut used = Used { names: &mut names, seen: HashSet::new(), text: String::new() };
         used.find(&body, &module.imports, None);
-        // What is written for a kernel calls the activations without an import.
+        // Code that is written for a kernel calls the activations without an import.
         let activations = Some(&SHARED["activations"]);
         used.find(&self.written, &[], activations);
         if words(&body).chain(words(&used.text)).any(|word| word == "activate") {
@@ -251,7 +251,7 @@ struct Used<'a, 'n> {
 }
 
 impl Used<'_, '_> {
-    /// Adds what a text uses of its imports and of the shared file that it stands in, and what that uses in turn.
+    /// Adds what a text uses of its imports and of its own shared file, and recursively what that uses.
     fn find(&mut self, text: &str, imports: &[(String, String)], own: Option<&'static Module>) {
         for word in words(text) {
             let import = imports.iter().find(|import| import.1 == word);

@@ -1,19 +1,19 @@
-//! From a kernel's file to the text that a driver compiles.
+//! Translates a kernel's file to the text that a driver compiles.
 //!
-//! The files are WESL, which is WGSL with imports and conditions, and one attribute of our own:
-//! - `@if(FLAG)`, `@if(!A && B || C)` and `@else` keep or drop the declaration or statement behind them.
-//! - `@unroll for (var i = 0u; i < N; i++) { … }` repeats its body with `i` as a constant, because compilers of WGSL do
+//! The files are WESL, which is WGSL with imports and conditions, plus one attribute of our own:
+//! - `@if(FLAG)`, `@if(!A && B || C)` and `@else` keep or drop the declaration or statement after them.
+//! - `@unroll for (var i = 0u; i < N; i++) { … }` repeats its body with `i` as a constant, because WGSL compilers do
 //!   not unroll reliably.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
 
-/// What the names of a text stand for while it is translated.
+/// The meaning of names during translation.
 #[derive(Clone, Default)]
 pub(super) struct Names<'a> {
     /// Flags that are set.
     pub(super) flags: Vec<&'a str>,
-    /// Constants. Those that the text declares are added on the way.
+    /// Constants. Those that the text declares are added during translation.
     pub(super) constants: HashMap<String, u64>,
 }
 
@@ -103,7 +103,7 @@ fn loop_head(head: &str) -> Option<(&str, &str)> {
     Some((counter, bound))
 }
 
-/// Where the declaration or statement at the start of a text ends: behind its semicolon or its closing brace.
+/// The end of the declaration or statement at the start of a text: after its semicolon or closing brace.
 pub(super) fn node_end(text: &str) -> usize {
     let mut depth = 0usize;
     for (at, c) in text.char_indices() {
@@ -128,7 +128,7 @@ pub(super) fn holds(condition: &str, flags: &[&str]) -> bool {
     condition.split("||").any(|term| term.split("&&").all(factor))
 }
 
-/// The words of a text that may be names: not those behind a dot.
+/// The words of a text that may be names: not those after a dot.
 pub(super) fn words(text: &str) -> impl Iterator<Item = &str> {
     let mut rest = text;
     std::iter::from_fn(move || {

@@ -1,4 +1,5 @@
-//! Which kernel computes a dense convolution: a function of the layer, the device, and what was asked for or measured.
+//! Chooses the kernel of a dense convolution: a function of the layer, the device, and the kernel that was requested or
+//! measured.
 
 use super::step::LANES;
 use crate::graph::Conv;
@@ -9,7 +10,7 @@ const DIRECT: ShaderFile = shader!("conv_direct");
 const TILED: ShaderFile = shader!("conv_tiled");
 const COOPERATIVE: ShaderFile = shader!("conv_cooperative");
 
-/// What of a convolution decides how it is computed. Channels are in vec4s.
+/// The properties of a convolution that decide how it is computed. Channels are in vec4s.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Layer {
     pub(super) in_c: u32,
@@ -38,7 +39,7 @@ pub(super) struct Tile {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Method {
     Direct(Tile),
-    /// With its depth: input vec4s a round.
+    /// With its depth: input vec4s in each round.
     Tiled(Tile, u32),
     Cooperative(Tile),
     /// With the outputs along a tile's side.
@@ -48,10 +49,10 @@ pub(super) enum Method {
 /// Pixels and vec4s of channels that one lane of `conv_tiled` keeps in registers.
 const REGISTERS: Tile = Tile { h: 2, w: 4, c: 2 };
 
-/// Input vec4s a round of `conv_cooperative`.
+/// Input vec4s in each round of `conv_cooperative`.
 const COOPERATIVE_DEPTH: u32 = 8;
 
-/// The choice between all kernels.
+/// Chooses between all kernels.
 pub(super) fn method(
     layer: &Layer,
     device: &DeviceProfile,
@@ -70,7 +71,7 @@ pub(super) fn method(
     }
 }
 
-/// The choice between the kernels that compute products as they are.
+/// Chooses between the kernels that compute plain products.
 pub(super) fn product_method(
     layer: &Layer,
     device: &DeviceProfile,
@@ -108,8 +109,8 @@ fn cooperative(layer: &Layer, device: &DeviceProfile) -> Option<Method> {
     methods.find(|method| plain && whole && method.fits(layer, device, Precision::F16))
 }
 
-/// A lane's tile in the direct kernels. On a software adapter it is the one of least estimated work. Its sides are even
-/// where it is pooled.
+/// A lane's tile in the direct kernels. On a software adapter it is the tile with the least estimated work. If the map
+/// is pooled, its sides are even.
 pub(super) fn direct_tile(
     [n, h, w]: [usize; 3],
     out_c: u32,
@@ -140,7 +141,7 @@ pub(super) fn direct_tile(
 }
 
 impl Method {
-    /// The kernel of a method that computes products as they are.
+    /// The kernel of a method that computes plain products.
     pub(super) fn file(self) -> ShaderFile {
         match self {
             Method::Tiled(..) => TILED,
@@ -149,7 +150,7 @@ impl Method {
         }
     }
 
-    /// The tile of a method that computes products as they are.
+    /// The tile of a method that computes plain products.
     pub(super) fn tile(self) -> Tile {
         match self {
             Method::Direct(tile) | Method::Tiled(tile, _) | Method::Cooperative(tile) => tile,
@@ -157,7 +158,7 @@ impl Method {
         }
     }
 
-    /// Input vec4s a round of a kernel through workgroup memory.
+    /// Input vec4s in each round of a kernel that uses workgroup memory.
     pub(super) fn depth(self) -> Option<u32> {
         match self {
             Method::Tiled(_, depth) => Some(depth),
@@ -299,14 +300,14 @@ mod tests {
             (LAYER, HARDWARE, F32, Winograd2, Method::Winograd(2)),
             (LAYER, HARDWARE, F32, Winograd4, Method::Winograd(4)),
             (LAYER, HARDWARE, F16, Winograd4, Method::Tiled(tile(16), 2)),
-            // Matrices only where the device has them, in f16, and when asked for.
+            // Matrices only if the device has them, in f16, and on request.
             (LAYER, HARDWARE, F16, Cooperative, Method::Tiled(tile(16), 2)),
             (LAYER, MATRICES, F32, Cooperative, Method::Tiled(tile(16), 2)),
             (LAYER, MATRICES, F16, Auto, Method::Tiled(tile(16), 2)),
             (LAYER, MATRICES, F16, Cooperative, Method::Cooperative(tile(16))),
             (Layer { out_c: 32, ..LAYER }, MATRICES, F16, Cooperative, Method::Cooperative(tile(32))),
             (Layer { in_c: 3, ..LAYER }, MATRICES, F16, Cooperative, Method::Tiled(tile(16), 2)),
-            // Software adapters: Winograd for wide layers, no workgroup memory unless asked for.
+            // Software adapters: Winograd for wide layers, no workgroup memory unless requested.
             (LAYER, SOFTWARE, F32, Auto, Method::Winograd(4)),
             (LAYER, SOFTWARE, F32, Tiled, Method::Tiled(tile(16), 2)),
             (LAYER, SOFTWARE, F16, Auto, Method::Direct(Tile { h: 1, w: 16, c: 8 })),

@@ -1,4 +1,4 @@
-//! Dense convolutions by the product kernels, whole or with the sum over input channels split, and how they end.
+//! Dense convolutions by the product kernels, with the sum over input channels whole or split, and their endings.
 
 use super::choose::{Layer, Method, method};
 use super::step::Step;
@@ -19,7 +19,7 @@ pub(super) struct Dense<'a> {
     pub(super) node: &'a Node,
     pub(super) conv: &'a Conv,
     pub(super) x: Shape,
-    /// Of the sums, before a head.
+    /// Shape of the sums, before a head.
     pub(super) y: Shape,
     /// Channels of each source.
     pub(super) parts: Vec<usize>,
@@ -60,7 +60,7 @@ impl Dense<'_> {
         Layer::new(self.conv, self.in_c() as u32, self.out_c() as u32, out, self.spread)
     }
 
-    /// Output channels that the weights are padded to.
+    /// Output channels including the padding of the weights.
     pub(super) fn columns(&self, method: Method) -> usize {
         self.out_c().next_multiple_of(method.tile().c as usize) * 4
     }
@@ -95,7 +95,7 @@ impl Lowering<'_> {
         }
     }
 
-    /// The kernel that was asked for or, under `Auto`, measured. `Auto` where what was measured cannot run here.
+    /// The requested kernel or, under `Auto`, the measured one. `Auto` if the measured one cannot run here.
     pub(super) fn asked(&self, node: &Node) -> ConvKernel {
         let measured = || {
             let inputs: Vec<Shape> = node.inputs.iter().map(|&id| self.shape(id)).collect();
@@ -178,7 +178,7 @@ impl Lowering<'_> {
         bound.flag("TWO", dense.two())
     }
 
-    /// Binds what a convolution ends in.
+    /// Binds the operands of a convolution's ending.
     pub(super) fn ending(&mut self, dense: &Dense<'_>, step: Step) -> Step {
         let step = step.activation(dense.conv.activation);
         let (outputs, operands) = (&dense.node.outputs, dense.conv.operands(&dense.node.inputs));
@@ -191,7 +191,7 @@ impl Lowering<'_> {
             }
             Ending::Pool => {
                 let step = step.flag("POOL", true).bind("pooled", Operand::Value(outputs[1]));
-                // A map of which only the pooled half is read need not be stored.
+                // If only the pooled half is read, the map need not be stored.
                 let wanted = self.readers[outputs[0].0] > 0 || self.options.keep_values;
                 if wanted { step.flag("STORE", true).bind("dst", dst) } else { step }
             }
@@ -204,12 +204,12 @@ impl Lowering<'_> {
         }
     }
 
-    /// Into how many parts the sum over input channels is split, so that a small map still fills the device.
+    /// The number of parts of the sum over input channels. A small map is split so that it fills the device.
     fn parts(&self, dense: &Dense<'_>, step: &Step, method: Method) -> Result<usize> {
         let workgroups = step.workgroups(&self.device)?;
         // Two for each of a large GPU's processors; a CPU has few.
         let wanted = if self.device.software { 8 } else { 256 };
-        // Adding up costs more than a part of few rounds saves, and a head needs whole sums.
+        // Adding up costs more than a part of few rounds saves. A head needs whole sums.
         Ok(match method.depth() {
             Some(depth) if dense.conv.head().is_none() => {
                 (wanted / workgroups).min(dense.in_c() as u32 / (4 * depth)).clamp(1, 16) as usize
@@ -218,7 +218,7 @@ impl Lowering<'_> {
         })
     }
 
-    /// A step whose workgroups each sum a part of the input channels, and the step that adds the parts up.
+    /// A step in which each workgroup sums a part of the input channels, and the step that adds the parts up.
     fn split(
         &mut self,
         dense: &Dense<'_>,
@@ -231,7 +231,7 @@ impl Lowering<'_> {
         let depth = method.depth().expect("only kernels with a depth are split") as usize;
         let part_c = dense.in_c().div_ceil(parts).next_multiple_of(depth);
         let parts = dense.in_c().div_ceil(part_c);
-        // Parts are f32 in either precision, so that a split sum is as exact as a whole one.
+        // Parts are f32 in either precision, so a split sum is as exact as a whole one.
         let lanes = vec4s(y.c) * 16 / self.precision().bytes();
         let sums = self.scratch(Shape { n: y.n * parts, c: lanes, ..y });
         let step = step.flag("SPLIT", true).constants([("PARTS", parts as u32)]).sizes([("part_c", part_c)]);
@@ -252,7 +252,7 @@ impl Lowering<'_> {
     }
 }
 
-/// Pictures, and the tiles that cover a map's rows and columns.
+/// The number of pictures, and of the tiles that cover a map's rows and columns.
 pub(super) fn tiles(map: Shape, method: Method) -> [usize; 3] {
     let tile = method.tile();
     [map.n, map.h.div_ceil(tile.h as usize), map.w.div_ceil(tile.w as usize)]
@@ -263,7 +263,7 @@ pub(super) fn one_by_one() -> Conv {
     Conv::new(Arc::new(Tensor::zeros(Shape::new(1, 1, 1, 1))), None)
 }
 
-/// Whether groups cut through vec4s, so that their weights are spread into one dense matrix.
+/// Whether groups cut through vec4s, so their weights are spread into one dense matrix.
 pub(super) fn spread(groups: usize, ins: usize, outs: usize) -> bool {
     groups > 1 && !((ins / groups).is_multiple_of(4) && (outs / groups).is_multiple_of(4))
 }

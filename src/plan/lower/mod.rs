@@ -1,4 +1,5 @@
-//! From layers to kernel runs. One file a family of operators; `choose.rs` picks the kernels of convolutions.
+//! Turns layers into kernel runs, one file for each family of operators. `choose.rs` chooses the kernels of
+//! convolutions.
 
 mod choose;
 mod conv;
@@ -25,7 +26,7 @@ use crate::plan::{Binding, DeviceProfile, Dispatch, PlanOptions, Port, Precision
 use crate::tensor::Shape;
 use step::Step;
 
-/// What a kernel reads or writes, before it has bytes.
+/// An operand of a kernel before it has memory.
 #[derive(Debug, Clone, Copy)]
 enum Operand {
     /// One of the plan's inputs, by its place, and its bytes.
@@ -52,11 +53,11 @@ trait Lower {
 pub(super) struct Lowering<'a> {
     device: DeviceProfile,
     options: &'a PlanOptions,
-    /// Of every value of the graph, then of the scratch values between the kernels of one layer.
+    /// Shapes of all values of the graph, then of the scratch values between the kernels of one layer.
     pub(super) shapes: Vec<Option<Shape>>,
-    /// Where each value is read: constants of the network are among the weights.
+    /// The source of each value. Constants of the network are among the weights.
     sources: Vec<Operand>,
-    /// How many nodes read each value.
+    /// Number of nodes that read each value.
     readers: Vec<usize>,
     /// For each state the value that it becomes, and the value that the next run finds it in.
     pub(super) carries: Vec<(ValueId, ValueId)>,
@@ -118,7 +119,7 @@ impl Lowering<'_> {
         Ok(())
     }
 
-    /// The first and the last step that touch each value.
+    /// The first and the last step that use each value.
     pub(super) fn value_steps(&self) -> Vec<Option<(usize, usize)>> {
         let mut steps: Vec<Option<(usize, usize)>> = vec![None; self.shapes.len()];
         for (i, step) in self.steps.iter().enumerate() {
@@ -139,8 +140,7 @@ impl Lowering<'_> {
         steps
     }
 
-    /// The tenants that each step reads, and those that it writes; then those that each state is copied from and to. One
-    /// that is read and written is written.
+    /// The tenants that each step reads, and those that it writes. A tenant that is read and written counts as written.
     pub(super) fn tenant_sides(&self, tenant_of: &[Option<usize>]) -> Vec<(Vec<usize>, Vec<usize>)> {
         let side = |step: &Dispatch<Argument>, written: bool| {
             let values = step.bindings.iter().filter(|a| a.written == written);
@@ -153,7 +153,7 @@ impl Lowering<'_> {
         steps.chain(self.carries.iter().map(|&(from, to)| (tenant(from), tenant(to)))).collect()
     }
 
-    /// The finished dispatches, once every value and constant has its place.
+    /// The finished dispatches, after every value and constant has a place.
     pub(super) fn dispatches(
         &self,
         values: &[Option<(Place, Shape)>],
@@ -197,7 +197,7 @@ impl Lowering<'_> {
         node.op.rules().flops(&shapes(&node.inputs), &shapes(&node.outputs))
     }
 
-    /// Where a value is read.
+    /// The source of a value.
     fn source(&self, id: ValueId) -> Operand {
         self.sources[id.0]
     }
@@ -226,7 +226,7 @@ impl Lowering<'_> {
         Operand::Constant(self.constants.len() - 1)
     }
 
-    /// A value that only the kernels of one layer see.
+    /// A value that only the kernels of one layer use.
     fn scratch(&mut self, shape: Shape) -> ValueId {
         let id = ValueId(self.shapes.len());
         self.shapes.push(Some(shape));
@@ -234,7 +234,7 @@ impl Lowering<'_> {
         id
     }
 
-    /// The same, of f32 vec4s in either precision.
+    /// The same, with f32 vec4s in either precision.
     fn scratch_f32(&mut self, vectors: usize) -> ValueId {
         let vectors = vectors * 4 / self.precision().bytes();
         self.scratch(Shape { n: 1, c: 4, h: 1, w: vectors })

@@ -1,4 +1,4 @@
-//! Moves of elements: views, and tensors joined.
+//! Moves of elements: views and concatenations.
 
 use super::reduce::View;
 use super::{Lower, Lowering, Operand, vectors};
@@ -105,8 +105,8 @@ impl Lowering<'_> {
     }
 }
 
-/// Whether whole vec4s move: the first vec4 of the input, and how many lie between one picture, row and column of the
-/// output and the next.
+/// Whether whole vec4s move: the first vec4 of the input, and the distances between pictures, rows and columns of the
+/// output.
 fn in_vec4s(rearrange: &Rearrange) -> Option<[isize; 4]> {
     let x = rearrange.input;
     let y = rearrange.output;

@@ -1,4 +1,4 @@
-//! Norms whose statistics are the picture's own.
+//! Norms with statistics of the input.
 
 use super::step::LANES;
 use super::{Lower, Lowering, Operand, vectors};
@@ -13,7 +13,7 @@ const CHANNELS: ShaderFile = shader!("norm_channels");
 const MERGE: ShaderFile = shader!("norm_merge");
 const STATISTICS: ShaderFile = shader!("norm_statistics");
 
-/// The most chunks of a plane whose statistics are computed apart, and the least pixels for a lane of one.
+/// The most chunks of a plane, and the fewest pixels for each lane of one.
 const CHUNKS: usize = 128;
 const LANE_PIXELS: usize = 16;
 
@@ -45,7 +45,7 @@ impl Lowering<'_> {
     ) -> Result<()> {
         let (x, flops) = (self.shape(node.inputs[0]), self.flops(node));
         let (pixels, vec4s) = (x.pixels(), vec4s(x.c));
-        // Neighbouring lanes read neighbouring vec4s of a pixel, as far as there are some.
+        // Neighbouring lanes read neighbouring vec4s of a pixel, if there are several.
         let columns = (1 << vec4s.ilog2()).min(TEAM);
         let rows = LANES as usize / columns;
         let chunk = pixels.div_ceil(CHUNKS).max(rows * LANE_PIXELS).next_multiple_of(rows).min(pixels);

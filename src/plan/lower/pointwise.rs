@@ -1,4 +1,4 @@
-//! Pointwise operators, alone or several as one. The kernel's arithmetic is written here, a line a step.
+//! Pointwise operators, alone or several as one. The kernel's arithmetic is written here, one line for each step.
 
 use super::{Lower, Lowering, vectors};
 use crate::error::Result;
@@ -67,7 +67,7 @@ impl Lowering<'_> {
     }
 }
 
-/// WGSL that loads what an operand has for vec4 `i` of the result, which is at `(n, y, x, c)`.
+/// WGSL that loads the value of an operand for vec4 `i` of the result, at `(n, y, x, c)`.
 fn load(source: &str, x: Shape, y: Shape) -> String {
     let axes = [
         ("n", "", x.n == y.n),
@@ -88,7 +88,7 @@ fn load(source: &str, x: Shape, y: Shape) -> String {
     format!("vec4<f32>({source}[{place}]){}", if x.c == y.c { "" } else { ".xxxx" })
 }
 
-/// A step's result. `first` is the place of its first vector among the numbers.
+/// The result of a step. `first` is the index of its first vector among the numbers.
 fn value(step: &Step, first: usize) -> String {
     let name = |source: &Source| match source {
         Source::Input(input) => format!("x{input}"),

@@ -12,12 +12,12 @@ const REDUCE: ShaderFile = shader!("reduce");
 const SOFTMAX: ShaderFile = shader!("softmax");
 const SOFTMAX_PLANE: ShaderFile = shader!("softmax_plane");
 
-/// An axis of at most this length is reduced in one step; a longer one in chunks of [`SPAN`], unless there are
-/// [`ENOUGH`] lanes without that.
+/// Axes of at most this length are reduced in one step. Longer ones are reduced in chunks of [`SPAN`], unless there are
+/// [`ENOUGH`] lanes anyway.
 const SHORT: usize = 256;
 const SPAN: usize = 64;
 const ENOUGH: usize = 1 << 14;
-/// The longest chunk, well within what a lane may loop.
+/// The longest chunk, well below the limit for loops of a lane.
 const LONG: usize = 1 << 14;
 
 /// A tensor as vec4s.
@@ -29,7 +29,7 @@ pub(super) struct View {
 }
 
 impl View {
-    /// Along an axis of an NCHW shape, as the device lays it out; `None` stands for rows and columns together.
+    /// The view along an axis of an NCHW shape in the device's layout. `None` stands for rows and columns together.
     pub(super) fn new(x: Shape, axis: Option<Axis>) -> View {
         let vectors = vec4s(x.c);
         match axis {
@@ -81,7 +81,7 @@ impl Lower for Reduce {
         let mut passes: Vec<(View, bool, usize)> = Vec::new();
         for (view, is_channels) in [(plane, false), (channels, true)] {
             let Some(mut view) = view else { continue };
-            // The channels of a pixel are masked by their place, which a second step over chunks would not know.
+            // The channels of a pixel are masked by their index, which a second step over chunks would not know.
             let lanes = view.outer * view.inner;
             while !is_channels && view.count > SHORT && (lanes < ENOUGH || view.count > LONG) {
                 let span = SPAN.max((lanes * view.count).div_ceil(ENOUGH)).min(LONG);

@@ -1,5 +1,4 @@
-//! One kernel run in the making. Sizes, constants and buffers go by the names that the kernel's file gives them, in any
-//! order.
+//! A kernel run in progress. Sizes, constants and buffers have the names of the kernel's file, in any order.
 
 use super::{Argument, Operand};
 use crate::error::{Error, Result};
@@ -28,11 +27,11 @@ pub(super) struct Step {
 
 /// Workgroups along x and y.
 enum Grid {
-    /// As many as have these lanes together.
+    /// As many as needed for this number of lanes.
     Lanes(u64),
-    /// So many.
+    /// This number.
     Groups(u64),
-    /// So many along each axis.
+    /// These numbers along each axis.
     Exact([u32; 2]),
 }
 
@@ -54,29 +53,29 @@ impl Step {
         }
     }
 
-    /// Sets constants that specialise the kernel. The last value of a name counts.
+    /// Sets constants that specialise the kernel. The last value for a name counts.
     pub(super) fn constants(mut self, values: impl IntoIterator<Item = (&'static str, u32)>) -> Step {
         self.constants.extend(values);
         self
     }
 
-    /// Sets a flag where `on`.
+    /// Sets a flag if `on`.
     pub(super) fn flag(mut self, name: &'static str, on: bool) -> Step {
         self.flags.extend(on.then_some(name));
         self
     }
 
-    /// What `activate` does in the kernel.
+    /// Sets the function of `activate`.
     pub(super) fn activation(self, activation: Activation) -> Step {
         Step { activation, ..self }
     }
 
-    /// Buffers and functions that are written for this kernel.
+    /// Sets buffers and functions that are written for this kernel.
     pub(super) fn written(self, written: String) -> Step {
         Step { written, ..self }
     }
 
-    /// Sets sizes of `Params`. The last value of a name counts.
+    /// Sets sizes of `Params`. The last value for a name counts.
     pub(super) fn sizes(mut self, sizes: impl IntoIterator<Item = (&'static str, usize)>) -> Step {
         self.sizes.extend(sizes.into_iter().map(|(name, size)| (name, size as u64)));
         self
@@ -109,27 +108,27 @@ impl Step {
         self.sizes([("total", items)]).lanes(items)
     }
 
-    /// So many workgroups, in x and y.
+    /// Sets the number of workgroups, in x and y.
     pub(super) fn groups(self, groups: usize) -> Step {
         Step { grid: Grid::Groups(groups as u64), ..self }
     }
 
-    /// So many workgroups along x and along y.
+    /// Sets the number of workgroups along x and along y.
     pub(super) fn grid(self, x: u32, y: u32) -> Step {
         Step { grid: Grid::Exact([x, y]), ..self }
     }
 
-    /// Repeats the workgroups along z.
+    /// Sets the number of workgroups along z.
     pub(super) fn layers(self, layers: u32) -> Step {
         Step { layers, ..self }
     }
 
-    /// Multiplications and additions.
+    /// Sets the multiplications and additions.
     pub(super) fn flops(self, flops: u64) -> Step {
         Step { flops, ..self }
     }
 
-    /// Workgroups in all.
+    /// The total number of workgroups.
     pub(super) fn workgroups(&self, device: &DeviceProfile) -> Result<u32> {
         Ok(self.dims(device)?.iter().product())
     }
@@ -198,7 +197,7 @@ fn fold(items: u64, lanes: u32, device: &DeviceProfile) -> Result<[u32; 2]> {
     if rows > max || items > u64::from(u32::MAX) {
         return Err(Error::shape("tensor", "fewer than 2^32 vec4s", items));
     }
-    // Rows of equal length leave few workgroups without work.
+    // Rows of equal length leave few workgroups idle.
     Ok([groups.div_ceil(rows) as u32, rows as u32])
 }
 

@@ -12,7 +12,7 @@ use crate::tensor::Shape;
 const INPUT: ShaderFile = shader!("winograd_input");
 const OUTPUT: ShaderFile = shader!("winograd_output");
 
-/// Bytes that a band may take in each of its two scratch values.
+/// Most bytes of a band for each of its two scratch values.
 const BAND: u64 = 8 << 20;
 
 /// Some rows of tiles, counted over the batch, and the shapes of the two scratch values.
@@ -24,8 +24,8 @@ struct Band {
 }
 
 impl Lowering<'_> {
-    /// `size`: outputs along a tile's side. The products are a 1x1 convolution whose pictures are the places in a tile,
-    /// each with its own weights.
+    /// `size` is the number of outputs along a tile's side. The products are a 1x1 convolution whose pictures are the
+    /// positions in a tile, each with its own weights.
     pub(super) fn winograd(&mut self, dense: &Dense<'_>, size: usize) -> Result<()> {
         let Dense { node, conv, x, y, asked, .. } = *dense;
         let (in_c, out_c, places) = (dense.in_c(), dense.out_c(), (size + 2).pow(2));
@@ -33,7 +33,7 @@ impl Lowering<'_> {
         let rows = y.n * tiles_y;
         let row_bytes = (places * tiles_x * in_c.max(out_c) * 16) as u64;
         let band_rows = rows.min((BAND / row_bytes).max(1) as usize);
-        // A workgroup's tile needs two dimensions. Where lanes work alone, one long row wastes least.
+        // A workgroup's tile needs two dimensions. If lanes work alone, one long row wastes least.
         let software = self.device.software;
         let map = |c: usize, rows: usize| match software {
             true => Shape::new(places, c * 4, 1, rows * tiles_x),
@@ -55,7 +55,7 @@ impl Lowering<'_> {
             asked,
             flops: dense.flops * band.rows as u64 / rows as u64,
         };
-        // One method for all bands, so that they share one packing of the weights.
+        // One method for all bands, so they share one packing of the weights.
         let first = product(&band(0));
         let method = product_method(&first.layer(), &self.device, self.precision(), asked);
         let columns = first.columns(method);
