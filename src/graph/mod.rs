@@ -1,9 +1,9 @@
 //! Graphs: nodes are operators with their weights, values are NCHW tensors.
 //!
 //! [`Graph`] is in `structure.rs`, its named inputs and outputs in `ports.rs`, and its analysis in `analysis.rs`.
-//! The trait [`Operator`] is in `operator.rs`, the list of operators below. Each operator family has one file with its struct, its
-//! shape rule and its CPU implementation. Value ids never change: rewrites replace nodes, so a value that survives
-//! optimisation can be compared with the same value of the original graph.
+//! The trait [`Operator`] is in `operator.rs`, the list of operators is below. Each operator family has one file with
+//! its struct, its shape rule and its CPU implementation. Value ids never change: rewrites replace nodes, so a value
+//! that survives optimisation can be compared with the same value of the original graph.
 
 mod analysis;
 mod axis;
