@@ -212,15 +212,8 @@ mod measure {
 
     /// The kernels that can be forced at this precision.
     fn kernels(gpu: &Gpu, precision: Precision) -> Vec<ConvKernel> {
-        let mut kernels = vec![ConvKernel::Direct, ConvKernel::Tiled];
-        match precision {
-            Precision::F32 => kernels.extend([ConvKernel::Winograd2, ConvKernel::Winograd4]),
-            Precision::F16 if gpu.report().profile.cooperative.is_some() => {
-                kernels.push(ConvKernel::Cooperative)
-            }
-            Precision::F16 => {}
-        }
-        kernels
+        let applies = |kernel: &ConvKernel| kernel.applies(precision, &gpu.report().profile);
+        ConvKernel::ALL.iter().copied().filter(applies).collect()
     }
 
     /// The network, device and input shapes of a measurement.

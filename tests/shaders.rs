@@ -12,15 +12,6 @@ use unet_wgpu::plan::{
 };
 use wgpu::naga;
 
-const CONV_KERNELS: [ConvKernel; 6] = [
-    ConvKernel::Auto,
-    ConvKernel::Direct,
-    ConvKernel::Tiled,
-    ConvKernel::Cooperative,
-    ConvKernel::Winograd2,
-    ConvKernel::Winograd4,
-];
-
 /// The dispatches of all graphs under all choices, one for each distinct kernel.
 fn permutations() -> Vec<Dispatch> {
     let mut seen: HashSet<Kernel> = HashSet::new();
@@ -29,7 +20,7 @@ fn permutations() -> Vec<Dispatch> {
         let (graph, shapes) = (&case.graph, case.shapes());
         let is_conv = |op: &Op| matches!(op, Op::Conv(_) | Op::ConvTranspose(_));
         let kernels = if graph.nodes().iter().any(|node| is_conv(&node.op)) {
-            &CONV_KERNELS[..]
+            ConvKernel::ALL
         } else {
             &[ConvKernel::Auto]
         };

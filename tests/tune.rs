@@ -14,15 +14,6 @@ use unet_wgpu::unet::{RandomWeights, UnetConfig};
 use unet_wgpu::verify::Difference;
 use unet_wgpu::{AdapterChoice, Device, Gpu, Model, Session, SessionOptions, Shape, Tensor};
 
-const ALL: [ConvKernel; 6] = [
-    ConvKernel::Auto,
-    ConvKernel::Direct,
-    ConvKernel::Tiled,
-    ConvKernel::Cooperative,
-    ConvKernel::Winograd2,
-    ConvKernel::Winograd4,
-];
-
 fn adapter(name: &str, driver: &str) -> AdapterReport {
     let mut adapter = AdapterReport::default();
     adapter.name = name.into();
@@ -33,7 +24,7 @@ fn adapter(name: &str, driver: &str) -> AdapterReport {
 
 fn every_choice() -> Tuning {
     let mut tuning = Tuning::default();
-    ALL.iter().for_each(|&kernel| tuning.set(format!("layer {kernel:?}"), kernel));
+    ConvKernel::ALL.iter().for_each(|&kernel| tuning.set(format!("layer {kernel:?}"), kernel));
     tuning
 }
 
@@ -50,7 +41,7 @@ fn a_tuning_comes_back_from_its_file_and_grows() {
     newer.set("new", ConvKernel::Winograd4);
     newer.save_to(&inner, &adapter).unwrap();
     let both = Tuning::load_from(&inner, &adapter).unwrap();
-    assert_eq!(both.layers().len(), ALL.len() + 1);
+    assert_eq!(both.layers().len(), ConvKernel::ALL.len() + 1);
     let chosen = ["layer Auto", "layer Tiled", "new", "other"].map(|key| both.get(key));
     let [direct, tiled, winograd] = [ConvKernel::Direct, ConvKernel::Tiled, ConvKernel::Winograd4].map(Some);
     assert_eq!(chosen, [direct, tiled, winograd, None]);
@@ -219,7 +210,7 @@ fn a_plan_takes_the_choices_that_it_is_given() {
         };
         let auto = plain(ConvKernel::Auto);
         let mut differ = 0;
-        for kernel in ALL {
+        for &kernel in ConvKernel::ALL {
             let forced = plain(kernel);
             let impossible = kernel == ConvKernel::Cooperative && device.cooperative.is_none();
             let wanted = if impossible { &auto } else { &forced };
@@ -228,7 +219,7 @@ fn a_plan_takes_the_choices_that_it_is_given() {
             all.iter().for_each(|(_, key)| tuning.set(key, kernel));
             let got = tuned(tuning.clone(), ConvKernel::Auto);
             assert_eq!(steps(&got, |_| true), steps(wanted, |_| true), "{kernel:?} everywhere");
-            for forced in ALL.into_iter().filter(|&k| k != ConvKernel::Auto) {
+            for forced in ConvKernel::ALL.iter().copied().filter(|&k| k != ConvKernel::Auto) {
                 let got = tuned(tuning.clone(), forced);
                 assert_eq!(steps(&got, |_| true), steps(&plain(forced), |_| true), "{forced:?} is asked for");
             }

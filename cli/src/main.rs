@@ -19,6 +19,7 @@ mod values;
 mod verify;
 
 use crate::error::{Error, Result};
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -73,8 +74,8 @@ struct Common {
     #[arg(long, global = true, value_name = "SIZE")]
     max_memory: Option<Bytes>,
     /// Which kernel computes dense convolutions on the GPU
-    #[arg(long, global = true, value_enum, default_value = "auto")]
-    kernel: KernelChoice,
+    #[arg(long, global = true, value_parser = kernel_parser(), default_value = "auto")]
+    kernel: ConvKernel,
     /// Run every layer by itself, without folding or fusing
     #[arg(long, global = true)]
     no_optimize: bool,
@@ -98,38 +99,20 @@ enum PrecisionChoice {
     Both,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum KernelChoice {
-    /// By device and shape
-    Auto,
-    /// From storage alone
-    Direct,
-    /// Through workgroup memory
-    Tiled,
-    /// Matrix units; f16, devices that list 16x16x16 or 8x8x8 cooperative matrices
-    Cooperative,
-    /// F(2x2, 3x3); f32
-    Winograd2,
-    /// F(4x4, 3x3); f32
-    Winograd4,
+/// Reads a kernel's name.
+fn kernel_parser() -> impl TypedValueParser<Value = ConvKernel> {
+    let values = ConvKernel::ALL.iter().map(|kernel| PossibleValue::new(kernel.name()).help(kernel.help()));
+    PossibleValuesParser::new(values).map(|name| {
+        let named = ConvKernel::ALL.iter().find(|kernel| kernel.name() == name);
+        *named.expect("the parser accepts no other names")
+    })
 }
 
 impl Common {
-    fn conv(&self) -> ConvKernel {
-        match self.kernel {
-            KernelChoice::Auto => ConvKernel::Auto,
-            KernelChoice::Direct => ConvKernel::Direct,
-            KernelChoice::Tiled => ConvKernel::Tiled,
-            KernelChoice::Cooperative => ConvKernel::Cooperative,
-            KernelChoice::Winograd2 => ConvKernel::Winograd2,
-            KernelChoice::Winograd4 => ConvKernel::Winograd4,
-        }
-    }
-
     /// Opens a device with the features that the chosen kernel needs.
     fn open_gpu(&self, choice: &AdapterChoice) -> Result<Gpu> {
         let gpu = match self.kernel {
-            KernelChoice::Cooperative => Gpu::open_cooperative(choice)?,
+            ConvKernel::Cooperative => Gpu::open_cooperative(choice)?,
             _ => Gpu::open(choice)?,
         };
         Ok(if self.no_cache { gpu } else { device::with_caches(gpu, self) })
@@ -146,7 +129,7 @@ impl Common {
             } else {
                 Optimizations::default()
             })
-            .with_conv(self.conv())
+            .with_conv(self.kernel)
             .with_max_memory(self.max_memory.map(|bytes| bytes.0))
     }
 

@@ -1,7 +1,7 @@
 //! `unet tune`: measures the fastest kernel for each layer and keeps the choice for later runs.
 
 use super::values::Size;
-use super::{Common, KernelChoice, ModelArgs, device, text};
+use super::{Common, ModelArgs, device, text};
 use crate::error::{Error, Result};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -32,7 +32,7 @@ pub(super) struct TuneArgs {
 
 pub(super) fn run(args: &TuneArgs, common: &Common) -> Result<ExitCode> {
     args.json.as_deref().map_or(Ok(()), check_writable)?;
-    if common.kernel != KernelChoice::Auto {
+    if common.kernel != ConvKernel::Auto {
         return Err(Error::Usage("tune measures every kernel; drop --kernel".into()));
     }
     let model = args.model.open()?;

@@ -7,12 +7,14 @@
 //! `((n * h + y) * w + x) * ceil(c / 4) + c / 4`. Lanes past the last channel hold finite numbers that no weight sees.
 
 mod arena;
+mod conv_kernel;
 mod format;
 mod kernel;
 mod lower;
 mod pack;
 mod tuning;
 
+pub use conv_kernel::ConvKernel;
 pub(crate) use format::ports;
 pub use format::{Bits, InputFormat, OutputFormat, Port};
 pub(crate) use kernel::shader;
@@ -126,25 +128,6 @@ impl Default for DeviceProfile {
             cooperative: None,
         }
     }
-}
-
-/// Which kernel computes dense convolutions.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ConvKernel {
-    /// By what was measured, where the options hold it, else by device and shape.
-    #[default]
-    Auto,
-    /// `conv_direct.wgsl` everywhere.
-    Direct,
-    /// `conv_tiled.wgsl` wherever it applies.
-    Tiled,
-    /// `conv_cooperative.wgsl` in f16 wherever it applies; needs a device opened for it.
-    Cooperative,
-    /// Winograd F(2x2, 3x3) for 3x3 convolutions in f32: 2.25 times fewer multiplications.
-    Winograd2,
-    /// Winograd F(4x4, 3x3) for 3x3 convolutions in f32: 4 times fewer multiplications, about a digit less exact.
-    Winograd4,
 }
 
 /// Choices of a plan that are not the device's.
