@@ -1,4 +1,4 @@
-//! `with_` setters of structs of options. Those structs are `#[non_exhaustive]`, so programs start from a default and
+//! `with_` setters for option structs. Those structs are `#[non_exhaustive]`, so programs start from a default and
 //! change what they need.
 
 /// Implements setters: `setters!(Type { with_field(field: FieldType), ... })`, where the field's type may be

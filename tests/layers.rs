@@ -1,21 +1,21 @@
-//! The layers of the library, read from its source: the rows of the table in ARCHITECTURE.md, the places that name
-//! wgpu, and circles of files that name each other.
+//! The layers of the library, checked in its source: the rows of the table in ARCHITECTURE.md, the places that name
+//! wgpu, and cycles of files that name each other.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
-/// Files in circles when this was written: fewer is better. A module whose file lists its parts and whose parts use what
-/// that file defines is one circle.
+/// Number of files in cycles when this was written; fewer is better. A module and its parts form a cycle if the parts
+/// use definitions of the module's file.
 const MOST_IN_CIRCLES: usize = 101;
 
 /// A module's path below the crate; empty for `lib.rs`.
 type Module = Vec<String>;
 
-/// The source of the library without comments, texts and tests.
+/// The source of the library without comments, string literals and tests.
 struct Source {
     files: BTreeMap<Module, String>,
-    /// What each module re-exports: names, or `*`, and the paths that they stand for.
+    /// The re-exports of each module: names, or `*`, and their paths.
     exports: BTreeMap<Module, Vec<(String, Module)>>,
 }
 
@@ -32,7 +32,7 @@ impl Source {
         source
     }
 
-    /// The file in which a path ends: that of its longest part that is a module, re-exports followed.
+    /// The file of a path: that of its longest prefix that is a module, after following re-exports.
     fn resolve(&self, path: &[String], depth: usize) -> Option<Module> {
         let mut at = Module::new();
         for (i, name) in path.iter().enumerate() {
@@ -60,7 +60,7 @@ impl Source {
         Some(at)
     }
 
-    /// Whether the module that a path leads to has an item of the path's last name, of its own or re-exported.
+    /// Whether the module of a path has an item with the path's last name, its own or re-exported.
     fn defines(&self, path: &[String]) -> bool {
         let Some((name, module)) = path.split_last() else { return false };
         let kinds = ["fn", "struct", "enum", "trait", "const", "static", "type"];
@@ -72,7 +72,7 @@ impl Source {
                 .is_some_and(|exports| exports.iter().any(|(export, _)| export == name))
     }
 
-    /// What a file brings into scope with `use`.
+    /// The names that a file brings into scope with `use`.
     fn uses(&self, module: &Module) -> Vec<Use> {
         let mut uses = Vec::new();
         let text = &self.files[module];
@@ -98,7 +98,7 @@ impl Source {
         uses
     }
 
-    /// A path from the crate's root; `None` for another crate's.
+    /// A path from the crate's root; `None` for paths of other crates.
     fn absolute(&self, module: &Module, path: &str) -> Option<Module> {
         let mut parts = path.split("::").map(str::trim).filter(|part| !part.is_empty()).peekable();
         let mut base = module.clone();
@@ -165,7 +165,7 @@ fn collect(folder: &Path, module: &mut Module, files: &mut BTreeMap<Module, Stri
     }
 }
 
-/// Source without comments, texts and its module of tests.
+/// Source without comments, string literals and its test module.
 fn code(source: &str) -> String {
     let source = source.split("#[cfg(test)]\nmod tests {").next().unwrap_or(source);
     let mut out = String::new();
@@ -190,7 +190,7 @@ fn code(source: &str) -> String {
     out
 }
 
-/// Bytes of a text in quotes at the beginning.
+/// Length in bytes of the string literal at the beginning.
 fn text_end(source: &str) -> usize {
     let mut escaped = false;
     for (i, c) in source.char_indices().skip(1) {
@@ -208,7 +208,7 @@ fn words(text: &str) -> Vec<&str> {
     text.split(|c: char| !c.is_alphanumeric() && c != '_').filter(|word| !word.is_empty()).collect()
 }
 
-/// The paths of a `use` tree, groups spread out.
+/// The paths of a `use` tree, with groups expanded.
 fn tree(text: &str) -> Vec<String> {
     let text = text.trim();
     let Some(open) = text.find('{') else { return vec![text.to_string()] };
@@ -229,14 +229,14 @@ fn tree(text: &str) -> Vec<String> {
     parts.flat_map(tree).map(|part| format!("{}{}", &text[..open], part).replace("::self", "")).collect()
 }
 
-/// Paths in the code beside `use`: words joined by `::`.
+/// Paths in the code outside `use`: words joined by `::`.
 fn paths(text: &str) -> Vec<String> {
     let is_part = |c: char| c.is_alphanumeric() || c == '_' || c == ':';
     let candidates = text.split(|c: char| !is_part(c)).filter(|word| word.contains("::"));
     candidates.map(|path| path.trim_end_matches(':').to_string()).collect()
 }
 
-/// Groups of files of which each names every other, itself or through others.
+/// Groups of files in which each names every other, directly or indirectly.
 fn circles(graph: &BTreeMap<Module, BTreeSet<Module>>) -> Vec<BTreeSet<Module>> {
     let reach = |from: &Module| {
         let (mut seen, mut open) = (BTreeSet::new(), vec![from]);

@@ -1,8 +1,8 @@
-//! Random networks of all operators: whatever the rewrites do, the result stays.
+//! Random networks of all operators: no rewrite changes the result.
 //!
-//! A network is drawn value by value, each computed at once, so that the next operator can be chosen by the numbers that
-//! are there: no logarithm of what is negative, no step where rounding would choose the side. The files of `tests/cases`
-//! draw their operators; the phrases here are what the rewrites look for.
+//! A network is drawn value by value. Each value is computed at once, so the next operator can be chosen by the
+//! numbers: no logarithm of negative numbers, no step where rounding would decide. The files of `tests/cases` draw
+//! their operators; the phrases here are the patterns of the rewrites.
 
 use crate::cases::FAMILIES;
 use crate::oracle;
@@ -16,18 +16,18 @@ use unet_wgpu::graph::{
 use unet_wgpu::optimize::{Optimizations, optimize};
 use unet_wgpu::{Device, Random, SessionOptions, Shape, Tensor, cpu};
 
-/// Networks that the test draws; the environment variable `UNET_RANDOM_NETWORKS` asks for more.
+/// Number of networks that the test draws. The environment variable `UNET_RANDOM_NETWORKS` sets a larger number.
 const NETWORKS: u64 = 500;
 
 /// Most elements of a value.
 const ELEMENTS: usize = 10_000;
 
-/// A value is made smaller when it has larger elements than this, and refused when they are ten times that.
+/// A value with larger elements is scaled down; with elements ten times as large, it is refused.
 const LARGEST: f32 = 8.0;
 
-/// A network that is being drawn.
+/// A network in progress.
 pub(crate) struct Drawing {
-    /// Where everything is drawn from.
+    /// The source of all random choices.
     pub(crate) random: Random,
     graph: Graph,
     values: Vec<Value>,
@@ -41,7 +41,7 @@ struct Value {
 }
 
 impl Drawing {
-    /// A network of a few operators, one to three inputs and one to three outputs, and its inputs.
+    /// A network with a few operators, one to three inputs and one to three outputs, and tensors for its inputs.
     fn network(seed: u64) -> (Graph, Vec<Tensor>) {
         let mut random = Random::new(seed);
         let mut extent = |most| 1 + random.below(most);
@@ -86,7 +86,7 @@ impl Drawing {
         self.random.pick(&[any, ids[ids.len() - 1]])
     }
 
-    /// A value whose shape fits beside that of another one, which comes first.
+    /// A value whose shape fits together with that of another one, which comes first.
     pub(crate) fn value_where(&mut self, fits: impl Fn(Shape, Shape) -> bool, x: ValueId) -> Option<ValueId> {
         let x = self.shape(x);
         let fitting = self.values.iter().filter(|v| v.moderate && fits(x, v.tensor.shape()));
@@ -98,12 +98,12 @@ impl Drawing {
         self.find(id).tensor.shape()
     }
 
-    /// Whether all elements of a value are so.
+    /// Whether all elements of a value pass a test.
     pub(crate) fn all(&self, id: ValueId, test: impl Fn(f32) -> bool) -> bool {
         self.find(id).tensor.data().iter().all(|&v| test(v))
     }
 
-    /// Whether at each pixel the largest channel is larger than all others by more than this.
+    /// Whether at each pixel the largest channel exceeds all others by more than `gap`.
     pub(crate) fn apart(&self, id: ValueId, gap: f32) -> bool {
         let x = &self.find(id).tensor;
         let Shape { n, c, .. } = x.shape();
@@ -116,7 +116,8 @@ impl Drawing {
         })
     }
 
-    /// Appends an operator, if it takes these inputs and makes finite numbers that are not too many and not too large.
+    /// Appends an operator, if it accepts these inputs and makes finite numbers that are not too many and not too
+    /// large.
     pub(crate) fn push(&mut self, op: impl Into<Op>, inputs: &[ValueId]) -> Option<ValueId> {
         let op = op.into();
         let tensors: Vec<&Tensor> = inputs.iter().map(|&id| &self.find(id).tensor).collect();
@@ -150,7 +151,7 @@ impl Drawing {
         self.push(constant, &[])
     }
 
-    /// A value of that shape: where there is one often that, else a new constant.
+    /// A value of that shape: often an existing one, if there is one, else a new constant.
     pub(crate) fn operand(&mut self, shape: Shape, low: f32, high: f32) -> Option<ValueId> {
         let there: Vec<_> =
             self.values.iter().filter(|v| v.moderate && v.tensor.shape() == shape).map(|v| v.id).collect();
@@ -161,12 +162,12 @@ impl Drawing {
         }
     }
 
-    /// The extent or 1, for operands that are spread.
+    /// The extent or 1, for broadcast operands.
     pub(crate) fn random_extent(&mut self, full: usize) -> usize {
         self.random.pick(&[full, 1])
     }
 
-    /// 1, or any number by which another one can be divided.
+    /// 1, or any divisor of a number.
     pub(crate) fn divisor(&mut self, of: usize) -> usize {
         let divisors: Vec<usize> = (1..=of).filter(|d| of.is_multiple_of(*d)).collect();
         let any = self.random.pick(&divisors);
@@ -181,12 +182,12 @@ impl Drawing {
         weight.into()
     }
 
-    /// One number a channel.
+    /// One number for each channel.
     pub(crate) fn vector(&mut self, len: usize, low: f32, high: f32) -> Arc<[f32]> {
         (0..len).map(|_| self.random.uniform(low, high)).collect()
     }
 
-    /// Often one number a channel.
+    /// Often one number for each channel.
     pub(crate) fn bias(&mut self, len: usize) -> Option<Arc<[f32]>> {
         (self.random.below(4) > 0).then(|| self.vector(len, -0.5, 0.5))
     }
@@ -194,8 +195,8 @@ impl Drawing {
 
 // ---- what the rewrites look for ----
 
-/// A few operators that belong together, or as many of them as the values allow. Most are what a rewrite looks for, some
-/// differ from it in one attribute.
+/// A group of operators, or as many of them as the values allow. Most match the pattern of a rewrite; some differ in
+/// one attribute.
 fn phrase(to: &mut Drawing) -> Option<ValueId> {
     let x = to.value();
     let shape = to.shape(x);
@@ -249,7 +250,7 @@ fn phrase(to: &mut Drawing) -> Option<ValueId> {
             let y = conv(to, &[y], 1 + shape.h % 4, 1, bend)?;
             to.push(Activation::Sigmoid, &[y])
         }
-        // A pad, and what takes it back or only seems to.
+        // A pad, and an operator that reverses it or only seems to.
         5 => {
             let mut side = || to.random.below(4) as isize - isize::from(odd);
             let amounts = [side(), side(), side(), side()];
@@ -275,7 +276,7 @@ fn phrase(to: &mut Drawing) -> Option<ValueId> {
     }
 }
 
-/// A convolution that keeps the size, but for what is done to it.
+/// A convolution that keeps the size, before random changes.
 fn conv(
     to: &mut Drawing,
     x: &[ValueId],
@@ -363,16 +364,16 @@ pub(crate) fn choices() -> Vec<(String, Optimizations)> {
     choices
 }
 
-/// What random networks have reached.
+/// Statistics of the random networks.
 #[derive(Default)]
 struct Reached {
     kinds: BTreeSet<&'static str>,
     rewrites: BTreeSet<String>,
-    /// Networks whose f32 result is further from f64 than a network's tolerance.
+    /// Networks whose f32 result differs from f64 by more than a network's tolerance.
     rounded: usize,
 }
 
-/// What is wrong with the results of all choices of rewrites, beside the reference's.
+/// All errors in the results of all choices of rewrites, compared with the reference.
 fn faults(graph: &Graph, inputs: &[&Tensor], reached: &mut Reached) -> Vec<String> {
     let want = cpu::run_with(graph, inputs).expect("each operator took its inputs");
     let mut results = Vec::new();
@@ -393,7 +394,7 @@ fn faults(graph: &Graph, inputs: &[&Tensor], reached: &mut Reached) -> Vec<Strin
     let mut off = |got: &[Tensor]| {
         let pairs = || got.iter().zip(&want);
         let fault = pairs().find_map(|(got, want)| closeness(got, want, Tolerance::Network).err())?;
-        // A network that enlarges rounding may be off by as much as the reference is.
+        // If a network amplifies rounding, a result may be as far off as the reference is.
         let exact = exact.get_or_insert_with(|| oracle::run_with(graph, inputs));
         reached.rounded += 1;
         let further = pairs().zip(exact).find(|((got, want), exact)| {
@@ -412,7 +413,7 @@ fn faults(graph: &Graph, inputs: &[&Tensor], reached: &mut Reached) -> Vec<Strin
     results.into_iter().filter_map(off).collect()
 }
 
-/// The operators, what they read and what they hold but for weights.
+/// The operators, their inputs and their attributes without weights.
 fn text(graph: &Graph) -> String {
     let line = |node: &unet_wgpu::graph::Node| {
         let inputs: Vec<usize> = node.inputs.iter().map(|id| id.index()).collect();
@@ -452,7 +453,7 @@ fn rewrites_keep_the_results_of_random_networks_of_all_operators() {
     assert!(reached.rounded as u64 <= 1 + count / 10, "{} results are mostly rounding", reached.rounded);
 }
 
-/// A few on all backends: each has many kernels of its own.
+/// Only a few on all backends, because each has many kernels of its own.
 #[test]
 fn random_networks_of_all_operators_run_on_every_backend() {
     for seed in 0..4 {

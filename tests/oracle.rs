@@ -1,18 +1,18 @@
-//! Runs graphs in plain f64 loops. `tests/cases` has them, a file a family of operators: each output element is gathered
-//! by the operator's definition. Nothing is shared with the CPU executor: not the loops, not the shape rules, not the
-//! precision. Slow on purpose.
+//! Runs graphs in plain f64 loops. The loops are in `tests/cases`, one file for each family of operators. Each output
+//! element is gathered from the operator's definition. Nothing is shared with the CPU executor: not the loops, not the
+//! shape rules, not the precision. The loops are slow on purpose.
 
 use crate::cases::FAMILIES;
 use std::collections::HashMap;
 use unet_wgpu::graph::{Activation, Graph, Op, Output};
 use unet_wgpu::{Shape, Tensor};
 
-/// The result of a graph of one input, rounded to f32 once at the end.
+/// The result of a graph with one input, rounded to f32 once at the end.
 pub(crate) fn run(graph: &Graph, input: &Tensor) -> Tensor {
     run_with(graph, &[input]).swap_remove(0)
 }
 
-/// The outputs of a graph, from a tensor for every input, states included.
+/// The outputs of a graph, from a tensor for every input including states.
 pub(crate) fn run_with(graph: &Graph, inputs: &[&Tensor]) -> Vec<Tensor> {
     let volumes = inputs.iter().map(|input| Volume::from(*input));
     let mut values: HashMap<_, _> = graph.inputs().iter().map(|input| input.value).zip(volumes).collect();
@@ -51,7 +51,7 @@ pub(crate) struct Volume {
 }
 
 impl Volume {
-    /// A volume whose element at each place is `f([n, c, y, x])`.
+    /// A volume whose element at each position is `f([n, c, y, x])`.
     pub(crate) fn gather(shape: Shape, mut f: impl FnMut([usize; 4]) -> f64) -> Volume {
         let mut data = Vec::with_capacity(shape.elements());
         for n in 0..shape.n {
@@ -78,7 +78,7 @@ impl Volume {
         ((0..h).contains(&y) && (0..w).contains(&x)).then(|| self.at([n, c, y as usize, x as usize]))
     }
 
-    /// The element, where an extent of 1 stands for any.
+    /// The element, where an extent of 1 is broadcast.
     pub(crate) fn spread(&self, [n, c, y, x]: [usize; 4]) -> f64 {
         let Shape { n: ns, c: cs, h, w } = self.shape;
         self.at([n.min(ns - 1), c.min(cs - 1), y.min(h - 1), x.min(w - 1)])

@@ -1,4 +1,4 @@
-//! Convolutions and transposed convolutions, and what rewrites fuse behind and before them.
+//! Convolutions and transposed convolutions, and the rewrites that fuse other operators into them.
 
 use super::*;
 use crate::oracle::activated;
@@ -66,7 +66,7 @@ fn convolved(conv: &Conv, x: &Volume) -> Volume {
     })
 }
 
-/// Output pixel `y` gets, through tap `k`, the input pixel `i` with `i * stride + k - padding = y`, if there is one.
+/// Output pixel `y` gets, through tap `k`, the input pixel `i` with `i * stride + k - padding = y`, if it exists.
 fn stamped(conv: &ConvTranspose, x: &Volume) -> Volume {
     let weight = Volume::from(&*conv.weight);
     let Shape { n: ins, c: outs, h: kh, w: kw } = weight.shape;
@@ -109,7 +109,7 @@ pub(super) fn draw(kind: &str, to: &mut Drawing) -> Option<ValueId> {
         to.random.pick(&[Activation::None, Activation::None, Activation::Relu, Activation::Silu]);
     match kind {
         "Conv" => {
-            // Of two inputs, the other one a value of the same size where there is one.
+            // With two inputs, the other one is an existing value of the same size, if there is one.
             let beside = to.value_where(|a, b| Shape { c: a.c, ..b } == a, x);
             let inputs = if to.random.below(3) == 0 { vec![x, beside?] } else { vec![x] };
             let ins = inputs.iter().map(|&id| to.shape(id).c).sum();
@@ -181,7 +181,7 @@ fn attributes() -> Vec<Case> {
         ("3x3 dilation 1x3", [3, 3], |c| {
             (c.padding, c.stride, c.dilation) = ([1, 3, 1, 3], [2, 1], [1, 3]);
         }),
-        // Windows that lie outside the picture altogether.
+        // Windows that are entirely outside the picture.
         ("3x3 wide padding", [3, 3], |c| c.padding = [4, 5, 4, 3]),
     ];
     let of = |(what, kernel, edit): (&str, [usize; 2], Edit)| {
@@ -197,7 +197,8 @@ fn attributes() -> Vec<Case> {
 
 fn groups() -> Vec<Case> {
     let mut cases = Vec::new();
-    // Channels in, channels out, groups: aligned to vec4s, not aligned, depthwise, depthwise with two outs an in.
+    // Input channels, output channels, groups: aligned to vec4s, not aligned, depthwise, depthwise with two outputs for
+    // each input.
     for (ins, out, groups) in
         [(16, 16, 4), (16, 32, 2), (6, 9, 3), (14, 4, 2), (17, 17, 17), (64, 64, 64), (3, 6, 3)]
     {
@@ -222,7 +223,7 @@ fn two_sources() -> Vec<Case> {
         let layer = conv(out, a + b, [3, 3]).same();
         let shape = Shape::new(2, a + b, h, w);
         let mut graph = Graph::new(a + b);
-        // Not in the input's own order, so that the parts cannot be confused.
+        // Not in the order of the input, so parts cannot be confused.
         let [a, b] = split(&mut graph, &[a, b])[..] else { unreachable!("two parts") };
         let joint = push(&mut graph, "joint", Concat::default(), &[b, a]);
         push(&mut graph, "conv", layer.clone(), &[joint]);
@@ -242,7 +243,7 @@ fn two_sources() -> Vec<Case> {
     cases
 }
 
-/// Three sources, and two with groups: no kernel would compute these layers from their parts.
+/// Three sources, and two sources with groups. No kernel can compute these layers from the parts.
 fn more_sources() -> [(&'static [usize], Conv); 3] {
     [(&[4, 4, 4][..], 1), (&[8, 8], 2), (&[8, 8], 16)].map(|(counts, groups)| {
         let total: usize = counts.iter().sum();
@@ -278,7 +279,7 @@ fn pools() -> Vec<Case> {
         let pooled = push(&mut graph, "pool", Pool::MAX_2X2, &[full]);
         cases.push(Case::new("conv and its pool", graph.clone(), shape));
 
-        // Both results are read: the picture, cut where the pool's last row or column was odd, and the pooled one.
+        // Both results are read: the map, cropped where the pool's last row or column was odd, and the pooled map.
         let nearest = Resize::nearest(ResizeTo::Scale([2.0, 2.0]));
         let grown = push(&mut graph, "grown", nearest, &[pooled]);
         let cut = push(&mut graph, "cut", Crop, &[full, grown]);
@@ -294,7 +295,7 @@ fn pools() -> Vec<Case> {
 fn activations() -> Vec<Case> {
     let mut cases = Vec::new();
     let shape = Shape::new(2, 7, 7, 3);
-    // Powers, roots and logarithms of negative sums are no numbers to compare.
+    // Powers, roots and logarithms of negative sums cannot be compared.
     for activation in ACTIVATIONS.into_iter().filter(|a| domain(*a).0 < 0.0) {
         let layer = Conv { activation, ..conv(17, 7, [3, 3]).same() };
         cases.push(Case::op(format!("conv with {activation:?}"), layer, shape));
@@ -333,7 +334,8 @@ fn heads() -> Vec<Case> {
 /// The end of a residual block, in every kernel for convolutions.
 fn sums() -> Vec<Case> {
     let mut cases = Vec::new();
-    // Channels in and out, kernel, stride, groups; the last is deep and its map small, so that its sum is split.
+    // Input channels, output channels, kernel, stride, groups. The last one is deep and its map is small, so its sum is
+    // split.
     for (ins, out, kernel, stride, groups) in [
         (7, 17, 3, 1, 1),
         (16, 64, 1, 1, 1),
@@ -359,13 +361,13 @@ fn sums() -> Vec<Case> {
             cases.push(Case::new(what, graph.clone(), shape).becomes(&["conv", "conv"]));
         }
     }
-    // Over two sources, and the one added is one of them.
+    // Over two sources, one of which is also added.
     let mut graph = Graph::new(12);
     let parts = split(&mut graph, &[5, 7]);
     let joined = push(&mut graph, "joined", Concat::default(), &parts);
     let body = push(&mut graph, "body", conv(7, 12, [3, 3]).same(), &[joined]);
     let sum = push(&mut graph, "sum", Binary::ADD, &[parts[1], body]);
-    // As exporters leave a division by 1.
+    // As exporters write a division by 1.
     let one =
         BatchNorm { scale: vec![1.0; 7].into(), shift: vec![0.0; 7].into(), activation: Activation::None };
     push(&mut graph, "one", one, &[sum]);
@@ -395,7 +397,7 @@ fn sums_that_stay() -> Vec<Case> {
             let sum = push(graph, "sum", Binary::ADD, &[body, Graph::INPUT]);
             push(graph, "product", Binary::new(BinaryKind::Mul), &[sum, body]);
         }),
-        // A square might pass the largest number where no channel is.
+        // A square might overflow in lanes without a channel.
         case("conv, sum and square", &["conv", "add"], &|graph, body| {
             let sum = push(graph, "sum", Binary::ADD, &[body, Graph::INPUT]);
             push(graph, "square", Activation::Square, &[sum]);
@@ -425,11 +427,11 @@ fn norms() -> Vec<Case> {
     layers.into_iter().map(of).collect()
 }
 
-/// Lanes past the last channel must not become infinite or worse where a later convolution meets them with zeros.
+/// Lanes past the last channel must stay finite if a later convolution multiplies them by zero.
 fn lanes_past_the_last_channel() -> Vec<Case> {
     let shape = Shape::new(1, 5, 3, 4);
     let mut cases = Vec::new();
-    // Minus one half past the last channel, and a root of it in the kernel of the sum.
+    // -1/2 past the last channel, and a root of it in the kernel of the sum.
     let mut graph = Graph::new(5);
     let sigmoid = push(&mut graph, "sigmoid", Activation::Sigmoid, &[Graph::INPUT]);
     let minus = push(&mut graph, "minus", Activation::Neg, &[sigmoid]);
@@ -446,14 +448,14 @@ fn lanes_past_the_last_channel() -> Vec<Case> {
     wild.push(Norm::new(NormOver::Channels, 1e-5).into());
     for op in wild {
         let mut graph = Graph::new(5);
-        // The same through a convolution before, into whose kernel the function may move.
+        // The same after a convolution, into whose kernel the function may move.
         let before = push(&mut graph, "before", conv(5, 5, [1, 1]), &[Graph::INPUT]);
         let square = push(&mut graph, "square", Activation::Square, &[Graph::INPUT]);
         let half = Tensor::from_fn(Shape::new(1, 1, 1, 1), |_| 0.5);
         let half = push(&mut graph, "half", Constant(half.into()), &[]);
         let positive = push(&mut graph, "positive", Binary::ADD, &[square, half]);
         for (i, x) in [before, positive].into_iter().enumerate() {
-            // Steps, and what has no value or too steep a one around 0, would not compare.
+            // Functions with steps, without a value or too steep near 0 cannot be compared.
             let steps = matches!(&op, Op::Activation(a) if a.of(0.3) == a.of(0.2));
             let steep = matches!(&op, Op::Activation(a) if domain(*a).0 >= 0.0);
             if steps || steep && i == 0 {
@@ -508,7 +510,7 @@ fn transposed() -> Vec<Case> {
 // ---- cases: results of others ----
 
 fn by_pytorch() -> Vec<Case> {
-    // Input, output channels, kernel, and what is not plain.
+    // Input, output channels, kernel, and special settings.
     type Layer = (&'static str, [usize; 4], usize, [usize; 2], fn(&mut Conv));
     let layers: [Layer; 24] = [
         ("1x1", [2, 5, 4, 3], 7, [1, 1], |_| {}),
@@ -590,7 +592,7 @@ fn by_hand() -> Vec<Case> {
     cases
 }
 
-/// `Conv2d(2, 3, 3)`: two channels in, three out, each output channel with its own 2x3x3 weights.
+/// `Conv2d(2, 3, 3)`: two input channels, three output channels, each with its own 2x3x3 weights.
 ///
 /// The first output channel at row 1, column 1 sees the top left 3x3 pixels of both input channels:
 ///
@@ -618,7 +620,7 @@ fn conv_by_hand() -> Vec<Case> {
     let shape = Shape::new(1, 2, 4, 4);
     let input = integers(shape, input.as_flattened().as_flattened());
     let weight = integers(Shape::new(3, 2, 3, 3), weight.as_flattened().as_flattened().as_flattened());
-    // All of the first channel, each by the same sum as above; zeros stand around the picture.
+    // All of the first channel, each value by the same sum; zeros surround the picture.
     let want = [
         [[19, 17, 5, 0], [26, 35, 17, 4], [13, 24, 25, 10], [1, 9, 12, 9]],
         [[1, 2, 3, 0], [4, 5, 6, 0], [7, 8, 9, 0], [0, 0, 0, 0]],
@@ -629,7 +631,7 @@ fn conv_by_hand() -> Vec<Case> {
         let mut want = integers(Shape::new(1, 3, 4, 4), want.as_flattened().as_flattened());
         want.data_mut().chunks_mut(16).zip(bias).for_each(|(y, b)| y.iter_mut().for_each(|y| *y += b));
         assert_eq!(want.plane(0, 0)[4 + 1], 35.0 + bias[0]);
-        // Not exactly: Winograd's kernels divide by 24.
+        // Not exact: Winograd's kernels divide by 24.
         Case::op(format!("conv by hand, bias {bias:?}"), op, shape).on(input.clone()).gives(want)
     };
     [[0.0; 3], [0.5, -1.0, 2.0]].map(of).into()

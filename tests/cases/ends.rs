@@ -1,4 +1,4 @@
-//! What classifying networks end in: softmax, and the channel of the largest value.
+//! The ends of classifying networks: softmax, and the channel with the largest value.
 
 use super::*;
 use unet_wgpu::graph::{ArgMax, Axis, Softmax};
@@ -11,7 +11,7 @@ pub(super) fn cases() -> Vec<Case> {
         cases.push(Case::op("argmax", ArgMax, shape).exact());
         cases.extend(AXES.map(|axis| Case::op(format!("softmax over {axis}"), Softmax { axis }, shape)));
     }
-    // The first of equal ones.
+    // The first of equal values.
     let shape = Shape::new(1, 7, 1, 3);
     let equal = Tensor::from_fn(shape, |i| [-2.0, -1.0, -1.0, -3.0, -1.0, -2.0, -1.0][i / 3]);
     let first = Tensor::from_fn(Shape { c: 1, ..shape }, |_| 1.0);
@@ -63,7 +63,7 @@ fn softmax(x: &Volume, axis: Axis) -> Volume {
 fn argmax(x: &Volume) -> Volume {
     Volume::gather(Shape { c: 1, ..x.shape }, |[n, _, y, x_]| {
         let value = |c: &usize| x.at([n, *c, y, x_]);
-        // `max_by` takes the last of equal ones.
+        // `max_by` returns the last of equal values.
         let last = (0..x.shape.c).rev().max_by(|a, b| value(a).partial_cmp(&value(b)).expect("numbers"));
         last.expect("at least one channel") as f64
     })
@@ -77,7 +77,7 @@ pub(super) fn draw(kind: &str, to: &mut Drawing) -> Option<ValueId> {
         }
         "ArgMax" => {
             let x = to.value();
-            // Rounding must not choose.
+            // Rounding must not decide.
             to.apart(x, 1e-3).then_some(())?;
             to.push(ArgMax, &[x])
         }

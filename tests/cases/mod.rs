@@ -1,12 +1,12 @@
-//! One table of operator cases, a file a family of operators: what an operator is (plain f64 loops), the graphs it is
-//! tested in, and how a random network draws it.
+//! One table of operator cases, one file for each family of operators: the definition of an operator (plain f64 loops),
+//! the graphs in which it is tested, and how a random network draws it.
 //!
-//! Each case runs on every backend against the f64 loops. The shader tests validate the kernels of all cases, PyTorch
-//! computes those that ask for it (`tests/vectors/generate.py`), and `tests/networks.rs` draws from the families. An
-//! operator of [`Op::KINDS`] that is missing in one of these places fails a test here or there.
+//! Each case runs on every backend and is compared with the f64 loops. The shader tests validate the kernels of all
+//! cases, PyTorch computes those that ask for it (`tests/vectors/generate.py`), and `tests/networks.rs` draws from the
+//! families. If an operator of [`Op::KINDS`] is missing in one of these places, a test fails.
 //!
 //! On a GPU each distinct kernel (size, stride, dilation, activation, ...) costs a shader compilation, while picture
-//! sizes and channel counts are parameters. So a few kernels meet many shapes, and all others a few shapes.
+//! sizes and channel counts are parameters. Therefore a few kernels run with many shapes, and all others with a few.
 
 mod convolution;
 mod ends;
@@ -31,13 +31,13 @@ use unet_wgpu::optimize::{Optimizations, optimize};
 use unet_wgpu::recipe::Recipe;
 use unet_wgpu::{Model, Random, Shape, Tensor};
 
-/// What the tests know of some operators.
+/// The tests of a family of operators.
 pub(crate) struct Family {
     /// The cases.
     pub(crate) cases: fn() -> Vec<Case>,
-    /// An operator's result in f64, each element gathered by the operator's definition; `None` for other families.
+    /// An operator's result in f64, gathered element by element from its definition; `None` for other families.
     pub(crate) reference: fn(&Op, &[&Volume]) -> Option<Volume>,
-    /// Appends an operator of a kind to a random network where its values allow one; `None` for other families.
+    /// Appends an operator of this kind to a random network, if its values allow it; `None` for other families.
     pub(crate) draw: fn(kind: &str, to: &mut Drawing) -> Option<ValueId>,
 }
 
@@ -61,33 +61,33 @@ pub(crate) fn all() -> impl Iterator<Item = Case> {
     FAMILIES.iter().flat_map(|family| (family.cases)())
 }
 
-/// A graph, its inputs, and what is known of its result.
+/// A graph, its inputs, and its expected result.
 pub(crate) struct Case {
-    /// What is tested; with the inputs' shapes it names the case.
+    /// The subject of the test. Together with the shapes of the inputs, it names the case.
     what: String,
-    /// The operator and what surrounds it.
+    /// The operator, and the operators around it.
     pub(crate) graph: Graph,
     inputs: Vec<Tensor>,
     tolerance: Tolerance,
     want: Want,
-    /// The operators that the rewrites leave, but for constants, if that is part of the case.
+    /// The operators that remain after the rewrites, without constants, if that is part of the case.
     becomes: Option<Vec<&'static str>>,
 }
 
-/// Where a case's result comes from.
+/// The source of a case's expected result.
 enum Want {
     /// The f64 loops.
     Oracle,
-    /// PyTorch: the loops must give the same. With an expression of `x`, PyTorch computes that, else each operator.
+    /// PyTorch, which the loops must match. With an expression of `x`, PyTorch computes it; otherwise each operator.
     PyTorch(Option<&'static str>),
     /// The case itself.
     Given(Tensor),
-    /// Nowhere. No backend runs the case: it is there for its kernels, which are too many to compile or too large.
+    /// None. No backend runs the case. It exists for its kernels, which are too many to compile or too large.
     Nowhere,
 }
 
 impl Case {
-    /// A graph on seeded random numbers of -1 to 1.
+    /// A graph with seeded random inputs from -1 to 1.
     pub(crate) fn new(what: impl Into<String>, graph: Graph, shape: Shape) -> Case {
         Case {
             what: what.into(),
@@ -99,12 +99,12 @@ impl Case {
         }
     }
 
-    /// The same, of one operator.
+    /// The same, with one operator.
     fn op(what: impl Into<String>, op: impl Into<Op>, shape: Shape) -> Case {
         Case::new(what, single(shape.c, op), shape)
     }
 
-    /// The same, of one operator of several inputs.
+    /// The same, with one operator with several inputs.
     fn of(what: impl Into<String>, op: impl Into<Op>, shapes: &[Shape]) -> Case {
         let mut graph = Graph::new(shapes[0].c);
         let mut inputs = vec![Graph::INPUT];
@@ -117,42 +117,42 @@ impl Case {
         Case { inputs, ..Case::new(what, graph, shapes[0]) }
     }
 
-    /// On this input.
+    /// Sets the input.
     fn on(self, input: Tensor) -> Case {
         Case { inputs: vec![input], ..self }
     }
 
-    /// Held to that tolerance.
+    /// Sets the tolerance.
     fn within(self, tolerance: Tolerance) -> Case {
         Case { tolerance, ..self }
     }
 
-    /// Not a bit off.
+    /// Requires an exact result.
     fn exact(self) -> Case {
         self.within(Tolerance::Exact)
     }
 
-    /// With this result, written by hand.
+    /// Sets the expected result, written by hand.
     fn gives(self, want: Tensor) -> Case {
         Case { want: Want::Given(want), ..self }
     }
 
-    /// With PyTorch's result of the same operators.
+    /// Expects PyTorch's result of the same operators.
     fn pytorch(self) -> Case {
         Case { want: Want::PyTorch(None), ..self }
     }
 
-    /// With the value of a Python expression: what the case is in PyTorch's own words.
+    /// Expects the value of a Python expression, the case in PyTorch's terms.
     fn in_pytorch(self, expression: &'static str) -> Case {
         Case { want: Want::PyTorch(Some(expression)), ..self }
     }
 
-    /// Only for its kernels.
+    /// Uses the case only for its kernels.
     fn kernels(self) -> Case {
         Case { want: Want::Nowhere, ..self }
     }
 
-    /// The rewrites leave these operators, but for constants.
+    /// Expects that these operators remain after the rewrites, without constants.
     fn becomes(self, names: &[&'static str]) -> Case {
         Case { becomes: Some(names.to_vec()), ..self }
     }
@@ -162,12 +162,12 @@ impl Case {
         format!("{} {}", self.what, shapes.join(" "))
     }
 
-    /// The inputs' shapes.
+    /// The shapes of the inputs.
     pub(crate) fn shapes(&self) -> Vec<Shape> {
         self.inputs.iter().map(Tensor::shape).collect()
     }
 
-    /// What is wrong with the results of all backends and with the rewritten graph.
+    /// All errors in the results of all backends and in the rewritten graph.
     fn faults(&self, vectors: &Vectors) -> Vec<String> {
         let inputs: Vec<&Tensor> = self.inputs.iter().collect();
         let want = match &self.want {
@@ -202,7 +202,7 @@ impl Case {
     }
 }
 
-/// Runs cases on every backend, and fails with all that is wrong.
+/// Runs cases on every backend. Fails with all errors.
 fn run_all(cases: &[Case]) {
     let vectors = Vectors::read("cases");
     let faults: Vec<String> = cases.iter().flat_map(|case| case.faults(&vectors)).collect();
@@ -241,7 +241,7 @@ fn names_are_unique_and_vectors_have_their_cases() {
     assert_eq!(asked, there, "cases for PyTorch, and its results: run tests/vectors/generate.py");
 }
 
-/// Writes the cases that ask for PyTorch's results where `tests/vectors/generate.py` says.
+/// Writes the cases that ask for PyTorch's results to the folder that `tests/vectors/generate.py` names.
 #[test]
 #[ignore = "tests/vectors/generate.py runs it"]
 fn written_for_pytorch() {
@@ -261,7 +261,7 @@ fn written_for_pytorch() {
 
 // ---- shapes ----
 
-/// Every channel count and extent that has ever been an edge of some kernel's vec4s or tiles.
+/// Every channel count and extent that was ever an edge case of a kernel's vec4s or tiles.
 const SHAPES: [Shape; 10] = [
     Shape::new(1, 1, 1, 1),
     Shape::new(2, 3, 1, 33),
@@ -289,7 +289,7 @@ fn single(channels: usize, op: impl Into<Op>) -> Graph {
     chain(channels, [op.into()])
 }
 
-/// A graph of operators that each read the one before.
+/// A graph of operators in a chain.
 fn chain(channels: usize, ops: impl IntoIterator<Item = Op>) -> Graph {
     let mut graph = Graph::new(channels);
     for (i, op) in ops.into_iter().enumerate() {
@@ -305,7 +305,7 @@ fn push(graph: &mut Graph, name: &str, op: impl Into<Op>, inputs: &[ValueId]) ->
     graph.push(name, op, inputs).expect("a new name, and inputs that exist")
 }
 
-/// Splits the input into parts with 1x1 convolutions that pick channels, exactly: all other products are zeros.
+/// Splits the input into parts with 1x1 convolutions that select channels. This is exact: all other products are zero.
 fn split(graph: &mut Graph, channels: &[usize]) -> Vec<ValueId> {
     let total = channels.iter().sum();
     let mut first = 0;
@@ -330,7 +330,7 @@ fn uniform(shape: Shape, low: f32, high: f32) -> Tensor {
     Tensor::new(shape, vector(shape.elements(), low, high)).expect("as many")
 }
 
-/// A constant of a shape, its elements in `low..high`.
+/// A constant of this shape with elements in `low..high`.
 fn constant(shape: Shape, low: f32, high: f32) -> Constant {
     Constant(uniform(shape, low, high).into())
 }
@@ -361,7 +361,7 @@ fn batch_norm(channels: usize) -> BatchNorm {
     BatchNorm::new(&gamma, &beta, &mean, &vector(channels, 0.5, 1.5), 1e-5).expect("equal lengths")
 }
 
-/// Where the numbers are that a function is made for, and where its value is worth comparing.
+/// The range of arguments that a function is made for and where its values can be compared.
 fn domain(activation: Activation) -> (f32, f32) {
     match activation {
         Activation::Log | Activation::Reciprocal | Activation::Pow(_) => (0.1, 3.0),
@@ -370,7 +370,7 @@ fn domain(activation: Activation) -> (f32, f32) {
     }
 }
 
-/// Operators of the optimised graph, but for constants.
+/// Operators of the optimised graph, without constants.
 fn optimized_names(graph: &Graph, shapes: &[Shape]) -> Vec<&'static str> {
     let graph = optimize(graph, shapes, &Optimizations::default()).expect("it optimises");
     let nodes = graph.nodes().iter().filter(|node| !matches!(node.op, Op::Constant(_)));

@@ -1,4 +1,4 @@
-//! What only moves numbers: joining, reshaping, transposing, slicing, padding and cropping.
+//! Operators that only move numbers: concatenation, reshape, transpose, slice, pad and crop.
 
 use super::*;
 use unet_wgpu::graph::{Axis, Crop, DepthOrder, Pad, PadAmount, PadMode, Rearrange, Resize, ResizeTo, Slice};
@@ -44,7 +44,7 @@ pub(super) fn joined(parts: &[&Volume], axis: Axis) -> Volume {
     })
 }
 
-/// Moves from index to index by the digits, nothing merged or run over.
+/// Moves elements index by index as the digits say, without merging digits.
 fn rearranged(op: &Rearrange, x: &Volume) -> Volume {
     let data = (0..op.output.elements()).map(|i| {
         let mut weight = op.output.elements();
@@ -79,7 +79,7 @@ fn padded(pad: &Pad, x: &Volume) -> Volume {
     })
 }
 
-/// Walks `|i|` steps from pixel 0 and turns at the edges.
+/// Walks `|i|` steps from pixel 0 and turns around at the edges.
 fn mirrored(i: isize, size: isize) -> usize {
     let (mut at, mut step) = (0, 1);
     for _ in 0..i.abs() {
@@ -122,7 +122,7 @@ pub(super) fn draw(kind: &str, to: &mut Drawing) -> Option<ValueId> {
             let [top, left] = [side(&mut to.random), side(&mut to.random)];
             let amount = match to.random.below(4) {
                 0 => PadAmount::Multiple(1 + to.random.below(8)),
-                // A shift, or nothing at all.
+                // A shift, or nothing.
                 1 => PadAmount::Fixed([top, left, -top, -left]),
                 _ => PadAmount::Fixed([top, left, side(&mut to.random), side(&mut to.random)]),
             };
@@ -140,7 +140,7 @@ fn rearrangement(random: &mut Random, x: Shape) -> unet_wgpu::Result<Rearrange> 
     let order = random.pick(&[DepthOrder::Dcr, DepthOrder::Crd]);
     match random.below(6) {
         0 => {
-            // One extent's divisor moves to another axis.
+            // A divisor of one extent moves to another axis.
             let mut to = [x.n, x.c, x.h, x.w];
             let [from, into] = [1 + random.below(3), 1 + random.below(3)];
             let divisors: Vec<usize> = (1..=to[from]).filter(|d| to[from].is_multiple_of(*d)).collect();
@@ -275,7 +275,7 @@ fn rearrangements_refuse_what_is_not_there() {
     ] {
         assert!(Rearrange::slice(x, [all(1), part, all(4), all(6)]).is_err(), "{part:?}");
     }
-    // By hand: an index out of range on either side, and sizes that do not fit.
+    // Written by hand: indices out of range on both sides, and sizes that do not match.
     let literal = |digits: Vec<(usize, isize)>, offset| Rearrange { input: x, output: x, digits, offset };
     for (digits, offset) in [
         (vec![(96, 1)], 1),
@@ -287,12 +287,12 @@ fn rearrangements_refuse_what_is_not_there() {
     ] {
         assert!(single(4, literal(digits.clone(), offset)).output_shape(x).is_err(), "{digits:?}");
     }
-    // Made for one shape.
+    // Valid for one shape only.
     let graph = single(4, Rearrange::reshape(x, x).unwrap());
     assert!(graph.output_shape(x).is_ok() && graph.output_shape(Shape::new(1, 4, 6, 4)).is_err());
 }
 
-/// Where only channels move, a pixel of the result sees as much as before.
+/// If only channels move, a pixel of the result sees as much as before.
 #[test]
 fn rearrangements_know_how_far_they_reach() {
     let x = Shape::new(1, 12, 4, 6);
@@ -313,7 +313,7 @@ fn rearrangements_know_how_far_they_reach() {
     assert_eq!(field(Rearrange::reshape(x, Shape::new(1, 1, 12, 24)).unwrap()), None);
     assert_eq!(field(Rearrange::reshape(x, Shape::new(1, 3, 16, 6)).unwrap()), None);
 
-    // Apart, a 3x3 convolution on squares of 2x2, and together again.
+    // Splits squares of 2x2, applies a 3x3 convolution, and joins the squares again.
     let apart = Rearrange::space_to_depth(Shape::new(1, 3, 8, 6), 2, DepthOrder::Crd).unwrap();
     let back = Rearrange::depth_to_space(apart.output, 2, DepthOrder::Crd).unwrap();
     let graph = chain(3, [apart.into(), conv(12, 12, [3, 3]).same().into(), back.into()]);
@@ -330,7 +330,7 @@ fn pads() -> Vec<Case> {
             cases.push(Case::op(format!("{op:?}"), op, shape).exact());
         };
         for shape in SHAPES {
-            // Up to 15 rows beside a picture of 1 to 3: reflected again and again.
+            // Up to 15 rows beside a picture with 1 to 3 rows, reflected several times.
             add(PadAmount::Multiple(16), shape);
         }
         for amounts in [[1, 2, 3, 4], [0, 0, 0, 5], [-1, 2, 3, -1], [-2, -1, 0, -3], [9, -2, -1, 30]] {
@@ -341,7 +341,7 @@ fn pads() -> Vec<Case> {
     cases
 }
 
-/// A pad that cuts on one side what it adds on the other moves the picture: only its size stays.
+/// A pad that cuts on one side what it adds on the other moves the picture. Only the size stays the same.
 fn shifts() -> Vec<Case> {
     let shape = Shape::new(1, 1, 2, 3);
     let pad = |amounts, mode| Pad { amount: PadAmount::Fixed(amounts), mode };
@@ -355,7 +355,7 @@ fn shifts() -> Vec<Case> {
         let case = case.on(integers(shape, &[1, 2, 3, 4, 5, 6])).gives(integers(shape, &want));
         cases.push(case.exact().becomes(&["pad"]));
     }
-    // Two that undo each other, two that do not, and one that does nothing before one that shifts.
+    // Two that cancel, two that do not, and one that does nothing before one that shifts.
     for (first, second, left) in [
         ([1, 2, 0, 3], [-1, -2, 0, -3], &["tanh"][..]),
         ([-1, 0, 0, 0], [1, 0, 0, 0], &["tanh", "pad", "pad"]),
@@ -430,7 +430,7 @@ fn by_pytorch() -> Vec<Case> {
     add(x, Rearrange::depth_to_space(x, 2, DepthOrder::Crd), "F.pixel_shuffle(x, 2)");
     let x = Shape::new(2, 3, 4, 6);
     add(x, Rearrange::space_to_depth(x, 2, DepthOrder::Crd), "F.pixel_unshuffle(x, 2)");
-    // As the formulas in ONNX's documentation have them.
+    // As in the formulas of ONNX's documentation.
     let x = Shape::new(1, 18, 2, 3);
     add(
         x,
@@ -455,7 +455,7 @@ fn by_pytorch() -> Vec<Case> {
     }
     let op = Pad { amount: PadAmount::Fixed([-1, 2, 3, -2]), mode: PadMode::Zero };
     cases.push(Case::op(format!("{op:?}, by PyTorch"), op, x));
-    // What the crop is cut to is the input, max-pooled 2x2.
+    // The crop takes its size from the input, max-pooled 2x2.
     let mut graph = Graph::new(5);
     let like = push(&mut graph, "like", unet_wgpu::graph::Pool::MAX_2X2, &[Graph::INPUT]);
     push(&mut graph, "op", Crop, &[Graph::INPUT, like]);

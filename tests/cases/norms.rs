@@ -69,7 +69,7 @@ pub(super) fn draw(kind: &str, to: &mut Drawing) -> Option<ValueId> {
                 scale: affine.then(|| to.vector(channels, 0.3, 1.5)),
                 shift: affine.then(|| to.vector(channels, -0.5, 0.5)),
                 activation,
-                // Not less: what is left of equal numbers would be rounding, enlarged.
+                // Not smaller, because rounding of equal numbers would be amplified.
                 ..Norm::new(over, 0.1)
             };
             to.push(op, &[x])
@@ -92,7 +92,7 @@ fn norm(over: NormOver, channels: usize) -> Norm {
 fn norms() -> Vec<Case> {
     let mut cases = Vec::new();
     for shape in SHAPES {
-        // One element has no deviation: what is left is rounding.
+        // A single element has no deviation; only rounding would remain.
         if shape.pixels() > 1 {
             cases.push(Case::op("instance norm", norm(NormOver::Groups(shape.c), shape.c), shape));
             cases.push(Case::op("group norm, plain", Norm::new(NormOver::Groups(1), 1e-5), shape));
@@ -119,7 +119,7 @@ fn norms() -> Vec<Case> {
     cases
 }
 
-/// Sums of squares less the square of the sum would have no digit left.
+/// The sum of squares minus the square of the sum would have no correct digit.
 #[test]
 fn a_norm_far_from_zero_keeps_its_digits() {
     let shape = Shape::new(1, 6, 40, 50);
@@ -130,7 +130,7 @@ fn a_norm_far_from_zero_keeps_its_digits() {
         for backend in backends().into_iter().filter(|b| !b.is_half()) {
             let got = backend.run(&graph, &input);
             let far = got.data().iter().zip(want.data()).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
-            // 200 has 1.5e-5 between neighbours, and a deviation of about 0.6.
+            // Near 200, numbers are 1.5e-5 apart; the deviation is about 0.6.
             assert!(far < 2e-4, "{over:?} on {backend}: {far}");
         }
     }

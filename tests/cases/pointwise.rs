@@ -1,4 +1,4 @@
-//! Functions of an element, of two with broadcasting, constants, and chains of these.
+//! Functions of one element, arithmetic on two with broadcasting, constants, and chains of them.
 
 use super::*;
 use crate::oracle::activated;
@@ -92,7 +92,7 @@ pub(super) fn draw(kind: &str, to: &mut Drawing) -> Option<ValueId> {
     match kind {
         "Activation" => {
             let f = to.random.pick(&ACTIVATIONS);
-            // Where the function is neither undefined nor steep, and rounding does not choose between two steps.
+            // Only where the function is defined and not steep, and where rounding does not choose between two steps.
             let fits = match f {
                 Activation::Log | Activation::Reciprocal | Activation::Pow(_) | Activation::Sqrt => {
                     to.all(x, |v| v > 0.1)
@@ -119,7 +119,7 @@ pub(super) fn draw(kind: &str, to: &mut Drawing) -> Option<ValueId> {
                 to.random_extent(shape.w),
             );
             let wanted = to.random.pick(&[shape, shape, spread]);
-            // Divisors, bases and exponents are kept where the result is neither undefined nor steep.
+            // Divisors, bases and exponents are limited to where the result is defined and not steep.
             let (a, b) = match kind {
                 BinaryKind::Div | BinaryKind::Pow => (x, to.constant(wanted, 0.5, 2.0)?),
                 _ => (x, to.operand(wanted, -1.0, 1.0)?),
@@ -131,7 +131,7 @@ pub(super) fn draw(kind: &str, to: &mut Drawing) -> Option<ValueId> {
             to.push(Binary { kind, activation }, &inputs)
         }
         "Constant" => to.constant(shape, -1.0, 1.0),
-        // As the rewrite makes them, over an operand of its own.
+        // As the rewrite makes them, with an operand of its own.
         "Pointwise" => {
             let operand = to.operand(shape, -1.0, 1.0)?;
             let (a, b) = (Source::Input(0), Source::Input(1));
@@ -169,7 +169,7 @@ fn many_shapes() -> Vec<Case> {
     cases
 }
 
-/// Numbers that the function is made for; of steps, in f16 as in f32, both sides and the step itself.
+/// Arguments in the domain of the function. For functions with steps, exact in f16 and on both sides of the step.
 fn numbers(activation: Activation, shape: Shape) -> Tensor {
     let (low, high) = domain(activation);
     let mut input = uniform(shape, low, high);
@@ -190,7 +190,7 @@ fn functions() -> Vec<Case> {
     cases
 }
 
-/// Far from 0 nothing overflows on the way; and a number that is none stays so.
+/// Far from 0 nothing overflows, and NaN stays NaN.
 #[test]
 fn activations_far_out() {
     let far = [-1e4, -300.0, -89.0, -20.0, -0.0, 20.0, 89.0, 300.0, 1e4];
@@ -205,14 +205,14 @@ fn activations_far_out() {
             let got = backend.run(&graph, &input);
             for ((&x, &got), &want) in far.iter().zip(got.data()).zip(want.data()) {
                 let near = (got - want).abs() <= 1e-2 * want.abs().max(1e-2);
-                // What f16 cannot hold.
+                // Beyond the range of f16.
                 assert!(near || want.abs() > 6e4, "{activation:?} of {x} on {backend}: {got}, want {want}");
             }
         }
     }
 }
 
-/// A fault in a network shows as NaN to the end; no function may hide it.
+/// A fault in a network must be visible as NaN at the end; no function may hide it.
 #[test]
 fn activations_keep_nan() {
     let shape = Shape::new(1, 4, 1, 2);
@@ -259,7 +259,7 @@ fn powers_that_are_none_and_those_that_have_a_name() {
 
 // ---- cases: two operands ----
 
-/// Where arithmetic's second operand, and the first of a power, is neither undefined nor steep.
+/// Ranges of the second operand, and of the first one of a power, where the result is defined and not steep.
 fn operands(kind: BinaryKind) -> (f32, f32) {
     if kind == BinaryKind::Pow || kind == BinaryKind::Div { (0.5, 2.0) } else { (-1.0, 1.0) }
 }
@@ -292,7 +292,7 @@ fn broadcasts() -> Vec<Case> {
             cases.push(Case::new(format!("{kind:?} of {small}"), graph, shape));
         }
     }
-    // Each operand is spread along what the other has.
+    // Each operand is broadcast along an axis of the other.
     let mut graph = Graph::new(1);
     let column = push(&mut graph, "column", constant(Shape::new(1, 6, 4, 1), -1.0, 1.0), &[]);
     push(&mut graph, "outer", Binary::new(BinaryKind::Mul), &[Graph::INPUT, column]);
@@ -300,7 +300,7 @@ fn broadcasts() -> Vec<Case> {
     cases
 }
 
-/// Any operator reads a constant, and it may be the result.
+/// Any operator may read a constant, and a constant may be the result.
 fn constants() -> Vec<Case> {
     let shape = Shape::new(2, 6, 5, 4);
     let mut graph = Graph::new(6);
@@ -320,7 +320,7 @@ fn constants() -> Vec<Case> {
 
 // ---- cases: chains ----
 
-/// Chains of pointwise operators over operands of all extents: one kernel for as many as fit.
+/// Chains of pointwise operators with operands of all extents; one kernel computes as many as fit.
 fn chains() -> Vec<Case> {
     let mut cases = Vec::new();
     for seed in 0..24 {
@@ -372,7 +372,7 @@ fn chains() -> Vec<Case> {
             whole.push(made);
         }
         cases.push(Case::new(format!("chain {seed}"), graph.clone(), shape));
-        // Behind it the lanes past the last channel count.
+        // After it, the lanes past the last channel matter.
         let last = graph.output();
         push(&mut graph, "after", conv(3, shape.c, [1, 1]), &[last]);
         let case = Case::new(format!("chain {seed}, convolved"), graph, shape);
@@ -455,7 +455,7 @@ fn by_pytorch() -> Vec<Case> {
         let op = Binary { activation, ..Binary::ADD };
         cases.push(Case::of(format!("add, {activation:?}, by PyTorch"), op, &[shape; 2]).pytorch());
     }
-    // A constant alone has no input: here it is added to one.
+    // A constant alone has no input, so it is added to one.
     let mut graph = Graph::new(5);
     let other = push(&mut graph, "constant", constant(shape, -1.0, 1.0), &[]);
     push(&mut graph, "op", Binary::ADD, &[Graph::INPUT, other]);
@@ -508,7 +508,7 @@ fn kernels() -> Vec<Case> {
         push(&mut graph, "second", wide, &[x]);
         cases.push(Case::new(format!("kernels of {kind:?}"), graph, Shape::new(2, 5, 20, 9)).kernels());
     }
-    // All steps in one kernel, as many as it has bindings for, with and without lanes to clear.
+    // All steps in one kernel, as many as its bindings allow, with and without lanes to clear.
     for channels in [5, 8] {
         let mut graph = Graph::new(channels);
         let vector: Arc<[f32]> = vec![0.1; channels].into();

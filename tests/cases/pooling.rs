@@ -22,12 +22,12 @@ pub(super) fn reference(op: &Op, inputs: &[&Volume]) -> Option<Volume> {
     }
 }
 
-/// How many windows of `window` pixels, `stride` apart, fit into `size`.
+/// Number of windows of `window` pixels, `stride` apart, that fit into `size`.
 pub(super) fn fitting(size: usize, window: usize, stride: usize) -> usize {
     (0..).take_while(|i| i * stride + window <= size).count()
 }
 
-/// PyTorch's rule: with `ceil` a last window may pass the padded picture, if it begins in the picture or before it.
+/// PyTorch's rule: with `ceil`, a last window may exceed the padded picture if it begins in the picture or before it.
 fn pooled(pool: &Pool, x: &Volume) -> Volume {
     let [top, left, bottom, right] = pool.padding;
     let count = |size: usize, before: usize, after: usize, axis: usize| {
@@ -158,7 +158,7 @@ fn pools() -> Vec<Case> {
     cases
 }
 
-/// A maximum below zero is not zero.
+/// The maximum of negative numbers is negative.
 fn below_zero() -> Vec<Case> {
     let padded = pool(PoolKind::Max, [3, 3], [2, 2], [1; 4], false);
     let input = Tensor::from_fn(Shape::new(1, 5, 4, 4), |i| -1.0 - i as f32);

@@ -1,4 +1,4 @@
-//! Nearest, bilinear and bicubic re-sampling by every rule of ONNX and PyTorch.
+//! Nearest, bilinear and bicubic resampling by every rule of ONNX and PyTorch.
 
 use super::*;
 use unet_wgpu::graph::{Coordinates, Interpolation, Resize, ResizeTo, Rounding};
@@ -33,7 +33,7 @@ fn resized(resize: &Resize, x: &Volume) -> Volume {
             ([0, 1].map(|axis| (from[axis] as f64 * scale[axis]) as usize), scale)
         }
     };
-    // Place in the input for place `i` in the output.
+    // Position in the input for index `i` of the output.
     let place = |i: usize, axis: usize| {
         let (i, from, scale) = (i as f64, from[axis] as f64, scale[axis]);
         match resize.coordinates {
@@ -44,7 +44,7 @@ fn resized(resize: &Resize, x: &Volume) -> Volume {
             Coordinates::AlignCorners => i * (from - 1.0) / (from * scale - 1.0),
         }
     };
-    // How much a pixel counts at a distance.
+    // Weight of a pixel at a distance.
     let kernel = |d: f64| match (resize.interpolation, d.abs()) {
         (Interpolation::Cubic(a), d) if d <= 1.0 => {
             (f64::from(a) + 2.0) * d.powi(3) - (f64::from(a) + 3.0) * d.powi(2) + 1.0
@@ -55,10 +55,10 @@ fn resized(resize: &Resize, x: &Volume) -> Volume {
         (Interpolation::Cubic(_), _) => 0.0,
         (_, d) => (1.0 - d).max(0.0),
     };
-    // The weights of all pixels of an axis, those beyond its edges added to those at them.
+    // The weights of all pixels of an axis. Those beyond the edges are added to the pixels at the edges.
     let weights = |i: usize, axis: usize| {
         let (mut weights, last) = (vec![0.0; from[axis]], from[axis] as isize - 1);
-        // Factors are f32: what should be whole may be off by a billionth.
+        // Factors are f32, so an integer may be off by a billionth.
         let place = (place(i, axis) * 1e6).round() / 1e6;
         if let Interpolation::Nearest(rounding) = resize.interpolation {
             let nearest = match rounding {
@@ -172,7 +172,7 @@ fn by_pytorch() -> Vec<Case> {
         add(to, linear, align, shape);
     }
     let shape = Shape::new(1, 3, 6, 7);
-    // Factors that are no ratio of whole sizes.
+    // Factors that are not ratios of integer sizes.
     for scale in [[1.37, 2.3], [0.6, 0.45]] {
         add(ResizeTo::Scale(scale), floor, Coordinates::Asymmetric, shape);
         for interpolation in [exact, linear, CUBIC] {
