@@ -5,10 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
-/// Number of files in cycles when this was written; fewer is better. A module and its parts form a cycle if the parts
-/// use definitions of the module's file.
-const MOST_IN_CIRCLES: usize = 101;
-
 /// A module's path below the crate; empty for `lib.rs`.
 type Module = Vec<String>;
 
@@ -303,8 +299,10 @@ fn wgpu_is_named_in_its_places() {
     assert_eq!(elsewhere, [&["session"]], "only gpu, Session::encode and lib.rs name wgpu");
 }
 
+/// A module whose file lists its parts, and whose parts use what that file defines, is a circle. With `--nocapture` the
+/// test lists all of them.
 #[test]
-fn circles_of_files_stay_within_a_row_and_do_not_grow() {
+fn circles_of_files_stay_within_a_row() {
     let circles = circles(&Source::read(&root().join("src")).graph());
     let files: usize = circles.iter().map(BTreeSet::len).sum();
     println!("{} circles, {files} files in them", circles.len());
@@ -317,8 +315,4 @@ fn circles_of_files_stay_within_a_row_and_do_not_grow() {
         |circle: &&BTreeSet<Module>| circle.iter().any(|a| circle.iter().any(|b| rows[&a[0]] != rows[&b[0]]));
     let across: Vec<_> = circles.iter().filter(is_across).collect();
     assert!(across.is_empty(), "{across:?}");
-    assert!(
-        files <= MOST_IN_CIRCLES,
-        "{files} files are in circles, {MOST_IN_CIRCLES} were; see the list above"
-    );
 }
