@@ -1,4 +1,4 @@
-//! Networks of several inputs and outputs, and states that go from run to run, against the oracle.
+//! Networks with several inputs and outputs, and states that pass from run to run, against the oracle.
 
 use crate::device::gpu;
 use crate::oracle;
@@ -18,7 +18,7 @@ use unet_wgpu::tiles::{TileOptions, TiledSession};
 use unet_wgpu::verify::verify;
 use unet_wgpu::{Device, Error, Gpu, Model, Result, Session, SessionOptions, Setting, Shape, Tensor, cpu};
 
-/// The picture of all networks here.
+/// The shape of the picture in all networks here.
 const SHAPE: Shape = Shape::new(1, 3, 16, 24);
 
 fn conv(seed: u64, from: usize, to: usize, side: usize) -> Conv {
@@ -29,7 +29,7 @@ fn conv(seed: u64, from: usize, to: usize, side: usize) -> Conv {
     Conv::new(Arc::new(weight), Some(bias.data().into())).same()
 }
 
-/// A block of a diffusion network: a time step beside the picture shifts and scales its channels.
+/// A block of a diffusion network: a time step scales and shifts the channels of a picture.
 fn timed() -> Result<Graph> {
     let mut graph = Graph::with_input("sample", Extent::picture(3));
     let time = graph.add_input("time", Shape::new(1, 8, 1, 1))?;
@@ -43,7 +43,7 @@ fn timed() -> Result<Graph> {
     Ok(graph)
 }
 
-/// A network that gives a colour picture, an opacity and a map of half the size.
+/// A network with three outputs: a colour picture, an opacity and a map of half the size.
 fn three() -> Result<Graph> {
     let mut graph = Graph::new(3);
     let full = graph.push("full", conv(4, 3, 8, 3), &[Graph::INPUT])?;
@@ -57,7 +57,7 @@ fn three() -> Result<Graph> {
     Ok(graph)
 }
 
-/// One convolutional gated recurrent unit, as in Robust Video Matting; returns what the state becomes.
+/// One convolutional gated recurrent unit, as in Robust Video Matting. Returns the new state.
 fn unit(
     graph: &mut Graph,
     at: &str,
@@ -160,7 +160,7 @@ fn sessions(graph: &Graph, inputs: &[Shape], outputs: &[&str]) -> Vec<(String, S
     sessions
 }
 
-/// What the oracle gives, by name.
+/// The oracle's outputs by name.
 fn wanted(graph: &Graph, inputs: &[&Tensor]) -> BTreeMap<String, Tensor> {
     let names = graph.outputs().iter().map(|output| output.name.clone());
     names.zip(oracle::run_with(graph, inputs)).collect()
@@ -506,7 +506,7 @@ fn a_graph_refuses_ports_that_contradict_each_other() {
     graph.carry("next", "state").unwrap();
     refused(graph.carry("next", "state"), "is a state already");
     refused(graph.set_outputs(&[("a", sum)]), "before its states");
-    // A state must come back as it went in.
+    // A state must have the same shape when it comes out as when it goes in.
     let half = graph.push("half", Pool::MAX_2X2, &[sum]).unwrap();
     let odd = graph.add_input("odd", SHAPE).unwrap();
     graph.push("use", Binary::ADD, &[sum, odd]).unwrap();

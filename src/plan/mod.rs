@@ -1,10 +1,11 @@
-//! How to compute a graph for one input shape on one device: kernels, grids, and which bytes everything lives in.
+//! Plans: how to compute a graph for one input shape on one device, that is, kernels, dispatch sizes and memory.
 //!
-//! A plan is plain data. It can be made, printed and tested without a GPU, and everything that can be refused
-//! (limits, memory) is refused here, before anything is allocated.
+//! A plan is plain data. It can be made, printed and tested without a GPU. Everything that can be refused (limits,
+//! memory) is refused here, before anything is allocated.
 //!
-//! Layout on the device: channels last, in vec4s: element `(n, c, y, x)` stands in lane `c % 4` of vec4
-//! `((n * h + y) * w + x) * ceil(c / 4) + c / 4`. Lanes past the last channel hold finite numbers that no weight sees.
+//! Layout on the device: channels last, in vec4s. Element `(n, c, y, x)` is lane `c % 4` of the vec4
+//! `((n * h + y) * w + x) * ceil(c / 4) + c / 4`. Lanes past the last channel hold finite numbers that only meet zero
+//! weights.
 
 mod arena;
 mod conv_kernel;
@@ -28,13 +29,13 @@ use arena::{Place, Tenant};
 use pack::{Constant, vec4s};
 use std::sync::Arc;
 
-/// Loop iterations that one invocation may run: lavapipe silently stops at 65,535.
+/// Most loop iterations of one invocation. lavapipe stops at 65,535 without an error.
 pub const LOOP_BUDGET: u64 = 60_000;
 
-/// Runs of one session that may overlap, each with its own pair of transfer buffers.
+/// Runs of one session that may overlap. Each has its own pair of transfer buffers.
 pub const FRAMES: u64 = 3;
 
-/// How numbers are stored on the device. Sums are f32 always.
+/// How numbers are stored on the device. Sums are always f32.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub enum Precision {
     /// 32-bit floats.
@@ -81,25 +82,25 @@ impl std::fmt::Display for Precision {
     }
 }
 
-/// What a plan must know of a device.
+/// The properties of a device that a plan depends on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[non_exhaustive]
 pub struct DeviceProfile {
-    /// Largest range that one storage binding may cover, bytes.
+    /// Largest range of a storage binding, bytes.
     pub max_binding: u64,
     /// Largest buffer, bytes.
     pub max_buffer: u64,
-    /// Workgroups along each axis of a dispatch.
+    /// Most workgroups along each axis of a dispatch.
     pub max_workgroups: u32,
     /// Workgroup memory, bytes.
     pub max_workgroup_memory: u32,
-    /// Lanes of a workgroup.
+    /// Most lanes in a workgroup.
     pub max_lanes: u32,
-    /// Binding offsets must be multiples of this.
+    /// Alignment of binding offsets, bytes.
     pub alignment: u64,
-    /// Whether a CPU pretends to be a GPU: kernels then avoid workgroup memory.
+    /// Whether the adapter is software; kernels then avoid workgroup memory.
     pub software: bool,
-    /// Side of the cooperative matrices, f16 to f32 in subgroups of 32, that the device was opened for: 16 or 8.
+    /// Side of the cooperative matrices (f16 to f32, subgroups of 32) for which the device was opened: 16 or 8.
     pub cooperative: Option<u32>,
 }
 
@@ -136,17 +137,17 @@ impl Default for DeviceProfile {
 pub struct PlanOptions {
     /// How numbers are stored.
     pub precision: Precision,
-    /// Refuse plans that need more bytes of device memory than this.
+    /// Largest device memory in bytes. Plans that need more are refused.
     pub max_memory: Option<u64>,
-    /// Keep every value to the end, so that each can be read back.
+    /// Keeps every value to the end, so each can be read back.
     pub keep_values: bool,
     /// Which kernel computes dense convolutions.
     pub conv: ConvKernel,
-    /// How the input is handed over.
+    /// Format of the input.
     pub input: InputFormat,
-    /// How the result is taken.
+    /// Format of the result.
     pub output: OutputFormat,
-    /// Measured choices, which [`ConvKernel::Auto`] follows where they apply.
+    /// Measured choices for [`ConvKernel::Auto`].
     pub tuning: Option<Arc<Tuning>>,
 }
 
@@ -173,16 +174,16 @@ pub enum Store {
     Weights(usize),
 }
 
-/// One buffer range of a dispatch.
+/// A buffer range bound by a dispatch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Binding {
     /// `@binding` number.
     pub slot: u32,
     /// The buffer.
     pub store: Store,
-    /// First byte.
+    /// Offset in bytes.
     pub offset: u64,
-    /// Bytes.
+    /// Size in bytes.
     pub bytes: u64,
     /// Whether the kernel writes it.
     pub written: bool,
@@ -193,9 +194,9 @@ pub struct Binding {
 pub struct Dispatch<B = Binding> {
     /// The layer it belongs to.
     pub label: String,
-    /// What runs.
+    /// The kernel.
     pub kernel: Kernel,
-    /// Workgroups.
+    /// Number of workgroups along each axis.
     pub grid: [u32; 3],
     /// The kernel's `Params`, in order.
     pub params: Vec<(&'static str, u32)>,
@@ -243,7 +244,7 @@ pub(crate) struct Carry {
 /// A graph made ready for one size on one device.
 #[derive(Debug, Clone)]
 pub struct Plan {
-    /// Kernel runs, in order.
+    /// Dispatches in order.
     pub dispatches: Vec<Dispatch>,
     /// Bytes of each activation buffer.
     pub activations: Vec<u64>,
@@ -259,10 +260,10 @@ pub struct Plan {
     pub(crate) carries: Vec<Carry>,
     /// How numbers are stored.
     pub precision: Precision,
-    /// Whether every value stays as its layer made it.
+    /// Whether every value is kept to the end.
     pub(crate) keeps_values: bool,
     constants: Vec<(Constant, Place)>,
-    /// Where each surviving value lives, with its shape.
+    /// Place and shape of each surviving value.
     values: Vec<Option<(Place, Shape)>>,
 }
 
@@ -383,7 +384,7 @@ impl Plan {
         self.weights.iter().sum()
     }
 
-    /// Bytes of device memory in all: values, weights, inputs and outputs with their transfer buffers.
+    /// Total bytes of device memory: values, weights, input and result with their transfer buffers.
     pub fn memory_bytes(&self) -> u64 {
         let ends = self.inputs.iter().chain(&self.outputs).map(|port| port.bytes);
         let ends = ends.fold(0, u64::saturating_add).saturating_mul(1 + FRAMES);
@@ -395,19 +396,19 @@ impl Plan {
         self.dispatches.iter().map(|d| d.flops).sum()
     }
 
-    /// First byte and packed bytes of each constant of a weight buffer.
+    /// Offset and packed bytes of each constant in a weight buffer.
     pub(crate) fn packed_constants(&self, buffer: usize) -> impl Iterator<Item = (u64, Vec<u8>)> + '_ {
         let inside = self.constants.iter().filter(move |(_, place)| place.buffer == buffer);
         inside.map(|(c, place)| (place.offset, c.pack(self.precision)))
     }
 
-    /// Buffer, first byte and bytes of a value, when it is one that the device makes.
+    /// Buffer, offset and bytes of a value, if the device makes it.
     pub(crate) fn value(&self, id: ValueId) -> Option<(usize, u64, u64)> {
         let (place, shape) = self.values.get(id.index()).copied().flatten()?;
         Some((place.buffer, place.offset, value_bytes(shape, self.precision)))
     }
 
-    /// A value's bytes, as the device laid them out, as a tensor.
+    /// Decodes the bytes of a value in the device's layout.
     pub(crate) fn decode(&self, id: ValueId, bytes: &[u8]) -> Option<Tensor> {
         let (_, shape) = self.values.get(id.index()).copied().flatten()?;
         let elements = self.precision.decode(bytes);
