@@ -18,7 +18,7 @@ pub enum PoolKind {
 }
 
 /// Pooling over a sliding window.
-#[derive(Debug, Clone, Copy, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Pool {
     /// Max or average.
     pub kind: PoolKind,
