@@ -1,8 +1,8 @@
 // Convolution on matrix units: cooperative matrices of SIDE x SIDE x SIDE, f16 in, f32 sums; stride 1, no dilation, one
 // group, input channels in multiples of SIDE. A workgroup makes TILE_H rows of SIDE pixels by TILE_C vec4s of channels,
-// a subgroup of 32 lanes 2 rows of SIDE pixels by SIDE vec4s. The input patch of DEPTH vec4s is loaded once for all taps.
-// A fragment of A is SIDE neighbouring pixels of a patch row, so that a tap is only another first pixel. Fragments of B
-// come straight from the packed weights.
+// a subgroup of 32 lanes 2 rows of SIDE pixels by SIDE vec4s. The input patch of DEPTH vec4s is loaded once for all
+// taps. A fragment of A is SIDE neighbouring pixels of a patch row, so that a tap is only another first pixel.
+// Fragments of B come straight from the packed weights.
 //
 // Grid: x, y = tiles; z = blocks of TILE_C vec4s of channels x PARTS.
 // Loops: (in_c + DEPTH - 1) / DEPTH * ((32 / SIDE + 1) * KERNEL_H * KERNEL_W + PATCH * DEPTH / LANES + 2)

@@ -1,6 +1,6 @@
-// Convolution as a matrix product through workgroup memory: one group, any kernel, stride and dilation. A workgroup makes
-// TILE_H x TILE_W pixels by TILE_C vec4s of channels. For each DEPTH input vec4s it loads the input patch once for all
-// taps, and the taps' weights. A lane keeps REG_H x REG_W pixels by REG_C vec4s in registers.
+// Convolution as a matrix product through workgroup memory: one group, any kernel, stride and dilation. A workgroup
+// makes TILE_H x TILE_W pixels by TILE_C vec4s of channels. For each DEPTH input vec4s it loads the input patch once
+// for all taps, and the taps' weights. A lane keeps REG_H x REG_W pixels by REG_C vec4s in registers.
 //
 // With HEAD, a workgroup makes all channels of its pixels.
 //

@@ -1,5 +1,5 @@
-// Transposed convolution of any kernel at least as large as its stride. Output pixels of one phase (row and column modulo
-// the stride) meet the same taps, so each phase is a small convolution of stride 1 over the input. A lane makes
+// Transposed convolution of any kernel at least as large as its stride. Output pixels of one phase (row and column
+// modulo the stride) meet the same taps, so each phase is a small convolution of stride 1 over the input. A lane makes
 // TILE_H x TILE_W pixels of a phase by TILE_C vec4s of channels.
 //
 // Grid: x, y = LANES tiles a workgroup; z = phases x blocks of TILE_C vec4s of channels.

@@ -1,5 +1,5 @@
-// Layer norm over the channels of each pixel, then the activation. TEAM lanes, a power of two, take one pixel and read it
-// three times.
+// Layer norm over the channels of each pixel, then the activation. TEAM lanes, a power of two, take one pixel and read
+// it three times.
 //
 // Grid: x, y = LANES / TEAM pixels a workgroup.
 // Loops: 3 * ((vectors + TEAM - 1) / TEAM) + 2 * (TEAM / 2)

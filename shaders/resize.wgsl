@@ -1,6 +1,6 @@
-// Resamples to another size. A lane makes one vec4 of one pixel. The host lists for each row and column of the result the
-// TAPS rows and columns of src that make it (1 nearest, 2 linear, 4 cubic): two vec4s, first their numbers, then their
-// weights.
+// Resamples to another size. A lane makes one vec4 of one pixel. The host lists for each row and column of the result
+// the TAPS rows and columns of src that make it (1 nearest, 2 linear, 4 cubic): two vec4s, first their numbers, then
+// their weights.
 //
 // Grid: x, y = LANES vec4s of dst a workgroup.
 // Loops: 0

@@ -76,8 +76,8 @@ fn pattern() -> Tensor {
     })
 }
 
-// The numbers: forward of the three transfer functions in training/color.py of github.com/RenderKit/oidn 2.4.1, run with
-// PyTorch in f64 on [0, 1e-6, 1e-4, 0.18, 1, 100, 65504].
+// The numbers: forward of the three transfer functions in training/color.py of github.com/RenderKit/oidn 2.4.1, run
+// with PyTorch in f64 on [0, 1e-6, 1e-4, 0.18, 1, 100, 65504].
 #[test]
 fn curves_are_open_image_denoises() {
     let light = [0.0, 1e-6, 1e-4, 0.18, 1.0, 100.0, 65504.0];

@@ -58,7 +58,8 @@ impl Reach {
     pub const POINT: Reach = Reach { extent: 1, step: 1.0 };
 }
 
-/// Declares [`Op`] from the list of operators, and `with_operator!`, which runs an expression on the operator in an `Op`.
+/// Declares [`Op`] from the list of operators, and `with_operator!`, which runs an expression on the operator in an
+/// `Op`.
 macro_rules! operators {
     ($dollar:tt $($(#[$doc:meta])* $name:ident($type:ty)),* $(,)?) => {
         macro_rules! with_operator {

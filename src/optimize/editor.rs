@@ -3,12 +3,12 @@
 use crate::graph::{Graph, Node, Op, ValueId};
 use crate::tensor::Shape;
 
-/// A rewrite at one node. Returns whether it changed the graph. It may change the node, those before it, and the readers
-/// of what it makes.
+/// A rewrite at one node. Returns whether it changed the graph. It may change the node, those before it, and the
+/// readers of what it makes.
 pub(super) type Rewrite = fn(&mut Editor<'_>, &[Option<Shape>], usize) -> bool;
 
-/// A graph while a rewrite changes it. Nodes keep their positions until the end, so tables can tell which nodes make and
-/// read a value; a removed node stays as one that makes nothing.
+/// A graph while a rewrite changes it. Nodes keep their positions until the end, so tables can tell which nodes make
+/// and read a value; a removed node stays as one that makes nothing.
 pub(super) struct Editor<'g> {
     graph: &'g mut Graph,
     /// For each value, the node that makes it.
@@ -20,7 +20,8 @@ pub(super) struct Editor<'g> {
 }
 
 impl<'g> Editor<'g> {
-    /// Applies a rewrite to each node in order, as often as it changes something, and drops what nothing needs any more.
+    /// Applies a rewrite to each node in order, as often as it changes something, and drops what nothing needs any
+    /// more.
     pub(super) fn run(graph: &'g mut Graph, shapes: &[Option<Shape>], rewrite: Rewrite) {
         let (makers, uses) = (graph.producers(), graph.all_uses());
         let mut readers = vec![Vec::new(); uses.len()];

@@ -1,5 +1,5 @@
-//! Winograd convolutions: input transform, a batch of matrix products, output transform. One band of tile rows at a time
-//! keeps the scratch memory small.
+//! Winograd convolutions: input transform, a batch of matrix products, output transform. One band of tile rows at a
+//! time keeps the scratch memory small.
 
 use super::choose::product_method;
 use super::conv::{Dense, one_by_one};
