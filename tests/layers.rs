@@ -228,7 +228,8 @@ fn tree(text: &str) -> Vec<String> {
 /// Paths in the code outside `use`: words joined by `::`.
 fn paths(text: &str) -> Vec<String> {
     let is_part = |c: char| c.is_alphanumeric() || c == '_' || c == ':';
-    let candidates = text.split(|c: char| !is_part(c)).filter(|word| word.contains("::"));
+    // What ends in `::` is the head of a `use` with braces, which `uses` follows.
+    let candidates = text.split(|c: char| !is_part(c)).filter(|w| w.contains("::") && !w.ends_with("::"));
     candidates.map(|path| path.trim_end_matches(':').to_string()).collect()
 }
 

@@ -9,229 +9,36 @@
 
 mod arena;
 mod conv_kernel;
+mod device;
+mod dispatch;
 mod format;
 mod kernel;
+mod layout;
 mod lower;
+mod options;
 mod pack;
 mod tuning;
 
 pub use conv_kernel::ConvKernel;
+pub use device::{DeviceProfile, LOOP_BUDGET};
+pub use dispatch::{Binding, Dispatch, Store};
 pub(crate) use format::ports;
 pub use format::{Bits, InputFormat, OutputFormat, Port};
 pub(crate) use kernel::shader;
 pub use kernel::{Kernel, ShaderFile};
+pub use layout::Precision;
+pub use options::PlanOptions;
 pub use tuning::Tuning;
 
 use crate::error::{Error, Result};
 use crate::graph::{Graph, ValueId};
 use crate::tensor::{Shape, Tensor};
 use arena::{Place, Tenant};
-use pack::{Constant, vec4s};
-use std::sync::Arc;
-
-/// Most loop iterations of one invocation. lavapipe stops at 65,535 without an error.
-pub const LOOP_BUDGET: u64 = 60_000;
+use layout::{value_bytes, vec4s};
+use pack::Constant;
 
 /// Runs of one session that may overlap. Each has its own pair of transfer buffers.
 pub const FRAMES: u64 = 3;
-
-/// How numbers are stored on the device. Sums are always f32.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
-pub enum Precision {
-    /// 32-bit floats.
-    #[default]
-    F32,
-    /// 16-bit floats: half the memory and traffic.
-    F16,
-}
-
-impl Precision {
-    /// Bytes of a stored element.
-    pub const fn bytes(self) -> usize {
-        match self {
-            Precision::F32 => 4,
-            Precision::F16 => 2,
-        }
-    }
-
-    fn encode(self, values: &[f32]) -> Vec<u8> {
-        match self {
-            Precision::F32 => bytemuck::cast_slice(values).to_vec(),
-            Precision::F16 => values.iter().flat_map(|&v| half::f16::from_f32(v).to_le_bytes()).collect(),
-        }
-    }
-
-    fn decode(self, bytes: &[u8]) -> Vec<f32> {
-        match self {
-            Precision::F32 => {
-                bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
-            }
-            Precision::F16 => {
-                bytes.chunks_exact(2).map(|b| half::f16::from_le_bytes([b[0], b[1]]).to_f32()).collect()
-            }
-        }
-    }
-}
-
-impl std::fmt::Display for Precision {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.pad(match self {
-            Precision::F32 => "f32",
-            Precision::F16 => "f16",
-        })
-    }
-}
-
-/// The properties of a device that a plan depends on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
-#[non_exhaustive]
-pub struct DeviceProfile {
-    /// Largest range of a storage binding, bytes.
-    pub max_binding: u64,
-    /// Largest buffer, bytes.
-    pub max_buffer: u64,
-    /// Most workgroups along each axis of a dispatch.
-    pub max_workgroups: u32,
-    /// Workgroup memory, bytes.
-    pub max_workgroup_memory: u32,
-    /// Most lanes in a workgroup.
-    pub max_lanes: u32,
-    /// Alignment of binding offsets, bytes.
-    pub alignment: u64,
-    /// Whether the adapter is software; kernels then avoid workgroup memory.
-    pub software: bool,
-    /// Side of the cooperative matrices (f16 to f32, subgroups of 32) for which the device was opened: 16 or 8.
-    pub cooperative: Option<u32>,
-}
-
-setters!(DeviceProfile {
-    with_max_binding(max_binding: u64),
-    with_max_buffer(max_buffer: u64),
-    with_max_workgroups(max_workgroups: u32),
-    with_max_workgroup_memory(max_workgroup_memory: u32),
-    with_max_lanes(max_lanes: u32),
-    with_alignment(alignment: u64),
-    with_software(software: bool),
-    with_cooperative(cooperative: Option<u32>),
-});
-
-impl Default for DeviceProfile {
-    /// WebGPU's guaranteed limits.
-    fn default() -> DeviceProfile {
-        DeviceProfile {
-            max_binding: 128 << 20,
-            max_buffer: 256 << 20,
-            max_workgroups: 65_535,
-            max_workgroup_memory: 16 << 10,
-            max_lanes: 256,
-            alignment: 256,
-            software: false,
-            cooperative: None,
-        }
-    }
-}
-
-/// Choices of a plan that are not the device's.
-#[derive(Debug, Clone, Default)]
-#[non_exhaustive]
-pub struct PlanOptions {
-    /// How numbers are stored.
-    pub precision: Precision,
-    /// Largest device memory in bytes. Plans that need more are refused.
-    pub max_memory: Option<u64>,
-    /// Keeps every value to the end, so each can be read back.
-    pub keep_values: bool,
-    /// Which kernel computes dense convolutions.
-    pub conv: ConvKernel,
-    /// Format of the input.
-    pub input: InputFormat,
-    /// Format of the result.
-    pub output: OutputFormat,
-    /// Measured choices for [`ConvKernel::Auto`].
-    pub tuning: Option<Arc<Tuning>>,
-}
-
-setters!(PlanOptions {
-    with_precision(precision: Precision),
-    with_max_memory(max_memory: Option<u64>),
-    with_keep_values(keep_values: bool),
-    with_conv(conv: ConvKernel),
-    with_input(input: InputFormat),
-    with_output(output: OutputFormat),
-    with_tuning(tuning: Option<Arc<Tuning>>),
-});
-
-/// Where a binding's bytes are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Store {
-    /// An input that a caller gives, in its format: one of [`Plan::inputs`].
-    Input(usize),
-    /// An output that a caller gets, in its format: one of [`Plan::outputs`].
-    Output(usize),
-    /// One of [`Plan::activations`].
-    Activations(usize),
-    /// One of [`Plan::weights`].
-    Weights(usize),
-}
-
-/// A buffer range bound by a dispatch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Binding {
-    /// `@binding` number.
-    pub slot: u32,
-    /// The buffer.
-    pub store: Store,
-    /// Offset in bytes.
-    pub offset: u64,
-    /// Size in bytes.
-    pub bytes: u64,
-    /// Whether the kernel writes it.
-    pub written: bool,
-}
-
-/// One kernel run.
-#[derive(Debug, Clone)]
-pub struct Dispatch<B = Binding> {
-    /// The layer it belongs to.
-    pub label: String,
-    /// The kernel.
-    pub kernel: Kernel,
-    /// Number of workgroups along each axis.
-    pub grid: [u32; 3],
-    /// The kernel's `Params`, in order.
-    pub params: Vec<(&'static str, u32)>,
-    /// Buffers besides the params.
-    pub bindings: Vec<B>,
-    /// Multiplications and additions.
-    pub flops: u64,
-    /// Most loop iterations of one lane.
-    pub loops: u64,
-    /// Workgroup memory, bytes.
-    pub workgroup_memory: u32,
-}
-
-impl<B> Dispatch<B> {
-    /// The same with other bindings.
-    fn bind<C>(&self, binding: impl FnMut(&B) -> C) -> Dispatch<C> {
-        Dispatch {
-            label: self.label.clone(),
-            kernel: self.kernel.clone(),
-            grid: self.grid,
-            params: self.params.clone(),
-            bindings: self.bindings.iter().map(binding).collect(),
-            flops: self.flops,
-            loops: self.loops,
-            workgroup_memory: self.workgroup_memory,
-        }
-    }
-}
-
-impl Dispatch {
-    /// Bytes of all bound ranges.
-    pub fn bytes(&self) -> u64 {
-        self.bindings.iter().map(|b| b.bytes).sum()
-    }
-}
 
 /// A state: where a run leaves it and where the next one finds it, both in [`Plan::activations`].
 #[derive(Debug, Clone, Copy)]
@@ -418,11 +225,6 @@ impl Plan {
             elements[(plane / shape.c * pixels + pixel) * lanes + plane % shape.c]
         }))
     }
-}
-
-/// Bytes of a value on the device.
-fn value_bytes(shape: Shape, precision: Precision) -> u64 {
-    (Shape { c: vec4s(shape.c) * 4, ..shape }.elements() as u64).saturating_mul(precision.bytes() as u64)
 }
 
 fn limit(what: impl FnOnce() -> String, needed: u64, available: u64, hint: &'static str) -> Result<()> {

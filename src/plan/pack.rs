@@ -1,7 +1,8 @@
 //! Packs constants in the layout that kernels read: channels in vec4s, with zeros in lanes past the last channel.
 
 use crate::graph::{Conv, ConvTranspose, transform_weights};
-use crate::plan::{Precision, value_bytes};
+use crate::plan::Precision;
+use crate::plan::layout::{value_bytes, vec4s};
 use crate::tensor::Tensor;
 use std::sync::Arc;
 
@@ -34,11 +35,6 @@ pub(crate) struct MatrixShape {
     sources: Vec<usize>,
     /// Whether groups that do not fill vec4s are spread into one dense matrix with zeros.
     dense: bool,
-}
-
-/// Number of vec4s for `channels` channels.
-pub(crate) fn vec4s(channels: usize) -> usize {
-    channels.div_ceil(4)
 }
 
 impl Constant {

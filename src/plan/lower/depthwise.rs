@@ -5,8 +5,9 @@ use crate::error::Result;
 use crate::graph::{Conv, Ending, Node, Pool};
 use crate::plan::ConvKernel;
 use crate::plan::kernel::{ShaderFile, shader};
+use crate::plan::layout::vec4s;
 use crate::plan::lower::conv::Dense;
-use crate::plan::pack::{Constant, vec4s};
+use crate::plan::pack::Constant;
 use crate::tensor::Shape;
 
 const DEPTHWISE: ShaderFile = shader!("conv_depthwise");

@@ -4,7 +4,8 @@ use super::{Lowering, Operand, vectors};
 use crate::error::Result;
 use crate::graph::ValueId;
 use crate::plan::kernel::{ShaderFile, shader};
-use crate::plan::pack::{Constant, vec4s};
+use crate::plan::layout::vec4s;
+use crate::plan::pack::Constant;
 use crate::plan::{InputFormat, OutputFormat, Port, format};
 
 const PACK: ShaderFile = shader!("pack");

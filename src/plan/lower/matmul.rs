@@ -4,7 +4,7 @@ use super::{Lower, Lowering, Operand};
 use crate::error::Result;
 use crate::graph::{MatMul, Node};
 use crate::plan::kernel::{ShaderFile, shader};
-use crate::plan::pack::vec4s;
+use crate::plan::layout::vec4s;
 
 const MATMUL: ShaderFile = shader!("matmul");
 

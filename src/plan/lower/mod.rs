@@ -21,8 +21,9 @@ use crate::error::Result;
 use crate::graph::{Activation, Constant as OfNetwork, Graph, Node, ValueId, with_operator};
 use crate::plan::arena::Place;
 use crate::plan::kernel::ShaderFile;
-use crate::plan::pack::{Constant, vec4s};
-use crate::plan::{Binding, DeviceProfile, Dispatch, PlanOptions, Port, Precision, Store, value_bytes};
+use crate::plan::layout::{value_bytes, vec4s};
+use crate::plan::pack::Constant;
+use crate::plan::{Binding, DeviceProfile, Dispatch, PlanOptions, Port, Precision, Store};
 use crate::tensor::Shape;
 use step::Step;
 

@@ -5,7 +5,7 @@ use super::{Lower, Lowering, Operand, vectors};
 use crate::error::{Error, Result};
 use crate::graph::{Axis, Concat, Node, Rearrange};
 use crate::plan::kernel::{ShaderFile, shader};
-use crate::plan::pack::vec4s;
+use crate::plan::layout::vec4s;
 
 const CONCAT: ShaderFile = shader!("concat");
 const PLACE: ShaderFile = shader!("place");

@@ -5,7 +5,8 @@ use super::{Lower, Lowering, Operand, vectors};
 use crate::error::Result;
 use crate::graph::{Node, Norm, NormOver};
 use crate::plan::kernel::{ShaderFile, shader};
-use crate::plan::pack::{Constant, vec4s};
+use crate::plan::layout::vec4s;
+use crate::plan::pack::Constant;
 use std::sync::Arc;
 
 const APPLY: ShaderFile = shader!("norm_apply");

@@ -4,7 +4,7 @@ use super::{Lower, Lowering, vectors};
 use crate::error::{Error, Result};
 use crate::graph::{Crop, Node, Pad, PadMode};
 use crate::plan::kernel::{ShaderFile, shader};
-use crate::plan::pack::vec4s;
+use crate::plan::layout::vec4s;
 
 const PAD: ShaderFile = shader!("pad");
 

@@ -4,7 +4,8 @@ use super::{Lower, Lowering, vectors};
 use crate::error::Result;
 use crate::graph::{Activation, BatchNorm, Binary, BinaryKind, Node, PRelu, Pointwise, Source, Step};
 use crate::plan::kernel::{self, ShaderFile, shader};
-use crate::plan::pack::{Constant, vec4s};
+use crate::plan::layout::vec4s;
+use crate::plan::pack::Constant;
 use crate::tensor::Shape;
 use std::fmt::Write as _;
 

@@ -4,7 +4,7 @@ use super::{Lower, Lowering, Operand, dilation, padding, vectors, window};
 use crate::error::Result;
 use crate::graph::{Node, Pool, PoolKind, ValueId};
 use crate::plan::kernel::{ShaderFile, shader};
-use crate::plan::pack::vec4s;
+use crate::plan::layout::vec4s;
 
 const POOL: ShaderFile = shader!("pool");
 

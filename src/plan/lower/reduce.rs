@@ -4,7 +4,7 @@ use super::{Lower, Lowering, Operand};
 use crate::error::Result;
 use crate::graph::{ArgMax, Axis, Node, Reduce, ReduceKind, Softmax};
 use crate::plan::kernel::{ShaderFile, shader};
-use crate::plan::pack::vec4s;
+use crate::plan::layout::vec4s;
 use crate::tensor::Shape;
 
 const ARGMAX: ShaderFile = shader!("argmax");

@@ -4,7 +4,8 @@ use super::{Lower, Lowering, vectors};
 use crate::error::Result;
 use crate::graph::{Node, Resize};
 use crate::plan::kernel::{ShaderFile, shader};
-use crate::plan::pack::{Constant, vec4s};
+use crate::plan::layout::vec4s;
+use crate::plan::pack::Constant;
 use std::sync::Arc;
 
 const RESIZE: ShaderFile = shader!("resize");

@@ -6,7 +6,8 @@ use super::{Lower, Lowering, Operand, padding, window};
 use crate::error::Result;
 use crate::graph::{Conv, ConvTranspose, Node};
 use crate::plan::kernel::{ShaderFile, shader};
-use crate::plan::pack::{Constant, vec4s};
+use crate::plan::layout::vec4s;
+use crate::plan::pack::Constant;
 use crate::tensor::Shape;
 
 const TRANSPOSE: ShaderFile = shader!("conv_transpose");
