@@ -1,7 +1,6 @@
 //! The kernels for dense convolutions, as one list: the kernels that can be forced, measured and tested. The file
 //! `lower/choose.rs` chooses the kernel of a layer.
 
-#[cfg(feature = "cpu")] // Only `tune` asks which kernels apply.
 use crate::plan::{DeviceProfile, Precision};
 
 macro_rules! conv_kernels {
@@ -26,7 +25,6 @@ macro_rules! conv_kernels {
                 match self { $(ConvKernel::$variant => $help),* }
             }
 
-            #[cfg(feature = "cpu")]
             const fn precisions(self) -> &'static [Precision] {
                 match self { $(ConvKernel::$variant => $precisions),* }
             }
@@ -45,10 +43,9 @@ conv_kernels! {
         "winograd4", "Winograd F(4x4, 3x3): 4 times fewer multiplications, a digit less exact; f32", &[Precision::F32];
 }
 
-#[cfg(feature = "cpu")]
 impl ConvKernel {
     /// Whether forcing this kernel at this precision changes something on this device.
-    pub(crate) fn applies(self, precision: Precision, device: &DeviceProfile) -> bool {
+    pub fn applies(self, precision: Precision, device: &DeviceProfile) -> bool {
         let possible = self != ConvKernel::Cooperative || device.cooperative.is_some();
         possible && self.precisions().contains(&precision)
     }
