@@ -67,10 +67,9 @@ mod tensor;
 pub use augment::Augment;
 pub use error::{Error, Result, Setting};
 pub use gpu::{AdapterChoice, Gpu};
-#[cfg(feature = "onnx")]
-pub use import::onnx::Bound;
+pub use import::OpenOptions;
 pub use model::{Model, TestArray, TestPair};
-pub use network::{Fate, NodeReport};
+pub use network::{Fate, FixedInput, NodeReport, PortInfo, Role, Signature};
 pub use plan::{Port, Precision};
 pub use session::{Device, Session, SessionOptions};
 pub use tensor::{Random, Shape, Tensor};

@@ -2,7 +2,7 @@
 
 use crate::error::Result;
 use crate::graph::Graph;
-use crate::network::{Network, NodeReport};
+use crate::network::{Choice, Network, NodeReport, Signature};
 use crate::recipe::{Recipe, Step};
 use crate::tensor::Shape;
 use crate::unet::{UnetConfig, Weights};
@@ -90,6 +90,28 @@ impl Model {
     /// The same model, known as a network of a code base.
     pub(crate) fn of_family(self, family: &'static str) -> Model {
         Model { family: Some(family), ..self }
+    }
+
+    /// The same model with other states, result and fixed inputs.
+    pub(crate) fn configured(mut self, choice: &Choice<'_>) -> Result<Model> {
+        if choice.carry.is_some() || choice.result.is_some() || !choice.inputs.is_empty() {
+            self.network = self.network.configured(choice)?;
+        }
+        Ok(self)
+    }
+
+    /// What the network takes and gives, by name, and which of its outputs is the result.
+    pub fn signature(&self) -> Signature {
+        self.network.signature()
+    }
+
+    /// The shapes of all inputs that a caller gives beside a picture of that shape, in the order in which
+    /// [`graph`](Self::graph) takes them; extents that nothing tells are 1.
+    ///
+    /// # Errors
+    /// When the network does not take that shape.
+    pub fn input_shapes(&self, picture: Shape) -> Result<Vec<Shape>> {
+        self.network.input_shapes(picture)
     }
 
     /// The network for inputs of these shapes, in order, as [`Graph::input_shapes`] takes them.

@@ -1,7 +1,7 @@
 //! What a model computes, whatever kind of file it comes from.
 
-use crate::error::Result;
-use crate::graph::{Graph, stored};
+use crate::error::{Error, Result};
+use crate::graph::{Extent, Graph, Input, Output, stored};
 use crate::tensor::{Shape, Tensor};
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -29,6 +29,15 @@ pub(crate) trait Network: std::fmt::Debug + Send + Sync {
         &[]
     }
 
+    /// What it takes and gives, by name.
+    fn signature(&self) -> Signature;
+
+    /// The shapes of all inputs that a caller gives beside a picture of that shape; extents that nothing tells are 1.
+    fn input_shapes(&self, picture: Shape) -> Result<Vec<Shape>>;
+
+    /// The same network with states and a result that a recipe or a caller names.
+    fn configured(&self, choice: &Choice<'_>) -> Result<Arc<dyn Network>>;
+
     /// What becomes of each node of the file for an input of this shape; `None` where the file has no nodes.
     fn nodes(&self, _input: Shape) -> Option<Vec<NodeReport>> {
         None
@@ -36,6 +45,85 @@ pub(crate) trait Network: std::fmt::Debug + Send + Sync {
 
     /// The network as a converted file holds it.
     fn stored(&self) -> Result<StoredNetwork>;
+}
+
+/// What is to be changed about a network's inputs and outputs; `None` leaves things as they are.
+#[derive(Debug, Default)]
+pub(crate) struct Choice<'a> {
+    /// Pairs of an output and the input that it becomes in the next run.
+    pub(crate) carry: Option<&'a [[String; 2]]>,
+    /// The output that is the result.
+    pub(crate) result: Option<&'a str>,
+    /// Inputs that get fixed values.
+    pub(crate) inputs: &'a [FixedInput],
+}
+
+/// A fixed value for one of a network's inputs: a time step, a noise level, a ratio.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FixedInput {
+    /// The input's name in the file.
+    pub name: String,
+    /// Its extents; none for a single number.
+    pub dims: Vec<usize>,
+    /// Its numbers.
+    pub values: Vec<f64>,
+}
+
+impl FixedInput {
+    /// As a tensor of four extents; missing ones are 1 in front.
+    fn tensor(&self) -> Result<Tensor> {
+        let [n, c, h, w] = match self.dims[..] {
+            [] => [1; 4],
+            [w] => [1, 1, 1, w],
+            [h, w] => [1, 1, h, w],
+            [c, h, w] => [1, c, h, w],
+            [n, c, h, w] => [n, c, h, w],
+            _ => {
+                let what = format!("input {}", self.name);
+                return Err(Error::shape(what, "at most 4 axes", format!("{:?}", self.dims)));
+            }
+        };
+        Tensor::new(Shape::new(n, c, h, w), self.values.iter().map(|&v| v as f32).collect())
+    }
+}
+
+/// What a network takes and gives, by name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Signature {
+    /// In the order in which [`Session::with_options`](crate::Session::with_options) takes their shapes, states last.
+    pub inputs: Vec<PortInfo>,
+    /// The result first.
+    pub outputs: Vec<PortInfo>,
+    /// Why the result is the first output.
+    pub reason: String,
+}
+
+/// An input or output of a network.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PortInfo {
+    /// Its name.
+    pub name: String,
+    /// The type of its elements in the file, such as `float32`. Tensors of all types are handed over as f32.
+    pub element: &'static str,
+    /// Its extents as the file has them, such as `1x3xheightxwidth`.
+    pub extents: String,
+    /// What it is for.
+    pub role: Role,
+}
+
+/// What an input or output is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Role {
+    /// The input that takes the picture.
+    Picture,
+    /// An input that a caller gives beside the picture.
+    Value,
+    /// The output that is the network's result.
+    Result,
+    /// An output that is computed where it is asked for.
+    Output,
+    /// A state. Of an input, the name is that of the output it comes from; of an output, that of the input it becomes.
+    State(String),
 }
 
 /// A network as a converted file holds it.
@@ -88,6 +176,75 @@ impl Network for Graph {
 
     fn example_input(&self) -> Shape {
         Shape::new(1, Graph::input_channels(self), 128, 128)
+    }
+
+    fn signature(&self) -> Signature {
+        let word = |extent: &Extent| match extent {
+            Extent::Any => "?".into(),
+            Extent::Fixed(extent) => extent.to_string(),
+            Extent::Part(1) => "=".into(),
+            Extent::Part(divisor) => format!("1/{divisor}"),
+        };
+        let carries: Vec<(&str, &str)> =
+            self.carries().map(|(from, to)| (from.name.as_str(), to.name.as_str())).collect();
+        let port = |name: &str, extents: String, role: Role| PortInfo {
+            name: name.into(),
+            element: "float32",
+            extents,
+            role,
+        };
+        let input = |(place, input): (usize, &Input)| {
+            let state = carries.iter().find(|(_, to)| *to == input.name);
+            let role = match state {
+                Some((from, _)) => Role::State(from.to_string()),
+                None if place == 0 => Role::Picture,
+                None => Role::Value,
+            };
+            port(&input.name, input.extents.iter().map(word).collect::<Vec<_>>().join("x"), role)
+        };
+        let output = |(place, output): (usize, &Output)| {
+            let state = carries.iter().find(|(from, _)| *from == output.name);
+            let role = match state {
+                _ if place == 0 => Role::Result,
+                Some((_, to)) => Role::State(to.to_string()),
+                None => Role::Output,
+            };
+            port(&output.name, "?".into(), role)
+        };
+        let mut inputs: Vec<PortInfo> = self.inputs().iter().enumerate().map(input).collect();
+        inputs.sort_by_key(|port| matches!(port.role, Role::State(_)));
+        let outputs = self.outputs().iter().enumerate().map(output).collect();
+        Signature { inputs, outputs, reason: "it is the graph's first output".into() }
+    }
+
+    fn input_shapes(&self, picture: Shape) -> Result<Vec<Shape>> {
+        let first = [picture.n, picture.c, picture.h, picture.w];
+        let shape = |input: &Input| {
+            let extent = |axis: usize| match input.extents[axis] {
+                Extent::Part(divisor) => first[axis].div_ceil(divisor.max(1)),
+                Extent::Fixed(extent) => extent,
+                Extent::Any => 1,
+            };
+            Shape::new(extent(0), extent(1), extent(2), extent(3))
+        };
+        let others = self.caller_inputs().skip(1).map(shape);
+        Ok(std::iter::once(picture).chain(others).collect())
+    }
+
+    fn configured(&self, choice: &Choice<'_>) -> Result<Arc<dyn Network>> {
+        let mut graph = self.clone();
+        for input in choice.inputs {
+            graph.fix_input(&input.name, input.tensor()?)?;
+        }
+        if let Some(name) = choice.result {
+            graph.set_result(name)?;
+        }
+        for [output, input] in choice.carry.unwrap_or_default() {
+            if !graph.carries().any(|(from, to)| (&from.name, &to.name) == (output, input)) {
+                graph.carry(output, input)?;
+            }
+        }
+        Ok(Arc::new(graph))
     }
 
     fn stored(&self) -> Result<StoredNetwork> {

@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use unet_wgpu::graph::Graph;
 use unet_wgpu::image::{Decoded, Depth, Picture, Prepared, write_npy};
 use unet_wgpu::recipe::{Channels, Decode, Fit, InputRecipe, Over, Recipe, Step};
-use unet_wgpu::{Device, Model, Random, Session, SessionOptions, Shape, Tensor};
+use unet_wgpu::{Device, Model, OpenOptions, Random, Session, SessionOptions, Shape, Tensor};
 
 fn row(values: &[f32]) -> Tensor {
     Tensor::new(Shape::new(1, 1, 1, values.len()), values.to_vec()).unwrap()
@@ -404,9 +404,20 @@ fn what_stands_first_wins() {
         ("net.toml", "bioimageio.yaml")
     );
     folder.put("other.toml", "task = 'other'\n");
-    let other = Model::open_with_recipe(folder.path("net.onnx"), folder.path("other.toml")).unwrap().recipe;
+    let other = Model::open_with(
+        folder.path("net.onnx"),
+        &OpenOptions::default().with_recipe(folder.path("other.toml")),
+    )
+    .unwrap()
+    .recipe;
     assert_eq!((other.task.as_str(), other.license.as_str()), ("other", "CC0-1.0"));
-    assert!(Model::open_with_recipe(folder.path("net.onnx"), folder.path("gone.toml")).is_err());
+    assert!(
+        Model::open_with(
+            folder.path("net.onnx"),
+            &OpenOptions::default().with_recipe(folder.path("gone.toml"))
+        )
+        .is_err()
+    );
 
     // What a code base keeps with its weights comes before a description; what names alone tell comes after.
     let smp = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors/state_dicts/smp");
@@ -598,7 +609,10 @@ fn hostile_sidecars_are_refused_or_read() {
             }
             1 => {
                 folder.put("other.toml", mutated(toml.as_bytes()));
-                Model::open_with_recipe(folder.path("net.onnx"), folder.path("other.toml"))
+                Model::open_with(
+                    folder.path("net.onnx"),
+                    &OpenOptions::default().with_recipe(folder.path("other.toml")),
+                )
             }
             _ => {
                 let text = |text: &str| String::from_utf8_lossy(&mutated(text.as_bytes())).into_owned();

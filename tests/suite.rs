@@ -7,6 +7,7 @@ mod fixtures; // pictures, recipes and model files that the tests of the command
 mod formats; // pictures that go in and come out as bytes
 mod hostile; // damaged files of every format, and ONNX files that ask for the impossible
 mod import; // model files: state dicts of other code bases, and headers that do not add up
+mod inputs; // ONNX files of several inputs and outputs, and states
 mod layers; // the source: what each module may name
 mod light; // light of any range: curves, exposure, float pictures that come back
 mod masks; // masks: their files, components, statistics, drawings and scores; likeness of pictures

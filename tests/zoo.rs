@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use unet_wgpu::graph::{Activation, BatchNorm, Binary, BinaryKind, Graph, Node, Op, ValueId};
 use unet_wgpu::optimize::{Optimizations, optimize};
-use unet_wgpu::{Bound, Device, Model, Session, Shape, Tensor, cpu};
+use unet_wgpu::{Device, FixedInput, Model, Session, Shape, Tensor, cpu};
 
 #[derive(Deserialize)]
 struct Sidecar {
@@ -269,14 +269,14 @@ fn operator_cases_of_onnx_pass() {
         // The first float tensor is the data; all others are constants.
         let Some(data) = inputs.iter().position(|i| i.float && !i.values.is_empty()) else { continue };
         let bound = inputs.iter().zip(&case.inputs).enumerate().filter(|(i, _)| *i != data);
-        let bound: Vec<Bound> = bound
-            .map(|(_, (i, name))| Bound {
+        let bound: Vec<FixedInput> = bound
+            .map(|(_, (i, name))| FixedInput {
                 name: name.clone(),
                 dims: i.dims.clone(),
                 values: i.values.clone(),
             })
             .collect();
-        let result = Model::from_onnx_bound(tensor("model").data(), &bound)
+        let result = Model::from_onnx_fixed(tensor("model").data(), &bound)
             .map_err(|e| e.to_string())
             .and_then(|model| {
                 let values: Vec<f32> = inputs[data].values.iter().map(|&v| v as f32).collect();

@@ -23,12 +23,11 @@ use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use unet_wgpu::Model;
-use unet_wgpu::SessionOptions;
 use unet_wgpu::gpu::{AdapterChoice, Gpu};
 use unet_wgpu::optimize::Optimizations;
 use unet_wgpu::plan::{ConvKernel, Precision};
 use unet_wgpu::unet::{RandomWeights, UnetConfig};
+use unet_wgpu::{Model, OpenOptions, SessionOptions};
 use values::Bytes;
 
 /// Run trained U-Nets on any GPU.
@@ -163,10 +162,9 @@ struct RecipeArg {
 
 /// Reads a model file, with a recipe file if one is given.
 fn open(path: &Path, recipe: Option<&Path>) -> unet_wgpu::Result<Model> {
-    match recipe {
-        Some(recipe) => Model::open_with_recipe(path, recipe),
-        None => Model::open(path),
-    }
+    let mut options = OpenOptions::default();
+    options.recipe = recipe.map(Path::to_owned);
+    Model::open_with(path, &options)
 }
 
 impl ModelArgs {

@@ -1,9 +1,9 @@
 //! What goes into a graph and what comes out of it: inputs and outputs by their names, and states, which come out of
 //! one run and go into the next.
 
-use super::{Graph, ValueId};
+use super::{Constant, Graph, Node, ValueId};
 use crate::error::{Error, Result};
-use crate::tensor::Shape;
+use crate::tensor::{Shape, Tensor};
 
 /// What an input asks of one of its extents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, serde::Serialize, serde::Deserialize)]
@@ -192,6 +192,53 @@ impl Graph {
             _ => {}
         }
         self.carries.push((from, to));
+        Ok(())
+    }
+
+    /// Makes an output the result: the first of them.
+    ///
+    /// # Errors
+    /// [`Error::UnknownName`].
+    pub(crate) fn set_result(&mut self, name: &str) -> Result<()> {
+        let place = self.output_named(name)?;
+        self.outputs[..=place].rotate_right(1);
+        for (from, _) in &mut self.carries {
+            *from = match *from {
+                from if from == place => 0,
+                from if from < place => from + 1,
+                from => from,
+            };
+        }
+        Ok(())
+    }
+
+    /// Makes an input a constant of the graph.
+    ///
+    /// # Errors
+    /// [`Error::UnknownName`]; [`Error::Shape`] when its extents are others; [`Error::Model`] for the first input and
+    /// for a state.
+    pub(crate) fn fix_input(&mut self, name: &str, value: Tensor) -> Result<()> {
+        let place = named("input", self.inputs.iter().map(|input| &*input.name), name)?;
+        if place == 0 || self.is_state(place) {
+            let kind = if place == 0 { "the first input" } else { "a state" };
+            return Err(Error::Model(format!("{name} is {kind}; no value can be fixed for it")));
+        }
+        let input = &self.inputs[place];
+        if input.extents.iter().any(|extent| matches!(extent, Extent::Part(_))) {
+            return Err(Error::Model(format!(
+                "{name} has a part of the picture's size; no value can be fixed for it"
+            )));
+        }
+        input.check(value.shape(), value.shape())?;
+        let input = self.inputs.remove(place);
+        self.carries.iter_mut().filter(|(_, to)| *to > place).for_each(|(_, to)| *to -= 1);
+        let node = Node {
+            name: input.name,
+            op: Constant(value.into()).into(),
+            inputs: Vec::new(),
+            outputs: vec![input.value],
+        };
+        self.nodes.insert(0, node);
         Ok(())
     }
 

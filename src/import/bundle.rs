@@ -8,7 +8,7 @@ use super::tensors::StateDict;
 use crate::error::{Error, Result};
 use crate::graph::stored;
 use crate::model::Model;
-use crate::network::{StoredForm, StoredNetwork};
+use crate::network::{Choice, StoredForm, StoredNetwork};
 use crate::recipe::Recipe;
 use crate::tensor::{Shape, Tensor};
 use crate::unet::UnetConfig;
@@ -106,6 +106,9 @@ pub(super) fn read(dict: &mut StateDict<'_>, metadata: &HashMap<String, String>)
     };
     model.config = header.config;
     dict.check_all_taken()?;
+    let (carry, result) = (model.recipe.carry.clone(), model.recipe.output.name.clone());
+    let choice = Choice { carry: carry.as_deref(), result: result.as_deref(), inputs: &[] };
+    let model = model.configured(&choice)?;
     Ok(Some(model.with_recipe_source("unet.model in the file")))
 }
 

@@ -15,3 +15,5 @@ mod safetensors;
 mod sidecar;
 mod tensors;
 mod tza;
+
+pub use open::OpenOptions;

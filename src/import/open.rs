@@ -4,9 +4,11 @@ use super::tensors::Source;
 use super::{safetensors, tza};
 use crate::error::{Error, Result};
 use crate::model::Model;
+use crate::network::{Choice, FixedInput};
+use crate::recipe::Recipe;
 use std::fs::File;
 use std::io::{Read, Seek};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 impl Model {
     /// Reads a model file: safetensors; Open Image Denoise's weights (`.tza`); with the feature `onnx`, ONNX; with the
@@ -20,45 +22,65 @@ impl Model {
     /// [`Error::Io`] when the file cannot be read, [`Error::Model`] naming what in it is wrong. A file that is no model,
     /// or not whole, is refused before all of it is read.
     pub fn open(path: impl AsRef<Path>) -> Result<Model> {
-        with_sidecars(path.as_ref(), None, file)
+        Model::open_with(path, &OpenOptions::default())
     }
 
-    /// The same with a recipe's file, TOML, instead of `MODEL.toml`. Its fields come before all others.
+    /// The same with options.
     ///
     /// # Errors
-    /// As [`open`](Self::open).
-    #[cfg(feature = "recipes")]
-    pub fn open_with_recipe(path: impl AsRef<Path>, recipe: impl AsRef<Path>) -> Result<Model> {
-        with_sidecars(path.as_ref(), Some(recipe.as_ref()), file)
-    }
-
-    /// Reads an ONNX file of several inputs, some of which get fixed values.
-    ///
-    /// # Errors
-    /// As [`open`](Self::open), and [`Error::Shape`] when the file has no input of such a name.
-    #[cfg(feature = "onnx")]
-    pub fn open_onnx_bound(path: impl AsRef<Path>, bound: &[super::onnx::Bound]) -> Result<Model> {
-        with_sidecars(path.as_ref(), None, |path| super::onnx::open(path, bound))
+    /// As [`open`](Self::open), and [`Error::UnknownName`] when the options name an input or output that there is not.
+    pub fn open_with(path: impl AsRef<Path>, options: &OpenOptions) -> Result<Model> {
+        let path = path.as_ref();
+        #[cfg(feature = "recipes")]
+        return super::sidecar::open(path, options.recipe.as_deref(), |path, recipe| {
+            file(path, options, recipe)
+        });
+        #[cfg(not(feature = "recipes"))]
+        match &options.recipe {
+            Some(_) => Err(Error::Usage("recipes are read with the feature recipes; build with it".into())),
+            None => file(path, options, &Recipe::default()),
+        }
     }
 }
 
-/// Reads a model and completes its recipe from the files beside it.
-fn with_sidecars(
-    path: &Path,
-    recipe: Option<&Path>,
-    read: impl FnOnce(&Path) -> Result<Model>,
-) -> Result<Model> {
-    #[cfg(feature = "recipes")]
-    return super::sidecar::open(path, recipe, read);
-    #[cfg(not(feature = "recipes"))]
-    {
-        let _ = recipe;
-        read(path)
+/// How a model is opened.
+#[derive(Debug, Clone, PartialEq, Default)]
+#[non_exhaustive]
+pub struct OpenOptions {
+    /// A recipe's file, TOML, instead of `MODEL.toml`. Its fields come before all others.
+    pub recipe: Option<PathBuf>,
+    /// Inputs that get fixed values. What depends on them alone is computed once, while the model is read.
+    pub inputs: Vec<FixedInput>,
+    /// The output that is the result, by its name; chosen by its size when absent.
+    pub result: Option<String>,
+}
+
+impl OpenOptions {
+    /// The same with a recipe's file.
+    pub fn with_recipe(self, file: impl Into<PathBuf>) -> OpenOptions {
+        OpenOptions { recipe: Some(file.into()), ..self }
+    }
+
+    /// The same with one more input that gets a fixed value.
+    pub fn with_input(mut self, input: FixedInput) -> OpenOptions {
+        self.inputs.push(input);
+        self
+    }
+
+    /// The same with an output that is the result.
+    pub fn with_result(self, name: impl Into<String>) -> OpenOptions {
+        OpenOptions { result: Some(name.into()), ..self }
     }
 }
 
-/// Reads a model file, whose first bytes tell its format.
-fn file(path: &Path) -> Result<Model> {
+/// Reads a model file, whose first bytes tell its format. Of the hand-written recipe, what it says of the network's inputs
+/// and outputs is used.
+fn file(path: &Path, options: &OpenOptions, recipe: &Recipe) -> Result<Model> {
+    let choice = Choice {
+        carry: recipe.carry.as_deref(),
+        result: options.result.as_deref().or(recipe.output.name.as_deref()),
+        inputs: &options.inputs,
+    };
     // Asked before opening: opening a pipe would wait for its writer.
     let metadata = std::fs::metadata(path).map_err(Error::io(path))?;
     if !metadata.is_file() {
@@ -70,10 +92,11 @@ fn file(path: &Path) -> Result<Model> {
     (&mut file).take(16).read_to_end(&mut first).map_err(Error::io(path))?;
     #[cfg(feature = "onnx")]
     if super::onnx::is_onnx(&first) {
-        return super::onnx::open(path, &[]);
+        return super::onnx::open(path, &choice);
     }
     file.rewind().map_err(Error::io(path))?;
     read(Box::new(file), &first, metadata.len(), path)
+        .and_then(|model| model.configured(&choice))
         .map_err(|e| e.one_line().at(&path.display().to_string()))
 }
 

@@ -37,6 +37,9 @@ pub struct Recipe {
     pub authors: String,
     /// Publications to cite.
     pub citation: String,
+    /// States: pairs of an output and the input that it becomes in the next run. If absent, those of an ONNX file are
+    /// found by names and shapes.
+    pub carry: Option<Vec<[String; 2]>>,
     /// From a picture to the network's input.
     pub input: InputRecipe,
     /// From the network's output to a result.
@@ -151,6 +154,8 @@ pub enum Fit {
 #[serde(default)]
 #[non_exhaustive]
 pub struct OutputRecipe {
+    /// Name of the output that is the result. If absent, the sizes of the outputs decide.
+    pub name: Option<String>,
     /// Steps on the network's output, in order.
     pub steps: Vec<Step>,
     /// What the output means. If absent, the network's output channels decide.
@@ -177,6 +182,7 @@ setters!(OutputRecipe {
 impl Default for OutputRecipe {
     fn default() -> OutputRecipe {
         OutputRecipe {
+            name: None,
             steps: Vec::new(),
             decode: None,
             scale: 255.0,

@@ -109,7 +109,7 @@ fn the_writer_of_these_files_writes_onnx() {
 fn graphs_without_rhyme_or_reason() {
     let relu = |from, to| node("Relu", from, to, &[]);
     refused(&whole_model(&[]), "");
-    refused(&whole_model(&relu("x", "y")), "one input");
+    refused(&whole_model(&relu("x", "y")), "an input for a picture");
     refused(
         &whole_model(&[relu("x", "y"), value(11, "x", &[1, 3, 0, 0])].concat()),
         "no node makes the network's output",

@@ -1,25 +1,24 @@
-//! An ONNX file as it was decoded: nodes, constants, and what its input looks like.
+//! An ONNX file as it was decoded: nodes and constants.
 
 use super::array::Array;
 use super::constants::{self, Constants};
 use super::external::External;
-use super::input::{Bound, Input};
+use super::ports::fixed;
 use super::{proto, weigh};
 use crate::error::{Error, Result};
-use crate::network::{StoredForm, StoredNetwork};
-use crate::tensor::{Shape, Tensor};
+use crate::network::{FixedInput, StoredForm, StoredNetwork};
+use crate::tensor::Tensor;
 use prost::Message;
 use prost::bytes::Bytes;
 use std::collections::HashSet;
 use std::sync::Arc;
 
 /// A file as it was decoded.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct File {
     pub(super) graph: proto::Graph,
     pub(super) constants: Constants,
     pub(super) opset: i64,
-    pub(super) input: Input,
     pub(super) metadata: Vec<(String, String)>,
 }
 
@@ -32,30 +31,26 @@ struct StoredFile {
 }
 
 impl File {
-    /// The file as it stands, not yet known to run. Inputs in `bound` become constants.
-    pub(super) fn decode(bytes: Bytes, external: &mut External, bound: &[Bound]) -> Result<File> {
+    /// The file as it stands, not yet known to run.
+    pub(super) fn decode(bytes: Bytes, external: &mut External) -> Result<File> {
         weigh::check(&bytes)?;
         let model = proto::Model::decode(bytes)
             .map_err(|e| Error::Model(format!("not a readable ONNX file: {e} (is it complete?)")))?;
         let opset = model.opset_import.iter().find(|o| o.domain.is_empty() || o.domain == "ai.onnx");
         let mut graph = model.graph.ok_or_else(|| Error::Model("the ONNX file holds no graph".into()))?;
         check_names(&graph)?;
-        let mut constants = constants::take(&mut graph, external)?;
-        for bound in bound {
-            constants.insert(bound.name.clone(), bound.array(&graph)?);
-        }
+        let constants = constants::take(&mut graph, external)?;
         let metadata = model.metadata_props.into_iter().map(|e| (e.key, e.value)).collect();
-        File::new(graph, constants, opset.map_or(1, |o| o.version), metadata)
+        Ok(File { graph, constants, opset: opset.map_or(1, |o| o.version), metadata })
     }
 
-    fn new(
-        graph: proto::Graph,
-        constants: Constants,
-        opset: i64,
-        metadata: Vec<(String, String)>,
-    ) -> Result<File> {
-        let input = Input::of(&graph, &constants)?;
-        Ok(File { graph, constants, opset, input, metadata })
+    /// The same file with fixed values for some of its inputs.
+    pub(super) fn with_fixed(&self, inputs: &[FixedInput]) -> Result<File> {
+        let mut file = self.clone();
+        for input in inputs {
+            file.constants.insert(input.name.clone(), fixed(input, &file.graph)?);
+        }
+        Ok(file)
     }
 
     /// What [`from_parts`](Self::from_parts) takes.
@@ -93,13 +88,7 @@ impl File {
         for ((name, dims), tensor) in stored.weights.into_iter().zip(weights) {
             constants.insert(name, Array::of_tensor(dims, tensor)?);
         }
-        File::new(graph, constants, stored.opset, Vec::new())
-    }
-
-    /// A shape of the input: the file's own height and width where it fixes them, elsewhere `side`.
-    pub(super) fn sized(&self, side: usize) -> Shape {
-        let [h, w] = self.input.size.map(|own| own.unwrap_or(side));
-        Shape::new(self.input.pictures, self.input.channels, h, w)
+        Ok(File { graph, constants, opset: stored.opset, metadata: Vec::new() })
     }
 }
 

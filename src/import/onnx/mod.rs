@@ -13,17 +13,17 @@ mod constants;
 mod external;
 mod file;
 mod fold;
-mod input;
 mod network;
 mod node;
 mod operators;
+mod ports;
 mod proto;
 mod view;
 mod weigh;
 
 use crate::error::{Error, Result};
 use crate::model::Model;
-use crate::network::{Network, NodeReport};
+use crate::network::{Choice, FixedInput, Network, NodeReport};
 use crate::recipe::Recipe;
 use crate::tensor::Tensor;
 use external::External;
@@ -34,23 +34,22 @@ use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
-pub use input::Bound;
-
 impl Model {
     /// Reads the bytes of an ONNX file that has its tensors inside.
     ///
     /// # Errors
     /// [`Error::Model`] and [`Error::Shape`] name the node and what of it is not supported.
     pub fn from_onnx(bytes: &[u8]) -> Result<Model> {
-        Model::from_onnx_bound(bytes, &[])
+        Model::from_onnx_fixed(bytes, &[])
     }
 
     /// Reads the bytes of an ONNX file of several inputs, some of which get fixed values.
     ///
     /// # Errors
-    /// As [`from_onnx`](Self::from_onnx), and [`Error::Shape`] when the file has no input of such a name.
-    pub fn from_onnx_bound(bytes: &[u8], bound: &[Bound]) -> Result<Model> {
-        let model = model(Bytes::copy_from_slice(bytes), External::default(), bound)?;
+    /// As [`from_onnx`](Self::from_onnx), and [`Error::UnknownName`] when the file has no input of such a name.
+    pub fn from_onnx_fixed(bytes: &[u8], inputs: &[FixedInput]) -> Result<Model> {
+        let choice = Choice { inputs, ..Choice::default() };
+        let model = model(Bytes::copy_from_slice(bytes), External::default(), &choice)?;
         #[cfg(feature = "recipes")]
         let model = super::sidecar::noted(model)?;
         Ok(model)
@@ -73,8 +72,7 @@ impl Model {
             return Ok(None);
         }
         opened.read_to_end(&mut bytes).map_err(Error::io(path))?;
-        let file = File::decode(bytes.into(), &mut External::beside(path), &[])?;
-        Ok(Some(network::survey(&file, file.sized(network::SURVEYED))))
+        network::nodes(&File::decode(bytes.into(), &mut External::beside(path))?).map(Some)
     }
 }
 
@@ -85,17 +83,18 @@ pub(super) fn is_onnx(first: &[u8]) -> bool {
 }
 
 /// Reads an ONNX file, and the files beside it that hold its tensors.
-pub(super) fn open(path: &Path, bound: &[Bound]) -> Result<Model> {
+pub(super) fn open(path: &Path, choice: &Choice<'_>) -> Result<Model> {
     let bytes = std::fs::read(path).map_err(Error::io(path))?;
-    model(bytes.into(), External::beside(path), bound).map_err(|e| e.at(&path.display().to_string()))
+    model(bytes.into(), External::beside(path), choice).map_err(|e| e.at(&path.display().to_string()))
 }
 
-fn model(bytes: Bytes, mut external: External, bound: &[Bound]) -> Result<Model> {
-    let network = File::decode(bytes, &mut external, bound).and_then(OnnxNetwork::new);
+fn model(bytes: Bytes, mut external: External, choice: &Choice<'_>) -> Result<Model> {
+    let network = File::decode(bytes, &mut external).and_then(|file| OnnxNetwork::new(file.into(), choice));
     Ok(Model::of_network(Arc::new(network.map_err(Error::one_line)?), Recipe::default()))
 }
 
 /// The network in a converted file.
 pub(super) fn stored(text: &str, nodes: Vec<u8>, weights: Vec<Arc<Tensor>>) -> Result<Arc<dyn Network>> {
-    Ok(Arc::new(OnnxNetwork::new(File::from_parts(text, nodes, weights)?)?))
+    let file = File::from_parts(text, nodes, weights)?;
+    Ok(Arc::new(OnnxNetwork::new(file.into(), &Choice::default())?))
 }

@@ -1,35 +1,65 @@
 //! The sizes that an ONNX file takes, and its graph for each.
+//!
+//! A state whose extents the file leaves open has those that the graph itself gives it: the network is built with a
+//! first guess, then with the extents of the output that the state comes from, until they stay as they are. The first
+//! guess is 1 in place of each open extent, which is what networks with states of their own size are given for their first
+//! frame; where that does not run, the extents of the picture that have the same name.
 
 use super::build::{Builder, Live};
 use super::file::File;
-use super::input::Layout;
+use super::ports::{Declared, Layout, Ports};
 use super::proto;
-use super::view::any_shape;
+use super::view::{View, any_shape};
 use crate::error::{Error, Result};
 use crate::graph::{Crop, Graph, Pad, PadAmount, PadMode, Rearrange, Slice, ValueId};
-use crate::network::{Fate, Network, NodeReport, StoredNetwork};
+use crate::network::{Choice, Fate, Network, NodeReport, PortInfo, Role, Signature, StoredNetwork};
 use crate::tensor::Shape;
 use std::borrow::Cow;
+use std::collections::HashMap;
+use std::sync::Arc;
 
 /// The side at which nodes are looked at where the file fixes none.
-pub(super) const SURVEYED: usize = 256;
+const SURVEYED: usize = 256;
+
+/// Most times that a network is built until the extents of its states stay as they are.
+const ROUNDS: usize = 8;
 
 /// A file that takes at least one size.
 #[derive(Debug)]
 pub(super) struct OnnxNetwork {
-    file: File,
-    /// A shape that the network takes.
+    file: Arc<File>,
+    ports: Ports,
+    /// The states and the result that a recipe or a caller named.
+    carry: Option<Vec<[String; 2]>>,
+    chosen: Option<String>,
+    /// A shape of the picture that the network takes.
     example: Shape,
-    /// Result pixels for an input pixel, when that is a whole number or one over it.
-    ratio: Option<[f64; 2]>,
+    /// The output that is the result.
+    result: String,
+    reason: String,
+    /// By output, its pixels for one of the picture, when that is a whole number or one over it.
+    ratios: HashMap<String, [f64; 2]>,
+}
+
+/// Shapes for which a network is built.
+#[derive(Clone, Copy)]
+struct Given<'a> {
+    picture: Shape,
+    /// Of the inputs beside the picture, as many as the caller knows.
+    others: &'a [Shape],
+    /// What stands for an extent that nothing tells.
+    open: Option<usize>,
 }
 
 impl Network for OnnxNetwork {
     fn graph(&self, inputs: &[Shape]) -> Result<Cow<'_, Graph>> {
-        match *inputs {
-            [input] => self.build(input).map(Cow::Owned),
-            _ => Err(Error::shape("inputs", 1, inputs.len())),
+        let [picture, others @ ..] = inputs else {
+            return Err(Error::shape("input shapes", "at least one", "none"));
+        };
+        if others.len() > self.ports.others.len() {
+            return Err(Error::shape("input shapes", 1 + self.ports.others.len(), inputs.len()));
         }
+        self.build(Given { picture: *picture, others, open: None }).map(Cow::Owned)
     }
 
     fn example_input(&self) -> Shape {
@@ -37,7 +67,7 @@ impl Network for OnnxNetwork {
     }
 
     fn exported_size(&self) -> Option<[usize; 2]> {
-        let [h, w] = self.file.input.size;
+        let [h, w] = self.ports.picture.size;
         Some([h?, w?])
     }
 
@@ -45,8 +75,45 @@ impl Network for OnnxNetwork {
         &self.file.metadata
     }
 
+    fn signature(&self) -> Signature {
+        let Ports { picture, others, states, outputs } = &self.ports;
+        let port = |declared: &Declared, role: Role| PortInfo {
+            name: declared.name.clone(),
+            element: declared.element(),
+            extents: declared.extents(),
+            role,
+        };
+        let mut inputs = vec![port(&picture.declared, Role::Picture)];
+        inputs.extend(others.iter().map(|other| port(other, Role::Value)));
+        inputs.extend(states.iter().map(|state| port(&state.input, Role::State(state.output.clone()))));
+        let role = |declared: &Declared| {
+            let state = states.iter().find(|state| state.output == declared.name);
+            match state {
+                _ if declared.name == self.result => Role::Result,
+                Some(state) => Role::State(state.input.name.clone()),
+                None => Role::Output,
+            }
+        };
+        let mut outputs: Vec<PortInfo> = outputs.iter().map(|output| port(output, role(output))).collect();
+        outputs.sort_by_key(|output| output.role != Role::Result);
+        Signature { inputs, outputs, reason: self.reason.clone() }
+    }
+
+    fn input_shapes(&self, picture: Shape) -> Result<Vec<Shape>> {
+        let known = self.ports.picture.known(picture)?;
+        let others =
+            self.ports.others.iter().map(|other| any_shape(&other.resolve(&known, None, Some(1))?));
+        std::iter::once(Ok(picture)).chain(others).collect()
+    }
+
+    fn configured(&self, choice: &Choice<'_>) -> Result<Arc<dyn Network>> {
+        let carry = choice.carry.or(self.carry.as_deref());
+        let result = choice.result.or(self.chosen.as_deref());
+        Ok(Arc::new(OnnxNetwork::new(self.file.clone(), &Choice { carry, result, ..*choice })?))
+    }
+
     fn nodes(&self, input: Shape) -> Option<Vec<NodeReport>> {
-        Some(survey(&self.file, input))
+        Some(survey(&self.file, &self.ports, input))
     }
 
     fn stored(&self) -> Result<StoredNetwork> {
@@ -56,49 +123,104 @@ impl Network for OnnxNetwork {
 
 impl OnnxNetwork {
     /// The file with a size that the network takes: its own where it has one.
-    pub(super) fn new(mut file: File) -> Result<OnnxNetwork> {
+    pub(super) fn new(file: Arc<File>, choice: &Choice<'_>) -> Result<OnnxNetwork> {
+        let file = match choice.inputs {
+            [] => file,
+            inputs => Arc::new(file.with_fixed(inputs)?),
+        };
+        let ports = Ports::of(&file.graph, &file.constants, choice.carry)?;
+        if let Some(name) = choice.result
+            && !ports.outputs.iter().any(|output| output.name == name)
+        {
+            let known =
+                ports.outputs.iter().map(|output| output.name.as_str()).collect::<Vec<_>>().join(", ");
+            return Err(Error::UnknownName { kind: "output", name: name.into(), known });
+        }
+        let mut network = OnnxNetwork {
+            file,
+            ports,
+            carry: choice.carry.map(<[_]>::to_vec),
+            chosen: choice.result.map(str::to_string),
+            example: Shape::new(1, 1, 1, 1),
+            result: choice.result.unwrap_or_default().into(),
+            reason: "it was chosen by name".into(),
+            ratios: HashMap::new(),
+        };
         let mut first = None;
         for side in [SURVEYED, 224, 512, 64] {
-            let example = file.sized(side).check("input")?;
-            let mut network = OnnxNetwork { file, example, ratio: None };
-            match network.build_padded(example, 1) {
+            let picture = network.ports.picture.sized(side).check("input")?;
+            match network.padded(Given { picture, others: &[], open: Some(1) }, 1) {
                 Ok(graph) => {
-                    let y = graph.output_shape(example)?;
-                    let ratio = [y.h as f64 / example.h as f64, y.w as f64 / example.w as f64];
-                    let even = |r: f64| r.fract() == 0.0 || (1.0 / r).fract() == 0.0;
-                    network.ratio = Some(ratio).filter(|r| y.pixels() > 1 && r.iter().all(|&r| even(r)));
+                    network.learn(&graph, picture)?;
                     return Ok(network);
                 }
                 Err(error) => first = first.or(Some(error)),
             }
-            file = network.file;
         }
         let first = first.unwrap_or_else(|| Error::Model("the network takes no size".into()));
-        Err(with_others(&file, first))
+        Err(network.with_others(first))
     }
 
-    /// The network for an input of this shape, which has as many pictures as the file allows.
-    fn build(&self, input: Shape) -> Result<Graph> {
-        let channels = self.file.input.channels;
+    /// Takes from the graph for an example how the sizes of its outputs depend on the picture's, and which of them is
+    /// the result.
+    fn learn(&mut self, graph: &Graph, picture: Shape) -> Result<()> {
+        let shapes = graph.shapes([picture])?;
+        let is_state = |name: &str| self.ports.states.iter().any(|state| state.output == name);
+        let made = graph.outputs().iter().filter_map(|o| Some((o.name.as_str(), shapes[o.value.index()]?)));
+        let made: Vec<(&str, Shape)> = made.filter(|(name, _)| !is_state(name)).collect();
+        let even = |r: f64| r.fract() == 0.0 || (1.0 / r).fract() == 0.0;
+        let ratio = |&(name, y): &(&str, Shape)| {
+            let ratio = [y.h as f64 / picture.h as f64, y.w as f64 / picture.w as f64];
+            (y.pixels() > 1 && ratio.iter().all(|&r| even(r))).then(|| (name.to_string(), ratio))
+        };
+        let ratios = made.iter().filter_map(ratio).collect();
+        if self.result.is_empty() {
+            let (result, reason) = result(&made, picture, self.ports.picture.layout)?;
+            (self.result, self.reason) = (result.into(), reason);
+        }
+        (self.example, self.ratios) = (picture, ratios);
+        Ok(())
+    }
+
+    /// An error with how many nodes besides the first cannot run.
+    fn with_others(&self, first: Error) -> Error {
+        let nodes = survey(&self.file, &self.ports, self.ports.picture.sized(SURVEYED));
+        let stuck = nodes.iter().filter(|n| matches!(n.fate, Fate::Unsupported(_))).count();
+        match first {
+            Error::Model(message) if stuck > 1 => Error::Model(format!(
+                "{message} ({} more nodes cannot run; `unet inspect` lists them)",
+                stuck - 1
+            )),
+            first => first,
+        }
+    }
+
+    /// The network for inputs of these shapes, of as many pictures as the file allows.
+    fn build(&self, given: Given<'_>) -> Result<Graph> {
+        let (input, channels) = (given.picture, self.ports.picture.channels);
         if input.c != channels {
             return Err(Error::shape("input", format!("{channels} channels"), input.c));
         }
+        let ratio = self.ratios.get(&self.result);
+        let fits = |y: Shape| {
+            ratio.is_none_or(|[h, w]| [input.h as f64 * h, input.w as f64 * w] == [y.h as f64, y.w as f64])
+        };
         let mut tried = None;
         let mut first = None;
         for multiple in [1, 2, 4, 8, 16, 32, 64, 128, 256] {
-            let padded = [input.h, input.w].map(|side| side.next_multiple_of(multiple));
+            let padded = padded_to(input, multiple);
             if tried == Some(padded) {
                 continue;
             }
             tried = Some(padded);
-            match self.build_padded(input, multiple) {
-                Ok(graph) if self.fits(input, graph.output_shape(input)?) => return Ok(graph),
+            match self.padded(given, multiple) {
+                Ok(graph) if fits(graph.output_shape(input)?) => return Ok(graph),
                 Ok(_) => {}
                 Err(error) => first = first.or(Some(error)),
             }
         }
         let [h, w] = [input.h, input.w];
-        Err(match (self.file.input.size, first) {
+        Err(match (self.ports.picture.size, first) {
             ([Some(own_h), Some(own_w)], _) if [own_h, own_w] != [h, w] => {
                 let got = format!(
                     "{h}x{w} (resize the picture, or export the model with dynamic height and width)"
@@ -110,36 +232,97 @@ impl OnnxNetwork {
         })
     }
 
-    /// Whether a result has the size that it should have.
-    fn fits(&self, x: Shape, y: Shape) -> bool {
-        self.ratio.is_none_or(|[h, w]| [x.h as f64 * h, x.w as f64 * w] == [y.h as f64, y.w as f64])
-    }
-
-    /// The network behind a pad up to a multiple, its result cropped again.
-    fn build_padded(&self, input: Shape, multiple: usize) -> Result<Graph> {
-        let mut builder = Builder::new(&self.file, input);
-        let padded = [input.h, input.w].map(|side| side.next_multiple_of(multiple)) != [input.h, input.w];
-        let x = match padded {
-            true => {
-                let pad = Pad { amount: PadAmount::Multiple(multiple), mode: PadMode::Reflect };
-                builder.push("pad to stride", pad, &[Graph::INPUT])?
-            }
-            false => Graph::INPUT,
-        };
-        let result = builder.network(x)?;
-        let mut y = self.result(&mut builder, result)?;
-        if let (true, Some(ratio)) = (padded, self.ratio) {
-            y = crop(&mut builder, y, input, ratio)?;
+    /// The network behind a pad up to a multiple, its outputs cropped again.
+    fn padded(&self, given: Given<'_>, multiple: usize) -> Result<Graph> {
+        if self.ports.states.is_empty() {
+            return Ok(self.attempt(given, multiple, &[])?.0);
         }
-        builder.graph.set_output(y);
-        builder.graph.prune();
-        Ok(builder.graph)
+        let named = self.ports.picture.known(padded_to(given.picture, multiple))?;
+        let mut first = None;
+        for known in [&HashMap::new(), &named] {
+            let states = self.ports.states.iter();
+            let guess = states.map(|state| state.input.resolve(known, None, Some(1)));
+            let mut dims = guess.collect::<Result<Vec<_>>>()?;
+            for _ in 0..ROUNDS {
+                match self.attempt(given, multiple, &dims) {
+                    Ok((graph, next)) if next == dims => return Ok(graph),
+                    Ok((_, next)) => dims = next,
+                    Err(error) => {
+                        first = first.or(Some(error));
+                        break;
+                    }
+                }
+            }
+        }
+        Err(first.unwrap_or_else(|| Error::Model("its states become larger with each run".into())))
     }
 
-    /// The result in the order NCHW. Class scores, `(n, classes)`, are pictures of one pixel.
-    fn result(&self, builder: &mut Builder<'_>, live: Live) -> Result<ValueId> {
+    /// The network with states of these extents, and the extents of the outputs that they come from.
+    fn attempt(
+        &self,
+        given: Given<'_>,
+        multiple: usize,
+        states: &[Vec<usize>],
+    ) -> Result<(Graph, Vec<Vec<usize>>)> {
+        let mut builder = Builder::new(&self.file, &self.ports.picture.declared.name, given.picture);
+        set_inputs(&mut builder, &self.ports, given, multiple, states)?;
+        builder.run()?;
+
+        let mut next = Vec::with_capacity(states.len());
+        for state in &self.ports.states {
+            let dims = builder.output(&state.output)?.dims();
+            if state.input.dims.as_ref().is_some_and(|declared| declared.len() != dims.len()) {
+                let got = format!("{dims:?} from {}", state.output);
+                return Err(Error::shape(format!("state {}", state.input.name), state.input.extents(), got));
+            }
+            state.input.resolve(&HashMap::new(), Some(any_shape(&dims)?), None)?;
+            next.push(dims);
+        }
+        let shape = given.picture;
+        let outputs = self.outputs(&mut builder, Some(shape).filter(|&s| s != padded_to(s, multiple)))?;
+        builder.graph.set_outputs(&outputs)?;
+        for state in &self.ports.states {
+            builder.graph.carry(&state.output, &state.input.name)?;
+        }
+        builder.graph.prune();
+        Ok((builder.graph, next))
+    }
+
+    /// The outputs, the result first; those of a padded picture cropped to its own shape.
+    fn outputs(&self, builder: &mut Builder<'_>, crop_to: Option<Shape>) -> Result<Vec<(&str, ValueId)>> {
+        let mut outputs = Vec::new();
+        let mut first = None;
+        for Declared { name, .. } in &self.ports.outputs {
+            let is_state = self.ports.states.iter().any(|state| state.output == *name);
+            let made = builder.output(name).and_then(|live| match is_state {
+                true => builder.placed(&live, any_shape(&live.dims())?),
+                false => {
+                    let y = self.planar(builder, live)?;
+                    match (crop_to, self.ratios.get(name)) {
+                        (Some(shape), Some(&ratio)) => crop(builder, y, shape, ratio),
+                        _ => Ok(y),
+                    }
+                }
+            });
+            match made {
+                Ok(y) if *name == self.result => outputs.insert(0, (name.as_str(), y)),
+                Ok(y) => outputs.push((name.as_str(), y)),
+                Err(error) if is_state || *name == self.result => return Err(error),
+                // One that is a constant or no tensor cannot be asked for.
+                Err(error) => first = first.or(Some(error)),
+            }
+        }
+        match (outputs.len() > self.ports.states.len(), first) {
+            (true, _) => Ok(outputs),
+            (false, Some(error)) => Err(error),
+            (false, None) => Err(Error::Model("no node makes the network's output".into())),
+        }
+    }
+
+    /// An output in the order NCHW. Class scores, `(n, classes)`, are pictures of one pixel.
+    fn planar(&self, builder: &mut Builder<'_>, live: Live) -> Result<ValueId> {
         let dims = live.dims();
-        let view = match (&dims[..], self.file.input.layout) {
+        let view = match (&dims[..], self.ports.picture.layout) {
             ([_, _, _, _], Layout::Nhwc) => live.view.permuted(&[0, 3, 1, 2])?,
             _ => live.view.clone(),
         };
@@ -147,16 +330,98 @@ impl OnnxNetwork {
             [n, c] => Shape::new(n, c, 1, 1).check("result")?,
             ref dims => any_shape(dims)?,
         };
-        builder.placed(&Live { id: live.id, view }, shape)
+        builder.placed(&Live { view, ..live }, shape)
     }
 }
 
-/// What becomes of each node for an input of that shape, whether or not all can run.
-pub(super) fn survey(file: &File, input: Shape) -> Vec<NodeReport> {
-    let mut builder = Builder::new(file, input);
+/// The shape with its sides brought up to a multiple.
+fn padded_to(shape: Shape, multiple: usize) -> Shape {
+    Shape { h: shape.h.next_multiple_of(multiple), w: shape.w.next_multiple_of(multiple), ..shape }
+}
+
+/// Which of the outputs for a picture is the result, and why: the largest, the first of equals.
+fn result<'a>(made: &[(&'a str, Shape)], picture: Shape, layout: Layout) -> Result<(&'a str, String)> {
+    let none = || Error::Model("no node makes the network's output".into());
+    let &(first, _) = made.first().ok_or_else(none)?;
+    if made.len() == 1 || layout == Layout::Flat {
+        let only = if made.len() == 1 { "only" } else { "first" };
+        return Ok((first, format!("it is the {only} output")));
+    }
+    let most = made.iter().map(|(_, shape)| shape.pixels()).max().unwrap_or(0);
+    let largest: Vec<&str> =
+        made.iter().filter(|(_, shape)| shape.pixels() == most).map(|(name, _)| *name).collect();
+    let size = match most == picture.pixels() {
+        true => "of the picture's size".to_string(),
+        false => format!("of the largest size, {most} pixels"),
+    };
+    let reason = match largest.len() {
+        1 => format!("it is the only output {size}"),
+        count => format!("it is the first of {count} outputs {size}"),
+    };
+    Ok((largest[0], reason))
+}
+
+/// Gives all inputs their values: the picture behind a pad up to a multiple, and what has its rows and columns likewise.
+fn set_inputs<'a>(
+    builder: &mut Builder<'a>,
+    ports: &'a Ports,
+    given: Given<'_>,
+    multiple: usize,
+    states: &[Vec<usize>],
+) -> Result<()> {
+    let picture = &ports.picture;
+    let is_padded = padded_to(given.picture, multiple) != given.picture;
+    let pad = |builder: &mut Builder<'a>, id: ValueId| match is_padded {
+        true => {
+            let op = Pad { amount: PadAmount::Multiple(multiple), mode: PadMode::Reflect };
+            builder.push("pad to stride", op, &[id])
+        }
+        false => Ok(id),
+    };
+    let x = pad(builder, Graph::INPUT)?;
+    let shape = builder.shape(x);
+    let dims = picture.extents(shape)?;
+    let view = match picture.layout {
+        Layout::Nhwc => View::whole(&[shape.n, shape.c, shape.h, shape.w]).permuted(&[0, 2, 3, 1])?,
+        _ => View::whole(&dims),
+    };
+    builder.set(&picture.declared.name, Live::new(x, view));
+
+    let known = picture.known(given.picture)?;
+    for (place, other) in ports.others.iter().enumerate() {
+        let mut dims = other.resolve(&known, given.others.get(place).copied(), given.open)?;
+        let mut id = builder.input(&other.name, &dims)?;
+        if let (true, [.., h, w]) = (picture.is_followed_by(other), &mut dims[..]) {
+            id = pad(builder, id)?;
+            [*h, *w] = [builder.shape(id).h, builder.shape(id).w];
+        }
+        builder.set(&other.name, Live { whole: other.is_whole(), ..Live::new(id, View::whole(&dims)) });
+    }
+    for (state, dims) in ports.states.iter().zip(states) {
+        let id = builder.input(&state.input.name, dims)?;
+        let live = Live { whole: state.input.is_whole(), ..Live::new(id, View::whole(dims)) };
+        builder.set(&state.input.name, live);
+    }
+    Ok(())
+}
+
+/// What becomes of each node of a file, also of one that cannot run.
+pub(super) fn nodes(file: &File) -> Result<Vec<NodeReport>> {
+    let ports = Ports::of(&file.graph, &file.constants, None)?;
+    Ok(survey(file, &ports, ports.picture.sized(SURVEYED)))
+}
+
+/// What becomes of each node for a picture of that shape, whether or not all can run.
+fn survey(file: &File, ports: &Ports, picture: Shape) -> Vec<NodeReport> {
+    let mut builder = Builder::new(file, &ports.picture.declared.name, picture);
     builder.survey = true;
-    // Without a result the nodes are of interest all the same.
-    let _ = builder.network(Graph::INPUT);
+    let given = Given { picture, others: &[], open: Some(1) };
+    let states = ports.states.iter().map(|state| state.input.resolve(&HashMap::new(), None, Some(1)));
+    // What cannot be built is among the nodes' fates.
+    let _ = states
+        .collect::<Result<Vec<_>>>()
+        .and_then(|states| set_inputs(&mut builder, ports, given, 1, &states))
+        .and_then(|()| builder.run());
     let report = |(node, fate): (&proto::Node, Fate)| NodeReport {
         name: if node.name.is_empty() {
             node.output.first().cloned().unwrap_or_default()
@@ -169,20 +434,7 @@ pub(super) fn survey(file: &File, input: Shape) -> Vec<NodeReport> {
     file.graph.node.iter().zip(builder.fates).map(report).collect()
 }
 
-/// An error with how many nodes besides the first cannot run.
-fn with_others(file: &File, first: Error) -> Error {
-    let nodes = survey(file, file.sized(SURVEYED));
-    let stuck = nodes.iter().filter(|n| matches!(n.fate, Fate::Unsupported(_))).count();
-    match first {
-        Error::Model(message) if stuck > 1 => Error::Model(format!(
-            "{message} ({} more nodes cannot run; `unet inspect` lists them)",
-            stuck - 1
-        )),
-        first => first,
-    }
-}
-
-/// The part of a padded result that belongs to the picture.
+/// The part of a padded output that belongs to the picture.
 fn crop(builder: &mut Builder<'_>, y: ValueId, input: Shape, ratio: [f64; 2]) -> Result<ValueId> {
     if ratio == [1.0, 1.0] {
         return builder.push("crop to input", Crop, &[y, Graph::INPUT]);

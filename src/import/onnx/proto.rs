@@ -146,4 +146,6 @@ pub(super) struct TensorShape {
 pub(super) struct Dimension {
     #[prost(int64, tag = "1")]
     pub(super) value: i64,
+    #[prost(string, tag = "2")]
+    pub(super) name: String,
 }

@@ -62,7 +62,7 @@ fn part(kind: Kind, tag: u32) -> Part {
         (Kind::TensorType, 2) => Message(Kind::Shape, 0),
         (Kind::Shape, 1) => Message(Kind::Dimension, size_of::<proto::Dimension>()),
         (Kind::Node, 1..=4 | 7) | (Kind::Attribute, 1 | 4) | (Kind::Tensor, 8) => Text,
-        (Kind::Entry, 1 | 2) | (Kind::ValueInfo, 1) => Text,
+        (Kind::Entry, 1 | 2) | (Kind::ValueInfo, 1) | (Kind::Dimension, 2) => Text,
         (Kind::Tensor, 5) => Varints(4),
         (Kind::Tensor, 1 | 7) | (Kind::Attribute, 8) => Varints(8),
         (Kind::Tensor, 4 | 10) | (Kind::Attribute, 7) => Numbers,

@@ -69,7 +69,7 @@ impl Layers {
     }
 }
 
-fn parse(value: Value) -> Result<Recipe> {
+pub(super) fn parse(value: Value) -> Result<Recipe> {
     serde_json::from_value(value).map_err(|e| Error::Model(format!("the recipe is not valid: {e}")))
 }
 

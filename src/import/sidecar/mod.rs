@@ -10,6 +10,7 @@ mod yaml;
 
 use crate::error::{Error, Result};
 use crate::model::Model;
+use crate::recipe::Recipe;
 use bioimage::Description;
 use layers::Layers;
 use serde_json::Value;
@@ -24,7 +25,7 @@ const MAX_FILE: u64 = 1 << 20;
 pub(super) fn open(
     path: &Path,
     recipe: Option<&Path>,
-    read: impl FnOnce(&Path) -> Result<Model>,
+    read: impl FnOnce(&Path, &Recipe) -> Result<Model>,
 ) -> Result<Model> {
     let is_description = path.extension().is_some_and(|e| e == "yaml" || e == "yml");
     let description = match is_description {
@@ -35,10 +36,12 @@ pub(super) fn open(
         (Some(description), true) => description.weights()?,
         _ => path.to_owned(),
     };
-    let model = read(&weights)?;
     let beside = weights.with_extension("toml");
     let toml = recipe.map(Path::to_owned).or_else(|| beside.is_file().then_some(beside));
     let written = toml.map(|path| written(&path).map(|value| (value, name(&path)))).transpose()?;
+    let recipe =
+        written.as_ref().map(|(value, _)| layers::parse(value.clone())).transpose()?.unwrap_or_default();
+    let model = read(&weights, &recipe)?;
     complete(model, description.as_ref(), written)
 }
 

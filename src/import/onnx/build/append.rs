@@ -53,6 +53,6 @@ impl Builder<'_> {
             return Err(Error::shape("constant", "finite numbers", "an infinity"));
         }
         let id = self.push("constant", Constant(array.tensor(shape)?), &[])?;
-        Ok(Live { id, view: View::whole(&array.dims) })
+        Ok(Live::new(id, View::whole(&array.dims)))
     }
 }

@@ -11,12 +11,11 @@ use super::array::{Array, Kind};
 use super::constants;
 use super::file::File;
 use super::fold;
-use super::input::Layout;
 use super::node::Reader;
 use super::proto;
-use super::view::View;
+use super::view::any_shape;
 use crate::error::{Error, Result};
-use crate::graph::{Graph, ValueId};
+use crate::graph::{Extent, Graph, ValueId};
 use crate::network::Fate;
 use crate::tensor::Shape;
 use std::collections::{HashMap, HashSet};
@@ -28,6 +27,10 @@ const COMPUTED: usize = 24 << 20;
 
 /// Numbers that may be looked at to compute constants, beyond eight times those of the file.
 const WORK: usize = 1 << 26;
+
+/// Operators that give the same numbers for whole numbers as for floats, where these are exact.
+const EXACT: [&str; 12] =
+    ["Abs", "Add", "Clip", "Concat", "Max", "Min", "Mul", "Neg", "ReduceMax", "ReduceMin", "Sub", "Sum"];
 
 /// Makes a graph of a file's nodes, one after another.
 pub(in crate::import::onnx) struct Builder<'a> {
@@ -55,16 +58,16 @@ pub(in crate::import::onnx) struct Builder<'a> {
 }
 
 impl<'a> Builder<'a> {
-    /// A builder whose network input has this shape, behind a pad to `multiple` if there is one.
-    pub(in crate::import::onnx) fn new(file: &'a File, input: Shape) -> Builder<'a> {
+    /// A builder whose picture has this name and shape.
+    pub(in crate::import::onnx) fn new(file: &'a File, picture: &'a str, shape: Shape) -> Builder<'a> {
         Builder {
             file,
             opset: file.opset,
             values: HashMap::new(),
             sequences: HashMap::new(),
-            graph: Graph::new(input.c),
-            shapes: vec![input],
-            taken: HashMap::from([("input".into(), 1)]),
+            graph: Graph::with_input(picture, Extent::picture(shape.c)),
+            shapes: vec![shape],
+            taken: HashMap::from([(picture.into(), 1)]),
             memory: COMPUTED
                 .saturating_add(file.constants.values().map(|c| c.len()).sum::<usize>().saturating_mul(4)),
             work: WORK
@@ -77,34 +80,37 @@ impl<'a> Builder<'a> {
         }
     }
 
-    /// Builds the network behind `input`, a value of the graph. Returns the network's first result.
-    pub(in crate::import::onnx) fn network(&mut self, input: ValueId) -> Result<Live> {
+    /// Adds an input of these extents besides the picture.
+    pub(in crate::import::onnx) fn input(&mut self, name: &str, dims: &[usize]) -> Result<ValueId> {
+        let shape = any_shape(dims)?;
+        self.taken.insert(name.into(), 1);
+        self.shapes.push(shape);
+        self.graph.add_input(name, shape)
+    }
+
+    /// Gives a name of the file its value.
+    pub(in crate::import::onnx) fn set(&mut self, name: &'a str, live: Live) {
+        self.values.insert(name, Value::Live(live));
+    }
+
+    /// Appends all nodes of the file.
+    pub(in crate::import::onnx) fn run(&mut self) -> Result<()> {
         let file = self.file;
-        let Shape { n, c, h, w } = self.shape(input);
-        let mut view = View::whole(&[n, c, h, w]);
-        match file.input.layout {
-            Layout::Nchw => {}
-            Layout::Flat if view.elements() == View::whole(&file.input.dims).elements() => {
-                view = View::whole(&file.input.dims);
-            }
-            Layout::Flat => {
-                let got = format!("{}", self.shape(input));
-                return Err(Error::shape("input", format!("{:?}", file.input.dims), got));
-            }
-            Layout::Nhwc => view = view.permuted(&[0, 2, 3, 1])?,
-            Layout::Chw => {
-                view = view.reshaped(&[c, h, w]).ok_or_else(|| Error::shape("input", "one picture", n))?
-            }
-        }
-        self.values.insert(&file.input.name, Value::Live(Live { id: input, view }));
-        self.nodes(&file.graph)?;
-        let output = file.graph.output.first().map_or("", |o| o.name.as_str());
-        match self.values.get(output) {
+        self.nodes(&file.graph)
+    }
+
+    /// The value of an output.
+    pub(in crate::import::onnx) fn output(&self, name: &str) -> Result<Live> {
+        match self.values.get(name) {
             Some(Value::Live(live)) => Ok(live.clone()),
-            Some(Value::Constant(_)) => {
-                Err(Error::Model("the network's result does not depend on its input".into()))
-            }
-            None => Err(Error::Model("no node makes the network's output".into())),
+            Some(Value::Constant(_)) => Err(Error::Model(match self.file.graph.output.len() {
+                1 => "the network's result does not depend on its input".into(),
+                _ => format!("the output {name} does not depend on the network's inputs"),
+            })),
+            None => Err(Error::Model(match self.file.graph.output.len() {
+                0 | 1 => "no node makes the network's output".into(),
+                _ => format!("no node makes the output {name}"),
+            })),
         }
     }
 
@@ -198,7 +204,14 @@ impl<'a> Builder<'a> {
         {
             return Ok(results.into_iter().map(Value::Constant).collect());
         }
-        Ok(vec![Value::Live(self.operator(reader)?)])
+        let lives = || operands.iter().flatten().filter_map(Value::live);
+        let whole = lives().next().is_some() && lives().all(|live| live.whole);
+        if !EXACT.contains(&reader.op()) && lives().any(|live| live.whole) {
+            return Err(
+                reader.unsupported("it computes with whole numbers that are an input; cast them to floats")
+            );
+        }
+        Ok(vec![Value::Live(Live { whole, ..self.operator(reader)? })])
     }
 
     /// Extents of an operand, all or some.

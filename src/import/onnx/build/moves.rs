@@ -1,6 +1,6 @@
 //! Operators that only move elements: views of their operands.
 
-use super::{Builder, Value};
+use super::{Builder, Live, Value};
 use crate::error::{Error, Result};
 use crate::import::onnx::array::Kind;
 use crate::import::onnx::fold;
@@ -222,6 +222,7 @@ fn cast(settings: &Settings<'_, '_>, value: &Value) -> Result<Value> {
     let reader = settings.reader;
     let like = settings.operands.get(1).and_then(Option::as_ref);
     let kind = match (reader.op(), like) {
+        ("CastLike", Some(Value::Live(live))) if live.whole => Some(Kind::Integer),
         ("CastLike", Some(Value::Live(_))) => Some(Kind::Float),
         ("CastLike", Some(Value::Constant(array))) => Some(array.kind),
         _ => fold::kind(reader.int("to", 1)),
@@ -229,7 +230,9 @@ fn cast(settings: &Settings<'_, '_>, value: &Value) -> Result<Value> {
     match (value, kind) {
         (_, None) => Err(reader.unsupported("it casts to something other than numbers")),
         (Value::Constant(array), Some(kind)) => Ok(Value::Constant(array.cast(kind)?)),
-        (Value::Live(_), Some(Kind::Float)) => Ok(value.clone()),
+        (Value::Live(live), Some(Kind::Float)) => Ok(Value::Live(Live { whole: false, ..live.clone() })),
+        // Numbers of any width are kept as f32.
+        (Value::Live(live), Some(Kind::Integer)) if live.whole => Ok(value.clone()),
         _ => Err(reader.unsupported("a computed tensor becomes whole numbers")),
     }
 }

@@ -19,15 +19,29 @@ pub(in crate::import::onnx) enum Value {
 pub(in crate::import::onnx) struct Live {
     pub(in crate::import::onnx) id: ValueId,
     pub(in crate::import::onnx) view: View,
+    /// Whether its elements have a type of whole numbers, on which ONNX's arithmetic rounds.
+    pub(in crate::import::onnx) whole: bool,
 }
 
 impl Live {
+    /// A tensor of floats.
+    pub(in crate::import::onnx) fn new(id: ValueId, view: View) -> Live {
+        Live { id, view, whole: false }
+    }
+
     pub(in crate::import::onnx) fn dims(&self) -> Vec<usize> {
         self.view.dims()
     }
 }
 
 impl Value {
+    pub(in crate::import::onnx) fn live(&self) -> Option<&Live> {
+        match self {
+            Value::Constant(_) => None,
+            Value::Live(live) => Some(live),
+        }
+    }
+
     pub(in crate::import::onnx) fn dims(&self) -> Vec<usize> {
         match self {
             Value::Constant(array) => array.dims.clone(),

@@ -16,7 +16,7 @@ impl Builder<'_> {
             Value::Live(live) => {
                 // An expanded view can be larger than anything that could be made of it.
                 any_shape(&view.dims())?;
-                Value::Live(Live { id: live.id, view })
+                Value::Live(Live { id: live.id, view, whole: live.whole })
             }
         })
     }
@@ -67,7 +67,7 @@ impl Builder<'_> {
         let dims = live.dims();
         let shape = any_shape(&dims)?;
         let id = self.placed(live, shape)?;
-        Ok(Value::Live(Live { id, view: View::whole(&dims) }))
+        Ok(Value::Live(Live { id, view: View::whole(&dims), whole: live.whole }))
     }
 
     /// The elements of a view in order, as a value of this shape.

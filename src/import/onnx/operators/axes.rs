@@ -19,14 +19,14 @@ impl<'a> Builder<'a> {
             (_, [n, c, rest @ ..]) => Shape::new(*n, *c, 1, rest.iter().product()),
             _ => return Err(Error::shape("operand", "at least 1 axis", "none")),
         };
-        let id = self.placed(&Live { id: live.id, view }, shape.check("operand")?)?;
+        let id = self.placed(&Live::new(live.id, view), shape.check("operand")?)?;
         Ok((id, Moved { dims, order, at: axis.min(1) }))
     }
 
     /// Moves the axes of a result back to their positions.
     pub(super) fn put_back(&self, id: ValueId, mut moved: Moved) -> Result<Live> {
         moved.dims[moved.at] = self.shape(id).c;
-        Ok(Live { id, view: View::whole(&moved.dims).permuted(&inverse(&moved.order))? })
+        Ok(Live::new(id, View::whole(&moved.dims).permuted(&inverse(&moved.order))?))
     }
 
     pub(super) fn global(&mut self, reader: &Reader<'a>, kind: ReduceKind) -> Result<Live> {
@@ -68,7 +68,7 @@ impl<'a> Builder<'a> {
         let keep = reader.int("keepdims", 1) != 0;
         let left = (0..rank).filter(|a| keep || !axes.contains(a));
         let left: Vec<usize> = left.map(|a| if axes.contains(&a) { 1 } else { dims[a] }).collect();
-        let result = Live { id, view: View::whole(&left) };
+        let result = Live::new(id, View::whole(&left));
         match reader.op() {
             "ReduceL2" => self.apply(reader.name(), &result, Activation::Sqrt),
             _ => Ok(result),
@@ -101,10 +101,7 @@ impl<'a> Builder<'a> {
         if rank <= 4 && place > 0 && live.view.is_whole(self.shape(live.id).elements()) {
             let (x, _) = self.nchw(live)?;
             let axis = [Axis::C, Axis::H, Axis::W][place - 1];
-            return Ok(Live {
-                id: self.push(name, Softmax { axis }, &[x])?,
-                view: View::whole(&live.dims()),
-            });
+            return Ok(Live::new(self.push(name, Softmax { axis }, &[x])?, View::whole(&live.dims())));
         }
         let (x, moved) = self.channels(live, along)?;
         let id = self.push(name, Softmax { axis: Axis::C }, &[x])?;
@@ -151,7 +148,7 @@ impl<'a> Builder<'a> {
         }
         let mut ids = Vec::with_capacity(parts.len());
         for part in &parts {
-            let moved = Live { id: part.id, view: part.view.permuted(&order)? };
+            let moved = Live::new(part.id, part.view.permuted(&order)?);
             ids.push(self.nchw(&moved)?.0);
         }
         let axis = [Axis::C, Axis::H, Axis::W][place - 1];
@@ -182,6 +179,6 @@ impl<'a> Builder<'a> {
             ids.push(self.placed(part, around(&own, along..along + 1)?)?);
         }
         dims[along] = parts.iter().map(|part| part.dims()[along]).sum();
-        Ok(Live { id: self.push(reader.name(), Concat { axis: Axis::C }, &ids)?, view: View::whole(&dims) })
+        Ok(Live::new(self.push(reader.name(), Concat { axis: Axis::C }, &ids)?, View::whole(&dims)))
     }
 }

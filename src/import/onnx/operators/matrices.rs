@@ -96,7 +96,7 @@ impl<'a> Builder<'a> {
         }
         let scale = reader.float("scale", 1.0 / (dims[3] as f32).sqrt());
         let q = self.affine(reader.name(), &q, vec![scale], vec![0.0])?;
-        let k = Live { id: k.id, view: k.view.permuted(&[0, 1, 3, 2])? };
+        let k = Live::new(k.id, k.view.permuted(&[0, 1, 3, 2])?);
         let scores = self.product(reader.name(), &q, &k)?;
         let shares = self.softmax_along(reader.name(), &scores, 3)?;
         self.product(reader.name(), &shares, &v)
@@ -110,6 +110,6 @@ impl<'a> Builder<'a> {
         let mut dims = broadcast(&[&left[..left.len() - 2], &right[..right.len() - 2]])?;
         dims.extend([left[left.len() - 2], right[right.len() - 1]]);
         let ((a, _), (b, _)) = (self.nchw(a)?, self.nchw(b)?);
-        Ok(Live { id: self.push(name, MatMul, &[a, b])?, view: View::whole(&dims) })
+        Ok(Live::new(self.push(name, MatMul, &[a, b])?, View::whole(&dims)))
     }
 }

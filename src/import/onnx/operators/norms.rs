@@ -57,7 +57,7 @@ impl<'a> Builder<'a> {
             shift: Some(vector(&shift)?),
             ..Norm::new(NormOver::Groups(groups), eps)
         };
-        Ok(Live { id: self.push(reader.name(), norm, &[x])?, view })
+        Ok(Live::new(self.push(reader.name(), norm, &[x])?, view))
     }
 
     pub(super) fn layer_norm(&mut self, reader: &Reader<'a>) -> Result<Live> {
@@ -76,7 +76,7 @@ impl<'a> Builder<'a> {
                 shift,
                 ..Norm::new(NormOver::Groups(1), reader.float("epsilon", 1e-5))
             };
-            return Ok(Live { id: self.push(reader.name(), norm, &[x])?, view: View::whole(&dims) });
+            return Ok(Live::new(self.push(reader.name(), norm, &[x])?, View::whole(&dims)));
         }
         let extent = live.dims()[rank - 1];
         let scale = self.constant(reader, 1)?.per_channel(extent)?;

@@ -18,9 +18,9 @@ impl<'a> Builder<'a> {
         let whole = self.shape(live.id).elements();
         if matches!(op, Op::Activation(_)) && live.view.elements() < whole / 2 && live.view.rank() <= 4 {
             let (id, _) = self.nchw(live)?;
-            return Ok(Live { id: self.push(name, op, &[id])?, view: View::whole(&live.dims()) });
+            return Ok(Live::new(self.push(name, op, &[id])?, View::whole(&live.dims())));
         }
-        Ok(Live { id: self.push(name, op, &[live.id])?, view: live.view.clone() })
+        Ok(Live::new(self.push(name, op, &[live.id])?, live.view.clone()))
     }
 
     /// `x * scale + shift` with one number, or one for each channel of the underlying value.
@@ -113,7 +113,7 @@ impl<'a> Builder<'a> {
     pub(super) fn pair(&mut self, name: &str, kind: BinaryKind, a: &Live, b: &Live) -> Result<Live> {
         let op = Binary::new(kind);
         if a.view == b.view && self.shape(a.id) == self.shape(b.id) {
-            return Ok(Live { id: self.push(name, op, &[a.id, b.id])?, view: a.view.clone() });
+            return Ok(Live::new(self.push(name, op, &[a.id, b.id])?, a.view.clone()));
         }
         let dims = broadcast(&[&a.dims(), &b.dims()])?;
         // Both operands in the layout of the larger one, if that is a plain value: then nothing moves.
@@ -124,14 +124,14 @@ impl<'a> Builder<'a> {
                 && let Some(y) = self.beneath(x, y)?
             {
                 let inputs = if x == a { [x.id, y] } else { [y, x.id] };
-                return Ok(Live { id: self.push(name, op, &inputs)?, view: x.view.clone() });
+                return Ok(Live::new(self.push(name, op, &inputs)?, x.view.clone()));
             }
         }
         if dims.len() > 4 {
             return Err(Error::shape("operands", "at most 4 axes", format!("{dims:?}")));
         }
         let ((a, _), (b, _)) = (self.nchw(a)?, self.nchw(b)?);
-        Ok(Live { id: self.push(name, op, &[a, b])?, view: View::whole(&dims) })
+        Ok(Live::new(self.push(name, op, &[a, b])?, View::whole(&dims)))
     }
 
     /// An operand in the layout of the value beneath `x`. `None` unless its axes are those of `x` or 1, and each is an
@@ -169,7 +169,7 @@ impl<'a> Builder<'a> {
         if view.elements() != shape.elements() {
             return Ok(None);
         }
-        self.placed(&Live { id: y.id, view }, shape).map(Some)
+        self.placed(&Live::new(y.id, view), shape).map(Some)
     }
 
     /// `Sum`, `Mean`, `Min` and `Max` of any number of operands.

@@ -26,7 +26,7 @@ impl<'a> Builder<'a> {
     /// A value of the graph as it stands.
     pub(super) fn plain(&self, id: ValueId) -> Live {
         let Shape { n, c, h, w } = self.shape(id);
-        Live { id, view: View::whole(&[n, c, h, w]) }
+        Live::new(id, View::whole(&[n, c, h, w]))
     }
 
     pub(super) fn weight(&self, reader: &Reader<'a>) -> Result<Arc<Tensor>> {
@@ -164,7 +164,7 @@ impl<'a> Builder<'a> {
         // The padded axes become rows and columns.
         let mut order: Vec<usize> = (0..rank).filter(|a| !touched.contains(a)).collect();
         order.extend(&touched);
-        let moved = Live { id: live.id, view: live.view.permuted(&order)? };
+        let moved = Live::new(live.id, live.view.permuted(&order)?);
         let (mut x, s) = self.nchw(&moved)?;
         let last = rank - 1;
         let fill = mode == PadMode::Zero && value != 0.0;
@@ -191,7 +191,7 @@ impl<'a> Builder<'a> {
         let Shape { n, c, h, w } = self.shape(id);
         let rank = dims.len();
         let all = [n, c, h, w];
-        Ok(Live { id, view: View::whole(&all[4 - rank..]).permuted(&inverse(order))? })
+        Ok(Live::new(id, View::whole(&all[4 - rank..]).permuted(&inverse(order))?))
     }
 
     pub(super) fn resize(&mut self, reader: &Reader<'a>) -> Result<Live> {
@@ -263,7 +263,7 @@ impl<'a> Builder<'a> {
             (mode, _) => return Err(Error::shape("attribute mode", "nearest, linear or cubic", mode)),
         };
         let order = if rows == 2 { [0, 1, 2, 3] } else { [0, 3, 1, 2] };
-        let moved = Live { id: live.id, view: live.view.permuted(&order)? };
+        let moved = Live::new(live.id, live.view.permuted(&order)?);
         let (x, shape) = self.nchw(&moved)?;
         // A size that is a whole multiple is that factor, which can be told without knowing the picture.
         let to = match to {

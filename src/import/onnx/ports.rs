@@ -1,0 +1,388 @@
+//! What a file says of its inputs and outputs, and which of them are the picture and the states.
+
+use super::array::{Array, Kind};
+use super::constants::Constants;
+use super::node::extent;
+use super::view::{any_shape, product};
+use super::{fold, proto};
+use crate::error::{Error, Result};
+use crate::network::FixedInput;
+use crate::tensor::Shape;
+use std::collections::HashMap;
+
+/// Most axes of an input or output.
+const AXES: usize = 4;
+
+/// An input or output as the file declares it.
+#[derive(Debug, Clone)]
+pub(super) struct Declared {
+    pub(super) name: String,
+    /// ONNX's number of the type of its elements.
+    element: i32,
+    /// `None` where the file says nothing of its shape.
+    pub(super) dims: Option<Vec<Dim>>,
+}
+
+/// An extent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Dim {
+    Fixed(usize),
+    /// Known when the network is built: those of one name are equal. Empty where the file gives no name.
+    Named(String),
+}
+
+/// A file's inputs and outputs. Inputs that are constants are left out.
+#[derive(Debug, Clone)]
+pub(super) struct Ports {
+    /// The input that takes the picture.
+    pub(super) picture: Picture,
+    /// What else a caller gives, in the file's order.
+    pub(super) others: Vec<Declared>,
+    pub(super) states: Vec<State>,
+    /// In the file's order, states among them.
+    pub(super) outputs: Vec<Declared>,
+}
+
+/// An output of one run that is an input of the next.
+#[derive(Debug, Clone)]
+pub(super) struct State {
+    pub(super) output: String,
+    pub(super) input: Declared,
+}
+
+/// The input that takes the picture.
+#[derive(Debug, Clone)]
+pub(super) struct Picture {
+    pub(super) declared: Declared,
+    pub(super) layout: Layout,
+    pub(super) channels: usize,
+    /// Pictures, where the file fixes them; else 1.
+    pub(super) pictures: usize,
+    /// Height and width, where the file fixes them.
+    pub(super) size: [Option<usize>; 2],
+    /// All extents, where the file fixes them and they are no picture's.
+    pub(super) dims: Vec<usize>,
+}
+
+/// The order of the picture's axes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Layout {
+    Nchw,
+    Nhwc,
+    Chw,
+    /// Extents that are no picture's; missing ones are 1 in front.
+    Flat,
+}
+
+/// An input's fixed value as a constant of the type that the file declares.
+pub(super) fn fixed(input: &FixedInput, graph: &proto::Graph) -> Result<Array> {
+    let declared = graph.input.iter().find(|i| i.name == input.name).ok_or_else(|| {
+        let names: Vec<&str> = graph.input.iter().map(|i| i.name.as_str()).collect();
+        Error::UnknownName { kind: "input", name: input.name.clone(), known: names.join(", ") }
+    })?;
+    let kind = Declared::of(declared).kind().unwrap_or(Kind::Float);
+    Array::new(input.dims.clone(), kind, input.values.clone()).map_err(|e| e.at(&input.name))
+}
+
+impl Ports {
+    /// The inputs and outputs of a graph. States are those of `carry`, pairs of an output and an input; where that is
+    /// `None`, those that names and shapes pair.
+    pub(super) fn of(
+        graph: &proto::Graph,
+        constants: &Constants,
+        carry: Option<&[[String; 2]]>,
+    ) -> Result<Ports> {
+        // Old files list constants among the inputs.
+        let inputs = graph.input.iter().filter(|input| !constants.contains_key(&input.name));
+        let inputs: Vec<Declared> = inputs.map(Declared::of).collect();
+        let outputs: Vec<Declared> = graph.output.iter().map(Declared::of).collect();
+        let states = match carry {
+            Some(pairs) => pairs.iter().map(|pair| state(pair, &inputs, &outputs)).collect::<Result<_>>()?,
+            None => paired(&inputs, &outputs),
+        };
+        let is_state = |input: &&Declared| states.iter().any(|state| state.input.name == input.name);
+        let mut others: Vec<Declared> = inputs.iter().filter(|input| !is_state(input)).cloned().collect();
+        let place = (0..others.len()).rev().max_by_key(|&i| others[i].likeness());
+        let place = place.ok_or_else(|| Error::shape("the network", "an input for a picture", "none"))?;
+        let picture = Picture::of(others.remove(place), graph, constants).map_err(|e| match carry {
+            None | Some([]) => e,
+            Some(_) => Error::Model(format!("the recipe's carry leaves no input for a picture: {e}")),
+        })?;
+        for input in others.iter().chain(states.iter().map(|state| &state.input)) {
+            input.check()?;
+        }
+        Ok(Ports { picture, others, states, outputs })
+    }
+}
+
+/// The state that a pair of names declares.
+fn state([output, input]: &[String; 2], inputs: &[Declared], outputs: &[Declared]) -> Result<State> {
+    let find = |kind, list: &[Declared], name: &str| {
+        let known = || list.iter().map(|port| port.name.as_str()).collect::<Vec<_>>().join(", ");
+        let found = list.iter().find(|port| port.name == name).cloned();
+        found.ok_or_else(|| {
+            Error::UnknownName { kind, name: name.into(), known: known() }.at("the recipe's carry")
+        })
+    };
+    let from = find("output", outputs, output)?;
+    let input = find("input", inputs, input)?;
+    if !from.may_become(&input) {
+        let expected = format!("an output of {}'s shape {}", input.name, input.extents());
+        let got = format!("{} of shape {}", from.name, from.extents());
+        return Err(Error::shape("the recipe's carry", expected, got));
+    }
+    Ok(State { output: output.clone(), input })
+}
+
+/// The states that names and shapes pair, such as `r1o` and `r1i`; none where no input for a picture would be left.
+fn paired(inputs: &[Declared], outputs: &[Declared]) -> Vec<State> {
+    let mut states: Vec<State> = Vec::new();
+    for input in inputs {
+        let matches = |output: &&Declared| {
+            is_pair(&output.name, &input.name)
+                && output.may_become(input)
+                && !states.iter().any(|state| state.output == output.name)
+        };
+        if let Some(output) = outputs.iter().find(matches) {
+            states.push(State { output: output.name.clone(), input: input.clone() });
+        }
+    }
+    if states.len() == inputs.len() { Vec::new() } else { states }
+}
+
+/// Whether exporters give such names to an output and the input that it becomes in the next run.
+fn is_pair(output: &str, input: &str) -> bool {
+    let ends = |out: &str, into: &str| {
+        let stems = output.strip_suffix(out).zip(input.strip_suffix(into));
+        stems.is_some_and(|(a, b)| a == b && !a.is_empty())
+    };
+    let begins = |out: &str, into: &str| {
+        let rests = output.strip_prefix(out).zip(input.strip_prefix(into));
+        rests.is_some_and(|(a, b)| a == b && !a.is_empty())
+    };
+    // r1o and r1i: a single letter counts only behind a number.
+    let numbered = |name: &str| name.trim_end_matches(['i', 'o']).ends_with(|c: char| c.is_ascii_digit());
+    let suffixes =
+        [("_out", "_in"), (".out", ".in"), ("_output", "_input"), ("_out", ""), ("_new", ""), ("_next", "")];
+    let prefixes = [("new_", ""), ("next_", ""), ("new_", "old_"), ("next_", "prev_"), ("present", "past")];
+    let both = [("out_", "in_"), ("output_", "input_")];
+    suffixes.iter().any(|(out, into)| ends(out, into))
+        || prefixes.iter().chain(&both).any(|(out, into)| begins(out, into))
+        || (ends("o", "i") && numbered(output) && numbered(input))
+        || [("hn", "h0"), ("cn", "c0")].contains(&(output, input))
+}
+
+impl Declared {
+    fn of(info: &proto::ValueInfo) -> Declared {
+        let tensor = info.kind.as_ref().and_then(|kind| kind.tensor.as_ref());
+        let dim = |dim: &proto::Dimension| match extent(dim.value) {
+            Ok(value) if value > 0 => Dim::Fixed(value),
+            _ => Dim::Named(dim.name.clone()),
+        };
+        let dims = tensor.and_then(|t| t.shape.as_ref()).map(|shape| shape.dim.iter().map(dim).collect());
+        Declared { name: info.name.clone(), element: tensor.map_or(1, |t| t.elem_type), dims }
+    }
+
+    fn kind(&self) -> Option<Kind> {
+        fold::kind(i64::from(self.element))
+    }
+
+    /// Whether its elements are whole numbers.
+    pub(super) fn is_whole(&self) -> bool {
+        self.kind() != Some(Kind::Float)
+    }
+
+    /// The type of its elements, as ONNX's documentation calls it.
+    pub(super) fn element(&self) -> &'static str {
+        match self.element {
+            1 => "float32",
+            2 => "uint8",
+            3 => "int8",
+            4 => "uint16",
+            5 => "int16",
+            6 => "int32",
+            7 => "int64",
+            9 => "bool",
+            10 => "float16",
+            11 => "float64",
+            12 => "uint32",
+            13 => "uint64",
+            16 => "bfloat16",
+            _ => "unknown",
+        }
+    }
+
+    /// Its extents in words.
+    pub(super) fn extents(&self) -> String {
+        let word = |dim: &Dim| match dim {
+            Dim::Fixed(extent) => extent.to_string(),
+            Dim::Named(name) if name.is_empty() => "?".into(),
+            Dim::Named(name) => name.clone(),
+        };
+        match &self.dims {
+            None => "unknown".into(),
+            Some(dims) if dims.is_empty() => "a number".into(),
+            Some(dims) => dims.iter().map(word).collect::<Vec<_>>().join("x"),
+        }
+    }
+
+    fn check(&self) -> Result<()> {
+        let what = || format!("input {}", self.name);
+        if self.kind().is_none() {
+            return Err(Error::shape(what(), "numbers", format!("type {} of ONNX's list", self.element)));
+        }
+        match &self.dims {
+            Some(dims) if dims.len() > AXES => {
+                Err(Error::shape(what(), format!("at most {AXES} axes"), self.extents()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// How much it is like a picture: its axes, whether it has floats, and whether it has rows and columns.
+    fn likeness(&self) -> (usize, bool) {
+        let axes = match self.dims.as_deref() {
+            Some([_, _, Dim::Fixed(1), Dim::Fixed(1)]) => 0,
+            Some([_, _, _, _]) => 3,
+            None => 2,
+            Some([_, _, _]) => 1,
+            _ => 0,
+        };
+        (axes, self.kind() == Some(Kind::Float))
+    }
+
+    /// Whether nothing that the file says speaks against the output being this input of the next run.
+    fn may_become(&self, input: &Declared) -> bool {
+        let agree = |(a, b): (&Dim, &Dim)| match (a, b) {
+            (Dim::Fixed(a), Dim::Fixed(b)) => a == b,
+            _ => true,
+        };
+        let dims = match (&self.dims, &input.dims) {
+            (Some(a), Some(b)) => a.len() == b.len() && a.iter().zip(b).all(agree),
+            _ => true,
+        };
+        dims && self.element == input.element
+    }
+
+    /// Its extents beside a picture of known ones, and a shape that the caller gives; where nothing tells one it is
+    /// `open`.
+    pub(super) fn resolve(
+        &self,
+        known: &HashMap<&str, usize>,
+        given: Option<Shape>,
+        open: Option<usize>,
+    ) -> Result<Vec<usize>> {
+        let unknown = vec![Dim::Named(String::new()); AXES];
+        let dims = self.dims.as_ref().unwrap_or(&unknown);
+        let given = given.map(|s| [s.n, s.c, s.h, s.w]);
+        let what = || format!("input {}", self.name);
+        let missing = |name: &String| {
+            let got = if name.is_empty() { "none".into() } else { format!("none for {name}") };
+            Error::shape(what(), format!("a shape, as the file has {}", self.extents()), got)
+        };
+        let resolved = dims.iter().enumerate().map(|(axis, dim)| {
+            let extent = given.map(|given| given[AXES - dims.len() + axis]);
+            match dim {
+                Dim::Fixed(extent) => Ok(*extent),
+                Dim::Named(name) => {
+                    let known = known.get(name.as_str()).copied();
+                    known.or(extent).or(open).ok_or_else(|| missing(name))
+                }
+            }
+        });
+        let resolved = resolved.collect::<Result<Vec<_>>>()?;
+        let shape = any_shape(&resolved)?;
+        match given.filter(|&given| given != [shape.n, shape.c, shape.h, shape.w]) {
+            Some([n, c, h, w]) => Err(Error::shape(what(), shape, Shape::new(n, c, h, w))),
+            None => Ok(resolved),
+        }
+    }
+}
+
+impl Picture {
+    fn of(declared: Declared, graph: &proto::Graph, constants: &Constants) -> Result<Picture> {
+        let dims = declared.dims.clone().unwrap_or_default();
+        let first = graph.node.iter().find(|n| n.input.contains(&declared.name));
+        let nhwc = first.is_some_and(|n| {
+            n.op_type == "Transpose" && n.attribute.iter().any(|a| a.name == "perm" && a.ints == [0, 3, 1, 2])
+        });
+        // Where the file does not say it, the first convolution does.
+        let weights = || {
+            let conv = first.filter(|n| n.op_type == "Conv")?;
+            let weight = constants.get(conv.input.get(1)?)?;
+            let groups = conv.attribute.iter().find(|a| a.name == "group").map_or(1, |a| a.i);
+            weight.dims.get(1)?.checked_mul(extent(groups).ok()?).filter(|&channels| channels > 0)
+        };
+        let known = |dim: &Dim| match dim {
+            Dim::Fixed(extent) => Some(*extent),
+            Dim::Named(_) => None,
+        };
+        let (layout, c, size) = match &dims[..] {
+            [_, h, w, c] if nhwc => (Layout::Nhwc, known(c), [known(h), known(w)]),
+            [_, c, h, w] => (Layout::Nchw, known(c), [known(h), known(w)]),
+            [c, h, w] => (Layout::Chw, known(c), [known(h), known(w)]),
+            // torch's exporter leaves the shape out where all of it is dynamic.
+            [] => (Layout::Nchw, None, [None; 2]),
+            _ => {
+                let unknown = || Error::shape(&declared.name, "known extents", declared.extents());
+                let dims =
+                    dims.iter().map(|dim| known(dim).ok_or_else(unknown)).collect::<Result<Vec<_>>>()?;
+                let Shape { n, c, h, w } = any_shape(&dims)?;
+                let (layout, size) = (Layout::Flat, [Some(h), Some(w)]);
+                return Ok(Picture { declared, layout, channels: c, pictures: n, size, dims });
+            }
+        };
+        let channels = c.or_else(weights).ok_or_else(|| {
+            let got = declared.extents();
+            Error::shape(&declared.name, "4 extents with a known number of channels", got)
+        })?;
+        let pictures = if dims.len() == AXES { known(&dims[0]).unwrap_or(1) } else { 1 };
+        Ok(Picture { declared, layout, channels, pictures, size, dims: Vec::new() })
+    }
+
+    /// A shape of the picture: the file's own height and width where it fixes them, elsewhere `side`.
+    pub(super) fn sized(&self, side: usize) -> Shape {
+        let [h, w] = self.size.map(|own| own.unwrap_or(side));
+        Shape::new(self.pictures, self.channels, h, w)
+    }
+
+    /// Its extents in the file's order.
+    pub(super) fn extents(&self, shape: Shape) -> Result<Vec<usize>> {
+        let Shape { n, c, h, w } = shape;
+        match self.layout {
+            Layout::Nchw => Ok(vec![n, c, h, w]),
+            Layout::Nhwc => Ok(vec![n, h, w, c]),
+            Layout::Chw if n == 1 => Ok(vec![c, h, w]),
+            Layout::Chw => Err(Error::shape("input", "one picture", n)),
+            Layout::Flat if product(&self.dims) == shape.elements() => Ok(self.dims.clone()),
+            Layout::Flat => Err(Error::shape("input", format!("{:?}", self.dims), shape)),
+        }
+    }
+
+    /// The extents that have a name.
+    pub(super) fn known(&self, shape: Shape) -> Result<HashMap<&str, usize>> {
+        let mut known = HashMap::new();
+        for (dim, extent) in self.declared.dims.iter().flatten().zip(self.extents(shape)?) {
+            if let Dim::Named(name) = dim
+                && !name.is_empty()
+            {
+                known.insert(name.as_str(), extent);
+            }
+        }
+        Ok(known)
+    }
+
+    /// Whether the last two axes of an input are the picture's rows and columns by their names.
+    pub(super) fn is_followed_by(&self, input: &Declared) -> bool {
+        let own = self.declared.dims.as_deref().unwrap_or_default();
+        let rows = match self.layout {
+            Layout::Nchw | Layout::Chw => own.len().saturating_sub(2),
+            Layout::Nhwc => 1,
+            Layout::Flat => return false,
+        };
+        let sides = own.get(rows..rows + 2);
+        let named = |dim: &Dim| matches!(dim, Dim::Named(name) if !name.is_empty());
+        let last = input.dims.as_deref().and_then(|dims| dims.get(dims.len().checked_sub(2)?..));
+        sides.is_some_and(|sides| Some(sides) == last && sides.iter().all(named))
+    }
+}
