@@ -67,7 +67,7 @@ mod tensor;
 pub use augment::Augment;
 pub use error::{Error, Result, Setting};
 pub use gpu::{AdapterChoice, Gpu};
-pub use import::OpenOptions;
+pub use import::open::OpenOptions;
 pub use model::{Model, TestArray, TestPair};
 pub use network::{Fate, FixedInput, NodeReport, PortInfo, Role, Signature};
 pub use plan::{Port, Precision};

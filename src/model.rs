@@ -25,8 +25,8 @@ pub struct Model {
     pub origins: BTreeMap<String, String>,
     /// An input and its result that came with the model.
     pub test: Option<TestPair>,
-    /// Where the recipe comes from: an entry of the file, or a file of the model's code base. `None` where it is guessed
-    /// from names and shapes.
+    /// Where the recipe comes from: an entry of the file, or a file of the model's code base. `None` where it is
+    /// guessed from names and shapes.
     pub recipe_source: Option<&'static str>,
 }
 
@@ -114,19 +114,32 @@ impl Model {
         self.network.input_shapes(picture)
     }
 
-    /// The network for inputs of these shapes, in order, as [`Graph::input_shapes`] takes them.
+    /// The network for inputs of these shapes, in order, as [`Graph::input_shapes`] takes them. It computes the result
+    /// and the states.
     ///
     /// # Errors
     /// When the network does not take those shapes.
     pub fn graph(&self, inputs: impl AsRef<[Shape]>) -> Result<Cow<'_, Graph>> {
-        let inputs = inputs.as_ref();
-        inputs.iter().try_for_each(|input| input.check("input").map(|_| ()))?;
-        self.network.graph(inputs)
+        self.graph_with(inputs, &[])
     }
 
-    /// Whether the result for an input of this shape, after the recipe's output steps, holds probabilities and not logits:
-    /// the network ends in a sigmoid or softmax, the recipe's steps have one, or its threshold for a result of one
-    /// channel lies between 0 and 1. Values are not looked at, so that all pictures of a model are treated alike.
+    /// As [`graph`](Self::graph), but it computes the outputs of these names, in this order.
+    ///
+    /// # Errors
+    /// As [`graph`](Self::graph), and [`Error::UnknownName`](crate::Error::UnknownName).
+    pub fn graph_with(&self, inputs: impl AsRef<[Shape]>, outputs: &[String]) -> Result<Cow<'_, Graph>> {
+        let inputs = inputs.as_ref();
+        inputs.iter().try_for_each(|input| input.check("input").map(|_| ()))?;
+        let mut graph = self.network.graph(inputs)?;
+        if !outputs.is_empty() || graph.outputs().len() > 1 {
+            graph.to_mut().select(outputs)?;
+        }
+        Ok(graph)
+    }
+
+    /// Whether the result for an input of this shape, after the recipe's output steps, holds probabilities and not
+    /// logits: the network ends in a sigmoid or softmax, the recipe's steps have one, or its threshold for a result of
+    /// one channel lies between 0 and 1. Values are not looked at, so that all pictures of a model are treated alike.
     ///
     /// # Errors
     /// When the network does not take that shape.

@@ -150,9 +150,7 @@ impl Session {
             Device::Gpu(_) => options.optimizations,
         };
         let shapes = inputs.as_ref();
-        let mut graph = model.graph(shapes)?.into_owned();
-        graph.select(&options.outputs)?;
-        let graph = optimize(&graph, shapes, &optimizations)?;
+        let graph = optimize(&*model.graph_with(shapes, &options.outputs)?, shapes, &optimizations)?;
         let [inputs, outputs] = ports(&graph, &graph.shapes(shapes)?, &options.input, options.output)?;
         let has_states = graph.carries().next().is_some();
         let engine = match device {

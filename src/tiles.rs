@@ -140,10 +140,9 @@ impl TiledSession {
         options: &SessionOptions,
         tiles: &TileOptions,
     ) -> Result<TiledSession> {
-        let mut graph = model.graph(input)?.into_owned();
-        graph.select(&options.outputs)?;
+        let graph = &*model.graph_with(input, &options.outputs)?;
         let output = graph.output_shape(input)?;
-        let reach = Reach::of(&graph);
+        let reach = Reach::of(graph);
         let has_states = graph.carries().next().is_some();
         let sees_all = |halo| tiles.overlap.is_none_or(|pixels| pixels >= 2 * halo);
         let exact = tiles.blend != Blend::Gaussian && reach.halo.is_some_and(sees_all);

@@ -304,8 +304,7 @@ mod measure {
 
         /// Name and key of each convolution, in execution order.
         fn keys(&self) -> Result<Vec<(String, String)>> {
-            let mut graph = self.model.graph(self.inputs)?.into_owned();
-            graph.select(&self.options.outputs)?;
+            let graph = self.model.graph_with(self.inputs, &self.options.outputs)?;
             let graph = optimize(&graph, self.inputs, &self.options.optimizations)?;
             let shapes = graph.shapes(self.inputs)?;
             let mut keys = Vec::new();

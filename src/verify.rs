@@ -95,11 +95,10 @@ pub fn verify(
             pass: difference.passes(options.precision),
         }
     };
-    let mut graph = model.graph(shapes)?.into_owned();
-    graph.select(&options.outputs)?;
+    let graph = &*model.graph_with(shapes, &options.outputs)?;
     let producers = graph.producers();
     let tensors: Vec<&Tensor> = inputs.iter().collect();
-    let references = Runner::reference(&graph, shapes)?.run(&graph, &tensors, &mut |id, value| {
+    let references = Runner::reference(graph, shapes)?.run(graph, &tensors, &mut |id, value| {
         let op = producers[id.index()].map_or("input", |i| graph.nodes()[i].op.rules().name());
         match session.value(id) {
             Ok(Some(got)) => checks.push(compare(graph.value_name(id), op, value, &got)),

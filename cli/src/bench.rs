@@ -249,7 +249,7 @@ impl Job<'_> {
         let shape = session.input_shape();
         let graph = self.model.graph(shape)?;
         let optimized = optimize(&graph, shape, &options.optimizations)?;
-        let costs = roofline::groups(&graph, &optimized, shape, options.precision)?;
+        let costs = roofline::groups(&graph, &optimized, &[shape], options.precision)?;
         let runs = LAYER_RUNS.min(self.args.runs as usize);
         let timed = |run| {
             session.run(&input(run))?;

@@ -8,11 +8,10 @@ use crate::error::{Error, Result};
 use clap::Args;
 use serde::Serialize;
 use std::process::ExitCode;
-use unet_wgpu::Model;
-use unet_wgpu::Shape;
-use unet_wgpu::graph::Graph;
+use unet_wgpu::graph::{Graph, ValueId};
 use unet_wgpu::optimize::optimize;
 use unet_wgpu::plan::{DeviceProfile, Plan, PlanOptions};
+use unet_wgpu::{Model, PortInfo, Role, Shape, Signature};
 
 /// Show a model's layers, shapes, work and memory
 #[derive(Debug, Args)]
@@ -74,16 +73,20 @@ pub(super) fn run(args: &InspectArgs, common: &Common) -> Result<ExitCode> {
         (model, _) => model?,
     };
     let input = Size::or_example(args.size, &model);
-    let graph = model.graph(input)?;
-    let layers = layers(&graph, input)?;
-    let optimized = optimize(&graph, input, &common.options().optimizations)?;
-    let (plan, excess) = plan(&optimized, input, common)?;
+    let shapes = &model.input_shapes(input)?[..];
+    let graph = model.graph(shapes)?;
+    let layers = layers(&graph, shapes)?;
+    let optimized = optimize(&graph, shapes, &common.options().optimizations)?;
+    let (plan, excess) = plan(&optimized, shapes, common)?;
+    let ports = ports(&model, shapes)?;
     let nodes = model.nodes(input).map(|nodes| Nodes::of(nodes, Some(&optimized)));
     let roofline =
-        args.roofline.then(|| Roofline::new(args, common, [&graph, &optimized], input)).transpose()?;
+        args.roofline.then(|| Roofline::new(args, common, [&graph, &optimized], shapes)).transpose()?;
     let text = match (args.json, &roofline) {
         (true, roofline) => {
             let mut report = json(&model, &graph, &layers, &plan);
+            report["inputs"] = ports[0].iter().map(PortLine::json).collect();
+            report["outputs"] = ports[1].iter().map(PortLine::json).collect();
             if let Some(nodes) = &nodes {
                 report["nodes"] = nodes.json();
             }
@@ -100,7 +103,7 @@ pub(super) fn run(args: &InspectArgs, common: &Common) -> Result<ExitCode> {
             None => return Err(Error::Usage("--nodes is for ONNX files; drop it".into())),
         },
         (false, None) => {
-            let mut text = describe(&model, &graph, &layers, &plan, excess)?;
+            let mut text = describe(&model, &graph, &layers, &plan, excess, &ports)?;
             if let Some(nodes) = &nodes {
                 text.push_str(&format!("\n{} (--nodes lists them)\n", nodes.summary()));
             }
@@ -124,13 +127,13 @@ impl Roofline {
         args: &InspectArgs,
         common: &Common,
         [graph, optimized]: [&Graph; 2],
-        input: Shape,
+        inputs: &[Shape],
     ) -> Result<Roofline> {
         let options = common.options();
         let peak = Rates::h200(options.precision);
         Ok(Roofline {
-            layers: roofline::layers(graph, input, options.precision)?,
-            groups: roofline::groups(graph, optimized, input, options.precision)?,
+            layers: roofline::layers(graph, inputs, options.precision)?,
+            groups: roofline::groups(graph, optimized, inputs, options.precision)?,
             rates: Rates {
                 flops: args.tflops.map_or(peak.flops, |rate| rate * 1e12),
                 bytes: args.gbs.map_or(peak.bytes, |rate| rate * 1e9),
@@ -139,8 +142,8 @@ impl Roofline {
     }
 }
 
-fn layers(graph: &Graph, input: Shape) -> Result<Vec<Layer>> {
-    let shapes = graph.shapes(input)?;
+fn layers(graph: &Graph, inputs: &[Shape]) -> Result<Vec<Layer>> {
+    let shapes = graph.shapes(inputs)?;
     let layer = |node: &unet_wgpu::graph::Node| {
         let (inputs, outputs) = (node.input_shapes(&shapes)?, node.output_shapes(&shapes));
         let rules = node.op.rules();
@@ -157,14 +160,14 @@ fn layers(graph: &Graph, input: Shape) -> Result<Vec<Layer>> {
 
 /// Multiplications and additions of the network as it is written, whatever a device fuses.
 pub(super) fn flops(graph: &Graph, input: Shape) -> Result<u64> {
-    Ok(layers(graph, input)?.iter().map(|layer| layer.flops).sum())
+    Ok(layers(graph, &[input])?.iter().map(|layer| layer.flops).sum())
 }
 
 /// The plan for a device with the limits that WebGPU guarantees. If the network exceeds them, a plan without limits,
 /// and the error.
 fn plan(
     optimized: &Graph,
-    input: Shape,
+    inputs: &[Shape],
     common: &Common,
 ) -> unet_wgpu::Result<(Plan, Option<unet_wgpu::Error>)> {
     let options = common.options();
@@ -173,10 +176,10 @@ fn plan(
         .with_max_memory(options.max_memory)
         .with_conv(options.conv);
     let small = DeviceProfile::default();
-    match Plan::new(optimized, input, &small, &choices) {
+    match Plan::new(optimized, inputs, &small, &choices) {
         Err(excess @ unet_wgpu::Error::LimitExceeded { .. }) => {
             let large = small.with_max_binding(1 << 40).with_max_buffer(1 << 40);
-            Ok((Plan::new(optimized, input, &large, &choices)?, Some(excess)))
+            Ok((Plan::new(optimized, inputs, &large, &choices)?, Some(excess)))
         }
         plan => Ok((plan?, None)),
     }
@@ -204,12 +207,77 @@ fn json(model: &Model, graph: &Graph, layers: &[Layer], plan: &Plan) -> serde_js
     })
 }
 
+/// An input or output, its shape at the size that is shown, and its purpose.
+struct PortLine {
+    info: PortInfo,
+    shape: Shape,
+    purpose: String,
+}
+
+impl PortLine {
+    fn json(&self) -> serde_json::Value {
+        let Shape { n, c, h, w } = self.shape;
+        serde_json::json!({
+            "name": self.info.name,
+            "type": self.info.element,
+            "extents": self.info.extents,
+            "shape": [n, c, h, w],
+            "purpose": self.purpose,
+        })
+    }
+}
+
+/// The inputs and the outputs of a model whose inputs have these shapes.
+fn ports(model: &Model, shapes: &[Shape]) -> Result<[Vec<PortLine>; 2]> {
+    let Signature { inputs, outputs, reason } = model.signature();
+    let names: Vec<String> = outputs.iter().map(|output| output.name.clone()).collect();
+    let graph = model.graph_with(shapes, &names)?;
+    let values = graph.shapes(shapes)?;
+    let line = |info: PortInfo, value: Option<ValueId>| {
+        let shape = value.and_then(|value| values[value.index()]).unwrap_or(Shape::new(0, 0, 0, 0));
+        let purpose = match &info.role {
+            Role::Picture => "the picture".into(),
+            Role::Value => format!("give it with run --input {}=", info.name),
+            Role::Result => format!("the result: {reason}"),
+            Role::Output => format!("choose it with run --output {}", info.name),
+            Role::State(other) => format!("a state, carried from {other} of the picture before"),
+        };
+        PortLine { info, shape, purpose }
+    };
+    let input = |info: PortInfo| {
+        let value = graph.inputs().iter().find(|input| input.name == info.name).map(|input| input.value);
+        line(info, value)
+    };
+    let output = |info: PortInfo| {
+        let value = graph.outputs().iter().find(|output| output.name == info.name).map(|output| output.value);
+        let mut line = line(info, value);
+        if let Role::State(input) = &line.info.role {
+            line.purpose = format!("a state, carried to {input} of the next picture");
+        }
+        line
+    };
+    Ok([inputs.into_iter().map(input).collect(), outputs.into_iter().map(output).collect()])
+}
+
+/// Inputs and outputs, one line each.
+fn port_table([inputs, outputs]: &[Vec<PortLine>; 2]) -> String {
+    let row = |kind: &str, port: &PortLine| {
+        let PortInfo { name, element, extents, .. } = &port.info;
+        text::row([&kind, name, element, extents, &port.shape, &port.purpose])
+    };
+    let mut rows = vec![text::row([&"", &"name", &"type", &"in the file", &"shape", &"purpose"])];
+    rows.extend(inputs.iter().map(|port| row("input", port)));
+    rows.extend(outputs.iter().map(|port| row("output", port)));
+    text::table(&rows, 6)
+}
+
 fn describe(
     model: &Model,
     graph: &Graph,
     layers: &[Layer],
     plan: &Plan,
     excess: Option<unet_wgpu::Error>,
+    ports: &[Vec<PortLine>; 2],
 ) -> Result<String> {
     let mut sections = Vec::new();
     if let Some(config) = &model.config {
@@ -224,6 +292,7 @@ fn describe(
         text::row([&layer.name, &layer.op, &Shape::new(n, c, h, w), &parameters, &mflop])
     }));
     sections.push(text::table(&rows, 3));
+    sections.push(port_table(ports));
     sections.push(totals(model, graph, layers, plan, excess));
     sections.push(recipe(model, plan));
     Ok(sections.join("\n"))

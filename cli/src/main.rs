@@ -160,13 +160,6 @@ struct RecipeArg {
     recipe: Option<PathBuf>,
 }
 
-/// Reads a model file, with a recipe file if one is given.
-fn open(path: &Path, recipe: Option<&Path>) -> unet_wgpu::Result<Model> {
-    let mut options = OpenOptions::default();
-    options.recipe = recipe.map(Path::to_owned);
-    Model::open_with(path, &options)
-}
-
 impl ModelArgs {
     fn open(&self) -> unet_wgpu::Result<Model> {
         self.open_with(None)
@@ -174,7 +167,11 @@ impl ModelArgs {
 
     fn open_with(&self, recipe: Option<&Path>) -> unet_wgpu::Result<Model> {
         match (&self.model, &self.preset) {
-            (Some(path), _) => open(path, recipe),
+            (Some(path), _) => {
+                let mut options = OpenOptions::default();
+                options.recipe = recipe.map(Path::to_owned);
+                Model::open_with(path, &options)
+            }
             (None, name) => {
                 let config = UnetConfig::preset(name.as_deref().unwrap_or("seed"))?;
                 Model::from_config(&config, &mut RandomWeights::new(1))

@@ -60,8 +60,8 @@ impl Rates {
 }
 
 /// The cost of every layer by itself.
-pub(super) fn layers(graph: &Graph, input: Shape, precision: Precision) -> Result<Vec<Cost>> {
-    let shapes = graph.shapes(input)?;
+pub(super) fn layers(graph: &Graph, inputs: &[Shape], precision: Precision) -> Result<Vec<Cost>> {
+    let shapes = graph.shapes(inputs)?;
     let cost = |node: &Node| {
         Ok(Cost {
             name: node.name.clone(),
@@ -78,11 +78,11 @@ pub(super) fn layers(graph: &Graph, input: Shape, precision: Precision) -> Resul
 pub(super) fn groups(
     graph: &Graph,
     optimized: &Graph,
-    input: Shape,
+    inputs: &[Shape],
     precision: Precision,
 ) -> Result<Vec<Cost>> {
-    let shapes = graph.shapes(input)?;
-    let mut groups = layers(optimized, input, precision)?;
+    let shapes = graph.shapes(inputs)?;
+    let mut groups = layers(optimized, inputs, precision)?;
     for group in &mut groups {
         (group.flops, group.layers) = (0, 0);
     }

@@ -8,5 +8,6 @@ mod device; // the GPU that tests run on
 mod fixtures; // pictures and model files that the library's tests make too
 mod folders; // `unet run` on folders: resumed and shared work, stacks, streams, devices side by side
 mod help; // completions and manual pages
+mod inputs; // networks of several inputs and outputs, and with states
 mod kept; // `unet tune` and `unet start`: what is kept between runs
 mod subcommands; // every subcommand: results, options, and one clear line for every bad input

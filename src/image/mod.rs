@@ -17,8 +17,8 @@ mod video;
 
 pub use decode::{Decoded, Score};
 pub use files::{
-    Format, PageWriter, Pages, RowWriter, Rows, check_writable, encode_npy, read_npy, remove_temporary_files,
-    write_atomic, write_npy,
+    Format, PageWriter, Pages, RowWriter, Rows, check_writable, encode_npy, read_npy, read_npy_array,
+    remove_temporary_files, write_atomic, write_npy,
 };
 pub use mask::{
     ClassScore, ClassStatistics, Component, Components, Mask, Palette, Reference, Scores, Statistics, cutout,

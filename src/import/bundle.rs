@@ -1,8 +1,9 @@
-//! A whole model in one safetensors file: its graph, its weights and its recipe. What `unet convert` writes, and reading
-//! it back.
+//! A whole model in one safetensors file: its graph, its weights and its recipe. What `unet convert` writes, and
+//! reading it back.
 //!
-//! One entry of the metadata, `unet.model`, is JSON with the recipe and the graph, or what an ONNX file's nodes need besides
-//! their bytes. Weights are tensors named by their place, f32 or f16; vectors are f32. Equal models are equal files.
+//! One entry of the metadata, `unet.model`, is JSON with the recipe and the graph, or what an ONNX file's nodes need
+//! besides their bytes. Weights are tensors named by their place, f32 or f16; vectors are f32. Equal models are equal
+//! files.
 
 use super::tensors::StateDict;
 use crate::error::{Error, Result};

@@ -7,7 +7,7 @@ mod bundle;
 mod families;
 #[cfg(feature = "onnx")]
 pub(crate) mod onnx;
-mod open;
+pub(crate) mod open;
 #[cfg(feature = "pickle")]
 mod pickle;
 mod safetensors;
@@ -15,5 +15,3 @@ mod safetensors;
 mod sidecar;
 mod tensors;
 mod tza;
-
-pub use open::OpenOptions;

@@ -12,15 +12,15 @@ use std::path::{Path, PathBuf};
 
 impl Model {
     /// Reads a model file: safetensors; Open Image Denoise's weights (`.tza`); with the feature `onnx`, ONNX; with the
-    /// feature `pickle`, what PyTorch saves (`.pth`, `.pt`, `.ckpt`: zip archives, the format before them, TorchScript's
-    /// tensors), without running any of it.
+    /// feature `pickle`, what PyTorch saves (`.pth`, `.pt`, `.ckpt`: zip archives, the format before them,
+    /// TorchScript's tensors), without running any of it.
     ///
     /// With the feature `recipes`, `MODEL.toml` and a bioimage.io description beside the file complete its recipe, and
     /// the description may be named instead of the file.
     ///
     /// # Errors
-    /// [`Error::Io`] when the file cannot be read, [`Error::Model`] naming what in it is wrong. A file that is no model,
-    /// or not whole, is refused before all of it is read.
+    /// [`Error::Io`] when the file cannot be read, [`Error::Model`] naming what in it is wrong. A file that is no
+    /// model, or not whole, is refused before all of it is read.
     pub fn open(path: impl AsRef<Path>) -> Result<Model> {
         Model::open_with(path, &OpenOptions::default())
     }
@@ -73,8 +73,8 @@ impl OpenOptions {
     }
 }
 
-/// Reads a model file, whose first bytes tell its format. Of the hand-written recipe, what it says of the network's inputs
-/// and outputs is used.
+/// Reads a model file, whose first bytes tell its format. Of the hand-written recipe, what it says of the network's
+/// inputs and outputs is used.
 fn file(path: &Path, options: &OpenOptions, recipe: &Recipe) -> Result<Model> {
     let choice = Choice {
         carry: recipe.carry.as_deref(),

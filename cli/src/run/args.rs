@@ -4,9 +4,9 @@ use crate::error::{Error, Result};
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
 use std::str::FromStr;
-use unet_wgpu::Augment;
-use unet_wgpu::image::{Batch, Shard, StreamFormat, Target, TargetKind, Targets, Threads};
+use unet_wgpu::image::{Batch, Shard, StreamFormat, Target, TargetKind, Targets, Threads, read_npy_array};
 use unet_wgpu::tiles::{Blend, TileOptions};
+use unet_wgpu::{Augment, FixedInput, OpenOptions};
 
 /// Run a model on pictures
 ///
@@ -26,6 +26,14 @@ pub(crate) struct RunArgs {
     /// TOML file with the recipe (pre- and post-processing), instead of MODEL.toml
     #[arg(long, value_name = "FILE")]
     pub(super) recipe: Option<PathBuf>,
+
+    /// Value for an input of the network besides the picture, such as a time step: a number, or an .npy array. Give the
+    /// option once for each input
+    #[arg(long = "input", value_name = "NAME=FILE.npy|NUMBER", value_parser = fixed_input, help_heading = NETWORK)]
+    fixed_inputs: Vec<(String, Given)>,
+    /// Output of the network that is the result [default: the recipe's output.name, else the largest]
+    #[arg(long = "output", value_name = "NAME", help_heading = NETWORK)]
+    output_name: Option<String>,
 
     /// The result; its extension decides the format: .png .jpg .tiff .bmp .webp .exr .pfm .npy, .txt for scores. With
     /// several pictures, all results are folders; - is standard output
@@ -117,6 +125,7 @@ pub(crate) struct RunArgs {
 }
 
 const RESULTS: &str = "Results";
+const NETWORK: &str = "Inputs and outputs of the network";
 const QUALITY: &str = "Quality";
 const FOLDERS: &str = "Several pictures";
 const LARGE: &str = "Large pictures";
@@ -153,7 +162,32 @@ enum Copies {
     All,
 }
 
+/// The value of an input.
+#[derive(Debug, Clone)]
+enum Given {
+    Number(f64),
+    File(PathBuf),
+}
+
 impl RunArgs {
+    /// The options with which the model is opened.
+    pub(super) fn open_options(&self) -> Result<OpenOptions> {
+        let mut options = OpenOptions::default();
+        options.recipe = self.recipe.clone();
+        options.result = self.output_name.clone();
+        for (name, given) in &self.fixed_inputs {
+            if options.inputs.iter().any(|input| input.name == *name) {
+                return Err(Error::Usage(format!("--input {name} is given twice; drop one")));
+            }
+            let (dims, values) = match given {
+                Given::Number(number) => (Vec::new(), vec![*number]),
+                Given::File(path) => read_npy_array(path)?,
+            };
+            options.inputs.push(FixedInput { name: name.clone(), dims, values });
+        }
+        Ok(options)
+    }
+
     /// The requested results and their files.
     pub(super) fn targets(&self) -> Result<Targets> {
         let path = |kind| match kind {
@@ -213,6 +247,19 @@ impl RunArgs {
             .with_blend(blend)
             .with_augment(augment)
     }
+}
+
+/// `NAME=FILE.npy` or `NAME=NUMBER`.
+fn fixed_input(text: &str) -> Result<(String, Given), String> {
+    let expected = || "expected NAME=FILE.npy or NAME=NUMBER, such as timestep=10".to_string();
+    let (name, value) = text.split_once('=').filter(|(name, _)| !name.is_empty()).ok_or_else(expected)?;
+    let given = match value.parse::<f64>() {
+        Ok(number) if number.is_finite() => Given::Number(number),
+        Ok(_) => return Err("expected a finite number".into()),
+        Err(_) if value.to_ascii_lowercase().ends_with(".npy") => Given::File(value.into()),
+        Err(_) => return Err(expected()),
+    };
+    Ok((name.into(), given))
 }
 
 /// `LOAD:RUN:SAVE`.

@@ -7,15 +7,15 @@ mod stream;
 
 pub(super) use args::RunArgs;
 
-use super::{Common, device, open, text};
+use super::{Common, device, text};
 use crate::error::{Error, Result};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
-use unet_wgpu::Model;
 use unet_wgpu::image::{Palette, Pipeline, PipelineOptions, Report, names_several};
 use unet_wgpu::recipe::Decode;
+use unet_wgpu::{Model, Role};
 
 pub(super) fn run(args: &RunArgs, common: &Common) -> Result<ExitCode> {
     let targets = args.targets()?;
@@ -40,7 +40,15 @@ fn names_folder(path: &Path) -> bool {
 
 /// The model, changed according to the options.
 fn model(args: &RunArgs) -> Result<Model> {
-    let mut model = open(&args.model, args.recipe.as_deref())?;
+    let mut model = Model::open_with(&args.model, &args.open_options()?)?;
+    let inputs = model.signature().inputs;
+    if let Some(missing) = inputs.iter().find(|input| input.role == Role::Value) {
+        let name = &missing.name;
+        return Err(Error::Usage(format!(
+            "the network also takes the input {name} ({}, {}): give it as --input {name}=NUMBER or --input {name}=FILE.npy",
+            missing.element, missing.extents
+        )));
+    }
     let output = &mut model.recipe.output;
     output.threshold = args.threshold.unwrap_or(output.threshold);
     Ok(model)

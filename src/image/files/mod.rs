@@ -6,7 +6,7 @@ mod read;
 mod write;
 
 pub use format::Format;
-pub use npy::{encode_npy, read_npy, write_npy};
+pub use npy::{encode_npy, read_npy, read_npy_array, write_npy};
 pub(super) use read::read_file;
 pub use read::{Pages, Rows};
 pub(super) use write::{Aside, encode_indices, interleave, samples};

@@ -14,10 +14,23 @@ const MAGIC: &[u8] = b"\x93NUMPY";
 ///
 /// # Errors
 /// When the file cannot be read, or holds anything except little-endian numbers in C order of such a shape: float32,
-/// float16, float64, bool, or integers of 8, 16 or 32 bits, which become f32.
+/// float16, float64, bool, or integers of 8, 16 or 32 bits or signed ones of 64, which become f32.
 pub fn read_npy(path: &Path) -> Result<Tensor> {
     let bytes = read_file(path)?;
     parse(&bytes).map_err(|message| Error::Picture { path: path.to_owned(), message })
+}
+
+/// Reads an array of any number of axes: its extents and its numbers.
+///
+/// # Errors
+/// As [`read_npy`].
+pub fn read_npy_array(path: &Path) -> Result<(Vec<usize>, Vec<f64>)> {
+    let bytes = read_file(path)?;
+    let read = || {
+        let (axes, numbers, data) = array(&bytes)?;
+        Ok((axes, (numbers.f64)(data)))
+    };
+    read().map_err(|message| Error::Picture { path: path.to_owned(), message })
 }
 
 /// Writes a tensor as a float32 array of 4 axes, NCHW.
@@ -38,8 +51,21 @@ pub fn encode_npy(tensor: &Tensor) -> Vec<u8> {
     bytes
 }
 
-/// Parses the bytes of a `.npy` file. Allocates no more than the bytes hold.
+/// Parses the bytes of a `.npy` file of a tensor. Allocates no more than the bytes hold.
 fn parse(bytes: &[u8]) -> Result<Tensor, String> {
+    let (axes, numbers, data) = array(bytes)?;
+    let shape = match axes[..] {
+        [h, w] => Shape::new(1, 1, h, w),
+        [c, h, w] => Shape::new(1, c, h, w),
+        [n, c, h, w] => Shape::new(n, c, h, w),
+        _ => return Err(format!("the array has {} axes, expected (n,c,h,w), (c,h,w) or (h,w)", axes.len())),
+    };
+    shape.check("the array").map_err(|e| e.to_string())?;
+    Tensor::new(shape, (numbers.f32)(data)).map_err(|e| e.to_string())
+}
+
+/// The extents, the type and the data of a `.npy` file.
+fn array(bytes: &[u8]) -> Result<(Vec<usize>, Numbers, &[u8]), String> {
     let cut = || "the .npy file is cut off (copy it again)".to_string();
     let rest = bytes.strip_prefix(MAGIC).ok_or("not a .npy file; write one with numpy.save")?;
     let (version, rest) = rest.split_first_chunk::<2>().ok_or_else(cut)?;
@@ -68,44 +94,56 @@ fn parse(bytes: &[u8]) -> Result<Tensor, String> {
     let axes = inside.ok_or("the .npy header's shape is not a tuple")?.split(',').map(str::trim);
     let axes: Result<Vec<usize>, _> = axes.filter(|axis| !axis.is_empty()).map(str::parse).collect();
     let axes = axes.map_err(|_| "the .npy header's shape is not made of numbers".to_string())?;
-    let shape = match axes[..] {
-        [h, w] => Shape::new(1, 1, h, w),
-        [c, h, w] => Shape::new(1, c, h, w),
-        [n, c, h, w] => Shape::new(n, c, h, w),
-        _ => return Err(format!("the array has {} axes, expected (n,c,h,w), (c,h,w) or (h,w)", axes.len())),
-    };
-    shape.check("the array").map_err(|e| e.to_string())?;
-    let expected = shape.elements().saturating_mul(numbers.0);
+    let expected = axes.iter().copied().fold(numbers.bytes, usize::saturating_mul);
     if data.len() != expected {
+        let shape = axes.iter().map(usize::to_string).collect::<Vec<_>>().join("x");
         return Err(format!("an array {shape} takes {expected} bytes, the file has {}", data.len()));
     }
-    Tensor::new(shape, (numbers.1)(data)).map_err(|e| e.to_string())
+    Ok((axes, numbers, data))
 }
 
-/// Bytes of a number, and the conversion from bytes to f32.
-type Numbers = (usize, fn(&[u8]) -> Vec<f32>);
+/// A type of numbers.
+struct Numbers {
+    /// Bytes of one.
+    bytes: usize,
+    /// Conversions from bytes.
+    f32: fn(&[u8]) -> Vec<f32>,
+    f64: fn(&[u8]) -> Vec<f64>,
+}
 
 /// How numbers of a type are read.
 fn numbers(descr: &str) -> Option<Numbers> {
     macro_rules! read {
-        ($kind:ty, $to:expr) => {{
+        ($kind:ty) => {
+            read!($kind, f32::from)
+        };
+        ($kind:ty, $to_f32:expr) => {
+            read!($kind, $to_f32, f64::from)
+        };
+        ($kind:ty, $to_f32:expr, $to_f64:expr) => {{
             const BYTES: usize = size_of::<$kind>();
-            let read: fn(&[u8]) -> Vec<f32> = |bytes| {
-                bytes.as_chunks::<BYTES>().0.iter().map(|&b| $to(<$kind>::from_le_bytes(b))).collect()
-            };
-            (BYTES, read)
+            Numbers {
+                bytes: BYTES,
+                f32: |data| {
+                    data.as_chunks::<BYTES>().0.iter().map(|&b| $to_f32(<$kind>::from_le_bytes(b))).collect()
+                },
+                f64: |data| {
+                    data.as_chunks::<BYTES>().0.iter().map(|&b| $to_f64(<$kind>::from_le_bytes(b))).collect()
+                },
+            }
         }};
     }
     Some(match descr {
-        "<f4" => read!(f32, |v| v),
+        "<f4" => read!(f32),
         "<f8" => read!(f64, |v| v as f32),
-        "<f2" => read!(half::f16, half::f16::to_f32),
-        "|u1" | "|b1" => read!(u8, f32::from),
-        "|i1" => read!(i8, f32::from),
-        "<u2" => read!(u16, f32::from),
-        "<i2" => read!(i16, f32::from),
+        "<f2" => read!(half::f16),
+        "|u1" | "|b1" => read!(u8),
+        "|i1" => read!(i8),
+        "<u2" => read!(u16),
+        "<i2" => read!(i16),
         "<u4" => read!(u32, |v| v as f32),
         "<i4" => read!(i32, |v| v as f32),
+        "<i8" => read!(i64, |v| v as f32, |v| v as f64),
         _ => return None,
     })
 }

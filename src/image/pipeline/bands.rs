@@ -72,6 +72,9 @@ impl Pipeline {
         if self.options.min_area > 1 {
             return of(Setting::MinArea);
         }
+        if self.output_info.has_states {
+            return because("the network, which keeps states from picture to picture,".into());
+        }
         if fixed || recipe.input.fit == Fit::Resize && recipe.input.fitted(own).is_ok_and(|size| size != own)
         {
             return because("the one size that the network takes".into());

@@ -48,6 +48,17 @@ impl Threads {
     }
 }
 
+/// The order in which pictures run and are saved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Order {
+    /// As it comes.
+    Any,
+    /// They are saved in the jobs' order.
+    Saved,
+    /// They also run one after another on the first device, each with the states of the one before it.
+    Run,
+}
+
 /// The result of loading.
 #[derive(Debug)]
 pub enum Load {
@@ -69,15 +80,31 @@ impl Pipeline {
         load: impl Fn(J) -> (K, Result<Load>) + Sync,
         save: impl Fn(K, Result<Option<Outcome>>) -> ControlFlow<()> + Sync,
     ) {
+        self.run_in(if in_order { Order::Saved } else { Order::Any }, jobs, threads, load, save);
+    }
+
+    /// The same, in an order.
+    pub(super) fn run_in<J, K: Send>(
+        &self,
+        order: Order,
+        jobs: impl Iterator<Item = J> + Send,
+        threads: Threads,
+        load: impl Fn(J) -> (K, Result<Load>) + Sync,
+        save: impl Fn(K, Result<Option<Outcome>>) -> ControlFlow<()> + Sync,
+    ) {
+        let (in_order, is_chain) = (order != Order::Any, order == Order::Run);
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let or = |threads: usize, default: usize| if threads == 0 { default } else { threads };
-        let loaders = or(threads.load, (cores / 2).clamp(1, MOST_THREADS));
+        let loaders = if is_chain { 1 } else { or(threads.load, (cores / 2).clamp(1, MOST_THREADS)) };
         let savers = if in_order { 1 } else { or(threads.save, (cores / 2).clamp(1, MOST_THREADS)) };
         let overlap = |device: usize| or(threads.run, self.lanes.get(device).map_or(1, Lane::overlap));
         // Without a device, one thread reports the error.
-        let runners: Vec<usize> = (0..self.lanes.len().max(1))
-            .flat_map(|device| std::iter::repeat_n(device, overlap(device)))
-            .collect();
+        let runners: Vec<usize> = match is_chain {
+            true => vec![0],
+            false => (0..self.lanes.len().max(1))
+                .flat_map(|device| std::iter::repeat_n(device, overlap(device)))
+                .collect(),
+        };
         let batch = match self.options.batch {
             Batch::Auto => MOST,
             Batch::Of(pictures) => pictures,
@@ -102,6 +129,10 @@ impl Pipeline {
         let run_all = |device: usize| {
             let _closing = done.closing();
             while let Some(first) = loaded.take(|items| (!items.is_empty()).then_some(0)) {
+                if is_chain {
+                    done.push(first.then(|input| self.run_next(input)));
+                    continue;
+                }
                 let mut items = vec![first];
                 let wanted = items[0].shape().map_or(1, |shape| self.batch(device, shape));
                 while items.len() < wanted

@@ -33,6 +33,11 @@ impl Lane {
         &self.options
     }
 
+    /// Makes the states of all sessions zeros.
+    pub(super) fn reset(&self) -> Result<()> {
+        lock(&self.sessions).iter().try_for_each(|session| session.session().reset())
+    }
+
     /// Number of runs that overlap on the device.
     pub(super) fn overlap(&self) -> usize {
         match self.device {

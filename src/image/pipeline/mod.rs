@@ -20,6 +20,7 @@ pub use targets::{Artifact, Target, TargetKind, Targets};
 use super::resample::{Filter, resize};
 use super::{Decoded, Depth, Mask, Palette, Picture, Prepared};
 use crate::error::{Error, Result};
+use crate::lock::lock;
 use crate::model::Model;
 use crate::recipe::Decode;
 use crate::session::{Device, SessionOptions};
@@ -60,6 +61,8 @@ pub struct Pipeline {
     batches: AtomicBool,
     /// Held while a picture is processed in bands.
     bands: Mutex<()>,
+    /// Held while a sequence, or a single picture, runs through a network with states.
+    states: Mutex<()>,
 }
 
 /// Options of a [`Pipeline`].
@@ -131,6 +134,9 @@ pub struct OutputInfo {
     pub probabilities: bool,
     /// Whether each pixel depends only on a bounded neighbourhood, so tiles can be exact.
     pub local: bool,
+    /// Whether the network keeps states from picture to picture. In a [sequence](Pipeline::run_sequence) each picture
+    /// begins with the states of the one before it; a single picture begins with zeros.
+    pub has_states: bool,
 }
 
 impl OutputInfo {
@@ -144,6 +150,7 @@ impl OutputInfo {
             scale: output.h as f64 / input.h as f64,
             probabilities: model.gives_probabilities(input)?,
             local: graph.receptive_field().is_some(),
+            has_states: graph.carries().next().is_some(),
         })
     }
 }
@@ -213,6 +220,7 @@ impl Pipeline {
             options,
             batches: true.into(),
             bands: Mutex::new(()),
+            states: Mutex::new(()),
         })
     }
 
@@ -263,8 +271,32 @@ impl Pipeline {
         self.outcome(input, result, report)
     }
 
+    /// Runs the next picture of a sequence, on the first device.
+    fn run_next(&self, input: Input) -> Result<Outcome> {
+        let (result, report) = self.network_next(0, input.prepared.tensor(), &|_| {})?;
+        self.outcome(input, result, report)
+    }
+
     /// The network's result for one picture or a batch, before the output steps.
     fn network(
+        &self,
+        device: usize,
+        input: &Tensor,
+        done: &(dyn Fn(usize) + Sync),
+    ) -> Result<(Tensor, Report)> {
+        let _turn = match self.output_info.has_states {
+            true => {
+                let turn = lock(&self.states);
+                self.lane(device)?.reset()?;
+                Some(turn)
+            }
+            false => None,
+        };
+        self.network_next(device, input, done)
+    }
+
+    /// The same, beginning with the states that the device's last run left.
+    fn network_next(
         &self,
         device: usize,
         input: &Tensor,

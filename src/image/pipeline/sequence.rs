@@ -1,5 +1,6 @@
 //! Sequences of pictures whose results go to the same place: pages of a stack, frames of a video.
 
+use super::flow::Order;
 use super::{Artifact, Input, Load, Outcome, Pipeline, Target, Threads};
 use crate::error::{Error, Result};
 use crate::image::files::Aside;
@@ -151,7 +152,7 @@ fn not_a_page() -> Error {
 
 impl Pipeline {
     /// Runs pictures in order and puts their results into sinks. Returns the number of pictures. `each` gets every
-    /// outcome.
+    /// outcome. The states of a network are zeros for the first picture and go from each to the next.
     ///
     /// # Errors
     /// The first error. Earlier results are in the sinks, which are then not finished.
@@ -179,7 +180,14 @@ impl Pipeline {
             *count += 1;
             if ended.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         };
-        self.run_all(pictures, threads, true, load, save);
+        let (order, _turn) = match self.output_info.has_states {
+            true => (Order::Run, Some(lock(&self.states))),
+            false => (Order::Saved, None),
+        };
+        if order == Order::Run {
+            self.lane(0)?.reset()?;
+        }
+        self.run_in(order, pictures, threads, load, save);
         let (_, count, ended) = unlocked(state);
         ended?;
         sinks.into_iter().try_for_each(|(_, sink)| sink.finish())?;

@@ -1,9 +1,9 @@
 //! The sizes that an ONNX file takes, and its graph for each.
 //!
-//! A state whose extents the file leaves open has those that the graph itself gives it: the network is built with a
-//! first guess, then with the extents of the output that the state comes from, until they stay as they are. The first
-//! guess is 1 in place of each open extent, which is what networks with states of their own size are given for their first
-//! frame; where that does not run, the extents of the picture that have the same name.
+//! If a file leaves extents of a state open, the state has the extents that the network itself gives it. The network is
+//! built with a first guess, then with the extents of the output that the state comes from, until they stay the same.
+//! The first guess is 1 for each open extent, which is how exporters begin. If that does not run, it is the extent of
+//! the picture that has the same name.
 
 use super::build::{Builder, Live};
 use super::file::File;
@@ -37,6 +37,8 @@ pub(super) struct OnnxNetwork {
     /// The output that is the result.
     result: String,
     reason: String,
+    /// The outputs that can be asked for.
+    available: Vec<String>,
     /// By output, its pixels for one of the picture, when that is a whole number or one over it.
     ratios: HashMap<String, [f64; 2]>,
 }
@@ -94,7 +96,8 @@ impl Network for OnnxNetwork {
                 None => Role::Output,
             }
         };
-        let mut outputs: Vec<PortInfo> = outputs.iter().map(|output| port(output, role(output))).collect();
+        let outputs = outputs.iter().filter(|output| self.available.contains(&output.name));
+        let mut outputs: Vec<PortInfo> = outputs.map(|output| port(output, role(output))).collect();
         outputs.sort_by_key(|output| output.role != Role::Result);
         Signature { inputs, outputs, reason: self.reason.clone() }
     }
@@ -144,6 +147,7 @@ impl OnnxNetwork {
             example: Shape::new(1, 1, 1, 1),
             result: choice.result.unwrap_or_default().into(),
             reason: "it was chosen by name".into(),
+            available: Vec::new(),
             ratios: HashMap::new(),
         };
         let mut first = None;
@@ -178,6 +182,7 @@ impl OnnxNetwork {
             let (result, reason) = result(&made, picture, self.ports.picture.layout)?;
             (self.result, self.reason) = (result.into(), reason);
         }
+        self.available = graph.outputs().iter().map(|output| output.name.clone()).collect();
         (self.example, self.ratios) = (picture, ratios);
         Ok(())
     }
@@ -361,7 +366,7 @@ fn result<'a>(made: &[(&'a str, Shape)], picture: Shape, layout: Layout) -> Resu
     Ok((largest[0], reason))
 }
 
-/// Gives all inputs their values: the picture behind a pad up to a multiple, and what has its rows and columns likewise.
+/// Gives all inputs their values. The picture, and each input with its rows and columns, is padded up to a multiple.
 fn set_inputs<'a>(
     builder: &mut Builder<'a>,
     ports: &'a Ports,

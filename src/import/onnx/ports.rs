@@ -2,9 +2,10 @@
 
 use super::array::{Array, Kind};
 use super::constants::Constants;
+use super::fold;
 use super::node::extent;
+use super::proto;
 use super::view::{any_shape, product};
-use super::{fold, proto};
 use crate::error::{Error, Result};
 use crate::network::FixedInput;
 use crate::tensor::Shape;
@@ -80,8 +81,36 @@ pub(super) fn fixed(input: &FixedInput, graph: &proto::Graph) -> Result<Array> {
         let names: Vec<&str> = graph.input.iter().map(|i| i.name.as_str()).collect();
         Error::UnknownName { kind: "input", name: input.name.clone(), known: names.join(", ") }
     })?;
-    let kind = Declared::of(declared).kind().unwrap_or(Kind::Float);
-    Array::new(input.dims.clone(), kind, input.values.clone()).map_err(|e| e.at(&input.name))
+    let declared = Declared::of(declared);
+    let what = || format!("input {}", input.name);
+    if let Some(value) = input.values.iter().find(|value| !value.is_finite()) {
+        return Err(Error::shape(what(), "finite numbers", value));
+    }
+    if let Some(value) = input.values.iter().find(|value| declared.is_whole() && value.fract() != 0.0) {
+        return Err(Error::shape(what(), format!("whole numbers ({})", declared.element()), value));
+    }
+    // A number also stands for a vector or tensor of one.
+    let mut dims = input.dims.clone();
+    if let (true, Some(declared)) = (dims.is_empty(), &declared.dims) {
+        dims = vec![1; declared.len()];
+    }
+    let fits = |declared: &Vec<Dim>| {
+        let fits = |(own, dim): (&usize, &Dim)| matches!(dim, Dim::Named(_)) || *dim == Dim::Fixed(*own);
+        declared.len() == dims.len() && dims.iter().zip(declared).all(fits)
+    };
+    if !declared.dims.as_ref().is_none_or(fits) {
+        return Err(Error::shape(what(), declared.extents(), extents_of(&input.dims)));
+    }
+    let kind = declared.kind().unwrap_or(Kind::Float);
+    Array::new(dims, kind, input.values.clone()).map_err(|e| e.at(&input.name))
+}
+
+/// Extents in words.
+fn extents_of(dims: &[usize]) -> String {
+    match dims {
+        [] => "a number".into(),
+        dims => dims.iter().map(usize::to_string).collect::<Vec<_>>().join("x"),
+    }
 }
 
 impl Ports {
@@ -106,7 +135,10 @@ impl Ports {
         let place = place.ok_or_else(|| Error::shape("the network", "an input for a picture", "none"))?;
         let picture = Picture::of(others.remove(place), graph, constants).map_err(|e| match carry {
             None | Some([]) => e,
-            Some(_) => Error::Model(format!("the recipe's carry leaves no input for a picture: {e}")),
+            Some(pairs) => {
+                let names = pairs.iter().map(|[_, input]| input.as_str()).collect::<Vec<_>>().join(", ");
+                Error::Model(format!("the recipe's carry of {names} leaves no input for a picture: {e}"))
+            }
         })?;
         for input in others.iter().chain(states.iter().map(|state| &state.input)) {
             input.check()?;

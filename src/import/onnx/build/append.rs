@@ -11,17 +11,12 @@ use crate::tensor::Shape;
 const NODES: usize = 1 << 14;
 
 impl Builder<'_> {
-    pub(in crate::import::onnx) fn shape(&self, id: ValueId) -> Shape {
+    pub(crate) fn shape(&self, id: ValueId) -> Shape {
         self.shapes[id.index()]
     }
 
     /// Appends a node with that name, or the next free one, unless an earlier node computes the same.
-    pub(in crate::import::onnx) fn push(
-        &mut self,
-        wanted: &str,
-        op: impl Into<Op>,
-        inputs: &[ValueId],
-    ) -> Result<ValueId> {
+    pub(crate) fn push(&mut self, wanted: &str, op: impl Into<Op>, inputs: &[ValueId]) -> Result<ValueId> {
         let op = op.into();
         let key = (op.rules().parameters() == 0).then(|| (format!("{op:?}"), inputs.to_vec()));
         if let Some(&known) = key.as_ref().and_then(|key| self.computed.get(key)) {
@@ -47,7 +42,7 @@ impl Builder<'_> {
     }
 
     /// A constant as a value of the graph.
-    pub(in crate::import::onnx) fn constant_node(&mut self, array: &Array) -> Result<Live> {
+    pub(crate) fn constant_node(&mut self, array: &Array) -> Result<Live> {
         let shape = any_shape(&array.dims)?;
         if !array.floats().iter().all(|v| v.is_finite()) {
             return Err(Error::shape("constant", "finite numbers", "an infinity"));

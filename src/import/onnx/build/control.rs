@@ -15,7 +15,7 @@ const PARTS: usize = 1 << 10;
 
 impl<'a> Builder<'a> {
     /// A subgraph whose condition is known.
-    pub(in crate::import::onnx) fn branch(&mut self, reader: &Reader<'a>) -> Result<Vec<Value>> {
+    pub(crate) fn branch(&mut self, reader: &Reader<'a>) -> Result<Vec<Value>> {
         let Value::Constant(condition) = self.operand(reader, 0)? else {
             return Err(reader.unsupported("its condition depends on the picture"));
         };
@@ -39,7 +39,7 @@ impl<'a> Builder<'a> {
     }
 
     /// A split whose parts are later taken by number.
-    pub(in crate::import::onnx) fn sequence(&mut self, reader: &Reader<'a>) -> Result<Vec<Value>> {
+    pub(crate) fn sequence(&mut self, reader: &Reader<'a>) -> Result<Vec<Value>> {
         let value = self.operand(reader, 0)?;
         let dims = value.dims();
         let along = axis(reader.int("axis", 0), dims.len())?;
@@ -69,7 +69,7 @@ impl<'a> Builder<'a> {
         Ok(Vec::new())
     }
 
-    pub(in crate::import::onnx) fn at(&self, reader: &Reader<'a>) -> Result<Value> {
+    pub(crate) fn at(&self, reader: &Reader<'a>) -> Result<Value> {
         let name = reader.node.input.first().map_or("", String::as_str);
         let parts =
             self.sequences.get(name).ok_or_else(|| reader.unsupported("its sequence is not a split"))?;

@@ -5,6 +5,7 @@ mod append;
 mod control;
 mod moves;
 mod operands;
+mod value;
 mod views;
 
 use super::array::{Array, Kind};
@@ -20,7 +21,7 @@ use crate::network::Fate;
 use crate::tensor::Shape;
 use std::collections::{HashMap, HashSet};
 
-pub(in crate::import::onnx) use operands::{Live, Value};
+pub(crate) use value::{Live, Value};
 
 /// Bytes that computed constants may take beyond those of the file, so that a few bytes cannot ask for gigabytes.
 const COMPUTED: usize = 24 << 20;
@@ -33,13 +34,13 @@ const EXACT: [&str; 12] =
     ["Abs", "Add", "Clip", "Concat", "Max", "Min", "Mul", "Neg", "ReduceMax", "ReduceMin", "Sub", "Sum"];
 
 /// Makes a graph of a file's nodes, one after another.
-pub(in crate::import::onnx) struct Builder<'a> {
+pub(crate) struct Builder<'a> {
     file: &'a File,
-    pub(in crate::import::onnx) opset: i64,
+    pub(crate) opset: i64,
     values: HashMap<&'a str, Value>,
     /// The parts of splits that are taken by number.
     sequences: HashMap<&'a str, Vec<Value>>,
-    pub(in crate::import::onnx) graph: Graph,
+    pub(crate) graph: Graph,
     shapes: Vec<Shape>,
     /// Names of the graph's nodes, and under how many of that name each is known.
     taken: HashMap<String, usize>,
@@ -49,9 +50,9 @@ pub(in crate::import::onnx) struct Builder<'a> {
     /// Nodes without weights by what they compute, because exporters write the same thing more than once.
     computed: HashMap<(String, Vec<ValueId>), ValueId>,
     /// What became of each node.
-    pub(in crate::import::onnx) fates: Vec<Fate>,
+    pub(crate) fates: Vec<Fate>,
     /// Whether to go on behind a node that cannot run.
-    pub(in crate::import::onnx) survey: bool,
+    pub(crate) survey: bool,
     /// What such nodes should have made.
     unknown: HashSet<&'a str>,
     depth: usize,
@@ -59,7 +60,7 @@ pub(in crate::import::onnx) struct Builder<'a> {
 
 impl<'a> Builder<'a> {
     /// A builder whose picture has this name and shape.
-    pub(in crate::import::onnx) fn new(file: &'a File, picture: &'a str, shape: Shape) -> Builder<'a> {
+    pub(crate) fn new(file: &'a File, picture: &'a str, shape: Shape) -> Builder<'a> {
         Builder {
             file,
             opset: file.opset,
@@ -81,7 +82,7 @@ impl<'a> Builder<'a> {
     }
 
     /// Adds an input of these extents besides the picture.
-    pub(in crate::import::onnx) fn input(&mut self, name: &str, dims: &[usize]) -> Result<ValueId> {
+    pub(crate) fn input(&mut self, name: &str, dims: &[usize]) -> Result<ValueId> {
         let shape = any_shape(dims)?;
         self.taken.insert(name.into(), 1);
         self.shapes.push(shape);
@@ -89,18 +90,18 @@ impl<'a> Builder<'a> {
     }
 
     /// Gives a name of the file its value.
-    pub(in crate::import::onnx) fn set(&mut self, name: &'a str, live: Live) {
+    pub(crate) fn set(&mut self, name: &'a str, live: Live) {
         self.values.insert(name, Value::Live(live));
     }
 
     /// Appends all nodes of the file.
-    pub(in crate::import::onnx) fn run(&mut self) -> Result<()> {
+    pub(crate) fn run(&mut self) -> Result<()> {
         let file = self.file;
         self.nodes(&file.graph)
     }
 
     /// The value of an output.
-    pub(in crate::import::onnx) fn output(&self, name: &str) -> Result<Live> {
+    pub(crate) fn output(&self, name: &str) -> Result<Live> {
         match self.values.get(name) {
             Some(Value::Live(live)) => Ok(live.clone()),
             Some(Value::Constant(_)) => Err(Error::Model(match self.file.graph.output.len() {

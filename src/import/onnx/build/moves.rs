@@ -197,12 +197,7 @@ impl<'a> Builder<'a> {
         self.reshaped(&value, &end)
     }
 
-    pub(in crate::import::onnx) fn split(
-        &mut self,
-        value: &Value,
-        along: usize,
-        sizes: &[usize],
-    ) -> Result<Vec<Value>> {
+    pub(crate) fn split(&mut self, value: &Value, along: usize, sizes: &[usize]) -> Result<Vec<Value>> {
         let extent = value.dims()[along];
         if sizes.iter().fold(0, |n: usize, &s| n.saturating_add(s)) != extent {
             return Err(Error::shape("split", format!("a sum of {extent}"), format!("{sizes:?}")));
@@ -273,7 +268,7 @@ fn extents(settings: &Settings<'_, '_>, mut dims: Vec<usize>) -> Result<Vec<usiz
 }
 
 /// Sizes of the parts of an axis cut every so many places.
-pub(in crate::import::onnx) fn parts_of(extent: usize, each: usize) -> Vec<usize> {
+pub(crate) fn parts_of(extent: usize, each: usize) -> Vec<usize> {
     (0..extent).step_by(each.max(1)).map(|start| each.min(extent - start)).collect()
 }
 

@@ -9,7 +9,7 @@ use crate::tensor::Shape;
 
 impl Builder<'_> {
     /// A value seen through another view of the same elements.
-    pub(in crate::import::onnx) fn seen(&mut self, value: &Value, view: View) -> Result<Value> {
+    pub(crate) fn seen(&mut self, value: &Value, view: View) -> Result<Value> {
         array::extents(&view.dims())?;
         Ok(match value {
             Value::Constant(array) => Value::Constant(array.viewed(&view)?),
@@ -21,7 +21,7 @@ impl Builder<'_> {
         })
     }
 
-    pub(in crate::import::onnx) fn reshaped(&mut self, value: &Value, dims: &[usize]) -> Result<Value> {
+    pub(crate) fn reshaped(&mut self, value: &Value, dims: &[usize]) -> Result<Value> {
         if let Some(view) = value.view().reshaped(dims) {
             return self.seen(value, view);
         }
@@ -34,7 +34,7 @@ impl Builder<'_> {
         self.seen(&value, view)
     }
 
-    pub(in crate::import::onnx) fn sliced(
+    pub(crate) fn sliced(
         &mut self,
         value: &Value,
         axis: usize,
@@ -71,7 +71,7 @@ impl Builder<'_> {
     }
 
     /// The elements of a view in order, as a value of this shape.
-    pub(in crate::import::onnx) fn placed(&mut self, live: &Live, shape: Shape) -> Result<ValueId> {
+    pub(crate) fn placed(&mut self, live: &Live, shape: Shape) -> Result<ValueId> {
         let input = self.shape(live.id);
         if input == shape && live.view.is_whole(input.elements()) {
             return Ok(live.id);
@@ -85,7 +85,7 @@ impl Builder<'_> {
     }
 
     /// The value as an NCHW tensor of four extents; of fewer, ones in front.
-    pub(in crate::import::onnx) fn nchw(&mut self, live: &Live) -> Result<(ValueId, Shape)> {
+    pub(crate) fn nchw(&mut self, live: &Live) -> Result<(ValueId, Shape)> {
         if live.view.rank() > 4 {
             return Err(Error::shape("operand", "at most 4 axes", format!("{:?}", live.dims())));
         }
