@@ -28,6 +28,7 @@ pub fn read_npy_array(path: &Path) -> Result<(Vec<usize>, Vec<f64>)> {
     let bytes = read_file(path)?;
     let read = || {
         let (axes, numbers, data) = array(&bytes)?;
+        check_length(&axes, &numbers, data)?;
         Ok((axes, (numbers.f64)(data)))
     };
     read().map_err(|message| Error::Picture { path: path.to_owned(), message })
@@ -61,10 +62,11 @@ fn parse(bytes: &[u8]) -> Result<Tensor, String> {
         _ => return Err(format!("the array has {} axes, expected (n,c,h,w), (c,h,w) or (h,w)", axes.len())),
     };
     shape.check("the array").map_err(|e| e.to_string())?;
+    check_length(&axes, &numbers, data)?;
     Tensor::new(shape, (numbers.f32)(data)).map_err(|e| e.to_string())
 }
 
-/// The extents, the type and the data of a `.npy` file.
+/// The extents, the type and the data of a `.npy` file. The length of the data is not checked.
 fn array(bytes: &[u8]) -> Result<(Vec<usize>, Numbers, &[u8]), String> {
     let cut = || "the .npy file is cut off (copy it again)".to_string();
     let rest = bytes.strip_prefix(MAGIC).ok_or("not a .npy file; write one with numpy.save")?;
@@ -94,12 +96,17 @@ fn array(bytes: &[u8]) -> Result<(Vec<usize>, Numbers, &[u8]), String> {
     let axes = inside.ok_or("the .npy header's shape is not a tuple")?.split(',').map(str::trim);
     let axes: Result<Vec<usize>, _> = axes.filter(|axis| !axis.is_empty()).map(str::parse).collect();
     let axes = axes.map_err(|_| "the .npy header's shape is not made of numbers".to_string())?;
-    let expected = axes.iter().copied().fold(numbers.bytes, usize::saturating_mul);
-    if data.len() != expected {
-        let shape = axes.iter().map(usize::to_string).collect::<Vec<_>>().join("x");
-        return Err(format!("an array {shape} takes {expected} bytes, the file has {}", data.len()));
-    }
     Ok((axes, numbers, data))
+}
+
+/// Checks that the data is as long as the extents say.
+fn check_length(axes: &[usize], numbers: &Numbers, data: &[u8]) -> Result<(), String> {
+    let expected = axes.iter().copied().fold(numbers.bytes, usize::saturating_mul);
+    if data.len() == expected {
+        return Ok(());
+    }
+    let shape = axes.iter().map(usize::to_string).collect::<Vec<_>>().join("x");
+    Err(format!("an array of {shape} numbers takes {expected} bytes, the file has {}", data.len()))
 }
 
 /// A type of numbers.
