@@ -105,7 +105,7 @@ pub struct PortInfo {
     pub name: String,
     /// The type of its elements in the file, such as `float32`. Tensors of all types are handed over as f32.
     pub element: &'static str,
-    /// Its extents as the file has them, such as `1x3xheightxwidth`.
+    /// Its extents as the file has them, such as `(1,3,height,width)`.
     pub extents: String,
     /// What it is for.
     pub role: Role,
@@ -200,7 +200,11 @@ impl Network for Graph {
                 None if place == 0 => Role::Picture,
                 None => Role::Value,
             };
-            port(&input.name, input.extents.iter().map(word).collect::<Vec<_>>().join("x"), role)
+            port(
+                &input.name,
+                format!("({})", input.extents.iter().map(word).collect::<Vec<_>>().join(",")),
+                role,
+            )
         };
         let output = |(place, output): (usize, &Output)| {
             let state = carries.iter().find(|(from, _)| *from == output.name);

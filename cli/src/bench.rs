@@ -69,6 +69,7 @@ pub(super) fn run(args: &BenchArgs, common: &Common) -> Result<ExitCode> {
     args.json.as_deref().map_or(Ok(()), check_writable)?;
     let format = args.chart.as_deref().map(Format::of).transpose()?;
     let model = args.model.open()?;
+    super::check_one_input(&model, "bench")?;
     let device = match args.layers {
         true => Device::Gpu(device::open_gpu(common, "--layers")?),
         false => device::open(common)?,
@@ -170,7 +171,13 @@ impl Job<'_> {
         let overlapped = self.overlapped(&session, |run| input(total + run))?;
         seconds.sort_by(f64::total_cmp);
         let difference = match last {
-            Some((input, output)) if !self.args.no_check => Some(self.check(&input, &output, precision)?),
+            Some((input, mut output)) if !self.args.no_check => {
+                if session.has_states() {
+                    session.reset()?;
+                    output = session.run(&input)?;
+                }
+                Some(self.check(&input, &output, precision)?)
+            }
             _ => None,
         };
         let layers = match self.wants_layers {

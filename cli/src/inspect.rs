@@ -237,7 +237,7 @@ fn ports(model: &Model, shapes: &[Shape]) -> Result<[Vec<PortLine>; 2]> {
         let shape = value.and_then(|value| values[value.index()]).unwrap_or(Shape::new(0, 0, 0, 0));
         let purpose = match &info.role {
             Role::Picture => "the picture".into(),
-            Role::Value => format!("give it with run --input {}=", info.name),
+            Role::Value => format!("give it with run --input {}=VALUE", info.name),
             Role::Result => format!("the result: {reason}"),
             Role::Output => format!("choose it with run --output {}", info.name),
             Role::State(other) => format!("a state, carried from {other} of the picture before"),

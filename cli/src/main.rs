@@ -27,7 +27,7 @@ use unet_wgpu::gpu::{AdapterChoice, Gpu};
 use unet_wgpu::optimize::Optimizations;
 use unet_wgpu::plan::{ConvKernel, Precision};
 use unet_wgpu::unet::{RandomWeights, UnetConfig};
-use unet_wgpu::{Model, OpenOptions, SessionOptions};
+use unet_wgpu::{Model, OpenOptions, Role, SessionOptions};
 use values::Bytes;
 
 /// Run trained U-Nets on any GPU.
@@ -177,6 +177,18 @@ impl ModelArgs {
                 Model::from_config(&config, &mut RandomWeights::new(1))
             }
         }
+    }
+}
+
+/// Refuses a network that takes more than a picture.
+fn check_one_input(model: &Model, subcommand: &str) -> Result<()> {
+    let inputs = model.signature().inputs;
+    match inputs.iter().find(|input| input.role == Role::Value) {
+        Some(input) => Err(Error::Usage(format!(
+            "the network also takes the input {}; unet {subcommand} takes networks of one input",
+            input.name
+        ))),
+        None => Ok(()),
     }
 }
 

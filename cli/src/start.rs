@@ -73,6 +73,7 @@ fn timed(args: &StartArgs, common: &Common) -> Result<ExitCode> {
         lap
     };
     let model = args.model.open()?;
+    super::check_one_input(&model, "start")?;
     let input = Tensor::random(args.size.shape(1, model.input_channels()), 1);
     let opened = lap();
     let device = device::open(common)?;

@@ -42,7 +42,8 @@ pub(super) fn run(args: &VerifyArgs, common: &Common) -> Result<ExitCode> {
     let gpu = device::open_gpu(common, "verify")?;
     let input = Size::or_example(args.size, &model);
     let device = Device::Gpu(gpu);
-    let checks = verify(&model, input, &device, &device::options(&device, common), args.seed)?;
+    let inputs = model.input_shapes(input)?;
+    let checks = verify(&model, &inputs, &device, &device::options(&device, common), args.seed)?;
     let mut rows = vec![text::row([&"layer", &"op", &"shape", &"max abs", &"NRMSE", &"verdict"])];
     rows.extend(checks.iter().map(row));
     let failed = checks.iter().filter(|check| !check.pass).count();

@@ -71,7 +71,8 @@ fn an_input_gets_a_number_or_an_array() {
     desk.refuses(run, &["timestep", "int64", "--input timestep=NUMBER"]);
     desk.refuses(&format!("{run} --input step=3"), &["step", "sample, timestep"]);
     desk.refuses(&format!("{run} --input timestep=0.5"), &["timestep", "whole numbers", "0.5"]);
-    desk.refuses(&format!("{run} --input timestep=two.npy"), &["timestep", "expected 1", "got 2"]);
+    desk.refuses(&format!("{run} --input timestep=two.npy"), &["timestep", "expected (1)", "got (2)"]);
+    desk.refuses("bench time.onnx --size 32 --device cpu", &["timestep", "one input"]);
     desk.refuses(&format!("{run} --input timestep=gone.npy"), &["gone.npy"]);
     desk.refuses(&format!("{run} --input timestep=1 --input timestep=2"), &["timestep", "twice"]);
     for wrong in ["timestep", "timestep=ten", "timestep=nan", "=1", "timestep=inf"] {

@@ -109,7 +109,7 @@ pub(super) fn fixed(input: &FixedInput, graph: &proto::Graph) -> Result<Array> {
 fn extents_of(dims: &[usize]) -> String {
     match dims {
         [] => "a number".into(),
-        dims => dims.iter().map(usize::to_string).collect::<Vec<_>>().join("x"),
+        dims => format!("({})", dims.iter().map(usize::to_string).collect::<Vec<_>>().join(",")),
     }
 }
 
@@ -254,7 +254,7 @@ impl Declared {
         match &self.dims {
             None => "unknown".into(),
             Some(dims) if dims.is_empty() => "a number".into(),
-            Some(dims) => dims.iter().map(word).collect::<Vec<_>>().join("x"),
+            Some(dims) => format!("({})", dims.iter().map(word).collect::<Vec<_>>().join(",")),
         }
     }
 
