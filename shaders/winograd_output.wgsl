@@ -25,11 +25,10 @@ struct Params {
 const T = SIZE + 2u;
 const OUTPUTS = SIZE * SIZE;
 
-// The finished outputs of a tile for one vec4 of channels.
-fn outputs(tile: u32, first: Place, map: Map) -> array<vec4<f32>, OUTPUTS> {
-    var m: array<vec4<f32>, T * T>;
+// The products of a tile for vec4 `c` of the channels become its outputs, at the front of the first lines of `m`.
+fn transform(m: ptr<function, array<vec4<f32>, T * T>>, tile: u32, c: u32) {
     @unroll for (var i = 0u; i < T * T; i++) {
-        m[i] = vec4<f32>(src[(i * p.tiles + tile) * p.out_c + first.c]);
+        m[i] = vec4<f32>(src[(i * p.tiles + tile) * p.out_c + c]);
     }
     // Columns to SIZE rows, then rows to SIZE columns. Results stay at the front of each line.
     @unroll for (var line = 0u; line < T + SIZE; line++) {
@@ -52,14 +51,12 @@ fn outputs(tile: u32, first: Place, map: Map) -> array<vec4<f32>, OUTPUTS> {
             m[start + step] = m1 - m2 - m3;
         }
     }
-    var y: array<vec4<f32>, OUTPUTS>;
-    let b = bias[first.c];
-    @unroll for (var i = 0u; i < OUTPUTS; i++) {
-        let to = Place(first.n, first.y + i / SIZE, first.x + i % SIZE, first.c);
-        let sum = m[i / SIZE * T + i % SIZE] + b;
-        y[i] = finish(sum, at(to, map), (to.y < map.h) & (to.x < map.w));
-    }
-    return y;
+}
+
+// Finishes output `i` of a tile whose first output is at `first`.
+fn output(sum: vec4<f32>, i: u32, first: Place, map: Map) -> vec4<f32> {
+    let to = Place(first.n, first.y + i / SIZE, first.x + i % SIZE, first.c);
+    return finish(sum, at(to, map), (to.y < map.h) & (to.x < map.w));
 }
 
 @compute @workgroup_size(LANES)
@@ -71,6 +68,7 @@ fn main(group: Group, @builtin(local_invocation_index) lane: u32) {
         return;
     }
     var first = corner(p.first + tile, p.tiles_y, p.tiles_x, SIZE, SIZE);
+    var m: array<vec4<f32>, T * T>;
     @if(HEAD) {
         var ends: array<vec4<f32>, OUTPUTS>;
         @unroll for (var i = 0u; i < OUTPUTS; i++) {
@@ -78,9 +76,10 @@ fn main(group: Group, @builtin(local_invocation_index) lane: u32) {
         }
         for (var c = 0u; c < p.out_c; c++) {
             first.c = c;
-            let y = outputs(tile, first, map);
+            transform(&m, tile, c);
+            let b = bias[c];
             @unroll for (var i = 0u; i < OUTPUTS; i++) {
-                ends[i] = add_head(ends[i], y[i], c);
+                ends[i] = add_head(ends[i], output(m[i / SIZE * T + i % SIZE] + b, i, first, map), c);
             }
         }
         @unroll for (var i = 0u; i < OUTPUTS; i++) {
@@ -93,13 +92,17 @@ fn main(group: Group, @builtin(local_invocation_index) lane: u32) {
     }
     @else {
         first.c = item(group, lane) % p.out_c;
-        let y = outputs(tile, first, map);
+        transform(&m, tile, first.c);
+        let b = bias[first.c];
+        @unroll for (var i = 0u; i < OUTPUTS; i++) {
+            m[i / SIZE * T + i % SIZE] = output(m[i / SIZE * T + i % SIZE] + b, i, first, map);
+        }
         @if(POOL) @unroll for (var i = 0u; i < OUTPUTS / 4u; i++) {
             const row = i / (SIZE / 2u) * 2u;
             const column = i % (SIZE / 2u) * 2u;
-            const a = row * SIZE + column;
+            const a = row * T + column;
             let to = Place(first.n, first.y + row, first.x + column, first.c);
-            pool(to, map, y[a], y[a + 1u], y[a + SIZE], y[a + SIZE + 1u]);
+            pool(to, map, m[a], m[a + 1u], m[a + T], m[a + T + 1u]);
         }
     }
 }
