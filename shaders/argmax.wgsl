@@ -1,13 +1,13 @@
 // The index of the largest channel of each pixel, the first of equal ones. A lane takes one pixel.
 //
-// Grid: x, y = LANES pixels a workgroup.
+// Grid: x, y = LANES pixels per workgroup.
 // Loops: vectors
 
 import package::shared::index::{Group, item};
 import constants::LANES;
 
 struct Params {
-    vectors: u32,  // vec4s a pixel
+    vectors: u32,  // vec4s per pixel
     channels: u32,
     total: u32,    // pixels of the batch
 }

@@ -1,7 +1,7 @@
 // Measures the bytes per second of a device: copies one buffer to another. A lane copies VECTORS vec4s; neighbouring
 // lanes copy neighbouring vec4s.
 //
-// Grid: x, y = LANES lanes a workgroup.
+// Grid: x, y = LANES lanes per workgroup.
 // Loops: VECTORS
 
 import package::shared::index::{Group, item};

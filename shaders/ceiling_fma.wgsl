@@ -2,7 +2,7 @@
 // independent chains, so no chain waits for its last step, and STEPS steps in a round. Each chain turns a point (x, y)
 // on an ellipse: x -= angle * y; y += angle * x. The point stays bounded, and no step can be computed ahead.
 //
-// Grid: x, y = LANES lanes a workgroup.
+// Grid: x, y = LANES lanes per workgroup.
 // Loops: rounds
 
 import package::shared::index::{Group, item};
@@ -14,7 +14,7 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> p: Params;
-@group(0) @binding(1) var<storage, read_write> dst: array<elem4>; // one a lane
+@group(0) @binding(1) var<storage, read_write> dst: array<elem4>; // one per lane
 
 @compute @workgroup_size(LANES)
 fn main(group: Group, @builtin(local_invocation_index) lane: u32) {

@@ -1,18 +1,18 @@
 // Copies one tensor to its channels of a joined tensor. A concatenation is one dispatch for each part, in order. A part
 // may begin inside a vec4, so the first vec4 keeps the channels of the parts before.
 //
-// Grid: x, y = LANES (pixel, touched vec4) places a workgroup, vec4 fastest.
+// Grid: x, y = LANES (pixel, touched vec4) places per workgroup, vec4 fastest.
 // Loops: 0
 
 import package::shared::index::{Group, item};
 import constants::LANES;
 
 struct Params {
-    src_c: u32,    // vec4s a pixel of src
-    dst_c: u32,    // vec4s a pixel of dst
+    src_c: u32,    // vec4s per pixel of src
+    dst_c: u32,    // vec4s per pixel of dst
     offset: u32,   // the first channel of this part
     channels: u32, // of this part
-    touched: u32,  // vec4s a pixel that this part touches
+    touched: u32,  // vec4s per pixel that this part touches
     total: u32,    // pixels x touched
 }
 

@@ -1,7 +1,7 @@
 // Convolution from storage alone, without workgroup memory: any kernel, stride, padding and dilation, and groups that
 // are whole vec4s. A lane makes TILE_H x TILE_W pixels by TILE_C vec4s of channels.
 //
-// Grid: x, y = LANES tiles a workgroup; z = blocks of TILE_C vec4s of channels.
+// Grid: x, y = LANES tiles per workgroup; z = blocks of TILE_C vec4s of channels.
 // Loops: KERNEL_H * KERNEL_W * (group_in + src1_c + 2)
 
 import package::shared::epilogue::{finish, pool};

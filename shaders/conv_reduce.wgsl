@@ -1,6 +1,6 @@
 // Adds up the parts of a split sum, then ends the convolution. A lane makes 2x2 pixels by one vec4 of channels.
 //
-// Grid: x, y = LANES (2x2 pixels, vec4) places a workgroup, vec4 fastest.
+// Grid: x, y = LANES (2x2 pixels, vec4) places per workgroup, vec4 fastest.
 // Loops: 4 * PARTS
 
 import package::shared::epilogue::{finish, pool};

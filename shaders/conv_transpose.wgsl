@@ -2,7 +2,7 @@
 // modulo the stride) meet the same taps, so each phase is a small convolution of stride 1 over the input. A lane makes
 // TILE_H x TILE_W pixels of a phase by TILE_C vec4s of channels.
 //
-// Grid: x, y = LANES tiles a workgroup; z = phases x blocks of TILE_C vec4s of channels.
+// Grid: x, y = LANES tiles per workgroup; z = phases x blocks of TILE_C vec4s of channels.
 // Loops: (KERNEL_H + STRIDE_H - 1) / STRIDE_H * ((KERNEL_W + STRIDE_W - 1) / STRIDE_W) * (group_in + 2)
 
 import package::shared::epilogue::finish;

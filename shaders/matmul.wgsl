@@ -1,7 +1,7 @@
 // Products of the planes of two tensors, (n, c, h, k) by (n, c, k, w). A lane makes TILE x TILE positions of four
 // planes, the four channels of a vec4. SPLAT0, SPLAT1: the source has one channel, which is used for all.
 //
-// Grid: x, y = LANES (tile, vec4) places a workgroup, vec4 fastest.
+// Grid: x, y = LANES (tile, vec4) places per workgroup, vec4 fastest.
 // Loops: depth
 
 import package::shared::index::{Group, Map, Place, at, item, masked, place};
@@ -15,9 +15,9 @@ struct Params {
     tiles_x: u32,
     n0: u32,       // vec4s from picture to picture of the first source; 0 when one stands for all
     n1: u32,
-    vectors0: u32, // vec4s a pixel of the first source
+    vectors0: u32, // vec4s per pixel of the first source
     vectors1: u32,
-    vectors: u32,  // vec4s a pixel of dst
+    vectors: u32,  // vec4s per pixel of dst
     channels: u32, // of dst
     total: u32,    // (tile, vec4) places
 }

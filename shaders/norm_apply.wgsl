@@ -1,6 +1,6 @@
 // Last step of a group norm: (x - mean) * factor + shift for each channel of each picture, then the activation.
 //
-// Grid: x, y = LANES vec4s of dst a workgroup.
+// Grid: x, y = LANES vec4s of dst per workgroup.
 // Loops: 0
 
 import package::shared::index::{Group, item, masked};
@@ -8,7 +8,7 @@ import constants::LANES;
 
 struct Params {
     pixels: u32,   // of one plane
-    vectors: u32,  // vec4s a pixel
+    vectors: u32,  // vec4s per pixel
     channels: u32, // beyond them there are no statistics
     total: u32,    // vec4s in dst
 }

@@ -1,7 +1,7 @@
 // Layer norm over the channels of each pixel, then the activation. TEAM lanes, a power of two, take one pixel and read
 // it three times.
 //
-// Grid: x, y = LANES / TEAM pixels a workgroup.
+// Grid: x, y = LANES / TEAM pixels per workgroup.
 // Loops: 3 * ((vectors + TEAM - 1) / TEAM) + 2 * (TEAM / 2)
 // Workgroup bytes: LANES * 4
 
@@ -10,7 +10,7 @@ import constants::{LANES, TEAM};
 
 struct Params {
     pixels: u32,   // of the batch
-    vectors: u32,  // vec4s a pixel
+    vectors: u32,  // vec4s per pixel
     channels: u32,
     eps: u32,      // f32 bits
 }

@@ -11,7 +11,7 @@ import constants::LANES;
 struct Params {
     groups: u32,  // of one picture
     size: u32,    // channels of a group
-    vectors: u32, // vec4s a pixel
+    vectors: u32, // vec4s per pixel
     chunks: u32,
     chunk: u32,   // pixels of a chunk
     pixels: u32,  // of one plane

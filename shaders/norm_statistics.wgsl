@@ -2,7 +2,7 @@
 // 1962). A workgroup takes COLUMNS vec4s by a chunk of pixels. Neighbouring lanes read neighbouring vec4s; the lanes'
 // results are merged in pairs (Chan et al. 1979). COLUMNS and LANES are powers of two.
 //
-// Grid: x = chunks; y = vec4s a pixel / COLUMNS, rounded up; z = pictures.
+// Grid: x = chunks; y = vec4s per pixel / COLUMNS, rounded up; z = pictures.
 // Loops: chunk * COLUMNS / LANES + 8
 // Workgroup bytes: LANES * 36
 
@@ -11,7 +11,7 @@ import constants::{COLUMNS, LANES};
 
 struct Params {
     pixels: u32,  // of one plane
-    vectors: u32, // vec4s a pixel
+    vectors: u32, // vec4s per pixel
     chunk: u32,   // pixels of a workgroup
 }
 

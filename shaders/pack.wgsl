@@ -1,6 +1,6 @@
 // A network's input: NCHW f32 to channels last in vec4s, zero beyond the last channel.
 //
-// Grid: x, y = LANES (picture, vec4, pixel) places a workgroup, pixel fastest.
+// Grid: x, y = LANES (picture, vec4, pixel) places per workgroup, pixel fastest.
 // Loops: 0
 
 import package::shared::index::{Group, item};
@@ -9,7 +9,7 @@ import constants::LANES;
 struct Params {
     pixels: u32,   // of one plane
     channels: u32,
-    vectors: u32,  // vec4s a pixel
+    vectors: u32,  // vec4s per pixel
     total: u32,    // vec4s in dst
 }
 

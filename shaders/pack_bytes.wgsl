@@ -1,7 +1,7 @@
 // A network's input from an interleaved picture of 8- or 16-bit numbers: value * scale + shift, channels last in vec4s,
 // zero beyond the last channel.
 //
-// Grid: x, y = LANES vec4s of dst a workgroup.
+// Grid: x, y = LANES vec4s of dst per workgroup.
 // Loops: 0
 
 import package::shared::index::{Group, item};
@@ -9,7 +9,7 @@ import constants::{BITS, LANES};
 
 struct Params {
     channels: u32,
-    vectors: u32, // vec4s a pixel
+    vectors: u32, // vec4s per pixel
     total: u32,   // vec4s in dst
 }
 

@@ -1,6 +1,6 @@
 // Pads or crops rows and columns. A lane makes one vec4 of one pixel. MODE: 0 zero, 1 edge, 2 reflect.
 //
-// Grid: x, y = LANES vec4s of dst a workgroup.
+// Grid: x, y = LANES vec4s of dst per workgroup.
 // Loops: 0
 
 import package::shared::index::{Group, Map, Place, at, item, place};
@@ -11,7 +11,7 @@ struct Params {
     in_w: u32,
     out_h: u32,
     out_w: u32,
-    vectors: u32, // vec4s a pixel
+    vectors: u32, // vec4s per pixel
     total: u32,   // vec4s in dst
     top: u32,     // i32 bits: rows before the source, negative when cropping
     left: u32,

@@ -1,7 +1,7 @@
 // Copies one tensor to its rows or columns of a joined tensor. A concatenation is one dispatch for each part. Both are
 // (outer, count, inner) vec4s that differ in count.
 //
-// Grid: x, y = LANES vec4s of src a workgroup.
+// Grid: x, y = LANES vec4s of src per workgroup.
 // Loops: 0
 
 import package::shared::index::{Group, item};

@@ -1,7 +1,7 @@
 // One or several functions of each element. Operands have the same shape or are broadcast. For each kernel, the plan
 // writes `expression`, one line for each step, and the buffers that it reads.
 //
-// Grid: x, y = LANES vec4s of dst a workgroup.
+// Grid: x, y = LANES vec4s of dst per workgroup.
 // Loops: 0
 
 import package::shared::index::{Group, Map, item, masked, place};
@@ -10,7 +10,7 @@ import constants::LANES;
 struct Params {
     out_h: u32,
     out_w: u32,
-    vectors: u32,  // vec4s a pixel of dst
+    vectors: u32,  // vec4s per pixel of dst
     channels: u32, // of dst; with MASK, numbers beyond them are cleared
     total: u32,    // vec4s in dst
 }

@@ -1,7 +1,7 @@
 // Max or average pooling. A lane makes one vec4 of one pixel. KIND: 0 maximum, 1 average of the pixels inside, 2
 // average including the padding.
 //
-// Grid: x, y = LANES vec4s of dst a workgroup.
+// Grid: x, y = LANES vec4s of dst per workgroup.
 // Loops: KERNEL_H * (KERNEL_W + 1)
 
 import package::shared::activations::larger;
@@ -13,7 +13,7 @@ struct Params {
     in_w: u32,
     out_h: u32,
     out_w: u32,
-    vectors: u32,  // vec4s a pixel
+    vectors: u32,  // vec4s per pixel
     total: u32,    // vec4s in dst
     pad_y: u32,
     pad_x: u32,

@@ -1,7 +1,7 @@
 // A strided view, element by element. A lane makes one vec4 of one pixel. The index of each element in NCHW order is
 // written in mixed radix; its digits times their strides lead to the element of src.
 //
-// Grid: x, y = LANES vec4s of dst a workgroup.
+// Grid: x, y = LANES vec4s of dst per workgroup.
 // Loops: 0
 
 import package::shared::index::{Group, item};
@@ -10,7 +10,7 @@ import constants::{DIGITS, LANES};
 struct Params {
     out_c: u32,       // channels
     out_pixels: u32,
-    out_vectors: u32, // vec4s a pixel
+    out_vectors: u32, // vec4s per pixel
     in_c: u32,
     in_pixels: u32,
     in_vectors: u32,

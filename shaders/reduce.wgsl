@@ -4,7 +4,7 @@
 // - PARTIAL_IN, PARTIAL_OUT: src or dst holds partial results.
 // - CHANNELS: the axis is the channels of a pixel, whose four lanes become one.
 //
-// Grid: x, y = LANES (outer, chunk, inner) places a workgroup, inner fastest.
+// Grid: x, y = LANES (outer, chunk, inner) places per workgroup, inner fastest.
 // Loops: span
 
 import package::shared::activations::larger;

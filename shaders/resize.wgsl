@@ -2,7 +2,7 @@
 // the TAPS rows and columns of src that make it (1 nearest, 2 linear, 4 cubic): two vec4s, first their numbers, then
 // their weights.
 //
-// Grid: x, y = LANES vec4s of dst a workgroup.
+// Grid: x, y = LANES vec4s of dst per workgroup.
 // Loops: 0
 
 import package::shared::index::{Group, Map, item, place};
@@ -13,7 +13,7 @@ struct Params {
     in_w: u32,
     out_h: u32,
     out_w: u32,
-    vectors: u32, // vec4s a pixel
+    vectors: u32, // vec4s per pixel
     total: u32,   // vec4s in dst
 }
 

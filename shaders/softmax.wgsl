@@ -1,6 +1,6 @@
 // Softmax over the channels of each pixel. A lane takes one pixel.
 //
-// Grid: x, y = LANES pixels a workgroup.
+// Grid: x, y = LANES pixels per workgroup.
 // Loops: 3 * vectors
 
 import package::shared::index::{Group, four, item};
@@ -8,7 +8,7 @@ import constants::LANES;
 
 struct Params {
     pixels: u32,   // of the batch
-    vectors: u32,  // vec4s a pixel
+    vectors: u32,  // vec4s per pixel
     channels: u32,
 }
 

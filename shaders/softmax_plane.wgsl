@@ -1,6 +1,6 @@
 // Softmax along the middle axis of (outer, count, inner) vec4s: rows or columns. A lane takes one (outer, inner) place.
 //
-// Grid: x, y = LANES places a workgroup, inner fastest.
+// Grid: x, y = LANES places per workgroup, inner fastest.
 // Loops: 3 * count
 
 import package::shared::index::{Group, item};

@@ -1,6 +1,6 @@
 // A strided view whose channels stay together: slices, and permutations of the other axes. A lane moves one vec4.
 //
-// Grid: x, y = LANES vec4s of dst a workgroup.
+// Grid: x, y = LANES vec4s of dst per workgroup.
 // Loops: 0
 
 import package::shared::index::{Group, Map, item, place};
@@ -9,7 +9,7 @@ import constants::LANES;
 struct Params {
     out_h: u32,
     out_w: u32,
-    vectors: u32, // vec4s a pixel of dst
+    vectors: u32, // vec4s per pixel of dst
     first: u32,   // the first vec4 of src
     step_n: u32,  // i32 bits: vec4s of src from one picture of dst to the next; sums wrap around to the right place
     step_y: u32,

@@ -1,6 +1,6 @@
 // A network's result as an interleaved picture of 8- or 16-bit numbers: value * scale, rounded to even, clamped.
 //
-// Grid: x, y = LANES words of dst a workgroup.
+// Grid: x, y = LANES words of dst per workgroup.
 // Loops: 0
 
 import package::shared::index::{Group, item};
@@ -8,7 +8,7 @@ import constants::{BITS, LANES};
 
 struct Params {
     channels: u32,
-    vectors: u32, // vec4s a pixel
+    vectors: u32, // vec4s per pixel
     numbers: u32, // in dst
     total: u32,   // 32-bit words in dst
     scale: u32,   // f32 bits

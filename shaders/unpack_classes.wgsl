@@ -1,7 +1,7 @@
 // A network's result as one byte for each pixel, its class number. With one channel, class 1 is above the threshold.
 // With several, the class has the largest value, the first of equal ones.
 //
-// Grid: x, y = LANES words of dst a workgroup, four pixels each.
+// Grid: x, y = LANES words of dst per workgroup, four pixels each.
 // Loops: 4 * channels
 
 import package::shared::index::{Group, item};
@@ -9,7 +9,7 @@ import constants::LANES;
 
 struct Params {
     channels: u32,
-    vectors: u32,   // vec4s a pixel
+    vectors: u32,   // vec4s per pixel
     pixels: u32,    // of the batch
     total: u32,     // 32-bit words in dst
     threshold: u32, // f32 bits

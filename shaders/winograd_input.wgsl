@@ -1,7 +1,7 @@
 // Winograd convolution, first step (Lavin and Gray 2015): each overlapping input tile d becomes Bt d B. A lane
 // transforms one tile of one vec4 of channels. The result is a batch of matrices [place in tile][tile][in vec4].
 //
-// Grid: x, y = LANES (tile, vec4) places a workgroup, vec4 fastest.
+// Grid: x, y = LANES (tile, vec4) places per workgroup, vec4 fastest.
 // Loops: 0
 
 import package::shared::index::{Group, Place, corner, item};

@@ -1,7 +1,7 @@
 // Winograd convolution, last step (Lavin and Gray 2015): each tile of products m becomes At m A, which ends the
 // convolution. A lane makes one tile of one vec4 of channels; with HEAD, of all channels.
 //
-// Grid: x, y = LANES (tile, vec4) places a workgroup, vec4 fastest; with HEAD, LANES tiles.
+// Grid: x, y = LANES (tile, vec4) places per workgroup, vec4 fastest; with HEAD, LANES tiles.
 // Loops: HEAD * out_c
 
 import package::shared::epilogue::{add_head, end_head, finish, head_bias, pool};

@@ -28,12 +28,11 @@
 //! - Bad input is an error, never a panic: weights, pictures, shapes, a lost device.
 //! - On a GPU, limits and memory are checked before anything is allocated, and a run allocates nothing on the device.
 //! - A host's device keeps its own error handler and lost callback.
-//! - A host's device keeps its own error handler and lost callback.
 //!
 //! # Features
-//! All are on by default. `cpu`: the CPU executor, which is the reference and the path without a GPU. `image`: pictures.
-//! `onnx`, `pickle`: model files of these kinds. `recipes`: recipes from files beside a model. Without any of them the
-//! library is the GPU path alone. The command `unet` is a package of its own, in `cli/`.
+//! All are on by default. `cpu`: the CPU executor, the reference and the path without a GPU. `image`: pictures. `onnx`,
+//! `pickle`: model files of these kinds. `recipes`: recipes from files beside a model. Without any of them the library
+//! is the GPU path alone. The command `unet` is a separate package, in `cli/`.
 
 #[macro_use]
 mod setters;

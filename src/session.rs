@@ -1,4 +1,4 @@
-//! A model made ready for one size on one device: what a program holds and runs.
+//! A model prepared for one input shape on one device.
 
 use crate::error::{Error, Result};
 use crate::gpu::{Executor, Gpu, LayerTime, Wait};
@@ -39,20 +39,20 @@ pub struct SessionOptions {
     pub optimizations: Optimizations,
     /// Which kernel computes dense convolutions on a GPU.
     pub conv: ConvKernel,
-    /// Kernel choices measured on this GPU, such as [`Tuning::load`] gives; `None` leaves them to the default rule.
+    /// Kernel choices measured on this GPU, as [`Tuning::load`] reads them. `None` means the default rule.
     pub tuning: Option<Arc<Tuning>>,
-    /// How the input is handed over; [`Session::run`] takes tensors, [`Session::run_bytes`] all formats.
+    /// Format of the input. [`Session::run`] takes planar tensors only, [`Session::run_bytes`] all formats.
     pub input: InputFormat,
-    /// How the result is taken.
+    /// Format of the result.
     pub output: OutputFormat,
-    /// Refuse to build when more bytes of device memory than this would be needed.
+    /// Most bytes of device memory. A session that needs more is refused.
     pub max_memory: Option<u64>,
-    /// How long a blocking run may take.
+    /// Longest time that a blocking run may take.
     pub timeout: Duration,
-    /// Keep every value, so that [`Session::value`] can read each. Takes much memory.
+    /// Keeps every value in memory of its own, so that [`Session::value`] can read it.
     pub keep_values: bool,
-    /// Names of the outputs to compute, the one that [`Session::run`] gives first; none for the network's result alone.
-    /// What only other outputs need is not computed.
+    /// Names of the outputs to compute. [`Session::run`] returns the first. Empty means the network's result alone. What
+    /// only other outputs need is not computed.
     pub outputs: Vec<String>,
 }
 
@@ -94,11 +94,11 @@ impl Default for SessionOptions {
     }
 }
 
-/// A model made ready for one size on one device. Threads may share it: on a GPU up to three runs overlap, so that one is
-/// computed while another comes in and a third goes out; on the CPU they take turns.
+/// A model prepared for one input shape on one device. Threads may share it. On a GPU up to three runs overlap: one
+/// uploads, one computes, one downloads. On the CPU runs take turns.
 ///
-/// Of a model with states, each run begins with what the run before it left. Runs then take effect in the order in which
-/// they are submitted; a run that fails before it is submitted leaves the states as they were.
+/// In a model with states, each run starts from the states that the previous run left. Runs take effect in the order in
+/// which they are submitted. A run that fails before it is submitted does not change the states.
 #[derive(Debug)]
 pub struct Session {
     inputs: Vec<Port>,
@@ -131,12 +131,12 @@ impl Session {
     }
 
     /// Optimises, plans, and allocates everything that runs will need. `inputs` are the shapes of the model's inputs in
-    /// order, as [`Graph::input_shapes`] takes them; a [`Shape`] alone will do where the first tells the others.
+    /// order, as [`Graph::input_shapes`] takes them. A single [`Shape`] is enough where it determines the others.
     ///
     /// # Errors
-    /// [`Error::Shape`] when the inputs do not suit the model, [`Error::UnknownName`] for an output that it does not have,
+    /// [`Error::Shape`] when the model does not take the inputs, [`Error::UnknownName`] for an unknown output,
     /// [`Error::LimitExceeded`] before anything is allocated, [`Error::OutOfMemory`] while allocating,
-    /// [`Error::MissingFeature`] for f16 where it is absent.
+    /// [`Error::MissingFeature`] for f16 on a device without it.
     pub fn with_options(
         model: &Model,
         inputs: impl AsRef<[Shape]>,
@@ -191,12 +191,12 @@ impl Session {
         Ok(Session { inputs, outputs, input_format, output_format, timeout, has_states, engine })
     }
 
-    /// What a run takes, states left out.
+    /// The inputs of a run, without states.
     pub fn inputs(&self) -> &[Port] {
         &self.inputs
     }
 
-    /// What a run gives.
+    /// The outputs of a run.
     pub fn outputs(&self) -> &[Port] {
         &self.outputs
     }
@@ -206,17 +206,17 @@ impl Session {
         self.inputs[0].shape
     }
 
-    /// The shape of the first output, which [`run`](Self::run) gives.
+    /// The shape of the first output, which [`run`](Self::run) returns.
     pub fn output_shape(&self) -> Shape {
         self.outputs[0].shape
     }
 
-    /// Whether a run begins with what the run before it left.
+    /// Whether the model has states, which a run takes over from the previous one.
     pub fn has_states(&self) -> bool {
         self.has_states
     }
 
-    /// Makes all states zeros, as they are when the session is built.
+    /// Sets all states to zero, as when the session is built.
     ///
     /// # Errors
     /// [`Error::DeviceLost`].
@@ -231,7 +231,7 @@ impl Session {
         }
     }
 
-    /// Bytes that it keeps: of the plan, or on the CPU what a run needs at least.
+    /// Bytes of memory: on a GPU what the plan allocates, on the CPU the least that a run needs.
     pub fn memory_bytes(&self) -> u64 {
         match &self.engine {
             #[cfg(feature = "cpu")]
@@ -272,7 +272,7 @@ impl Session {
         pollster::block_on(self.run_one(input, Wait::Block(self.timeout)))
     }
 
-    /// Runs the network without blocking: the host polls its device, as programs with a window do anyway.
+    /// Runs the network without blocking. The host polls its device, as programs with a window do.
     ///
     /// # Errors
     /// As [`run`](Self::run).
@@ -285,8 +285,8 @@ impl Session {
         Ok(self.run_tensors(&[input], wait).await?.swap_remove(0))
     }
 
-    /// Runs the network on a tensor for each of its [`inputs`](Self::inputs), in any order, and gives its
-    /// [`outputs`](Self::outputs) by their names.
+    /// Runs the network on one tensor for each of its [`inputs`](Self::inputs), in any order. Returns its
+    /// [`outputs`](Self::outputs) by name.
     ///
     /// ```no_run
     /// # fn main() -> unet_wgpu::Result<()> {
@@ -308,7 +308,7 @@ impl Session {
         pollster::block_on(self.run_named(inputs, Wait::Block(self.timeout)))
     }
 
-    /// As [`run_with`](Self::run_with), while the host polls its device.
+    /// As [`run_with`](Self::run_with), without blocking. The host polls its device.
     ///
     /// # Errors
     /// As [`run_with`](Self::run_with).
@@ -376,15 +376,15 @@ impl Session {
         }
     }
 
-    /// Runs a network of one input on bytes in the session's [`InputFormat`] and gives the result in its [`OutputFormat`].
+    /// Runs a network of one input on bytes in the session's [`InputFormat`]. Returns bytes in its [`OutputFormat`].
     ///
     /// # Errors
-    /// [`Error::Shape`] when the bytes are not as many as the format has, and as [`run`](Self::run).
+    /// [`Error::Shape`] when the number of bytes is not that of the format; and as [`run`](Self::run).
     pub fn run_bytes(&self, input: &[u8]) -> Result<Vec<u8>> {
         pollster::block_on(self.run_bytes_waiting(input, Wait::Block(self.timeout)))
     }
 
-    /// As [`run_bytes`](Self::run_bytes), while the host polls its device.
+    /// As [`run_bytes`](Self::run_bytes), without blocking. The host polls its device.
     ///
     /// # Errors
     /// As [`run_bytes`](Self::run_bytes).
@@ -419,10 +419,10 @@ impl Session {
         }
     }
 
-    /// Records the network into a host's encoder, from a buffer for each of the [`inputs`](Self::inputs) and to one for
-    /// each of the [`outputs`](Self::outputs), in order: storage buffers in the session's formats. Submits nothing and
-    /// polls nothing. Does not check that values are finite. States advance when the device runs the commands. The session's
-    /// own memory is used, so no other run may be submitted between this call and the host's submission.
+    /// Records the network into a host's encoder. Takes one storage buffer for each of the [`inputs`](Self::inputs) and
+    /// one for each of the [`outputs`](Self::outputs), in order, in the session's formats. Submits nothing, polls nothing,
+    /// and does not check that values are finite. States advance when the device runs the commands. The commands use the
+    /// session's memory, so no other run may be submitted between this call and the host's submission.
     ///
     /// # Errors
     /// [`Error::Shape`] when a buffer is missing, too small or lacks storage usage, [`Error::Usage`] on a CPU session.
@@ -435,7 +435,7 @@ impl Session {
         self.on_gpu("encode")?.encode(encoder, inputs, outputs)
     }
 
-    /// Device time of each dispatch in one run on the input that was last run.
+    /// Device time of each dispatch in one run, on the input of the last run.
     ///
     /// # Errors
     /// [`Error::MissingFeature`] without timestamp queries, [`Error::Usage`] on a CPU session.
@@ -452,7 +452,7 @@ impl Session {
         self.on_gpu("timing the host")?.host_seconds(self.timeout)
     }
 
-    /// A value as the last run left it, `None` when no kernel makes it.
+    /// A value as the last run left it. `None` if no kernel writes it.
     ///
     /// # Errors
     /// [`Error::Usage`] unless the session was built to keep its values, [`Error::Timeout`], [`Error::DeviceLost`].
@@ -460,8 +460,8 @@ impl Session {
         self.on_gpu("reading a value")?.value(id, self.timeout)
     }
 
-    /// Fills the activations with NaN, so that the next run shows whether a kernel reads what nothing wrote; states become
-    /// zeros.
+    /// Fills the activations with NaN and sets the states to zero. The next run then shows whether a kernel reads what no
+    /// kernel wrote.
     #[doc(hidden)]
     pub fn poison(&self) {
         if let Some(executor) = self.executor() {
@@ -476,7 +476,7 @@ impl Session {
         self.inputs.iter().enumerate().map(random).collect()
     }
 
-    /// Runs on tensors in the order of the inputs and gives the outputs in theirs.
+    /// Runs on tensors in the order of the inputs. Returns the outputs in their order.
     #[cfg(feature = "cpu")]
     pub(crate) fn run_in_order(&self, inputs: &[Tensor]) -> Result<Vec<Tensor>> {
         let inputs: Vec<&Tensor> = inputs.iter().collect();
@@ -484,7 +484,8 @@ impl Session {
     }
 }
 
-/// The plan. Measured kernels may need more scratch memory than the default ones: what does not fit goes without them.
+/// The plan. Measured kernels may need more scratch memory than the default ones. If they do not fit, the default ones
+/// are used.
 fn tuned_or_default(graph: &Graph, inputs: &[Shape], gpu: &Gpu, options: PlanOptions) -> Result<Plan> {
     let profile = &gpu.report().profile;
     match Plan::new(graph, inputs, profile, &options) {

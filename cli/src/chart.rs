@@ -295,7 +295,7 @@ fn scaling_panel(canvas: &mut Canvas, title: &str, across: &str, series: &[Serie
     let own: Vec<(f64, bool)> = places.iter().map(|&x| (x, true)).collect();
     let few = places.len() <= 8 && places.iter().all(|&x| x < 1e3);
     let marks = if few { own } else { ticks(plot.across) };
-    plot.frame(canvas, title, [across, "ms a run (median)"], &marks);
+    plot.frame(canvas, title, [across, "ms per run (median)"], &marks);
     // A line of this slope means that time is proportional.
     let [x, y] = all().copied().max_by(|a, b| a[1].total_cmp(&b[1])).unwrap_or([1.0; 2]);
     let low = plot.across[0].max(x * plot.up[0] / y);

@@ -1,17 +1,16 @@
-//! What goes into a graph and what comes out of it: inputs and outputs by their names, and states, which come out of
-//! one run and go into the next.
+//! Named inputs and outputs of a graph, and states: outputs of one run that are inputs of the next.
 
 use super::{Constant, Graph, Node, ValueId};
 use crate::error::{Error, Result};
 use crate::tensor::{Shape, Tensor};
 
-/// What an input asks of one of its extents.
+/// One extent of an input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, serde::Serialize, serde::Deserialize)]
 pub enum Extent {
-    /// Nothing: whoever builds a session says how large it is.
+    /// Any. The caller that builds a session chooses it.
     #[default]
     Any,
-    /// This many.
+    /// Always this.
     Fixed(usize),
     /// The same extent of the first input, divided by this and rounded up. Recurrent states of half a picture's size
     /// are `Part(2)` along both sides.
@@ -21,7 +20,7 @@ pub enum Extent {
 /// A named input of a graph.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Input {
-    /// The name by which a caller gives a tensor for it.
+    /// The name under which a caller passes a tensor.
     pub name: String,
     /// Batch, channels, height, width.
     pub extents: [Extent; 4],
@@ -32,16 +31,16 @@ pub struct Input {
 /// A named output of a graph.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Output {
-    /// The name by which a caller asks for it.
+    /// The name under which a caller requests it.
     pub name: String,
-    /// The value that is given.
+    /// The value that is returned.
     pub value: ValueId,
-    /// Whether the caller gets it; a state that nobody asked for only goes into the next run.
+    /// Whether the caller gets it. A state that was not requested only goes into the next run.
     pub(crate) given: bool,
 }
 
 impl Extent {
-    /// A batch of pictures of that many channels, of any size.
+    /// A batch of pictures with that many channels, of any size.
     pub const fn picture(channels: usize) -> [Extent; 4] {
         [Extent::Any, Extent::Fixed(channels), Extent::Any, Extent::Any]
     }
@@ -54,7 +53,7 @@ impl From<Shape> for [Extent; 4] {
 }
 
 impl Input {
-    /// What messages call it.
+    /// Its name in messages.
     pub(crate) fn what(&self) -> String {
         match &*self.name {
             "input" => "input".into(),
@@ -62,7 +61,7 @@ impl Input {
         }
     }
 
-    /// The extents that it asks for beside a first input of that shape.
+    /// Its extents beside a first input of that shape.
     fn wanted(&self, first: Option<Shape>) -> [Option<usize>; 4] {
         let first = first.map(|s| [s.n, s.c, s.h, s.w]);
         [0, 1, 2, 3].map(|axis| match self.extents[axis] {
@@ -85,7 +84,7 @@ impl Input {
     }
 }
 
-/// The place of a name among those there are.
+/// The index of a name in a list.
 pub(crate) fn named<'a>(
     kind: &'static str,
     mut names: impl Iterator<Item = &'a str> + Clone,
@@ -159,7 +158,7 @@ impl Graph {
     ///
     /// # Errors
     /// [`Error::Model`] when there are none, names do not differ, a value is not one of this graph, or states are
-    /// declared already.
+    /// already declared.
     pub fn set_outputs(&mut self, outputs: &[(&str, ValueId)]) -> Result<()> {
         if outputs.is_empty() {
             return Err(Error::Model("a graph needs at least one output".into()));
@@ -175,7 +174,7 @@ impl Graph {
         declared
     }
 
-    /// Declares a state: the output of one run is the input of the next, and zeros in the first. A caller never gives
+    /// Declares a state: the output of one run is the input of the next, and zeros in the first. A caller never passes
     /// the input, and gets the output only on request. The input's extents are fixed or parts of the first input's.
     ///
     /// # Errors
@@ -256,7 +255,7 @@ impl Graph {
         self.carries.iter().any(|&(_, to)| to == input)
     }
 
-    /// The inputs that a caller gives: all but the states.
+    /// The inputs that a caller passes: all but the states.
     pub(crate) fn caller_inputs(&self) -> impl Iterator<Item = &Input> {
         self.inputs.iter().enumerate().filter(|(place, _)| !self.is_state(*place)).map(|(_, input)| input)
     }
@@ -266,11 +265,11 @@ impl Graph {
         self.outputs.iter().filter(|output| output.given)
     }
 
-    /// Keeps the outputs of these names, in this order, and those that states come from; the result alone where no name is
-    /// given. Drops the nodes that only others needed.
+    /// Keeps the outputs of these names, in this order, and those that states come from. No name means the result alone.
+    /// Drops the nodes that only other outputs need.
     ///
     /// # Errors
-    /// [`Error::UnknownName`]; [`Error::Usage`] when a name stands twice.
+    /// [`Error::UnknownName`]; [`Error::Usage`] for a name that is given twice.
     pub(crate) fn select(&mut self, names: &[String]) -> Result<()> {
         let mut kept = match names {
             [] => vec![0],
@@ -294,16 +293,16 @@ impl Graph {
         Ok(())
     }
 
-    /// Lets all outputs that are one value be another.
+    /// Replaces a value in all outputs.
     pub(crate) fn replace_output(&mut self, old: ValueId, new: ValueId) {
         self.outputs.iter_mut().filter(|output| output.value == old).for_each(|output| output.value = new);
     }
 
-    /// The shapes of all inputs, from those that a caller gives: of the inputs that are no states, in order. Those at the
-    /// end may be left out that are fixed or parts of the first.
+    /// The shapes of all inputs, from the shapes of the inputs that are no states, in order. Shapes at the end may be left
+    /// out if they are fixed or parts of the first.
     ///
     /// # Errors
-    /// [`Error::Shape`] names the input whose shape is missing or not what it asks for.
+    /// [`Error::Shape`] names the input whose shape is missing or does not fit.
     pub fn input_shapes(&self, given: impl AsRef<[Shape]>) -> Result<Vec<Shape>> {
         let mut given = given.as_ref().iter().copied();
         let mut shapes: Vec<Shape> = Vec::with_capacity(self.inputs.len());

@@ -27,7 +27,7 @@ pub(crate) fn transform_weights(weight: &Tensor, size: usize) -> Tensor {
             }
         }
     }
-    Tensor::new(Shape::new(s.n, s.c, side, side), data).expect("side * side numbers a kernel")
+    Tensor::new(Shape::new(s.n, s.c, side, side), data).expect("side * side numbers per kernel")
 }
 
 #[cfg(feature = "cpu")]

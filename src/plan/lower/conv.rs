@@ -8,7 +8,7 @@ use crate::graph::{Activation, Conv, Ending, Node, Operator, ValueId};
 use crate::plan::kernel::{ShaderFile, shader};
 use crate::plan::layout::vec4s;
 use crate::plan::pack::Constant;
-use crate::plan::{ConvKernel, Precision, Tuning};
+use crate::plan::{ConvKernel, Tuning};
 use crate::tensor::{Shape, Tensor};
 use std::sync::Arc;
 
@@ -102,8 +102,7 @@ impl Lowering<'_> {
             let inputs: Vec<Shape> = node.inputs.iter().map(|&id| self.shape(id)).collect();
             let key = Tuning::key(&node.op, &inputs, self.precision())?;
             let kernel = self.options.tuning.as_ref()?.get(&key)?;
-            let matrices = self.device.cooperative.is_some() && self.precision() == Precision::F16;
-            (kernel != ConvKernel::Cooperative || matrices).then_some(kernel)
+            kernel.applies(self.precision(), &self.device).then_some(kernel)
         };
         match self.options.conv {
             ConvKernel::Auto => measured().unwrap_or_default(),
@@ -134,7 +133,7 @@ impl Lowering<'_> {
         let step = self.sources(dense, step);
         match self.parts(dense, &step, method)? {
             1 => {
-                let step = self.ending(dense, step.bind("bias", bias));
+                let step = self.ending(dense.node, dense.conv, step.bind("bias", bias));
                 self.push(step)
             }
             parts => self.split(dense, step, method, parts, bias),
@@ -180,11 +179,11 @@ impl Lowering<'_> {
     }
 
     /// Binds the operands of a convolution's ending.
-    pub(super) fn ending(&mut self, dense: &Dense<'_>, step: Step) -> Step {
-        let step = step.activation(dense.conv.activation);
-        let (outputs, operands) = (&dense.node.outputs, dense.conv.operands(&dense.node.inputs));
+    pub(super) fn ending(&mut self, node: &Node, conv: &Conv, step: Step) -> Step {
+        let step = step.activation(conv.activation);
+        let (outputs, operands) = (&node.outputs, conv.operands(&node.inputs));
         let dst = Operand::Value(outputs[0]);
-        match &dense.conv.ending {
+        match &conv.ending {
             Ending::Plain => step.flag("STORE", true).bind("dst", dst),
             Ending::Add => {
                 let summand = operands.1.map(|&id| self.source(id)).expect("shape inference found it");
@@ -197,7 +196,7 @@ impl Lowering<'_> {
                 if wanted { step.flag("STORE", true).bind("dst", dst) } else { step }
             }
             Ending::Head(head) => {
-                let weights = self.constant(Constant::conv(head, vec![dense.y.c], false, 4));
+                let weights = self.constant(Constant::conv(head, vec![conv.out_channels()], false, 4));
                 let bias = self.constant(Constant::Vector { values: head.bias.clone(), len: 4 });
                 let step = step.bind("dst", dst).bind("head", weights).bind("head_bias", bias);
                 step.flag("HEAD", true).flag("HEAD_SIGMOID", head.activation == Activation::Sigmoid)
@@ -248,7 +247,7 @@ impl Lowering<'_> {
             .total(y.n * quads_y * quads_x * vec4s(y.c))
             .bind("sums", Operand::Value(sums))
             .bind("bias", bias);
-        let step = self.ending(dense, step);
+        let step = self.ending(dense.node, dense.conv, step);
         self.push(step)
     }
 }

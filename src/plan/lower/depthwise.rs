@@ -3,10 +3,8 @@
 use super::{Lowering, dilation, padding, vectors, window};
 use crate::error::Result;
 use crate::graph::{Conv, Ending, Node, Pool};
-use crate::plan::ConvKernel;
 use crate::plan::kernel::{ShaderFile, shader};
 use crate::plan::layout::vec4s;
-use crate::plan::lower::conv::Dense;
 use crate::plan::pack::Constant;
 use crate::tensor::Shape;
 
@@ -38,9 +36,7 @@ impl Lowering<'_> {
         // The kernel pools nothing.
         let ending = if conv.pools() { Ending::Plain } else { conv.ending.clone() };
         let stored = Conv { ending, ..conv.clone() };
-        let asked = ConvKernel::Auto;
-        let dense = Dense { node, conv: &stored, x, y, parts: vec![x.c], spread: false, asked, flops };
-        let step = self.ending(&dense, step);
+        let step = self.ending(node, &stored, step);
         self.push(step)?;
         match node.outputs[..] {
             [full, pooled] => self.pool(&format!("{}.pool", node.name), &Pool::MAX_2X2, full, pooled),

@@ -60,8 +60,8 @@ impl Lower for ConvTranspose {
 }
 
 impl Lowering<'_> {
-    /// A transposed convolution whose kernel is as large as its stride: one product from each input pixel to the channels
-    /// of all the output pixels that it alone makes, each written to its place.
+    /// A transposed convolution whose kernel is as large as its stride. Each output pixel comes from one input pixel, so
+    /// one product makes the channels of all output pixels of an input pixel.
     fn scattered(&mut self, dense: &Dense<'_>, conv: &ConvTranspose, method: Method) -> Result<()> {
         let columns = dense.columns(method);
         let weights = self.constant(Constant::Scatter { weight: conv.weight.clone(), columns });
@@ -75,7 +75,7 @@ impl Lowering<'_> {
         let step = self.product_step(dense, method);
         let step = step.constants([("OUT_H", out_h), ("OUT_W", out_w)]).flag("SCATTER", true);
         let step = self.sources(dense, step).bind("weights", weights).bind("bias", bias);
-        let step = self.ending(dense, step);
+        let step = self.ending(dense.node, dense.conv, step);
         self.push(step)
     }
 }

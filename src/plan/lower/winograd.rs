@@ -105,7 +105,7 @@ impl Lowering<'_> {
                 .bind("src", products)
                 .bind("bias", bias)
                 .lanes(items);
-            let step = self.ending(dense, step);
+            let step = self.ending(node, conv, step);
             self.push(step)?;
         }
         Ok(())
