@@ -25,8 +25,10 @@ struct Params {
 const T = SIZE + 2u;
 const OUTPUTS = SIZE * SIZE;
 
+var<private> m: array<vec4<f32>, T * T>;
+
 // The products of a tile for vec4 `c` of the channels become its outputs, at the front of the first lines of `m`.
-fn transform(m: ptr<function, array<vec4<f32>, T * T>>, tile: u32, c: u32) {
+fn transform(tile: u32, c: u32) {
     @unroll for (var i = 0u; i < T * T; i++) {
         m[i] = vec4<f32>(src[(i * p.tiles + tile) * p.out_c + c]);
     }
@@ -68,7 +70,6 @@ fn main(group: Group, @builtin(local_invocation_index) lane: u32) {
         return;
     }
     var first = corner(p.first + tile, p.tiles_y, p.tiles_x, SIZE, SIZE);
-    var m: array<vec4<f32>, T * T>;
     @if(HEAD) {
         var ends: array<vec4<f32>, OUTPUTS>;
         @unroll for (var i = 0u; i < OUTPUTS; i++) {
@@ -76,7 +77,7 @@ fn main(group: Group, @builtin(local_invocation_index) lane: u32) {
         }
         for (var c = 0u; c < p.out_c; c++) {
             first.c = c;
-            transform(&m, tile, c);
+            transform(tile, c);
             let b = bias[c];
             @unroll for (var i = 0u; i < OUTPUTS; i++) {
                 ends[i] = add_head(ends[i], output(m[i / SIZE * T + i % SIZE] + b, i, first, map), c);
@@ -92,7 +93,7 @@ fn main(group: Group, @builtin(local_invocation_index) lane: u32) {
     }
     @else {
         first.c = item(group, lane) % p.out_c;
-        transform(&m, tile, first.c);
+        transform(tile, first.c);
         let b = bias[first.c];
         @unroll for (var i = 0u; i < OUTPUTS; i++) {
             m[i / SIZE * T + i % SIZE] = output(m[i / SIZE * T + i % SIZE] + b, i, first, map);
