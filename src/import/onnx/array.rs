@@ -18,6 +18,94 @@ pub(super) enum Kind {
     Float,
     Integer,
     Bool,
+    /// Whole numbers of a type to which quantised numbers are limited.
+    Narrow(Narrow),
+}
+
+/// A type of whole numbers of at most 16 bits. All of them are exact in f32.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Narrow {
+    pub(super) bits: u32,
+    pub(super) signed: bool,
+}
+
+impl Narrow {
+    pub(super) const U8: Narrow = Narrow { bits: 8, signed: false };
+
+    /// The least and the largest number.
+    pub(super) fn range(self) -> [f32; 2] {
+        let count = (1u32 << self.bits) as f32;
+        if self.signed { [-count / 2.0, count / 2.0 - 1.0] } else { [0.0, count - 1.0] }
+    }
+
+    /// Bytes of so many numbers in a file. Two numbers of 4 bits, or four of 2, share a byte.
+    pub(super) fn bytes(self, elements: usize) -> usize {
+        if self.bits < 8 {
+            elements.div_ceil(8 / self.bits as usize)
+        } else {
+            elements.saturating_mul(self.bits as usize / 8)
+        }
+    }
+
+    /// Numbers from their bytes, the first from the lowest bits.
+    pub(super) fn unpacked(self, raw: &[u8], elements: usize) -> Vec<f32> {
+        let sign = |v: u32| {
+            if self.signed && v >> (self.bits - 1) == 1 {
+                v as f32 - (1u32 << self.bits) as f32
+            } else {
+                v as f32
+            }
+        };
+        match self.bits {
+            16 => raw.chunks_exact(2).map(|b| sign(u32::from(u16::from_le_bytes([b[0], b[1]])))).collect(),
+            bits => {
+                let parts = raw.iter().flat_map(|&b| (0..8 / bits).map(move |i| u32::from(b) >> (i * bits)));
+                parts.map(|v| sign(v & ((1 << bits) - 1))).take(elements).collect()
+            }
+        }
+    }
+
+    /// The inverse of [`unpacked`](Self::unpacked).
+    fn packed(self, numbers: &[f64]) -> Vec<u8> {
+        let mask = (1i64 << self.bits) - 1;
+        match self.bits {
+            16 => numbers.iter().flat_map(|&v| (v as i64 as u16).to_le_bytes()).collect(),
+            bits => {
+                let byte = |part: &[f64]| {
+                    let each =
+                        part.iter().enumerate().map(|(i, &v)| ((v as i64 & mask) as u8) << (i as u32 * bits));
+                    each.fold(0, |all, part| all | part)
+                };
+                numbers.chunks(8 / bits as usize).map(byte).collect()
+            }
+        }
+    }
+}
+
+impl Kind {
+    /// The kind for a number in ONNX's list of types; `None` for other things than numbers.
+    pub(super) fn of(number: i64) -> Option<Kind> {
+        let narrow = |bits, signed| Some(Kind::Narrow(Narrow { bits, signed }));
+        match number {
+            1 | 10 | 11 | 16 => Some(Kind::Float),
+            2 => narrow(8, false),
+            3 => narrow(8, true),
+            4 => narrow(16, false),
+            5 => narrow(16, true),
+            21 => narrow(4, false),
+            22 => narrow(4, true),
+            25 => narrow(2, false),
+            26 => narrow(2, true),
+            6 | 7 | 12 | 13 => Some(Kind::Integer),
+            9 => Some(Kind::Bool),
+            _ => None,
+        }
+    }
+
+    /// Whether its numbers are whole and no truth values.
+    pub(super) fn is_whole(self) -> bool {
+        matches!(self, Kind::Integer | Kind::Narrow(_))
+    }
 }
 
 /// A constant of any rank.
@@ -63,6 +151,11 @@ impl Array {
             _ => Shape::new(1, 1, 1, values.len()),
         };
         Ok(Array { dims, kind: Kind::Float, data: Data::Weights(Arc::new(Tensor::new(shape, values)?)) })
+    }
+
+    /// Numbers of a narrow type.
+    pub(super) fn of_narrow(dims: Vec<usize>, narrow: Narrow, values: Vec<f32>) -> Result<Array> {
+        Ok(Array { kind: Kind::Narrow(narrow), ..Array::of_floats(dims, values)? })
     }
 
     pub(super) fn len(&self) -> usize {
@@ -113,7 +206,9 @@ impl Array {
     /// The numbers, if there are more than a few.
     pub(super) fn weights(&self) -> Option<Arc<Tensor>> {
         match &self.data {
-            Data::Weights(tensor) if tensor.data().len() > 16 => Some(tensor.clone()),
+            Data::Weights(tensor) if self.kind == Kind::Float && tensor.data().len() > 16 => {
+                Some(tensor.clone())
+            }
             _ => None,
         }
     }
@@ -133,6 +228,12 @@ impl Array {
             Kind::Float => (1, numbers.iter().flat_map(|&v| (v as f32).to_le_bytes()).collect()),
             Kind::Integer => (7, numbers.iter().flat_map(|&v| (v as i64).to_le_bytes()).collect()),
             Kind::Bool => (9, numbers.iter().map(|&v| u8::from(v != 0.0)).collect()),
+            Kind::Narrow(narrow) => {
+                let number = (1..32)
+                    .find(|&i| Kind::of(i) == Some(self.kind))
+                    .expect("every narrow type has a number");
+                (number as i32, narrow.packed(&numbers))
+            }
         };
         proto::Tensor {
             dims: self.dims.iter().map(|&d| d as i64).collect(),
@@ -146,8 +247,8 @@ impl Array {
     /// The same numbers with another type.
     pub(super) fn cast(&self, kind: Kind) -> Result<Array> {
         let convert: fn(f64) -> f64 = match (self.kind, kind) {
-            (Kind::Float, Kind::Integer) => f64::trunc,
-            (Kind::Float | Kind::Integer, Kind::Bool) => |v| f64::from(v != 0.0),
+            (Kind::Float, Kind::Integer | Kind::Narrow(_)) => f64::trunc,
+            (_, Kind::Bool) => |v| f64::from(v != 0.0),
             _ => return Ok(Array { kind, ..self.clone() }),
         };
         self.mapped(kind, convert)
@@ -167,7 +268,7 @@ impl Array {
         if view.is_whole(self.len()) {
             let mut same = self.clone();
             if let (Data::Weights(tensor), true) = (&self.data, dims != self.dims) {
-                same = Array::of_floats(dims.clone(), tensor.data().to_vec())?;
+                same = Array { kind: self.kind, ..Array::of_floats(dims.clone(), tensor.data().to_vec())? };
             }
             return Ok(Array { dims, ..same });
         }
@@ -178,7 +279,10 @@ impl Array {
     /// The elements at these indices.
     pub(super) fn picked(&self, dims: Vec<usize>, places: impl Iterator<Item = usize>) -> Result<Array> {
         match &self.data {
-            Data::Weights(tensor) => Array::of_floats(dims, places.map(|i| tensor.data()[i]).collect()),
+            Data::Weights(tensor) => {
+                let values = places.map(|i| tensor.data()[i]).collect();
+                Ok(Array { kind: self.kind, ..Array::of_floats(dims, values)? })
+            }
             Data::Numbers(n) => Array::new(dims, self.kind, places.map(|i| n[i]).collect()),
         }
     }

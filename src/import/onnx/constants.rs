@@ -44,37 +44,32 @@ pub(super) fn read(tensor: &proto::Tensor, external: &mut External) -> Result<Ar
 fn values(tensor: &proto::Tensor, external: &mut External) -> Result<Array> {
     let dims = tensor.dims.iter().map(|&d| extent(d)).collect::<Result<Vec<_>>>()?;
     let elements = extents(&dims)?;
-    let (size, kind) = match tensor.data_type {
-        1 => (4, Kind::Float),
-        2 | 3 => (1, Kind::Integer),
-        6 => (4, Kind::Integer),
-        7 => (8, Kind::Integer),
-        9 => (1, Kind::Bool),
-        10 | 16 => (2, Kind::Float),
-        11 => (8, Kind::Float),
-        other => {
-            let expected = "f16, bf16, f32, f64, i8, u8, i32, i64 or bool";
-            return Err(Error::shape("data type", expected, format!("number {other} of ONNX's list")));
-        }
+    let kind = Kind::of(i64::from(tensor.data_type)).ok_or_else(|| {
+        let expected = "floats of 16 to 64 bits, whole numbers of 2 to 64 bits or bool";
+        Error::shape("data type", expected, format!("number {} of ONNX's list", tensor.data_type))
+    })?;
+    let bytes = match (tensor.data_type, kind) {
+        (_, Kind::Narrow(narrow)) => narrow.bytes(elements),
+        (9, _) => elements,
+        (10 | 16, _) => elements.saturating_mul(2),
+        (7 | 11 | 13, _) => elements.saturating_mul(8),
+        _ => elements.saturating_mul(4),
     };
-    // Integers take 8 bytes each in memory, and arithmetic on shapes never needs millions.
-    if kind != Kind::Float && elements > MOST {
+    // These take 8 bytes each in memory, and arithmetic on shapes never needs millions.
+    if matches!(kind, Kind::Integer | Kind::Bool) && elements > MOST {
         return Err(Error::shape("data", format!("at most {MOST} whole numbers"), elements));
     }
     let outside;
     let raw: &[u8] = match tensor.data_location {
         0 => &tensor.raw_data,
         _ => {
-            outside = external.read(tensor, elements.saturating_mul(size))?;
+            outside = external.read(tensor, bytes)?;
             &outside
         }
     };
-    if !raw.is_empty() && raw.len() != elements.saturating_mul(size) {
-        return Err(Error::shape(
-            "data",
-            format!("{elements} numbers of {size} bytes"),
-            format!("{} bytes", raw.len()),
-        ));
+    if !raw.is_empty() && raw.len() != bytes {
+        let expected = format!("{elements} numbers in {bytes} bytes");
+        return Err(Error::shape("data", expected, format!("{} bytes", raw.len())));
     }
     let word = |b: &[u8]| u32::from_le_bytes([b[0], b[1], b[2], b[3]]);
     let long = |b: &[u8]| u64::from_le_bytes([b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]]);
@@ -103,11 +98,26 @@ fn values(tensor: &proto::Tensor, external: &mut External) -> Result<Array> {
         }
         return Array::of_floats(dims, values);
     }
+    if let Kind::Narrow(narrow) = kind {
+        let values: Vec<f32> = match raw.is_empty() {
+            false => narrow.unpacked(raw, elements),
+            true if narrow.bits < 8 => {
+                let packed: Vec<u8> = fields.iter().map(|&v| v as u8).collect();
+                narrow.unpacked(&packed, elements)
+            }
+            true => fields.iter().map(|&v| v as f32).collect(),
+        };
+        if values.len() != elements {
+            return Err(Error::shape("data", format!("{elements} numbers"), values.len()));
+        }
+        return Array::of_narrow(dims, narrow, values);
+    }
     let numbers: Vec<f64> = match (tensor.data_type, raw.is_empty()) {
-        (2 | 9, false) => raw.iter().map(|&b| f64::from(b)).collect(),
-        (3, false) => raw.iter().map(|&b| f64::from(b as i8)).collect(),
+        (9, false) => raw.iter().map(|&b| f64::from(b)).collect(),
         (6, false) => raw.chunks_exact(4).map(|b| f64::from(word(b) as i32)).collect(),
+        (12, false) => raw.chunks_exact(4).map(|b| f64::from(word(b))).collect(),
         (7, false) => raw.chunks_exact(8).map(|b| long(b) as i64 as f64).collect(),
+        (13, false) => raw.chunks_exact(8).map(|b| long(b) as f64).collect(),
         (7, true) => tensor.int64_data.iter().map(|&v| v as f64).collect(),
         _ => fields.iter().map(|&v| f64::from(v)).collect(),
     };

@@ -3,8 +3,10 @@
 use super::array::Array;
 use super::constants::{self, Constants};
 use super::external::External;
+use super::functions;
 use super::ports::fixed;
 use super::proto;
+use super::sort;
 use super::weigh;
 use crate::error::{Error, Result};
 use crate::network::{FixedInput, StoredForm, StoredNetwork};
@@ -35,11 +37,14 @@ impl File {
     /// The file as it stands, not yet known to run.
     pub(super) fn decode(bytes: Bytes, external: &mut External) -> Result<File> {
         weigh::check(&bytes)?;
+        let size = bytes.len();
         let model = proto::Model::decode(bytes)
             .map_err(|e| Error::Model(format!("not a readable ONNX file: {e} (is it complete?)")))?;
         let opset = model.opset_import.iter().find(|o| o.domain.is_empty() || o.domain == "ai.onnx");
         let mut graph = model.graph.ok_or_else(|| Error::Model("the ONNX file holds no graph".into()))?;
+        functions::inline(&mut graph, &model.functions, size)?;
         check_names(&graph)?;
+        sort::sort(&mut graph)?;
         let constants = constants::take(&mut graph, external)?;
         let metadata = model.metadata_props.into_iter().map(|e| (e.key, e.value)).collect();
         Ok(File { graph, constants, opset: opset.map_or(1, |o| o.version), metadata })

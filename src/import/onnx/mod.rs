@@ -13,11 +13,13 @@ mod constants;
 mod external;
 mod file;
 mod fold;
+mod functions;
 mod network;
 mod node;
 mod operators;
 mod ports;
 mod proto;
+mod sort;
 mod view;
 mod weigh;
 

@@ -2,7 +2,6 @@
 
 use super::array::{Array, Kind};
 use super::constants::Constants;
-use super::fold;
 use super::node::extent;
 use super::proto;
 use super::view::{any_shape, product};
@@ -216,7 +215,7 @@ impl Declared {
     }
 
     fn kind(&self) -> Option<Kind> {
-        fold::kind(i64::from(self.element))
+        Kind::of(i64::from(self.element))
     }
 
     /// Whether its elements are whole numbers.

@@ -13,6 +13,30 @@ pub(super) struct Model {
     pub(super) opset_import: Vec<OperatorSet>,
     #[prost(message, repeated, tag = "14")]
     pub(super) metadata_props: Vec<Entry>,
+    #[prost(message, repeated, tag = "25")]
+    pub(super) functions: Vec<Function>,
+}
+
+/// `FunctionProto`.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Function {
+    #[prost(string, tag = "1")]
+    pub(super) name: String,
+    #[prost(string, repeated, tag = "4")]
+    pub(super) input: Vec<String>,
+    #[prost(string, repeated, tag = "5")]
+    pub(super) output: Vec<String>,
+    #[prost(message, repeated, tag = "7")]
+    pub(super) node: Vec<Node>,
+    #[prost(message, repeated, tag = "9")]
+    pub(super) opset_import: Vec<OperatorSet>,
+    #[prost(string, tag = "10")]
+    pub(super) domain: String,
+    /// Attributes with their defaults.
+    #[prost(message, repeated, tag = "11")]
+    pub(super) attribute_proto: Vec<Attribute>,
+    #[prost(string, tag = "13")]
+    pub(super) overload: String,
 }
 
 /// `StringStringEntryProto`.
@@ -61,6 +85,11 @@ pub(super) struct Node {
     pub(super) attribute: Vec<Attribute>,
     #[prost(string, tag = "7")]
     pub(super) domain: String,
+    #[prost(string, tag = "8")]
+    pub(super) overload: String,
+    /// Our own field, of nodes that were inlined: the opset of their function. 0 stands for the opset of the file.
+    #[prost(int64, tag = "9000")]
+    pub(super) opset: i64,
 }
 
 /// `AttributeProto`.
@@ -82,6 +111,9 @@ pub(super) struct Attribute {
     pub(super) floats: Vec<f32>,
     #[prost(int64, repeated, tag = "8")]
     pub(super) ints: Vec<i64>,
+    /// In a function: the attribute of the calling node that stands here.
+    #[prost(string, tag = "21")]
+    pub(super) ref_attr_name: String,
 }
 
 /// `TensorProto`.

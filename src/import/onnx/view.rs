@@ -132,6 +132,16 @@ impl View {
         Some(view)
     }
 
+    /// The places of an axis that `digits` counts, from a first one. `None` if the axis is not evenly spaced.
+    pub(super) fn picked(&self, axis: usize, first: usize, digits: &[(usize, isize)]) -> Option<View> {
+        let mut view = self.clone();
+        let stride = self.stride(axis)?;
+        view.offset = view.offset.checked_add_signed(stride.checked_mul(isize::try_from(first).ok()?)?)?;
+        let digit = |&(size, step): &(usize, isize)| Some((size, stride.checked_mul(step)?));
+        view.axes[axis] = digits.iter().map(digit).collect::<Option<_>>()?;
+        Some(view)
+    }
+
     /// Repeats axes of extent 1 and adds axes in front, as in NumPy's broadcasting.
     pub(super) fn expanded(&self, dims: &[usize]) -> Result<View> {
         let mut axes = vec![vec![(1, 0)]; dims.len().saturating_sub(self.rank())];
@@ -165,6 +175,24 @@ impl View {
             at as usize
         })
     }
+}
+
+/// The digits that count these places, relative to the first; `None` if they are not regular.
+pub(super) fn digits(places: &[usize]) -> Option<Digits> {
+    let mut rest: Vec<isize> = places.iter().map(|&place| place as isize).collect();
+    let mut digits = Digits::new();
+    while rest.len() > 1 {
+        let step = rest[1] - rest[0];
+        let run = 1 + rest.windows(2).take_while(|pair| pair[1] - pair[0] == step).count();
+        let alike = |run: &[isize]| run.windows(2).all(|pair| pair[1] - pair[0] == step);
+        if !rest.len().is_multiple_of(run) || !rest.chunks(run).all(alike) {
+            return None;
+        }
+        digits.push((run, step));
+        rest = rest.chunks(run).map(|run| run[0]).collect();
+    }
+    digits.reverse();
+    Some(if digits.is_empty() { vec![(1, 0)] } else { digits })
 }
 
 /// Number of elements for these extents; `usize::MAX` if it overflows.
@@ -215,6 +243,17 @@ mod tests {
         // A permutation and its inverse are the identity.
         let back = view.reshaped(&[1, 2, 3, 2, 5, 2]).unwrap().permuted(&[0, 1, 3, 5, 2, 4]).unwrap();
         assert!(back.reshaped(&[1, 8, 3, 5]).unwrap().is_whole(120));
+    }
+
+    #[test]
+    fn regular_places_are_digits() {
+        assert_eq!(digits(&[5]), Some(vec![(1, 0)]));
+        assert_eq!(digits(&[4, 2, 0]), Some(vec![(3, -2)]));
+        assert_eq!(digits(&[0, 4, 1, 5, 2, 6, 3, 7]), Some(vec![(4, 1), (2, 4)]));
+        assert_eq!(digits(&[3, 3, 8, 8]), Some(vec![(2, 5), (2, 0)]));
+        assert_eq!(digits(&[0, 1, 4]), None);
+        let view = View::whole(&[8]).picked(0, 1, &[(2, 4), (2, 1)]).unwrap();
+        assert_eq!(view.indices().collect::<Vec<_>>(), [1, 2, 5, 6]);
     }
 
     #[test]

@@ -32,6 +32,7 @@ enum Part {
 #[derive(Clone, Copy)]
 enum Kind {
     Model,
+    Function,
     Graph,
     Node,
     Attribute,
@@ -50,6 +51,10 @@ fn part(kind: Kind, tag: u32) -> Part {
     match (kind, tag) {
         (Kind::Model, 7) => Message(Kind::Graph, 0),
         (Kind::Model, 8) => Message(Kind::Entry, size_of::<proto::OperatorSet>()),
+        (Kind::Model, 25) => Message(Kind::Function, size_of::<proto::Function>()),
+        (Kind::Function, 7) => Message(Kind::Node, size_of::<proto::Node>()),
+        (Kind::Function, 9) => Message(Kind::Entry, size_of::<proto::OperatorSet>()),
+        (Kind::Function, 11) => Message(Kind::Attribute, size_of::<proto::Attribute>()),
         (Kind::Model, 14) | (Kind::Tensor, 13) => Message(Kind::Entry, size_of::<proto::Entry>()),
         (Kind::Graph, 1) => Message(Kind::Node, size_of::<proto::Node>()),
         (Kind::Graph, 5) => Message(Kind::Tensor, size_of::<proto::Tensor>()),
@@ -61,7 +66,8 @@ fn part(kind: Kind, tag: u32) -> Part {
         (Kind::Type, 1) => Message(Kind::TensorType, 0),
         (Kind::TensorType, 2) => Message(Kind::Shape, 0),
         (Kind::Shape, 1) => Message(Kind::Dimension, size_of::<proto::Dimension>()),
-        (Kind::Node, 1..=4 | 7) | (Kind::Attribute, 1 | 4) | (Kind::Tensor, 8) => Text,
+        (Kind::Node, 1..=4 | 7 | 8) | (Kind::Attribute, 1 | 4 | 21) | (Kind::Tensor, 8) => Text,
+        (Kind::Function, 1 | 4 | 5 | 10 | 13) => Text,
         (Kind::Entry, 1 | 2) | (Kind::ValueInfo, 1) | (Kind::Dimension, 2) => Text,
         (Kind::Tensor, 5) => Varints(4),
         (Kind::Tensor, 1 | 7) | (Kind::Attribute, 8) => Varints(8),

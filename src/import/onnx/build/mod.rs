@@ -2,9 +2,11 @@
 //! what is left becomes operators.
 
 mod append;
+mod compute;
 mod control;
 mod moves;
 mod operands;
+mod picks;
 mod value;
 mod views;
 
@@ -13,6 +15,7 @@ use super::constants;
 use super::file::File;
 use super::fold;
 use super::node::Reader;
+use super::operators;
 use super::proto;
 use super::view::any_shape;
 use crate::error::{Error, Result};
@@ -29,9 +32,34 @@ const COMPUTED: usize = 24 << 20;
 /// Numbers that may be looked at to compute constants, beyond eight times those of the file.
 const WORK: usize = 1 << 26;
 
+/// What a node within a node takes of [`WORK`].
+const INNER: usize = 1 << 10;
+
 /// Operators that give the same numbers for whole numbers as for floats, where these are exact.
-const EXACT: [&str; 12] =
-    ["Abs", "Add", "Clip", "Concat", "Max", "Min", "Mul", "Neg", "ReduceMax", "ReduceMin", "Sub", "Sum"];
+const EXACT: [&str; 16] = [
+    "Abs",
+    "Add",
+    "Clip",
+    "Concat",
+    "GlobalMaxPool",
+    "Max",
+    "MaxPool",
+    "Min",
+    "Mul",
+    "Neg",
+    "Pad",
+    "ReduceMax",
+    "ReduceMin",
+    "Relu",
+    "Sub",
+    "Sum",
+];
+
+/// Whether an operator gives the same numbers for whole numbers as for floats.
+fn is_exact(reader: &Reader<'_>) -> bool {
+    let picks = matches!(reader.op(), "Resize" | "Upsample") && reader.text("mode", "nearest") == "nearest";
+    EXACT.contains(&reader.op()) || picks
+}
 
 /// Makes a graph of a file's nodes, one after another.
 pub(crate) struct Builder<'a> {
@@ -49,6 +77,8 @@ pub(crate) struct Builder<'a> {
     work: usize,
     /// Nodes without weights by what they compute, because exporters write the same thing more than once.
     computed: HashMap<(String, Vec<ValueId>), ValueId>,
+    /// Of quantised values, those without their zero point, and that zero point.
+    pub(crate) centred: HashMap<ValueId, (ValueId, Value)>,
     /// What became of each node.
     pub(crate) fates: Vec<Fate>,
     /// Whether to go on behind a node that cannot run.
@@ -61,6 +91,14 @@ pub(crate) struct Builder<'a> {
 impl<'a> Builder<'a> {
     /// A builder whose picture has this name and shape.
     pub(crate) fn new(file: &'a File, picture: &'a str, shape: Shape) -> Builder<'a> {
+        let known = file.constants.values().map(Array::len).sum::<usize>();
+        let memory = COMPUTED.saturating_add(known.saturating_mul(4));
+        let work = WORK.saturating_add(known.saturating_mul(8));
+        Builder::limited(file, picture, shape, memory, work)
+    }
+
+    /// A builder whose constants may take so many bytes, and so many numbers to be looked at.
+    fn limited(file: &'a File, picture: &'a str, shape: Shape, memory: usize, work: usize) -> Builder<'a> {
         Builder {
             file,
             opset: file.opset,
@@ -69,11 +107,10 @@ impl<'a> Builder<'a> {
             graph: Graph::with_input(picture, Extent::picture(shape.c)),
             shapes: vec![shape],
             taken: HashMap::from([(picture.into(), 1)]),
-            memory: COMPUTED
-                .saturating_add(file.constants.values().map(|c| c.len()).sum::<usize>().saturating_mul(4)),
-            work: WORK
-                .saturating_add(file.constants.values().map(|c| c.len()).sum::<usize>().saturating_mul(8)),
+            memory,
+            work,
             computed: HashMap::new(),
+            centred: HashMap::new(),
             fates: Vec::new(),
             survey: false,
             unknown: HashSet::new(),
@@ -117,16 +154,23 @@ impl<'a> Builder<'a> {
 
     fn nodes(&mut self, graph: &'a proto::Graph) -> Result<()> {
         for node in &graph.node {
-            let reader = Reader { node, opset: self.opset };
+            // Loops visit their nodes again and again.
+            if self.depth > 0 {
+                let too_many = || Error::Model("its loops and branches have too many nodes".into());
+                self.work = self.work.checked_sub(INNER).ok_or_else(too_many)?;
+            }
+            let reader = Reader { node, opset: if node.opset > 0 { node.opset } else { self.opset } };
             if node.input.iter().any(|name| self.unknown.contains(name.as_str())) {
                 self.unknown.extend(node.output.iter().map(String::as_str));
-                self.fates.push(Fate::Waiting);
+                if self.depth == 0 {
+                    self.fates.push(Fate::Waiting);
+                }
                 continue;
             }
             let before = self.graph.nodes().len();
             let made = match self.node(&reader) {
                 Ok(made) => made,
-                Err(error) if self.survey => {
+                Err(error) if self.survey && self.depth == 0 => {
                     self.unknown.extend(node.output.iter().map(String::as_str));
                     self.fates.push(Fate::Unsupported(error.to_string()));
                     continue;
@@ -136,11 +180,14 @@ impl<'a> Builder<'a> {
             let operators = self.graph.nodes()[before..].iter().map(|n| n.name.clone()).collect::<Vec<_>>();
             let constant = made.iter().all(|value| matches!(value, Value::Constant(_)));
             self.charge(node, &made).map_err(|e| e.at(&reader.place()))?;
-            self.fates.push(match operators.is_empty() {
+            let fate = match operators.is_empty() {
                 _ if constant && !made.is_empty() => Fate::Folded,
                 true => Fate::Moved,
                 false => Fate::Computed(operators),
-            });
+            };
+            if self.depth == 0 {
+                self.fates.push(fate);
+            }
             for (name, value) in node.output.iter().zip(made) {
                 self.values.insert(name, value);
             }
@@ -173,46 +220,72 @@ impl<'a> Builder<'a> {
     }
 
     fn node(&mut self, reader: &Reader<'a>) -> Result<Vec<Value>> {
-        if !reader.node.domain.is_empty() && reader.node.domain != "ai.onnx" {
-            return Err(reader.unsupported("only ONNX's own operators are"));
-        }
-        match reader.op() {
-            "Constant" => return Ok(vec![Value::Constant(constants::of_node(reader)?)]),
-            "If" => return self.branch(reader),
-            "Shape" => return Ok(vec![Value::Constant(self.shape_of(reader)?)]),
-            "Size" => {
-                let elements = self.operand(reader, 0)?.dims().into_iter().product::<usize>();
-                return Ok(vec![Value::Constant(Array::scalar(Kind::Integer, elements as f64))]);
-            }
-            "SplitToSequence" => return self.sequence(reader),
-            "SequenceAt" => return self.at(reader).map(|value| vec![value]),
-            _ => {}
+        let is_onnx = match reader.node.domain.as_str() {
+            "" | "ai.onnx" => true,
+            "com.microsoft" => operators::SHARED.contains(&reader.op()),
+            _ => return Err(operators::foreign(reader)),
+        };
+        if is_onnx && let Some(made) = self.structure(reader)? {
+            return Ok(made);
         }
         let count = reader.node.input.len();
         let operands = (0..count).map(|i| self.optional(reader, i)).collect::<Result<Vec<_>>>()?;
-        if let Some(views) = self.moved(reader, &operands)? {
+        if is_onnx && let Some(views) = self.moved(reader, &operands)? {
             return Ok(views);
         }
-        let all = || {
-            operands.iter().map(|value| match value {
-                None => Some(None),
-                Some(Value::Constant(array)) => Some(Some(array.clone())),
-                Some(Value::Live(_)) => None,
-            })
-        };
-        if let Some(constants) = all().collect::<Option<Vec<_>>>()
-            && let Some(results) = fold::evaluate(reader, &constants)?
-        {
-            return Ok(results.into_iter().map(Value::Constant).collect());
+        let all = operands.iter().map(|value| match value {
+            None => Some(None),
+            Some(Value::Constant(array)) => Some(Some(array.clone())),
+            Some(Value::Live(_)) => None,
+        });
+        if let Some(constants) = all.collect::<Option<Vec<_>>>() {
+            if is_onnx && let Some(results) = fold::evaluate(reader, &constants)? {
+                return Ok(results.into_iter().map(Value::Constant).collect());
+            }
+            if let Some(results) = self.now(reader, &operands)? {
+                return Ok(results);
+            }
         }
         let lives = || operands.iter().flatten().filter_map(Value::live);
-        let whole = lives().next().is_some() && lives().all(|live| live.whole);
-        if !EXACT.contains(&reader.op()) && lives().any(|live| live.whole) {
+        let exact = is_exact(reader);
+        let quantised = !is_onnx || operators::QUANTISED.contains(&reader.op());
+        if !exact && !quantised && lives().any(|live| live.whole) {
             return Err(
                 reader.unsupported("it computes with whole numbers that are an input; cast them to floats")
             );
         }
-        Ok(vec![Value::Live(Live { whole, ..self.operator(reader)? })])
+        let whole = lives().next().is_some() && lives().all(|live| live.whole);
+        let mut made = self.results(reader)?;
+        if let (true, [Value::Live(live)]) = (whole && exact, &mut made[..]) {
+            live.whole = true;
+        }
+        Ok(made)
+    }
+
+    /// The results of a node that decides what is built, or that works on sequences; `None` for other nodes.
+    fn structure(&mut self, reader: &Reader<'a>) -> Result<Option<Vec<Value>>> {
+        let constant = |array| Ok(Some(vec![Value::Constant(array)]));
+        match reader.op() {
+            "Constant" => constant(constants::of_node(reader)?),
+            "Shape" => constant(self.shape_of(reader)?),
+            "Size" => {
+                let elements = self.operand(reader, 0)?.dims().into_iter().product::<usize>();
+                constant(Array::scalar(Kind::Integer, elements as f64))
+            }
+            "If" => self.branch(reader).map(Some),
+            "Loop" => self.rounds(reader).map(Some),
+            "SplitToSequence" => self.sequence(reader).map(Some),
+            "SequenceConstruct" | "SequenceEmpty" | "SequenceInsert" => self.listed(reader).map(Some),
+            "SequenceAt" => Ok(Some(vec![self.at(reader)?])),
+            "SequenceLength" => constant(Array::scalar(Kind::Integer, self.parts(reader)?.len() as f64)),
+            "ConcatFromSequence" => Ok(Some(vec![self.concat_sequence(reader)?])),
+            "Optional" | "OptionalGetElement" => Ok(Some(vec![self.operand(reader, 0)?])),
+            "OptionalHasElement" => {
+                let given = self.optional(reader, 0)?.is_some();
+                constant(Array::scalar(Kind::Bool, f64::from(given)))
+            }
+            _ => Ok(None),
+        }
     }
 
     /// Extents of an operand, all or some.

@@ -3,12 +3,8 @@
 use super::{Builder, Live, Value};
 use crate::error::{Error, Result};
 use crate::import::onnx::array::Kind;
-use crate::import::onnx::fold;
 use crate::import::onnx::node::{Reader, axes, axis, extent};
 use crate::import::onnx::view::{broadcast, product};
-
-/// Most unevenly spaced places that are picked out of a computed tensor, one by one.
-const GATHERED: usize = 64;
 
 /// What a node says of a move: lists that are operands in newer opsets and attributes in older ones.
 struct Settings<'s, 'a> {
@@ -70,19 +66,18 @@ impl<'a> Builder<'a> {
                 let dims = broadcast(&[&value.dims(), &settings.sizes(1, "shape")?])?;
                 self.seen(value, value.view().expanded(&dims)?)?
             }
-            "Tile" => match self.tile(&settings, value)? {
-                Some(value) => value,
-                None => return Ok(None),
-            },
+            "Tile" => self.tile(&settings, value)?,
             "Slice" => self.slice(&settings, value)?,
             "Split" => return self.split_operator(&settings, value).map(Some),
-            "Gather" if matches!(value, Value::Live(_)) => self.gather(&settings, value)?,
+            "Gather" | "GatherND" | "GatherElements" if matches!(value, Value::Live(_)) => {
+                self.gather(reader, value, operands.get(1).and_then(Option::as_ref))?
+            }
             "DepthToSpace" | "SpaceToDepth" => self.blocks(reader, value)?,
             _ => return Ok(None),
         }]))
     }
 
-    fn tile(&mut self, settings: &Settings<'_, 'a>, value: &Value) -> Result<Option<Value>> {
+    fn tile(&mut self, settings: &Settings<'_, 'a>, value: &Value) -> Result<Value> {
         let (dims, repeats) = (value.dims(), settings.sizes(1, "repeats")?);
         let rank = dims.len();
         if repeats.len() != rank {
@@ -91,11 +86,10 @@ impl<'a> Builder<'a> {
         let pairs = |one: bool| {
             (0..rank).flat_map(|a| [if one { 1 } else { repeats[a] }, dims[a]]).collect::<Vec<_>>()
         };
-        let Some(split) = value.view().reshaped(&pairs(true)) else { return Ok(None) };
+        let split = self.reshaped(value, &pairs(true))?;
         let tiled: Vec<usize> = (0..rank).map(|a| dims[a].saturating_mul(repeats[a])).collect();
-        let view = split.expanded(&pairs(false))?;
-        let value = self.seen(value, view)?;
-        self.reshaped(&value, &tiled).map(Some)
+        let value = self.seen(&split, split.view().expanded(&pairs(false))?)?;
+        self.reshaped(&value, &tiled)
     }
 
     fn slice(&mut self, settings: &Settings<'_, 'a>, value: &Value) -> Result<Value> {
@@ -131,34 +125,6 @@ impl<'a> Builder<'a> {
             None => parts_of(dims[along], dims[along].div_ceil(outputs)),
         };
         self.split(value, along, &sizes)
-    }
-
-    fn gather(&mut self, settings: &Settings<'_, 'a>, value: &Value) -> Result<Value> {
-        let (reader, dims) = (settings.reader, value.dims());
-        let along = axis(reader.int("axis", 0), dims.len())?;
-        let Some(Some(Value::Constant(indices))) = settings.operands.get(1) else {
-            return Err(reader.unsupported("its indices depend on the picture"));
-        };
-        let places = indices.ints().into_iter().map(|i| axis(i, dims[along])).collect::<Result<Vec<_>>>()?;
-        let step = if places.len() > 1 { places[1] as isize - places[0] as isize } else { 1 };
-        let even = places.windows(2).all(|p| p[1] as isize - p[0] as isize == step) && step != 0;
-        let value = match places[..] {
-            [first, ..] if even => self.sliced(value, along, first, places.len(), step)?,
-            [] => return Err(reader.unsupported("it takes nothing")),
-            _ if places.len() > GATHERED => {
-                return Err(reader.unsupported(&format!("it picks more than {GATHERED} scattered places")));
-            }
-            _ => {
-                let mut parts = Vec::with_capacity(places.len());
-                for &place in &places {
-                    if let Value::Live(part) = self.sliced(value, along, place, 1, 1)? {
-                        parts.push(part);
-                    }
-                }
-                Value::Live(self.joined(reader, &parts, along)?)
-            }
-        };
-        self.reshaped(&value, &[&dims[..along], &indices.dims, &dims[along + 1..]].concat())
     }
 
     fn blocks(&mut self, reader: &Reader<'a>, value: &Value) -> Result<Value> {
@@ -220,14 +186,14 @@ fn cast(settings: &Settings<'_, '_>, value: &Value) -> Result<Value> {
         ("CastLike", Some(Value::Live(live))) if live.whole => Some(Kind::Integer),
         ("CastLike", Some(Value::Live(_))) => Some(Kind::Float),
         ("CastLike", Some(Value::Constant(array))) => Some(array.kind),
-        _ => fold::kind(reader.int("to", 1)),
+        _ => Kind::of(reader.int("to", 1)),
     };
     match (value, kind) {
         (_, None) => Err(reader.unsupported("it casts to something other than numbers")),
         (Value::Constant(array), Some(kind)) => Ok(Value::Constant(array.cast(kind)?)),
         (Value::Live(live), Some(Kind::Float)) => Ok(Value::Live(Live { whole: false, ..live.clone() })),
         // Numbers of any width are kept as f32.
-        (Value::Live(live), Some(Kind::Integer)) if live.whole => Ok(value.clone()),
+        (Value::Live(live), Some(kind)) if live.whole && kind.is_whole() => Ok(value.clone()),
         _ => Err(reader.unsupported("a computed tensor becomes whole numbers")),
     }
 }

@@ -24,9 +24,15 @@ impl<'a> Builder<'a> {
     }
 
     pub(crate) fn live(&mut self, reader: &Reader<'a>, i: usize) -> Result<Live> {
-        match self.operand(reader, i)? {
-            Value::Live(live) => Ok(live),
-            Value::Constant(array) => self.constant_node(&array),
+        let value = self.operand(reader, i)?;
+        self.as_live(&value)
+    }
+
+    /// The value as a computed tensor.
+    pub(crate) fn as_live(&mut self, value: &Value) -> Result<Live> {
+        match value {
+            Value::Live(live) => Ok(live.clone()),
+            Value::Constant(array) => self.constant_node(array),
         }
     }
 

@@ -3,7 +3,7 @@
 use super::{Builder, Live, Value};
 use crate::error::{Error, Result};
 use crate::graph::{Rearrange, ValueId};
-use crate::import::onnx::array::{self, Array};
+use crate::import::onnx::array::{self, Array, Kind};
 use crate::import::onnx::view::{View, any_shape, product};
 use crate::tensor::Shape;
 
@@ -12,6 +12,7 @@ impl Builder<'_> {
     pub(crate) fn seen(&mut self, value: &Value, view: View) -> Result<Value> {
         array::extents(&view.dims())?;
         Ok(match value {
+            Value::Live(live) if view.dims().contains(&0) => Value::Constant(nothing(live, view.dims())?),
             Value::Constant(array) => Value::Constant(array.viewed(&view)?),
             Value::Live(live) => {
                 // An expanded view can be larger than anything that could be made of it.
@@ -34,6 +35,14 @@ impl Builder<'_> {
         self.seen(&value, view)
     }
 
+    /// A computed tensor with other extents.
+    pub(crate) fn reshaped_live(&mut self, live: &Live, dims: &[usize]) -> Result<Live> {
+        match self.reshaped(&Value::Live(live.clone()), dims)? {
+            Value::Live(live) => Ok(live),
+            Value::Constant(_) => Err(Error::shape("reshape", "at least one element", "none")),
+        }
+    }
+
     pub(crate) fn sliced(
         &mut self,
         value: &Value,
@@ -49,7 +58,11 @@ impl Builder<'_> {
                     dims[axis] = 0;
                     Ok(Value::Constant(Array::new(dims, array.kind, Vec::new())?))
                 }
-                Value::Live(_) => Err(Error::shape("slice", "at least one element", "none")),
+                Value::Live(live) => {
+                    let mut dims = live.dims();
+                    dims[axis] = 0;
+                    Ok(Value::Constant(nothing(live, dims)?))
+                }
             };
         }
         if let Some(view) = value.view().sliced(axis, start, len, step) {
@@ -92,4 +105,9 @@ impl Builder<'_> {
         let shape = any_shape(&live.dims())?;
         Ok((self.placed(live, shape)?, shape))
     }
+}
+
+/// A tensor without elements, which is a constant, of the type of a computed one.
+fn nothing(live: &Live, dims: Vec<usize>) -> Result<Array> {
+    Array::new(dims, if live.whole { Kind::Integer } else { Kind::Float }, Vec::new())
 }

@@ -35,64 +35,97 @@ impl<'a> Builder<'a> {
     }
 
     pub(super) fn reduce(&mut self, reader: &Reader<'a>, kind: ReduceKind) -> Result<Live> {
-        let mut live = self.live(reader, 0)?;
-        let rank = live.view.rank();
+        let live = self.live(reader, 0)?;
+        let Some(axes) = self.reduced_axes(reader, live.view.rank())? else { return Ok(live) };
+        let (before, behind) = match reader.op() {
+            "ReduceL1" => (Activation::Abs, Activation::None),
+            "ReduceL2" => (Activation::Square, Activation::Sqrt),
+            "ReduceSumSquare" => (Activation::Square, Activation::None),
+            "ReduceLogSum" => (Activation::None, Activation::Log),
+            _ => (Activation::None, Activation::None),
+        };
+        let live = self.apply(reader.name(), &live, before)?;
+        let live = self.reduced(reader.name(), &live, kind, &axes, reader.int("keepdims", 1) != 0)?;
+        self.apply(reader.name(), &live, behind)
+    }
+
+    /// The axes that a node reduces; `None` if it changes nothing.
+    pub(super) fn reduced_axes(&self, reader: &Reader<'a>, rank: usize) -> Result<Option<Vec<usize>>> {
         let listed = match self.optional_constant(reader, 1)? {
             Some(array) => Some(array.ints()),
             None => reader.ints("axes"),
         };
-        let axes = match listed.filter(|list| !list.is_empty()) {
-            Some(list) => axes(list, rank)?,
-            None if reader.int("noop_with_empty_axes", 0) != 0 => return Ok(live),
-            None => (0..rank).collect(),
-        };
-        if matches!(reader.op(), "ReduceL2" | "ReduceSumSquare") {
-            live = self.apply(reader.name(), &live, Activation::Square)?;
+        match listed.filter(|list| !list.is_empty()) {
+            Some(list) => axes(list, rank).map(Some),
+            None if reader.int("noop_with_empty_axes", 0) != 0 => Ok(None),
+            None => Ok(Some((0..rank).collect())),
         }
-        let dims = live.dims();
+    }
+
+    /// Sums, means, largest or smallest elements over axes.
+    pub(super) fn reduced(
+        &mut self,
+        name: &str,
+        live: &Live,
+        kind: ReduceKind,
+        axes: &[usize],
+        keep: bool,
+    ) -> Result<Live> {
+        let (rank, dims) = (live.view.rank(), live.dims());
         let first = axes.iter().copied().min().unwrap_or(0);
-        let in_a_row = (first..first + axes.len()).all(|a| axes.contains(&a));
+        let end = first + axes.len();
+        let in_a_row = (first..end).all(|a| axes.contains(&a));
         let over = |place: usize| axes.iter().any(|&a| a + 4 == place + rank);
-        let (x, reduced) = if rank <= 4 && !(over(0) && dims[0] > 1) {
-            (self.nchw(&live)?.0, [over(1), over(2), over(3)])
+        let (x, over) = if rank <= 4 && !(over(0) && dims[0] > 1) {
+            (self.nchw(live)?.0, [over(1), over(2), over(3)])
+        } else if in_a_row && first > 0 && end == rank {
+            // The last axes become rows and columns.
+            let area = product(&dims[first..end - 1]);
+            let shape = Shape::new(1, product(&dims[..first]), area, dims[end - 1]).check("operand")?;
+            (self.placed(live, shape)?, [false, true, true])
         } else if in_a_row {
-            let shape = around(&dims, first..first + axes.len())?;
-            (self.placed(&live, shape)?, [true, false, false])
+            (self.placed(live, around(&dims, first..end)?)?, [true, false, false])
         } else {
-            return Err(reader.unsupported("it joins the pictures of a batch"));
+            // The axes become the channels, all others pictures.
+            let mut order: Vec<usize> = (0..rank).filter(|a| !axes.contains(a)).collect();
+            let kept = order.len();
+            order.extend(axes);
+            let view = live.view.permuted(&order)?;
+            let shape = around(&view.dims(), kept..rank)?;
+            (self.placed(&Live::new(live.id, view), shape)?, [true, false, false])
         };
-        let id = match reduced.contains(&true) {
-            true => self.push(reader.name(), Reduce { kind, axes: reduced }, &[x])?,
+        let id = match over.contains(&true) {
+            true => self.push(name, Reduce { kind, axes: over }, &[x])?,
             false => x,
         };
-        let keep = reader.int("keepdims", 1) != 0;
         let left = (0..rank).filter(|a| keep || !axes.contains(a));
         let left: Vec<usize> = left.map(|a| if axes.contains(&a) { 1 } else { dims[a] }).collect();
-        let result = Live::new(id, View::whole(&left));
-        match reader.op() {
-            "ReduceL2" => self.apply(reader.name(), &result, Activation::Sqrt),
-            _ => Ok(result),
-        }
+        Ok(Live::new(id, View::whole(&left)))
     }
 
     pub(super) fn softmax(&mut self, reader: &Reader<'a>) -> Result<Live> {
         let live = self.live(reader, 0)?;
+        self.along(reader, &live, reader.opset < 13, Self::softmax_along)
+    }
+
+    /// Applies a function along the axis that softmax operators name.
+    pub(super) fn along(
+        &mut self,
+        reader: &Reader<'a>,
+        live: &Live,
+        old: bool,
+        f: fn(&mut Self, &str, &Live, usize) -> Result<Live>,
+    ) -> Result<Live> {
         let dims = live.dims();
-        let old = reader.opset < 13;
         let along = axis(reader.int("axis", if old { 1 } else { -1 }), dims.len())?;
         // Before opset 13, this axis and all following ones were one.
         if old && dims[along + 1..].iter().any(|&d| d != 1) {
             let flat = [dims[..along].iter().product(), dims[along..].iter().product()];
-            let Value::Live(joined) = self.reshaped(&Value::Live(live), &flat)? else {
-                unreachable!("live stays live")
-            };
-            let result = self.softmax_along(reader.name(), &joined, 1)?;
-            let Value::Live(result) = self.reshaped(&Value::Live(result), &dims)? else {
-                unreachable!("live stays live")
-            };
-            return Ok(result);
+            let joined = self.reshaped_live(live, &flat)?;
+            let result = f(self, reader.name(), &joined, 1)?;
+            return self.reshaped_live(&result, &dims);
         }
-        self.softmax_along(reader.name(), &live, along)
+        f(self, reader.name(), live, along)
     }
 
     pub(super) fn softmax_along(&mut self, name: &str, live: &Live, along: usize) -> Result<Live> {
@@ -108,10 +141,14 @@ impl<'a> Builder<'a> {
         self.put_back(id, moved)
     }
 
+    /// `ArgMax` and `ArgMin`.
     pub(super) fn arg_max(&mut self, reader: &Reader<'a>) -> Result<Live> {
-        let live = self.live(reader, 0)?;
+        let mut live = self.live(reader, 0)?;
         let along = axis(reader.int("axis", 0), live.view.rank())?;
         reader.only("select_last_index", 0)?;
+        if reader.op() == "ArgMin" {
+            live = self.apply(reader.name(), &live, Activation::Neg)?;
+        }
         let (x, moved) = self.channels(&live, along)?;
         let id = self.push(reader.name(), ArgMax, &[x])?;
         let result = self.put_back(id, moved)?;
@@ -120,17 +157,32 @@ impl<'a> Builder<'a> {
         }
         let mut left = result.dims();
         left.remove(along);
-        match self.reshaped(&Value::Live(result), &left)? {
-            Value::Live(live) => Ok(live),
-            Value::Constant(_) => Err(reader.unsupported("its operand is constant")),
-        }
+        self.reshaped_live(&result, &left)
     }
 
     pub(super) fn concat(&mut self, reader: &Reader<'a>) -> Result<Live> {
-        let parts = (0..reader.node.input.len()).map(|i| self.live(reader, i)).collect::<Result<Vec<_>>>()?;
-        let first = parts.first().ok_or_else(|| Error::shape("concat", "operands", "none"))?;
-        let rank = first.view.rank();
+        let parts =
+            (0..reader.node.input.len()).map(|i| self.operand(reader, i)).collect::<Result<Vec<_>>>()?;
+        let rank = parts.first().map_or(0, |part| part.dims().len());
         let along = axis(reader.int("axis", 1), rank)?;
+        self.concat_of(reader, &parts, along)
+    }
+
+    /// Values joined along an axis. Parts of no elements add nothing.
+    pub(in crate::import::onnx) fn concat_of(
+        &mut self,
+        reader: &Reader<'a>,
+        parts: &[Value],
+        along: usize,
+    ) -> Result<Live> {
+        let parts = parts.iter().filter(|part| !part.dims().contains(&0));
+        let parts = parts.map(|part| self.as_live(part)).collect::<Result<Vec<_>>>()?;
+        let first = match &parts[..] {
+            [] => return Err(Error::shape("concat", "operands with elements", "none")),
+            [only] => return Ok(only.clone()),
+            [first, ..] => first,
+        };
+        let rank = first.view.rank();
         if let Some(part) = parts.iter().find(|part| part.view.rank() != rank) {
             return Err(Error::shape("concat", format!("{rank} axes"), format!("{:?}", part.dims())));
         }

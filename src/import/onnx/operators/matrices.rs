@@ -4,7 +4,7 @@ use super::*;
 
 impl<'a> Builder<'a> {
     /// A product of the last axis with constant weights `(out, in)`, as a 1x1 convolution.
-    pub(super) fn linear(
+    pub(in crate::import::onnx) fn linear(
         &mut self,
         name: &str,
         live: &Live,
@@ -35,47 +35,107 @@ impl<'a> Builder<'a> {
     }
 
     pub(super) fn gemm(&mut self, reader: &Reader<'a>) -> Result<Live> {
-        let mut live = self.live(reader, 0)?;
-        if live.view.rank() != 2 {
-            return Err(Error::shape("operand 0", "2 axes", format!("{:?}", live.dims())));
-        }
-        if reader.int("transA", 0) != 0 {
-            live.view = live.view.permuted(&[1, 0])?;
-        }
-        let weight = self.constant(reader, 1)?;
-        let weight = Self::matrix(&weight, reader.int("transB", 0) == 0, reader.float("alpha", 1.0))?;
-        let beta = reader.float("beta", 1.0);
-        let outs = weight.shape().n;
-        match self.optional_constant(reader, 2)? {
-            Some(bias) if bias.len() != 1 && (bias.len() != outs || bias.dims.last() != Some(&outs)) => {
-                let product = self.linear(reader.name(), &live, weight, None, 1)?;
-                let bias = self.constant_node(&bias)?;
-                let bias = self.affine(reader.name(), &bias, vec![beta], vec![0.0])?;
-                self.pair(reader.name(), BinaryKind::Add, &product, &bias)
+        let transposed = [("transA", 0), ("transB", 1)].map(|(name, i)| {
+            let value = self.operand(reader, i)?;
+            if value.dims().len() != 2 {
+                return Err(Error::shape(format!("operand {i}"), "2 axes", format!("{:?}", value.dims())));
             }
-            bias => {
-                let each = bias.map(|bias| bias.per_channel(outs)).transpose()?;
-                let bias = each.map(|each| each.iter().map(|v| v * beta).collect());
-                self.linear(reader.name(), &live, weight, bias, 1)
+            match reader.int(name, 0) {
+                0 => Ok(value),
+                _ => self.seen(&value, value.view().permuted(&[1, 0])?),
             }
-        }
+        });
+        let [a, b] = transposed;
+        let product = match (a?, b?, reader.float("alpha", 1.0)) {
+            // The bias of a convolution costs nothing.
+            (Value::Live(a), Value::Constant(b), alpha) => {
+                let weight = Self::matrix(&b, true, alpha)?;
+                let (beta, outs) = (reader.float("beta", 1.0), weight.shape().n);
+                let bias = self.optional(reader, 2)?;
+                if let Some(Value::Constant(bias)) = bias
+                    && (bias.len() == 1 || (bias.len() == outs && bias.dims.last() == Some(&outs)))
+                {
+                    let each = bias.per_channel(outs)?.iter().map(|v| v * beta).collect();
+                    return self.linear(reader.name(), &a, weight, Some(each), 1);
+                }
+                self.linear(reader.name(), &a, weight, None, 1)?
+            }
+            (a, b, alpha) => {
+                let product = self.multiplied(reader.name(), &a, &b)?;
+                if alpha == 1.0 {
+                    product
+                } else {
+                    self.affine(reader.name(), &product, vec![alpha], vec![0.0])?
+                }
+            }
+        };
+        let Some(bias) = self.optional(reader, 2)? else { return Ok(product) };
+        let bias = match reader.float("beta", 1.0) {
+            1.0 => bias,
+            beta => {
+                let bias = self.as_live(&bias)?;
+                Value::Live(self.affine(reader.name(), &bias, vec![beta], vec![0.0])?)
+            }
+        };
+        self.combined(reader.name(), BinaryKind::Add, &Value::Live(product), &bias)
     }
 
     pub(super) fn matmul(&mut self, reader: &Reader<'a>) -> Result<Live> {
         let (a, b) = (self.operand(reader, 0)?, self.operand(reader, 1)?);
-        match (&a, &b) {
-            (Value::Live(live), Value::Constant(array)) if array.dims.len() == 2 => {
-                let last = live.view.rank().saturating_sub(1);
-                return self.linear(reader.name(), live, Self::matrix(array, true, 1.0)?, None, last);
+        self.multiplied(reader.name(), &a, &b)
+    }
+
+    /// A product of matrices, as NumPy's `matmul` defines it.
+    pub(super) fn multiplied(&mut self, name: &str, a: &Value, b: &Value) -> Result<Live> {
+        let (left, right) = (a.dims(), b.dims());
+        // A vector is a matrix of one row or column, which the result lacks.
+        if left.len() == 1 || right.len() == 1 {
+            let a = if left.len() == 1 { self.reshaped(a, &[1, left[0]])? } else { a.clone() };
+            let b = if right.len() == 1 { self.reshaped(b, &[right[0], 1])? } else { b.clone() };
+            let product = self.multiplied(name, &a, &b)?;
+            let mut dims = product.dims();
+            if right.len() == 1 {
+                dims.pop();
             }
-            (Value::Constant(array), Value::Live(live)) if array.dims.len() == 2 && live.view.rank() >= 2 => {
-                let rows = live.view.rank() - 2;
-                return self.linear(reader.name(), live, Self::matrix(array, false, 1.0)?, None, rows);
+            if left.len() == 1 {
+                dims.remove(dims.len() - usize::from(right.len() != 1) - 1);
+            }
+            return self.reshaped_live(&product, &dims);
+        }
+        // Constant weights of one matrix, whatever ones are in front.
+        let single = |array: &Array, other: &Live| {
+            let rank = array.dims.len();
+            let plain =
+                rank >= 2 && rank <= other.view.rank().max(2) && product(&array.dims[..rank - 2]) == 1;
+            plain.then(|| array.viewed(&View::whole(&array.dims[rank - 2..]))).transpose()
+        };
+        match (a, b) {
+            (Value::Live(live), Value::Constant(array)) => {
+                if let Some(array) = single(array, live)? {
+                    return self.linear(
+                        name,
+                        live,
+                        Self::matrix(&array, true, 1.0)?,
+                        None,
+                        live.view.rank() - 1,
+                    );
+                }
+            }
+            (Value::Constant(array), Value::Live(live)) => {
+                if let Some(array) = single(array, live)? {
+                    return self.linear(
+                        name,
+                        live,
+                        Self::matrix(&array, false, 1.0)?,
+                        None,
+                        live.view.rank() - 2,
+                    );
+                }
             }
             _ => {}
         }
-        let (a, b) = (self.live(reader, 0)?, self.live(reader, 1)?);
-        self.product(reader.name(), &a, &b)
+        let (a, b) = (self.as_live(a)?, self.as_live(b)?);
+        self.product(name, &a, &b)
     }
 
     /// Scaled dot product attention: `softmax(Q Kt / sqrt(d)) V`, on (batch, heads, length, d).
@@ -104,12 +164,30 @@ impl<'a> Builder<'a> {
 
     pub(super) fn product(&mut self, name: &str, a: &Live, b: &Live) -> Result<Live> {
         let (left, right) = (a.dims(), b.dims());
-        if left.len() < 2 || right.len() < 2 || left.len().max(right.len()) > 4 {
-            return Err(Error::shape("operands", "2 to 4 axes each", format!("{left:?} and {right:?}")));
+        if left.len() < 2 || right.len() < 2 {
+            return Err(Error::shape("operands", "at least 2 axes each", format!("{left:?} and {right:?}")));
         }
         let mut dims = broadcast(&[&left[..left.len() - 2], &right[..right.len() - 2]])?;
+        let batch = dims.len();
         dims.extend([left[left.len() - 2], right[right.len() - 1]]);
-        let ((a, _), (b, _)) = (self.nchw(a)?, self.nchw(b)?);
+        let (a, b) = match batch {
+            ..=2 => (a.clone(), b.clone()),
+            // The first axes of both become one.
+            _ => (self.batched(a, &dims[..batch])?, self.batched(b, &dims[..batch])?),
+        };
+        let ((a, _), (b, _)) = (self.nchw(&a)?, self.nchw(&b)?);
         Ok(Live::new(self.push(name, MatMul, &[a, b])?, View::whole(&dims)))
+    }
+
+    /// Matrices with these more than two axes before their rows, all but the last of which become one.
+    fn batched(&mut self, live: &Live, batch: &[usize]) -> Result<Live> {
+        let own = live.dims();
+        let (before, matrix) = own.split_at(own.len() - 2);
+        let (first, last) = batch.split_at(batch.len() - 1);
+        if product(before) == 1 {
+            return self.reshaped_live(live, &[1, 1, matrix[0], matrix[1]]);
+        }
+        let wide = Live { view: live.view.expanded(&[batch, matrix].concat())?, ..live.clone() };
+        self.reshaped_live(&wide, &[product(first), last[0], matrix[0], matrix[1]])
     }
 }

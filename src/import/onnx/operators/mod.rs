@@ -1,15 +1,20 @@
 //! Maps ONNX's operators to those of this project. Unsupported operators are errors that name them; nothing is skipped.
 
 mod axes;
+mod broadcasts;
+mod composites;
+mod einsum;
 mod matrices;
+mod microsoft;
 mod norms;
 mod pointwise;
+mod quantised;
 mod windows;
 
-use super::array::Array;
+use super::array::{Array, Kind};
 use super::build::{Builder, Live, Value};
 use super::node::{Reader, axes, axis, extent};
-use super::view::{View, broadcast, product};
+use super::view::{View, any_shape, broadcast, product};
 use crate::error::{Error, Result};
 use crate::graph::{
     Activation, ArgMax, Axis, BatchNorm, Binary, BinaryKind, Concat, Conv, ConvTranspose, Coordinates,
@@ -19,21 +24,28 @@ use crate::graph::{
 use crate::tensor::{Shape, Tensor};
 use std::sync::Arc;
 
+pub(super) use microsoft::{SHARED, foreign};
+pub(super) use quantised::QUANTISED;
+
 impl<'a> Builder<'a> {
+    /// The results of a node that computes something.
+    pub(super) fn results(&mut self, reader: &Reader<'a>) -> Result<Vec<Value>> {
+        if let Some(made) = self.quantised(reader)? {
+            return Ok(made);
+        }
+        if reader.node.domain == "com.microsoft" && !SHARED.contains(&reader.op()) {
+            return self.microsoft(reader);
+        }
+        self.operator(reader).map(|live| vec![Value::Live(live)])
+    }
+
     /// A node that computes something from computed tensors.
     pub(super) fn operator(&mut self, reader: &Reader<'a>) -> Result<Live> {
         if let Some(activation) = activation(reader) {
             return self.activate(reader, activation);
         }
         match reader.op() {
-            "Clip" => {
-                let bound = |i: usize, name: &str, default: f32| match self.optional_constant(reader, i)? {
-                    Some(array) => Ok::<_, Error>(array.floats().first().copied().unwrap_or(default)),
-                    None => Ok(reader.float(name, default)),
-                };
-                let (min, max) = (bound(1, "min", f32::NEG_INFINITY)?, bound(2, "max", f32::INFINITY)?);
-                self.activate(reader, Activation::Clip { min, max })
-            }
+            "Clip" => self.clip(reader),
             "Conv" => self.conv(reader),
             "ConvTranspose" => self.conv_transpose(reader),
             "MaxPool" | "AveragePool" => self.pool(reader),
@@ -43,7 +55,10 @@ impl<'a> Builder<'a> {
             "ReduceSum" => self.reduce(reader, ReduceKind::Sum),
             "ReduceMax" => self.reduce(reader, ReduceKind::Max),
             "ReduceMin" => self.reduce(reader, ReduceKind::Min),
-            "ReduceL2" | "ReduceSumSquare" => self.reduce(reader, ReduceKind::Sum),
+            "ReduceL1" | "ReduceL2" | "ReduceSumSquare" | "ReduceLogSum" => {
+                self.reduce(reader, ReduceKind::Sum)
+            }
+            "ReduceLogSumExp" => self.log_sum_exp(reader),
             "BatchNormalization" => self.batch_norm(reader),
             "InstanceNormalization" | "GroupNormalization" => self.group_norm(reader),
             "LayerNormalization" => self.layer_norm(reader),
@@ -59,7 +74,18 @@ impl<'a> Builder<'a> {
             "MatMul" => self.matmul(reader),
             "Gemm" => self.gemm(reader),
             "Softmax" => self.softmax(reader),
-            "ArgMax" => self.arg_max(reader),
+            "LogSoftmax" => self.log_softmax(reader),
+            "ArgMax" | "ArgMin" => self.arg_max(reader),
+            "Einsum" => self.einsum(reader),
+            "CumSum" => self.cum_sum(reader),
+            "Trilu" => self.triangle(reader),
+            "Celu" => self.celu(reader),
+            "Swish" => self.swish(reader, reader.float("alpha", 1.0)),
+            "ThresholdedRelu" => self.thresholded(reader),
+            "Shrink" => self.shrink(reader),
+            "LpNormalization" => self.lp_norm(reader),
+            "MeanVarianceNormalization" => self.mean_variance(reader),
+            "RMSNormalization" | "SimplifiedLayerNormalization" => self.rms_norm(reader),
             "Concat" => self.concat(reader),
             "Pad" => self.pad(reader),
             "Resize" | "Upsample" => self.resize(reader),
@@ -83,7 +109,7 @@ fn activation(reader: &Reader<'_>) -> Option<Activation> {
         "Softplus" => Activation::Softplus,
         "Softsign" => Activation::Softsign,
         "Mish" => Activation::Mish,
-        "Swish" if !reader.has("alpha") => Activation::Silu,
+        "Swish" if reader.float("alpha", 1.0) == 1.0 => Activation::Silu,
         "Gelu" if reader.text("approximate", "none") == "tanh" => Activation::GeluTanh,
         "Gelu" => Activation::Gelu,
         "Erf" => Activation::Erf,

@@ -65,49 +65,47 @@ impl<'a> Builder<'a> {
 
     pub(super) fn arithmetic(&mut self, reader: &Reader<'a>) -> Result<Live> {
         let (a, b) = (self.operand(reader, 0)?, self.operand(reader, 1)?);
-        let name = reader.name();
-        let (live, array, swapped) = match (&a, &b) {
-            (Value::Live(live), Value::Constant(array)) => (live, array, false),
-            (Value::Constant(array), Value::Live(live)) => (live, array, true),
-            _ => return self.binary(reader),
+        let kind = match reader.op() {
+            "Add" => BinaryKind::Add,
+            "Sub" => BinaryKind::Sub,
+            "Mul" => BinaryKind::Mul,
+            "Div" => BinaryKind::Div,
+            _ => BinaryKind::Pow,
         };
-        let dims = broadcast(&[&live.dims(), &array.dims])?;
-        if dims == live.dims()
+        self.combined(reader.name(), kind, &a, &b)
+    }
+
+    /// Arithmetic on two operands. A constant for each channel becomes a part of a cheaper operator.
+    pub(super) fn combined(&mut self, name: &str, kind: BinaryKind, a: &Value, b: &Value) -> Result<Live> {
+        let mixed = match (a, b) {
+            (Value::Live(live), Value::Constant(array)) => Some((live, array, false)),
+            (Value::Constant(array), Value::Live(live)) => Some((live, array, true)),
+            _ => None,
+        };
+        if let Some((live, array, swapped)) = mixed
+            && broadcast(&[&live.dims(), &array.dims])? == live.dims()
             && let Some(values) = self.along_channels(live, array)
         {
             let map = |f: fn(f32) -> f32| values.iter().map(|&v| f(v)).collect::<Vec<_>>();
             let (zero, one) = (vec![0.0; values.len()], vec![1.0; values.len()]);
-            match (reader.op(), swapped) {
-                ("Add", _) => return self.affine(name, live, one, values),
-                ("Sub", false) => return self.affine(name, live, one, map(|v| -v)),
-                ("Sub", true) => return self.affine(name, live, map(|_| -1.0), values),
-                ("Mul", _) => return self.affine(name, live, values, zero),
-                ("Div", false) => return self.affine(name, live, map(|v| 1.0 / v), zero),
-                ("Div", true) => {
+            match (kind, swapped) {
+                (BinaryKind::Add, _) => return self.affine(name, live, one, values),
+                (BinaryKind::Sub, false) => return self.affine(name, live, one, map(|v| -v)),
+                (BinaryKind::Sub, true) => return self.affine(name, live, map(|_| -1.0), values),
+                (BinaryKind::Mul, _) => return self.affine(name, live, values, zero),
+                (BinaryKind::Div, false) => return self.affine(name, live, map(|v| 1.0 / v), zero),
+                (BinaryKind::Div, true) => {
                     let inverse = self.apply(name, live, Activation::Reciprocal)?;
                     return self.affine(name, &inverse, values, zero);
                 }
-                ("Pow", false) if values.len() == 1 => {
+                (BinaryKind::Pow, false) if values.len() == 1 => {
                     return self.apply(name, live, Activation::power(values[0]));
                 }
                 _ => {}
             }
         }
-        self.binary(reader)
-    }
-
-    pub(super) fn binary(&mut self, reader: &Reader<'a>) -> Result<Live> {
-        let (a, b) = (self.live(reader, 0)?, self.live(reader, 1)?);
-        let kind = match reader.op() {
-            "Add" | "Sum" | "Mean" => BinaryKind::Add,
-            "Sub" => BinaryKind::Sub,
-            "Mul" => BinaryKind::Mul,
-            "Div" => BinaryKind::Div,
-            "Min" => BinaryKind::Min,
-            "Max" => BinaryKind::Max,
-            _ => BinaryKind::Pow,
-        };
-        self.pair(reader.name(), kind, &a, &b)
+        let (a, b) = (self.as_live(a)?, self.as_live(b)?);
+        self.pair(name, kind, &a, &b)
     }
 
     pub(super) fn pair(&mut self, name: &str, kind: BinaryKind, a: &Live, b: &Live) -> Result<Live> {
@@ -128,7 +126,7 @@ impl<'a> Builder<'a> {
             }
         }
         if dims.len() > 4 {
-            return Err(Error::shape("operands", "at most 4 axes", format!("{dims:?}")));
+            return self.pair_of_many(name, kind, a, b, &dims);
         }
         let ((a, _), (b, _)) = (self.nchw(a)?, self.nchw(b)?);
         Ok(Live::new(self.push(name, op, &[a, b])?, View::whole(&dims)))

@@ -6,11 +6,14 @@ impl<'a> Builder<'a> {
     /// Four extents, as the operators of pictures need them.
     pub(super) fn picture(&mut self, reader: &Reader<'a>, i: usize) -> Result<(ValueId, Shape)> {
         let live = self.live(reader, i)?;
+        self.picture_of(&live).map_err(|e| e.at(&format!("operand {i}")))
+    }
+
+    fn picture_of(&mut self, live: &Live) -> Result<(ValueId, Shape)> {
         if live.view.rank() != 4 {
-            let expected = "4 axes (2-D networks)";
-            return Err(Error::shape(format!("operand {i}"), expected, format!("{:?}", live.dims())));
+            return Err(Error::shape("operand", "4 axes (2-D networks)", format!("{:?}", live.dims())));
         }
-        self.nchw(&live)
+        self.nchw(live)
     }
 
     pub(super) fn computed(
@@ -42,8 +45,20 @@ impl<'a> Builder<'a> {
     }
 
     pub(super) fn conv(&mut self, reader: &Reader<'a>) -> Result<Live> {
-        let (x, s) = self.picture(reader, 0)?;
-        let weight = self.weight(reader)?;
+        let x = self.live(reader, 0)?;
+        let (weight, bias) = (self.weight(reader)?, self.bias(reader)?);
+        self.conv_of(reader, &x, weight, bias)
+    }
+
+    /// A convolution with the node's attributes.
+    pub(super) fn conv_of(
+        &mut self,
+        reader: &Reader<'a>,
+        x: &Live,
+        weight: Arc<Tensor>,
+        bias: Option<Arc<[f32]>>,
+    ) -> Result<Live> {
+        let (x, s) = self.picture_of(x)?;
         let kernel = [weight.shape().h, weight.shape().w];
         let (stride, dilation) = (reader.sizes("strides", [1, 1])?, reader.sizes("dilations", [1, 1])?);
         let conv = Conv {
@@ -51,7 +66,7 @@ impl<'a> Builder<'a> {
             dilation,
             padding: reader.padding([s.h, s.w], kernel, stride, dilation)?,
             groups: extent(reader.int("group", 1))?,
-            ..Conv::new(weight, self.bias(reader)?)
+            ..Conv::new(weight, bias)
         };
         self.computed(reader, conv, x)
     }
@@ -109,12 +124,18 @@ impl<'a> Builder<'a> {
     }
 
     pub(super) fn pool(&mut self, reader: &Reader<'a>) -> Result<Live> {
-        let (x, s) = self.picture(reader, 0)?;
+        let x = self.live(reader, 0)?;
+        self.pool_of(reader, &x)
+    }
+
+    /// A pool with the node's attributes.
+    pub(super) fn pool_of(&mut self, reader: &Reader<'a>, x: &Live) -> Result<Live> {
+        let (x, s) = self.picture_of(x)?;
         if reader.node.output.iter().skip(1).any(|o| !o.is_empty()) {
             return Err(reader.unsupported("it also gives indices"));
         }
         let kind = match (reader.op(), reader.int("count_include_pad", 0)) {
-            ("MaxPool", _) => PoolKind::Max,
+            ("MaxPool" | "NhwcMaxPool", _) => PoolKind::Max,
             (_, 0) => PoolKind::Average,
             _ => PoolKind::AverageWithPadding,
         };

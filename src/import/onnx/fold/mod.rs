@@ -1,13 +1,15 @@
 //! Computes nodes whose operands are all constant. Since the input size is known, this includes everything that
 //! exporters write about shapes.
 
+pub(super) mod places;
+pub(super) mod quantised;
+
 use super::array::{Array, Kind, room};
 use super::node::{Reader, axis, extent};
 use super::view::{View, broadcast};
 use crate::error::{Error, Result};
 
-/// The results of a node on constants; `None` for operators that are only computed on a device. An absent operand is
-/// `None`.
+/// The results of a node on constants; `None` for operators that are not computed here. An absent operand is `None`.
 pub(super) fn evaluate(reader: &Reader<'_>, operands: &[Option<Array>]) -> Result<Option<Vec<Array>>> {
     let operand = |i: usize| {
         let missing = || Error::Model(format!("operand {i} is missing"));
@@ -17,6 +19,7 @@ pub(super) fn evaluate(reader: &Reader<'_>, operands: &[Option<Array>]) -> Resul
         let x = operand(0)?;
         x.mapped(kind(x.kind), f)
     };
+    let given = |i: usize| operands.get(i).and_then(Option::as_ref);
     let same = |kind: Kind| kind;
     let truth = |_: Kind| Kind::Bool;
     let result = match reader.op() {
@@ -36,10 +39,14 @@ pub(super) fn evaluate(reader: &Reader<'_>, operands: &[Option<Array>]) -> Resul
         "Relu" => unary(same, &|v| if v < 0.0 { 0.0 } else { v })?,
         "Sign" => unary(same, &|v| if v == 0.0 { 0.0 } else { v.signum() })?,
         "Not" => unary(truth, &|v| f64::from(v == 0.0))?,
+        "IsInf" => {
+            let [below, above] = ["detect_negative", "detect_positive"].map(|name| reader.int(name, 1) != 0);
+            unary(truth, &|v| f64::from(v.is_infinite() && if v < 0.0 { below } else { above }))?
+        }
         "IsNaN" => unary(truth, &|v| f64::from(v.is_nan()))?,
         "Add" | "Sub" | "Mul" | "Div" | "Pow" | "Mod" | "PRelu" => {
             let (a, b) = (operand(0)?, operand(1)?);
-            let whole = a.kind == Kind::Integer && b.kind == Kind::Integer;
+            let whole = a.kind.is_whole() && b.kind.is_whole();
             let fmod = reader.int("fmod", 0) != 0;
             let f: &dyn Fn(f64, f64) -> f64 = match reader.op() {
                 "Add" => &|a, b| a + b,
@@ -57,13 +64,31 @@ pub(super) fn evaluate(reader: &Reader<'_>, operands: &[Option<Array>]) -> Resul
             }
             binary(a, b, a.kind, f)?
         }
-        "Min" | "Max" => {
-            let f: &dyn Fn(f64, f64) -> f64 = if reader.op() == "Min" { &f64::min } else { &f64::max };
+        "Min" | "Max" | "Sum" | "Mean" => {
+            let f: &dyn Fn(f64, f64) -> f64 = match reader.op() {
+                "Min" => &f64::min,
+                "Max" => &f64::max,
+                _ => &|a, b| a + b,
+            };
             let mut all = operand(0)?.clone();
             for i in 1..operands.len() {
                 all = binary(&all, operand(i)?, all.kind, f)?;
             }
-            all
+            match reader.op() {
+                "Mean" => all.mapped(all.kind, |v| v / operands.len() as f64)?,
+                _ => all,
+            }
+        }
+        "Clip" => {
+            let number = |array: &Array| array.numbers().first().copied();
+            let bound = |i: usize, name: &str, none: f64| match given(i).and_then(number) {
+                Some(bound) => bound,
+                None if reader.has(name) => f64::from(reader.float(name, 0.0)),
+                None => none,
+            };
+            let (min, max) = (bound(1, "min", f64::NEG_INFINITY), bound(2, "max", f64::INFINITY));
+            // The upper bound wins if they cross.
+            unary(same, &|v| v.max(min).min(max))?
         }
         "Equal" => binary(operand(0)?, operand(1)?, Kind::Bool, &|a, b| f64::from(a == b))?,
         "Less" => binary(operand(0)?, operand(1)?, Kind::Bool, &|a, b| f64::from(a < b))?,
@@ -88,8 +113,25 @@ pub(super) fn evaluate(reader: &Reader<'_>, operands: &[Option<Array>]) -> Resul
         }
         "Gather" => {
             let (x, indices) = (operand(0)?, operand(1)?);
-            gather(x, indices, axis(reader.int("axis", 0), x.dims.len())?)?
+            places::gather(x, indices, axis(reader.int("axis", 0), x.dims.len())?)?
         }
+        "GatherND" => places::gather_nd(operand(0)?, operand(1)?, extent(reader.int("batch_dims", 0))?)?,
+        "GatherElements" => {
+            let x = operand(0)?;
+            places::gather_elements(x, operand(1)?, axis(reader.int("axis", 0), x.dims.len())?)?
+        }
+        "ScatterND" | "ScatterElements" | "Scatter" => {
+            places::scatter(reader, operand(0)?, operand(1)?, operand(2)?)?
+        }
+        "OneHot" => places::one_hot(reader, operand(0)?, operand(1)?, operand(2)?)?,
+        "NonZero" => places::non_zero(operand(0)?)?,
+        "TopK" => return places::top_k(reader, operand(0)?, given(1)).map(Some),
+        "ArgMax" | "ArgMin" => places::extreme(reader, operand(0)?)?,
+        "CumSum" => places::cum_sum(reader, operand(0)?, operand(1)?)?,
+        "Trilu" => places::triangle(reader, operand(0)?, given(1))?,
+        "Pad" => places::pad(reader, operands)?,
+        "DequantizeLinear" => quantised::dequantised(reader, [0, 1, 2].map(given))?,
+        "QuantizeLinear" => quantised::quantised(reader, [0, 1, 2].map(given))?,
         "ConstantOfShape" => {
             let dims = operand(0)?.ints().into_iter().map(extent).collect::<Result<Vec<_>>>()?;
             room(&dims, 0)?;
@@ -114,12 +156,14 @@ pub(super) fn evaluate(reader: &Reader<'_>, operands: &[Option<Array>]) -> Resul
             let numbers: Vec<f64> = (0..count as usize).map(|i| start + i as f64 * delta).collect();
             Array::new(vec![numbers.len()], operand(0)?.kind, numbers)?
         }
-        "ReduceProd" | "ReduceSum" | "ReduceMax" | "ReduceMin" | "ReduceMean" => {
+        "ReduceProd" | "ReduceSum" | "ReduceMax" | "ReduceMin" | "ReduceMean" | "ReduceL1" | "ReduceL2"
+        | "ReduceSumSquare" => {
             let x = operand(0)?;
             let axes = match (operands.get(1).and_then(Option::as_ref), reader.ints("axes")) {
-                (Some(axes), _) => axes.ints(),
-                (None, Some(axes)) => axes,
-                (None, None) => (0..x.dims.len() as i64).collect(),
+                (Some(axes), _) if axes.len() > 0 => axes.ints(),
+                (None, Some(axes)) if !axes.is_empty() => axes,
+                _ if reader.int("noop_with_empty_axes", 0) != 0 => return Ok(Some(vec![x.clone()])),
+                _ => (0..x.dims.len() as i64).collect(),
             };
             let axes = axes.into_iter().map(|a| axis(a, x.dims.len())).collect::<Result<Vec<_>>>()?;
             reduce(x, &axes, reader.int("keepdims", 1) != 0, reader.op())?
@@ -129,22 +173,12 @@ pub(super) fn evaluate(reader: &Reader<'_>, operands: &[Option<Array>]) -> Resul
     Ok(Some(vec![result]))
 }
 
-/// The kind for a number in ONNX's list of types.
-pub(super) fn kind(number: i64) -> Option<Kind> {
-    match number {
-        1 | 10 | 11 | 16 => Some(Kind::Float),
-        2..=7 | 12 | 13 => Some(Kind::Integer),
-        9 => Some(Kind::Bool),
-        _ => None,
-    }
-}
-
 /// The numbers of a constant, broadcast to these extents.
 fn spread(x: &Array, dims: &[usize]) -> Result<Vec<f64>> {
     Ok(x.viewed(&View::whole(&x.dims).expanded(dims)?)?.numbers().into_owned())
 }
 
-fn binary(a: &Array, b: &Array, kind: Kind, f: &dyn Fn(f64, f64) -> f64) -> Result<Array> {
+pub(super) fn binary(a: &Array, b: &Array, kind: Kind, f: &dyn Fn(f64, f64) -> f64) -> Result<Array> {
     let dims = broadcast(&[&a.dims, &b.dims])?;
     let (a, b) = (spread(a, &dims)?, spread(b, &dims)?);
     Array::new(dims, kind, a.iter().zip(&b).map(|(&a, &b)| f(a, b)).collect())
@@ -155,7 +189,7 @@ fn around(dims: &[usize], axis: usize) -> [usize; 3] {
     [dims[..axis].iter().product(), dims[axis], dims[axis + 1..].iter().product()]
 }
 
-fn concat(parts: &[&Array], axis: usize) -> Result<Array> {
+pub(super) fn concat(parts: &[&Array], axis: usize) -> Result<Array> {
     let Some(first) = parts.first() else { return Err(Error::shape("concat", "operands", "none")) };
     let mut dims = first.dims.clone();
     let alike = |part: &&&Array| {
@@ -177,16 +211,6 @@ fn concat(parts: &[&Array], axis: usize) -> Result<Array> {
     Array::new(dims, first.kind, numbers.collect())
 }
 
-fn gather(x: &Array, indices: &Array, axis: usize) -> Result<Array> {
-    let [before, along, behind] = around(&x.dims, axis);
-    let dims = [&x.dims[..axis], &indices.dims, &x.dims[axis + 1..]].concat();
-    room(&dims, x.len())?;
-    let places =
-        indices.ints().into_iter().map(|i| super::node::axis(i, along)).collect::<Result<Vec<_>>>()?;
-    let starts = (0..before).flat_map(|i| places.iter().map(move |&place| (i * along + place) * behind));
-    x.picked(dims, starts.flat_map(|start| start..start + behind))
-}
-
 fn reduce(x: &Array, axes: &[usize], keep: bool, op: &str) -> Result<Array> {
     let mut order: Vec<usize> = (0..x.dims.len()).filter(|a| !axes.contains(a)).collect();
     let kept: Vec<usize> = order.iter().map(|&a| x.dims[a]).collect();
@@ -199,6 +223,9 @@ fn reduce(x: &Array, axes: &[usize], keep: bool, op: &str) -> Result<Array> {
         "ReduceMax" => part.iter().copied().fold(f64::NEG_INFINITY, f64::max),
         "ReduceMin" => part.iter().copied().fold(f64::INFINITY, f64::min),
         "ReduceMean" => part.iter().sum::<f64>() / part.len() as f64,
+        "ReduceL1" => part.iter().map(|v| v.abs()).sum(),
+        "ReduceL2" => part.iter().map(|v| v * v).sum::<f64>().sqrt(),
+        "ReduceSumSquare" => part.iter().map(|v| v * v).sum(),
         _ => part.iter().sum(),
     };
     let results = numbers.chunks(count.max(1)).map(fold).collect();
