@@ -25,6 +25,7 @@ mod recipes; // recipes: their arithmetic, the files they come from, which wins,
 mod session; // sessions on a GPU: numbers, sharing, faults
 mod shaders; // every WGSL permutation, parsed and validated without a GPU
 mod snapshots; // what is drawn for people, against pictures that someone looked at
+mod spellings; // ways of writing a network in ONNX
 mod support; // backends, tolerances, vectors
 mod tiles; // large pictures in parts
 mod tune; // measured kernel choices, compiled pipelines, and the files that keep them
