@@ -83,6 +83,11 @@ fn rank_spellings() {
 }
 
 #[test]
+fn line_spellings() {
+    check("line_");
+}
+
+#[test]
 fn pick_spellings() {
     check("pick_");
 }
@@ -109,8 +114,18 @@ fn function_spellings() {
 
 #[test]
 fn every_case_is_checked() {
-    let prefixes =
-        ["order_", "function", "fold_", "empty_", "rank_", "pick_", "control_", "microsoft_", "quantised_"];
+    let prefixes = [
+        "order_",
+        "function",
+        "fold_",
+        "empty_",
+        "rank_",
+        "line_",
+        "pick_",
+        "control_",
+        "microsoft_",
+        "quantised_",
+    ];
     let more = ["log_softmax", "einsum_"];
     let vectors = Vectors::read("spellings");
     let known = |name: &str| prefixes.iter().chain(&more).any(|prefix| name.starts_with(prefix));

@@ -255,6 +255,15 @@ def ranks():
             constants={"v": normal(8), "a": ints(1)})
 
 
+def lines():
+    # Efficient channel attention: a convolution over the channels as a line.
+    between("line_channel_attention", n("ReduceMean", "c", "g", axes=[2, 3], keepdims=0), n("Unsqueeze", "g a1", "l"),
+            n("Conv", "l k", "m", kernel_shape=[3], pads=[1, 1]), n("Sigmoid", "m", "s"), n("Reshape", "s r", "t"), n("Mul", "c t", "u"),
+            constants={"a1": ints(1), "k": normal(1, 1, 3), "r": ints(1, 8, 1, 1)})
+    between("line_dilated", n("Reshape", "c r", "l"), n("Conv", "l k", "m", kernel_shape=[3], pads=[4, 0], dilations=[2], strides=[2], group=2), n("Reshape", "m r4", "u"),
+            constants={"r": ints(1, 8, 120), "k": normal(8, 4, 3), "r4": ints(1, 8, 5, 12)})
+
+
 def picks():
     nhwc = dict(perm=[1, 0, 2, 3])
     case("pick_bgr", [n("Transpose", "x", "t", **nhwc), n("GatherND", "t i", "g"), n("Transpose", "g", "v", **nhwc),
@@ -456,7 +465,7 @@ def quantised():
 def main():
     shutil.rmtree(OUT, ignore_errors=True)
     OUT.mkdir()
-    for part in (order, functions, folding, empty, ranks, picks, pointwise, control, microsoft, quantised):
+    for part in (order, functions, folding, empty, ranks, lines, picks, pointwise, control, microsoft, quantised):
         part()
     save_file(tensors, HERE / "spellings.safetensors", {"cases": json.dumps(cases)})
     print(len(cases), "cases,", sum(f.stat().st_size for f in OUT.iterdir()) // 1024, "KB")

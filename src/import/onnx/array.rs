@@ -118,7 +118,7 @@ pub(super) struct Array {
 
 #[derive(Debug, Clone)]
 enum Data {
-    /// Weights. A tensor of four extents keeps its shape; all others are flat.
+    /// Weights. A tensor of four extents in a file keeps its shape, so that graphs can share it.
     Weights(Arc<Tensor>),
     Numbers(Arc<[f64]>),
 }
@@ -163,6 +163,11 @@ impl Array {
             Data::Weights(tensor) => tensor.data().len(),
             Data::Numbers(numbers) => numbers.len(),
         }
+    }
+
+    /// Whether its numbers are those of f32.
+    pub(super) fn is_single(&self) -> bool {
+        matches!(self.data, Data::Weights(_))
     }
 
     /// Bytes of the numbers that no other array shares.
@@ -266,11 +271,7 @@ impl Array {
     pub(super) fn viewed(&self, view: &View) -> Result<Array> {
         let dims = view.dims();
         if view.is_whole(self.len()) {
-            let mut same = self.clone();
-            if let (Data::Weights(tensor), true) = (&self.data, dims != self.dims) {
-                same = Array { kind: self.kind, ..Array::of_floats(dims.clone(), tensor.data().to_vec())? };
-            }
-            return Ok(Array { dims, ..same });
+            return Ok(Array { dims, ..self.clone() });
         }
         room(&dims, self.len())?;
         self.picked(dims, view.indices())

@@ -13,8 +13,8 @@ use crate::network::{FixedInput, StoredForm, StoredNetwork};
 use crate::tensor::Tensor;
 use prost::Message;
 use prost::bytes::Bytes;
-use std::collections::HashSet;
-use std::sync::Arc;
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex};
 
 /// A file as it was decoded.
 #[derive(Debug, Clone)]
@@ -22,6 +22,8 @@ pub(super) struct File {
     pub(super) graph: proto::Graph,
     pub(super) constants: Constants,
     pub(super) opset: i64,
+    /// Weights that quantised constants stand for, by the names of the nodes' results. They are the same for all sizes.
+    pub(super) weights: Arc<Mutex<HashMap<String, Array>>>,
     pub(super) metadata: Vec<(String, String)>,
 }
 
@@ -47,12 +49,18 @@ impl File {
         sort::sort(&mut graph)?;
         let constants = constants::take(&mut graph, external)?;
         let metadata = model.metadata_props.into_iter().map(|e| (e.key, e.value)).collect();
-        Ok(File { graph, constants, opset: opset.map_or(1, |o| o.version), metadata })
+        Ok(File {
+            graph,
+            constants,
+            opset: opset.map_or(1, |o| o.version),
+            weights: Arc::default(),
+            metadata,
+        })
     }
 
     /// The same file with fixed values for some of its inputs.
     pub(super) fn with_fixed(&self, inputs: &[FixedInput]) -> Result<File> {
-        let mut file = self.clone();
+        let mut file = File { weights: Arc::default(), ..self.clone() };
         for input in inputs {
             file.constants.insert(input.name.clone(), fixed(input, &file.graph)?);
         }
@@ -94,7 +102,7 @@ impl File {
         for ((name, dims), tensor) in stored.weights.into_iter().zip(weights) {
             constants.insert(name, Array::of_tensor(dims, tensor)?);
         }
-        Ok(File { graph, constants, opset: stored.opset, metadata: Vec::new() })
+        Ok(File { graph, constants, opset: stored.opset, weights: Arc::default(), metadata: Vec::new() })
     }
 }
 

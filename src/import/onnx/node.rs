@@ -8,6 +8,8 @@ use crate::error::{Error, Result};
 pub(super) struct Reader<'a> {
     pub(super) node: &'a proto::Node,
     pub(super) opset: i64,
+    /// Whether it works on lines, so that it has numbers for columns but none for rows.
+    pub(super) is_line: bool,
 }
 
 impl<'a> Reader<'a> {
@@ -95,7 +97,10 @@ impl<'a> Reader<'a> {
         let Some(ints) = self.ints(name).filter(|ints| !ints.is_empty()) else { return Ok(default) };
         let wrong =
             Error::shape(format!("attribute {name}"), format!("{N} numbers (2-D networks)"), ints.len());
-        let sizes = ints.into_iter().map(extent).collect::<Result<Vec<_>>>()?;
+        let mut sizes = ints.into_iter().map(extent).collect::<Result<Vec<_>>>()?;
+        if self.is_line && 2 * sizes.len() == N {
+            sizes = sizes.iter().enumerate().flat_map(|(i, &size)| [default[2 * i], size]).collect();
+        }
         sizes.try_into().map_err(|_| wrong)
     }
 

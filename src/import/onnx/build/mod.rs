@@ -20,16 +20,18 @@ use super::proto;
 use super::view::any_shape;
 use crate::error::{Error, Result};
 use crate::graph::{Extent, Graph, ValueId};
+use crate::lock::lock;
 use crate::network::Fate;
 use crate::tensor::Shape;
 use std::collections::{HashMap, HashSet};
 
 pub(crate) use value::{Live, Value};
 
-/// Bytes that computed constants may take beyond those of the file, so that a few bytes cannot ask for gigabytes.
+/// Bytes that computed constants may take beyond 12 for each number in the file, so that a few bytes cannot ask for
+/// gigabytes. Standardised weights take three copies.
 const COMPUTED: usize = 24 << 20;
 
-/// Numbers that may be looked at to compute constants, beyond eight times those of the file.
+/// Numbers that may be looked at to compute constants, beyond 32 times those of the file.
 const WORK: usize = 1 << 26;
 
 /// What a node within a node takes of [`WORK`].
@@ -92,8 +94,8 @@ impl<'a> Builder<'a> {
     /// A builder whose picture has this name and shape.
     pub(crate) fn new(file: &'a File, picture: &'a str, shape: Shape) -> Builder<'a> {
         let known = file.constants.values().map(Array::len).sum::<usize>();
-        let memory = COMPUTED.saturating_add(known.saturating_mul(4));
-        let work = WORK.saturating_add(known.saturating_mul(8));
+        let memory = COMPUTED.saturating_add(known.saturating_mul(12));
+        let work = WORK.saturating_add(known.saturating_mul(32));
         Builder::limited(file, picture, shape, memory, work)
     }
 
@@ -159,7 +161,8 @@ impl<'a> Builder<'a> {
                 let too_many = || Error::Model("its loops and branches have too many nodes".into());
                 self.work = self.work.checked_sub(INNER).ok_or_else(too_many)?;
             }
-            let reader = Reader { node, opset: if node.opset > 0 { node.opset } else { self.opset } };
+            let opset = if node.opset > 0 { node.opset } else { self.opset };
+            let reader = Reader { node, opset, is_line: false };
             if node.input.iter().any(|name| self.unknown.contains(name.as_str())) {
                 self.unknown.extend(node.output.iter().map(String::as_str));
                 if self.depth == 0 {
@@ -239,6 +242,9 @@ impl<'a> Builder<'a> {
             Some(Value::Live(_)) => None,
         });
         if let Some(constants) = all.collect::<Option<Vec<_>>>() {
+            if reader.op() == "DequantizeLinear" && self.depth == 0 && self.are_of_file(reader) {
+                return Ok(vec![Value::Constant(self.weights(reader, &constants)?)]);
+            }
             if is_onnx && let Some(results) = fold::evaluate(reader, &constants)? {
                 return Ok(results.into_iter().map(Value::Constant).collect());
             }
@@ -286,6 +292,24 @@ impl<'a> Builder<'a> {
             }
             _ => Ok(None),
         }
+    }
+
+    /// Whether a node reads nothing but constants of the file.
+    fn are_of_file(&self, reader: &Reader<'a>) -> bool {
+        let mut names = reader.node.input.iter().filter(|name| !name.is_empty());
+        names.all(|name| self.file.constants.contains_key(name) && !self.values.contains_key(name.as_str()))
+    }
+
+    /// The weights that quantised constants of the file stand for, computed once for all sizes.
+    fn weights(&self, reader: &Reader<'a>, constants: &[Option<Array>]) -> Result<Array> {
+        let name = reader.node.output.first().map_or("", String::as_str);
+        if let Some(known) = lock(&self.file.weights).get(name) {
+            return Ok(known.clone());
+        }
+        let operand = |i: usize| constants.get(i).and_then(Option::as_ref);
+        let array = fold::quantised::dequantised(reader, [0, 1, 2].map(operand))?;
+        lock(&self.file.weights).insert(name.into(), array.clone());
+        Ok(array)
     }
 
     /// Extents of an operand, all or some.

@@ -102,6 +102,7 @@ pub(super) fn evaluate(reader: &Reader<'_>, operands: &[Option<Array>]) -> Resul
             let (condition, a, b) = (operand(0)?, operand(1)?, operand(2)?);
             // a if the condition holds: chosen by index, because arithmetic could make NaN.
             let dims = broadcast(&[&condition.dims, &a.dims, &b.dims])?;
+            room(&dims, a.len().max(b.len()))?;
             let [c, x, y] = [condition, a, b].map(|v| spread(v, &dims));
             let (c, x, y) = (c?, x?, y?);
             let numbers = c.iter().zip(x.iter().zip(&y)).map(|(&c, (&x, &y))| if c != 0.0 { x } else { y });
@@ -175,13 +176,22 @@ pub(super) fn evaluate(reader: &Reader<'_>, operands: &[Option<Array>]) -> Resul
 
 /// The numbers of a constant, broadcast to these extents.
 fn spread(x: &Array, dims: &[usize]) -> Result<Vec<f64>> {
-    Ok(x.viewed(&View::whole(&x.dims).expanded(dims)?)?.numbers().into_owned())
+    let (numbers, view) = (x.numbers(), View::whole(&x.dims).expanded(dims)?);
+    Ok(match view.is_whole(x.len()) {
+        true => numbers.into_owned(),
+        false => view.indices().map(|i| numbers[i]).collect(),
+    })
 }
 
 pub(super) fn binary(a: &Array, b: &Array, kind: Kind, f: &dyn Fn(f64, f64) -> f64) -> Result<Array> {
     let dims = broadcast(&[&a.dims, &b.dims])?;
-    let (a, b) = (spread(a, &dims)?, spread(b, &dims)?);
-    Array::new(dims, kind, a.iter().zip(&b).map(|(&a, &b)| f(a, b)).collect())
+    room(&dims, a.len().max(b.len()))?;
+    let (x, y) = (spread(a, &dims)?, spread(b, &dims)?);
+    let results = x.iter().zip(&y).map(|(&x, &y)| f(x, y));
+    match kind == Kind::Float && (a.is_single() || b.is_single()) {
+        true => Array::of_floats(dims, results.map(|v| v as f32).collect()),
+        false => Array::new(dims, kind, results.collect()),
+    }
 }
 
 /// Number of elements before an axis, along it and after it.
@@ -231,4 +241,39 @@ fn reduce(x: &Array, axes: &[usize], keep: bool, op: &str) -> Result<Array> {
     let results = numbers.chunks(count.max(1)).map(fold).collect();
     let with_ones = || (0..x.dims.len()).map(|a| if axes.contains(&a) { 1 } else { x.dims[a] }).collect();
     Array::new(if keep { with_ones() } else { kept }, x.kind, results)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::array::{MOST, Narrow};
+    use super::*;
+
+    #[test]
+    fn numbers_meet_weights_of_any_size() {
+        let many = MOST + 1;
+        let weights = Array::of_narrow(vec![many], Narrow::U8, vec![130.0; many]).unwrap();
+        let less =
+            binary(&weights, &Array::scalar(Kind::Integer, 127.0), Kind::Float, &|a, b| a - b).unwrap();
+        assert!(less.is_single() && less.floats().iter().all(|&v| v == 3.0));
+        // A few bytes cannot ask for that much.
+        let row = Array::of_floats(vec![1, 4096], vec![1.0; 4096]).unwrap();
+        let column = Array::of_floats(vec![4096, 1], vec![1.0; 4096]).unwrap();
+        assert!(binary(&row, &column, Kind::Float, &|a, b| a + b).is_err());
+    }
+
+    #[test]
+    fn narrow_numbers_keep_their_bits() {
+        for (bits, signed, raw, want) in [
+            (4, false, [0x21, 0xf3], vec![1.0, 2.0, 3.0, 15.0]),
+            (4, true, [0x8f, 0x07], vec![-1.0, -8.0, 7.0, 0.0]),
+            (2, true, [0b11_10_01_00, 0], vec![0.0, 1.0, -2.0, -1.0]),
+            (16, true, [0xff, 0xff], vec![-1.0]),
+        ] {
+            let narrow = Narrow { bits, signed };
+            assert_eq!(narrow.unpacked(&raw, want.len()), want);
+            let array = Array::of_narrow(vec![want.len()], narrow, want.clone()).unwrap();
+            let read = super::super::constants::read(&array.proto("a"), &mut Default::default()).unwrap();
+            assert_eq!((read.kind, read.floats().into_owned()), (array.kind, want));
+        }
+    }
 }

@@ -6,7 +6,10 @@ use crate::import::onnx::array::{Array, Kind, Narrow};
 use crate::import::onnx::node::{Reader, axis, extent};
 
 /// `(x - zero) * scale`.
-pub(super) fn dequantised(reader: &Reader<'_>, operands: [Option<&Array>; 3]) -> Result<Array> {
+pub(in crate::import::onnx) fn dequantised(
+    reader: &Reader<'_>,
+    operands: [Option<&Array>; 3],
+) -> Result<Array> {
     let [Some(x), Some(scale), zero] = operands else { return Err(missing()) };
     let (scales, zeros) = (scale.floats(), zero.map(Array::floats));
     let place = places(reader, &x.dims, scale, zero)?;

@@ -36,7 +36,8 @@ impl<'a> Builder<'a> {
         let array = self.constant(reader, 1)?;
         match array.dims[..] {
             [n, c, h, w] => finite(array.tensor(Shape::new(n, c, h, w))?),
-            _ => Err(Error::shape("weight", "4 extents (2-D convolutions)", format!("{:?}", array.dims))),
+            [n, c, w] => finite(array.tensor(Shape::new(n, c, 1, w))?),
+            _ => Err(Error::shape("weight", "3 or 4 extents (2-D networks)", format!("{:?}", array.dims))),
         }
     }
 
@@ -58,6 +59,13 @@ impl<'a> Builder<'a> {
         weight: Arc<Tensor>,
         bias: Option<Arc<[f32]>>,
     ) -> Result<Live> {
+        // A convolution over a line, as channel attention has it, is one over a single row.
+        if let [n, c, w] = x.dims()[..] {
+            let row = self.reshaped_live(x, &[n, c, 1, w])?;
+            let result = self.conv_of(&Reader { is_line: true, ..*reader }, &row, weight, bias)?;
+            let dims = result.dims();
+            return self.reshaped_live(&result, &[dims[0], dims[1], dims[3]]);
+        }
         let (x, s) = self.picture_of(x)?;
         let kernel = [weight.shape().h, weight.shape().w];
         let (stride, dilation) = (reader.sizes("strides", [1, 1])?, reader.sizes("dilations", [1, 1])?);
