@@ -1,14 +1,15 @@
-// Transposed convolution of any kernel at least as large as its stride. Output pixels of one phase (row and column
-// modulo the stride) meet the same taps, so each phase is a small convolution of stride 1 over the input. A lane makes
-// TILE_H x TILE_W pixels of a phase by TILE_C vec4s of channels.
+// Transposed convolution. Output pixels of one phase (row and column modulo the stride) meet the same taps, so each
+// phase is a small convolution of stride 1 over the input. A lane makes TILE_H x TILE_W pixels of a phase by TILE_C
+// vec4s of channels. STEP_H and STEP_W are the stride; with DILATED, where the taps of a phase may be any, they are 1.
 //
 // Grid: x, y = LANES tiles per workgroup; z = phases x blocks of TILE_C vec4s of channels.
-// Loops: (KERNEL_H + STRIDE_H - 1) / STRIDE_H * ((KERNEL_W + STRIDE_W - 1) / STRIDE_W) * (group_in + 2)
+// Loops: (KERNEL_H + STEP_H - 1) / STEP_H * ((KERNEL_W + STEP_W - 1) / STEP_W) * (group_in + 2)
 
 import package::shared::epilogue::finish;
 import package::shared::index::{Group, Map, Place, at, corner, item};
 import package::shared::product::{PIXELS, SUMS, begin, multiply};
-import constants::{KERNEL_H, KERNEL_W, LANES, STRIDE_H, STRIDE_W, TILE_C, TILE_H, TILE_W};
+import constants::{DILATION_H, DILATION_W, KERNEL_H, KERNEL_W, LANES, STEP_H, STEP_W, STRIDE_H, STRIDE_W};
+import constants::{TILE_C, TILE_H, TILE_W};
 
 struct Params {
     in_h: u32,
@@ -30,6 +31,19 @@ struct Params {
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> src: array<elem4>;
 
+// What a tap of a dilated kernel meets along an axis: the input row or column of the first output pixel, relative to
+// the tile's first one; none if the output lies between two of them.
+struct Source {
+    at: u32, // i32 bits
+    met: bool,
+}
+
+fn source(place: u32, tap: u32, stride: u32) -> Source {
+    let apart = i32(place) - i32(tap);
+    let at = apart / i32(stride);
+    return Source(u32(at), at * i32(stride) == apart);
+}
+
 @compute @workgroup_size(LANES)
 fn main(group: Group, @builtin(local_invocation_index) lane: u32) {
     let tile = item(group, lane);
@@ -47,19 +61,27 @@ fn main(group: Group, @builtin(local_invocation_index) lane: u32) {
     var sum: array<vec4<f32>, SUMS>;
     begin(&sum, c0);
 
-    // Output row y meets input row (y + pad - ky) / STRIDE where that is whole: taps ky0, ky0 + STRIDE, ...
-    let ky0 = (phase_y + p.pad_y) % STRIDE_H;
-    let kx0 = (phase_x + p.pad_x) % STRIDE_W;
-    let from_y = first.y + (phase_y + p.pad_y) / STRIDE_H;
-    let from_x = first.x + (phase_x + p.pad_x) / STRIDE_W;
+    // Output row y meets input row (y + pad - ky * DILATION) / STRIDE where that is whole. Without dilation these are
+    // taps ky0, ky0 + STRIDE, ...
+    let ky0 = (phase_y + p.pad_y) % STEP_H;
+    let kx0 = (phase_x + p.pad_x) % STEP_W;
+    @if(!DILATED) let from_y = first.y + (phase_y + p.pad_y) / STRIDE_H;
+    @if(!DILATED) let from_x = first.x + (phase_x + p.pad_x) / STRIDE_W;
     var inside: array<bool, PIXELS>;
     var base: array<u32, PIXELS>;
     var value: array<vec4<f32>, PIXELS>;
-    for (var ky = ky0; ky < KERNEL_H; ky += STRIDE_H) {
-        for (var kx = kx0; kx < KERNEL_W; kx += STRIDE_W) {
+    for (var ky = ky0; ky < KERNEL_H; ky += STEP_H) {
+        for (var kx = kx0; kx < KERNEL_W; kx += STEP_W) {
+            @if(DILATED) let met_y = source(phase_y + p.pad_y, ky * DILATION_H, STRIDE_H);
+            @if(DILATED) let met_x = source(phase_x + p.pad_x, kx * DILATION_W, STRIDE_W);
+            @if(DILATED) if !(met_y.met & met_x.met) {
+                continue;
+            }
             @unroll for (var i = 0u; i < PIXELS; i++) {
-                let y = from_y + i / TILE_W - ky / STRIDE_H;
-                let x = from_x + i % TILE_W - kx / STRIDE_W;
+                @if(DILATED) let y = first.y + i / TILE_W + met_y.at;
+                @else let y = from_y + i / TILE_W - ky / STRIDE_H;
+                @if(DILATED) let x = first.x + i % TILE_W + met_x.at;
+                @else let x = from_x + i % TILE_W - kx / STRIDE_W;
                 inside[i] = (y < p.in_h) & (x < p.in_w);
                 base[i] = select(0u, (first.n * p.in_h + y) * p.in_w + x, inside[i]) * p.in_c + group_c;
             }

@@ -3,8 +3,8 @@
 //! If every output pixel depends on a bounded neighbourhood, tiles give exactly the result of the whole picture. Each
 //! tile is larger by the pixels that can affect its own ones. It begins at a multiple of the network's stride, and its
 //! size has the same remainder as the picture's, so pooling windows and borders fall where the picture's do. If an
-//! operator sees its whole input (instance norm, global pooling, attention), no tiling can be exact. Such tiles are
-//! weighted by a Gaussian and blended.
+//! operator sees its whole input (instance norm, global pooling, attention), no tiling can be exact, nor if tiles of a
+//! requested size are smaller than the neighbourhood. Such tiles are weighted by a Gaussian and blended.
 
 use crate::augment::Augment;
 use crate::error::{Error, Result, Setting};
@@ -33,7 +33,7 @@ const SHRINK: f64 = 0.8;
 /// How the results of tiles are merged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Blend {
-    /// [`Crop`](Self::Crop) if that is exact, else [`Gaussian`](Self::Gaussian).
+    /// [`Crop`](Self::Crop) if that is exact and the tiles are large enough, else [`Gaussian`](Self::Gaussian).
     #[default]
     Auto,
     /// Each pixel from one tile.
@@ -144,8 +144,6 @@ impl TiledSession {
         let output = graph.output_shape(input)?;
         let reach = Reach::of(graph);
         let has_states = graph.carries().next().is_some();
-        let sees_all = |halo| tiles.overlap.is_none_or(|pixels| pixels >= 2 * halo);
-        let exact = tiles.blend != Blend::Gaussian && reach.halo.is_some_and(sees_all);
         let turns = tiles.augment == Augment::All;
         let options = &SessionOptions {
             max_memory: options.max_memory.map(|bytes| if turns { bytes / 2 } else { bytes }),
@@ -153,7 +151,7 @@ impl TiledSession {
         };
         let mut side = tiles.size.unwrap_or(input.h.max(input.w));
         loop {
-            let [h, w] = [input.h, input.w].map(|len| tile_side(len, side, reach.align));
+            let (layout, [h, w]) = Layout::new(reach, tiles, [input.h, input.w], side);
             let tile = Shape { h, w, ..input };
             if has_states && (tile != input || tiles.augment != Augment::None) {
                 let reason = "a network with states runs on whole pictures, without augmentation".into();
@@ -163,7 +161,6 @@ impl TiledSession {
             let turned = || (turns && h != w).then(|| build(Shape { h: w, w: h, ..tile })).transpose();
             match build(tile).and_then(|session| Ok((turned()?, session))) {
                 Ok((turned, session)) => {
-                    let layout = Layout { reach, exact, overlap: tiles.overlap, blend: tiles.blend };
                     let made = session.output_shape();
                     let rows = layout.axis(input.h, h, output.h, made.h)?;
                     let columns = layout.axis(input.w, w, output.w, made.w)?;
@@ -176,7 +173,7 @@ impl TiledSession {
                         output,
                         rows,
                         columns,
-                        exact,
+                        exact: layout.exact,
                     });
                 }
                 Err(Error::LimitExceeded { .. } | Error::OutOfMemory { .. })
@@ -345,6 +342,25 @@ struct Layout {
 }
 
 impl Layout {
+    /// The layout of tiles with sides of at most `side`, and their height and width. Where they are too small to be exact
+    /// they are blended, and need not begin where the tiles of Winograd do.
+    fn new(reach: Reach, tiles: &TileOptions, extents: [usize; 2], side: usize) -> (Layout, [usize; 2]) {
+        let cut = |align| extents.map(|len| tile_side(len, side, align));
+        let large = |halo: usize| {
+            let sides = extents.iter().zip(cut(reach.align));
+            sides.into_iter().all(|(&len, side)| side == len || 2 * halo + reach.align <= side)
+        };
+        let sees_all = |halo: usize| {
+            let enough = tiles.overlap.is_none_or(|pixels| pixels >= 2 * halo);
+            enough && (tiles.blend == Blend::Crop || large(halo))
+        };
+        let exact = tiles.blend != Blend::Gaussian && reach.halo.is_some_and(sees_all);
+        let align = if exact || tiles.blend == Blend::Crop { reach.align } else { reach.stride };
+        let layout =
+            Layout { reach: Reach { align, ..reach }, exact, overlap: tiles.overlap, blend: tiles.blend };
+        (layout, cut(align))
+    }
+
     /// Tiles of length `side` along an axis of `len` input pixels. Each makes `made` of `total` output pixels.
     fn axis(&self, len: usize, side: usize, total: usize, made: usize) -> Result<Vec<Span>> {
         if side == len {
@@ -356,13 +372,14 @@ impl Layout {
             let got = format!("{total} of {len}, and {made} of {side}");
             return Err(Error::shape("the result", "sizes in proportion to the input's, as tiles need", got));
         }
-        let needed = match (self.exact, halo) {
+        let wanted = match (self.exact, halo) {
             (true, Some(halo)) => 2 * halo,
-            _ => (side as f64 * OVERLAP) as usize,
+            _ => ((side as f64 * OVERLAP) as usize).min(side.saturating_sub(align)) / stride * stride,
         };
-        let overlap = self.overlap.unwrap_or(needed).next_multiple_of(stride);
-        if overlap + align > side {
-            let reason = format!("tiles of {side} pixels cannot overlap by {overlap}; make them larger");
+        let overlap = self.overlap.unwrap_or(wanted).next_multiple_of(stride);
+        if overlap + align > side || (overlap == 0 && self.overlap.is_none()) {
+            let least = if overlap == 0 { 3 * align } else { overlap + align };
+            let reason = format!("this network needs tiles of at least {least} pixels, and they have {side}");
             return Err(Error::Setting { setting: Setting::Tiles, path: None, reason });
         }
         let step = (side - overlap) / align * align;

@@ -119,7 +119,24 @@ impl Drawing {
     /// Appends an operator, if it accepts these inputs and makes finite numbers that are not too many and not too
     /// large.
     pub(crate) fn push(&mut self, op: impl Into<Op>, inputs: &[ValueId]) -> Option<ValueId> {
-        let op = op.into();
+        let (op, tensor) = self.computed(op.into(), inputs)?;
+        let largest = tensor.data().iter().fold(0.0, |a: f32, v| a.max(v.abs()));
+        (tensor.data().iter().all(|v| v.is_finite()) && largest <= 10.0 * LARGEST).then_some(())?;
+        let id = self.append(op, inputs, tensor, largest <= LARGEST);
+        if largest > LARGEST {
+            self.affine(id, LARGEST / largest / 2.0, 0.0);
+        }
+        Some(id)
+    }
+
+    /// Appends an operator whose numbers may be infinite; no operator reads them by chance.
+    fn push_infinite(&mut self, op: impl Into<Op>, inputs: &[ValueId]) -> Option<ValueId> {
+        let (op, tensor) = self.computed(op.into(), inputs)?;
+        Some(self.append(op, inputs, tensor, false))
+    }
+
+    /// An operator and its result, if it accepts these inputs and the result is not too large.
+    fn computed(&self, op: Op, inputs: &[ValueId]) -> Option<(Op, Tensor)> {
         let tensors: Vec<&Tensor> = inputs.iter().map(|&id| &self.find(id).tensor).collect();
         let shapes: Vec<Shape> = tensors.iter().map(|tensor| tensor.shape()).collect();
         let shape = op.rules().infer(&shapes).ok()?[0];
@@ -127,15 +144,19 @@ impl Drawing {
         let mut made = [Tensor::zeros(shape)];
         op.rules().cpu(&tensors, &mut made);
         let [tensor] = made;
-        let largest = tensor.data().iter().fold(0.0, |a: f32, v| a.max(v.abs()));
-        (tensor.data().iter().all(|v| v.is_finite()) && largest <= 10.0 * LARGEST).then_some(())?;
+        Some((op, tensor))
+    }
+
+    fn append(&mut self, op: Op, inputs: &[ValueId], tensor: Tensor, moderate: bool) -> ValueId {
         let name = format!("{} {}", op.rules().name(), self.graph.nodes().len());
         let id = self.graph.push(&name, op, inputs).expect("a new name, and values of this network");
-        self.values.push(Value { id, tensor, moderate: largest <= LARGEST });
-        if largest > LARGEST {
-            self.affine(id, LARGEST / largest / 2.0, 0.0);
-        }
-        Some(id)
+        self.values.push(Value { id, tensor, moderate });
+        id
+    }
+
+    /// `x * scale`.
+    pub(crate) fn scaled(&mut self, x: ValueId, scale: f32) -> Option<ValueId> {
+        self.affine(x, scale, 0.0)
     }
 
     /// `x * scale + shift`, the same in all channels.
@@ -250,6 +271,19 @@ fn phrase(to: &mut Drawing) -> Option<ValueId> {
             let y = conv(to, &[y], 1 + shape.h % 4, 1, bend)?;
             to.push(Activation::Sigmoid, &[y])
         }
+        // A pad before a window, in which it may vanish.
+        5 if odd => {
+            let amounts = [(); 4].map(|()| to.random.below(3) as isize);
+            let lowest = to.random.below(2) == 0;
+            let mode = if lowest { PadMode::Value(f32::NEG_INFINITY) } else { PadMode::Zero };
+            // The values outside are infinite until the window removes them.
+            let pool = Pool { kernel: [3, 3], ceil: to.random.below(2) == 0, ..Pool::MAX_2X2 };
+            let y = to.push_infinite(Pad { amount: PadAmount::Fixed(amounts), mode }, &[x])?;
+            match lowest {
+                true => to.push(pool, &[y]),
+                false => conv(to, &[y], channels, 3, |_| {}),
+            }
+        }
         // A pad, and an operator that reverses it or only seems to.
         5 => {
             let mut side = || to.random.below(4) as isize - isize::from(odd);
@@ -337,16 +371,39 @@ fn spelled_function(to: &mut Drawing, x: ValueId) -> Option<ValueId> {
 fn spelled_norm(to: &mut Drawing, x: ValueId) -> Option<ValueId> {
     let axes = to.random.pick(&[[true, false, false], [false, true, true], [true; 3], [false, true, false]]);
     let average = Reduce { kind: ReduceKind::Mean, axes };
+    let [sub, mul] = [BinaryKind::Sub, BinaryKind::Mul].map(Binary::new);
     let mean = to.push(average, &[x])?;
-    let difference = to.push(Binary::new(BinaryKind::Sub), &[x, mean])?;
-    let square = match to.random.below(2) {
+    let difference = to.push(sub, &[x, mean])?;
+    let square = match to.random.below(3) {
         0 => to.push(Activation::Square, &[difference])?,
-        _ => to.push(Binary::new(BinaryKind::Mul), &[difference; 2])?,
+        1 => to.push(mul, &[difference; 2])?,
+        _ => {
+            let raised = to.affine(difference, 1.0, 0.01)?;
+            to.push(mul, &[difference, raised])?
+        }
     };
-    let variance = to.push(average, &[square])?;
+    let mut variance = to.push(average, &[square])?;
+    // The variance of a sample.
+    if to.random.below(3) == 0 {
+        variance = to.affine(variance, 1.25, 0.0)?;
+    }
     let raised = to.affine(variance, 1.0, 0.1)?;
     let deviation = to.push(Activation::Sqrt, &[raised])?;
-    to.push(Binary::new(BinaryKind::Div), &[difference, deviation])
+    let inverse = match to.random.below(4) {
+        0 => return to.push(Binary::new(BinaryKind::Div), &[difference, deviation]),
+        1 => to.push(Activation::Pow(-0.5), &[raised])?,
+        _ => to.push(Activation::Reciprocal, &[deviation])?,
+    };
+    if to.random.below(2) == 0 {
+        return to.push(mul, &[inverse, difference]);
+    }
+    // As TensorFlow writes it.
+    let scale = to.random.pick(&[1.0, 0.7]);
+    let factor = if scale == 1.0 { inverse } else { to.scaled(inverse, scale)? };
+    let product = to.push(mul, &[x, factor])?;
+    let moved = to.push(mul, &[mean, factor])?;
+    let moved = to.affine(moved, -1.0, 0.3)?;
+    to.push(Binary::ADD, &[product, moved])
 }
 
 // ---- the tests ----

@@ -132,6 +132,9 @@ pub(crate) fn activated(f: Activation, v: f64) -> f64 {
         Activation::Floor => v.floor(),
         Activation::Ceil => v.ceil(),
         Activation::Round => v.round_ties_even(),
+        Activation::Trunc => v.trunc(),
+        Activation::IsNan => f64::from(v.is_nan()),
+        Activation::IsInfinite => f64::from(v.is_infinite()),
         Activation::Sign => (v > 0.0) as i8 as f64 - (v < 0.0) as i8 as f64,
         Activation::Pow(exponent) => v.powf(f64::from(exponent)),
     }

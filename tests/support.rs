@@ -11,7 +11,7 @@ use unet_wgpu::unet::Weights;
 use unet_wgpu::{Device, Error, Gpu, Model, Session, SessionOptions, Shape, Tensor, cpu};
 
 /// Every activation.
-pub(crate) const ACTIVATIONS: [Activation; 31] = [
+pub(crate) const ACTIVATIONS: [Activation; 34] = [
     Activation::None,
     Activation::Relu,
     Activation::LeakyRelu(0.1),
@@ -41,12 +41,15 @@ pub(crate) const ACTIVATIONS: [Activation; 31] = [
     Activation::Floor,
     Activation::Ceil,
     Activation::Round,
+    Activation::Trunc,
     Activation::Sign,
+    Activation::IsNan,
+    Activation::IsInfinite,
     Activation::Pow(1.5),
 ];
 
 /// Every kind of arithmetic.
-pub(crate) const BINARY_KINDS: [BinaryKind; 7] = [
+pub(crate) const BINARY_KINDS: [BinaryKind; 13] = [
     BinaryKind::Add,
     BinaryKind::Sub,
     BinaryKind::Mul,
@@ -54,6 +57,12 @@ pub(crate) const BINARY_KINDS: [BinaryKind; 7] = [
     BinaryKind::Min,
     BinaryKind::Max,
     BinaryKind::Pow,
+    BinaryKind::Less,
+    BinaryKind::LessOrEqual,
+    BinaryKind::Equal,
+    BinaryKind::Quotient,
+    BinaryKind::Remainder,
+    BinaryKind::Modulo,
 ];
 
 /// A way to run a graph.
@@ -186,7 +195,7 @@ pub(crate) enum Tolerance {
 impl Tolerance {
     /// The largest difference of each element; for [`Half`](Self::Half), of their root mean square.
     fn allowed(self, want: &[f32]) -> impl Fn(f64) -> f64 {
-        let rms = rms(want.iter().map(|&v| f64::from(v)));
+        let rms = rms(want.iter().filter(|v| v.is_finite()).map(|&v| f64::from(v)));
         let low = want.iter().fold(0.0_f64, |a, &v| a.min(f64::from(v)));
         let high = want.iter().fold(0.0_f64, |a, &v| a.max(f64::from(v)));
         move |want| match self {
@@ -243,7 +252,8 @@ fn slices_closeness(
     // The difference divided by the allowed one; infinite for NaN.
     let excess = |i: usize| {
         let off = (f64::from(got[i]) - f64::from(want[i])).abs();
-        if off == 0.0 {
+        // Equal infinities have no difference.
+        if got[i] == want[i] {
             0.0
         } else {
             Some(off / allowed(f64::from(want[i]))).filter(|e| !e.is_nan()).unwrap_or(f64::INFINITY)

@@ -6,7 +6,7 @@ use unet_wgpu::graph::{Activation, Conv, Graph, Norm, NormOver};
 use unet_wgpu::recipe::Recipe;
 use unet_wgpu::tiles::{Blend, TileOptions, TiledSession};
 use unet_wgpu::unet::{RandomWeights, UnetConfig, Upsample};
-use unet_wgpu::{Augment, Device, Error, Model, Random, Session, SessionOptions, Setting, Shape, Tensor};
+use unet_wgpu::{Augment, Device, Error, Model, Random, Session, SessionOptions, Shape, Tensor};
 
 fn vectors(name: &str) -> Model {
     Model::open(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors").join(name)).expect("it is read")
@@ -105,9 +105,13 @@ fn what_does_not_fit_is_cut_by_itself_and_what_cannot_be_cut_is_refused() {
         let refused = TiledSession::new(&model, shape, &device, &tiny, &TileOptions::default());
         assert!(matches!(refused, Err(Error::LimitExceeded { .. })), "{refused:?}");
     }
+    // Tiles that are smaller than what a pixel sees are blended, unless they must not be.
     let narrow = TileOptions::default().with_size(Some(20));
-    let refused = TiledSession::new(&model, shape, &Device::Cpu, &SessionOptions::default(), &narrow);
-    assert!(matches!(refused, Err(Error::Setting { setting: Setting::Tiles, .. })), "{refused:?}");
+    let cut = |options| TiledSession::new(&model, shape, &Device::Cpu, &SessionOptions::default(), &options);
+    let blended = cut(narrow).expect("tiles of any size");
+    assert!(!blended.is_exact() && blended.tiles() > 100, "{} tiles", blended.tiles());
+    let error = cut(narrow.with_blend(Blend::Crop)).expect_err("too small").to_string();
+    assert!(error.contains("this network needs tiles of at least"), "{error}");
 }
 
 /// The planes mirrored left to right.

@@ -306,7 +306,9 @@ fn totals(
     excess: Option<unet_wgpu::Error>,
 ) -> String {
     let gflop = layers.iter().map(|layer| layer.flops).sum::<u64>() as f64 / 1e9;
-    let field = graph.receptive_field().map_or("the whole picture".into(), |f| format!("{f}x{f} pixels"));
+    let field = graph
+        .receptive_field()
+        .map_or("every output pixel depends on the whole picture".into(), |f| format!("{f}x{f} pixels"));
     let buffers = plan.activations.len() + plan.weights.len();
     let family = model.family.map(|family| format!("family           {family}"));
     let mut lines: Vec<String> = family.into_iter().collect();

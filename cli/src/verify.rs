@@ -13,7 +13,7 @@ use unet_wgpu::{Model, TestPair};
 /// Check a model's own test tensors, or compare every layer on the device with the CPU reference
 ///
 /// A model with test tensors beside it (bioimage.io) is run on them, through its recipe, on the chosen device. Without
-/// test tensors, or with --layers, every layer gets a random input.
+/// test tensors, or with --layers, a random picture goes through the recipe and every layer.
 #[derive(Debug, Args)]
 #[command(
     after_long_help = "Examples:\n  unet verify bioimageio.yaml\n  unet verify model.onnx --layers --device gpu --precision f16"
@@ -51,10 +51,18 @@ pub(super) fn run(args: &VerifyArgs, common: &Common) -> Result<ExitCode> {
         0 => "all agree with the CPU reference".to_string(),
         _ => format!("{failed} DIFFER from the CPU reference"),
     };
+    let overflow = checks.iter().any(|check| !check.max_abs.is_finite());
+    let advice = match common.options().precision {
+        Precision::F16 if failed > 0 && overflow => {
+            "Numbers exceed 65504, the largest of f16: use --precision f32 for this network.\n"
+        }
+        Precision::F16 if failed > 0 => "f16 is too coarse for this network: use --precision f32.\n",
+        Precision::F16 | Precision::F32 => "",
+    };
     let name = device::name(&device);
     let precision = common.options().precision;
     text::print(&format!(
-        "{}\n{} values, {name}, {precision}: {verdict}\n",
+        "{}\n{} values, {name}, {precision}: {verdict}\n{advice}",
         text::table(&rows, 3),
         checks.len()
     ))?;

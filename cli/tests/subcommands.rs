@@ -7,6 +7,7 @@ use crate::fixtures::{blocks, decoding};
 use serde_json::{Value, json};
 use std::path::Path;
 use std::process::Output;
+use unet_wgpu::graph::{Activation, Graph};
 use unet_wgpu::image::{Depth, Picture, read_npy, write_npy};
 use unet_wgpu::recipe::{Decode, Recipe};
 use unet_wgpu::unet::UnetConfig;
@@ -195,6 +196,33 @@ fn a_gpu_that_is_asked_for_runs() {
         "run picture.png -m same.safetensors -o new.png --device gpu --max-memory 10K",
         &["bytes", "raise the limit"],
     );
+}
+
+/// The squares of a picture of 0..255 exceed f16, those of 0..1 do not.
+#[test]
+fn verify_finds_networks_that_f16_cannot_hold() {
+    if !gpu::adapters().iter().any(|adapter| adapter.f16) {
+        eprintln!("no adapter with f16: verify in f16 was not run");
+        return;
+    }
+    let desk = Desk::new();
+    let mut graph = Graph::new(3);
+    let square = graph.push("square", Activation::Square, &[Graph::INPUT]).unwrap();
+    graph.push("root", Activation::Sqrt, &[square]).unwrap();
+    for (scale, code, parts) in [
+        (2.0, 1, ["DIFFER", "exceed 65504", "--precision f32"]),
+        (1.0 / 255.0, 0, ["all agree", "f16", "ok"]),
+    ] {
+        let mut recipe = Recipe::default();
+        recipe.input.scale = scale;
+        let model = Model::new(graph.clone(), recipe).to_safetensors(false).unwrap();
+        desk.put("squares.safetensors", &model);
+        let line = "verify squares.safetensors --size 16 --device gpu --precision f16 --no-optimize";
+        let output = desk.command(line).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert_eq!(output.status.code(), Some(code), "{text}{}", stderr(&output));
+        assert!(parts.iter().all(|part| text.contains(part)), "{text}");
+    }
 }
 
 #[test]

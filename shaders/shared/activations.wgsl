@@ -44,6 +44,11 @@ fn f_cos(x: vec4<f32>) -> vec4<f32> { return sine(x, vec4<f32>(0.5)); }
 fn f_floor(x: vec4<f32>) -> vec4<f32> { return floor(x); }
 fn f_ceil(x: vec4<f32>) -> vec4<f32> { return ceil(x); }
 fn f_round(x: vec4<f32>) -> vec4<f32> { return round(x); }
+fn f_trunc(x: vec4<f32>) -> vec4<f32> { return trunc(x); }
+fn f_is_nan(x: vec4<f32>) -> vec4<f32> { return truth(is_nan(x)); }
+fn f_is_infinite(x: vec4<f32>) -> vec4<f32> {
+    return truth((bitcast<vec4<u32>>(x) & vec4<u32>(0x7fffffffu)) == vec4<u32>(0x7f800000u));
+}
 fn f_sign(x: vec4<f32>) -> vec4<f32> {
     let positive = select(x, vec4<f32>(1.0), x > vec4<f32>(0.0));
     return negative(positive, vec4<f32>(-1.0));
@@ -101,6 +106,31 @@ fn power(x: vec4<f32>, y: vec4<f32>) -> vec4<f32> {
     let some = select(signed, sqrt(x), (x < vec4<f32>(0.0)) & !whole);
     let number = select(some, vec4<f32>(1.0), y == vec4<f32>(0.0));
     return select(number, x + y, is_nan(x) | is_nan(y));
+}
+
+// 1 for true, 0 for false.
+fn truth(x: vec4<bool>) -> vec4<f32> {
+    return select(vec4<f32>(0.0), vec4<f32>(1.0), x);
+}
+
+// a / b rounded toward zero, for whole numbers. WGSL's division may be off by a few units in the last place; then what
+// is left of a has the other sign, or is as large as b.
+fn quotient(a: vec4<f32>, b: vec4<f32>) -> vec4<f32> {
+    let near = round(a / b);
+    let left = a - near * b;
+    let unit = sign(a) * sign(b);
+    let wrong = (left != vec4<f32>(0.0)) & ((left < vec4<f32>(0.0)) != (a < vec4<f32>(0.0)));
+    return select(near, near - unit, wrong);
+}
+
+fn remainder(a: vec4<f32>, b: vec4<f32>) -> vec4<f32> {
+    return a - quotient(a, b) * b;
+}
+
+fn modulo(a: vec4<f32>, b: vec4<f32>) -> vec4<f32> {
+    let left = remainder(a, b);
+    let wrong = (left != vec4<f32>(0.0)) & ((left < vec4<f32>(0.0)) != (b < vec4<f32>(0.0)));
+    return select(left, left + b, wrong);
 }
 
 // Compares bits, because compilers may assume that `x != x` is false.

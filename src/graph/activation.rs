@@ -9,7 +9,8 @@ use crate::tensor::Tensor;
 use rayon::prelude::*;
 use std::sync::Arc;
 
-/// A pointwise function, as an operator or fused into another one. All of them keep NaN.
+/// A pointwise function, as an operator or fused into another one. All of them keep NaN, except
+/// those that ask for it.
 #[derive(Debug, Clone, Copy, PartialEq, Default, serde::Serialize, serde::Deserialize)]
 pub enum Activation {
     /// `x`.
@@ -83,8 +84,14 @@ pub enum Activation {
     Ceil,
     /// The nearest integer; of two, the even one.
     Round,
+    /// The integer part: the nearest integer toward zero.
+    Trunc,
     /// -1, 0 or 1.
     Sign,
+    /// 1 for NaN, else 0.
+    IsNan,
+    /// 1 for both infinities, else 0.
+    IsInfinite,
     /// `x` to the power of a number. NaN for negative `x`, unless that number is an integer.
     Pow(f32),
 }
@@ -141,6 +148,9 @@ impl Activation {
             Activation::Floor => x.floor(),
             Activation::Ceil => x.ceil(),
             Activation::Round => x.round_ties_even(),
+            Activation::Trunc => x.trunc(),
+            Activation::IsNan => f32::from(x.is_nan()),
+            Activation::IsInfinite => f32::from(x.is_infinite()),
             Activation::Sign if x == 0.0 || x.is_nan() => x,
             Activation::Sign => x.signum(),
             Activation::Pow(exponent) => x.powf(exponent),
@@ -262,7 +272,10 @@ impl Operator for Activation {
             Activation::Floor => "floor",
             Activation::Ceil => "ceil",
             Activation::Round => "round",
+            Activation::Trunc => "trunc",
             Activation::Sign => "sign",
+            Activation::IsNan => "is_nan",
+            Activation::IsInfinite => "is_infinite",
             Activation::Pow(_) => "pow_scalar",
         }
     }

@@ -45,9 +45,12 @@ impl Graph {
         Some(fields)
     }
 
-    /// Input pixels on each axis that can affect one output pixel; `None` if all can.
+    /// Input pixels on each axis that can affect one output pixel; `None` if all can, or more than any picture has.
     pub fn receptive_field(&self) -> Option<usize> {
-        Some(self.fields()?[self.output().0].0.ceil() as usize)
+        // The longest side of a picture that is worth a bound.
+        const MOST: f64 = (1 << 20) as f64;
+        let field = self.fields()?[self.output().0].0.ceil();
+        (field <= MOST).then_some(field as usize)
     }
 
     /// The largest distance in input pixels between neighbours of any value, and that of the result. Sides that are

@@ -1,4 +1,4 @@
-//! Arithmetic on two tensors, element by element. Shader: `pointwise.wgsl`.
+//! Arithmetic on two tensors and their comparison, element by element. Shader: `pointwise.wgsl`.
 
 use super::{Activation, Operator, two};
 use crate::error::{Error, Result};
@@ -26,6 +26,18 @@ pub enum BinaryKind {
     Max,
     /// `a` to the power of `b`. NaN for negative `a`, unless `b` is an integer.
     Pow,
+    /// 1 if `a < b`, else 0.
+    Less,
+    /// 1 if `a <= b`, else 0.
+    LessOrEqual,
+    /// 1 if `a` equals `b`, else 0.
+    Equal,
+    /// `a / b` rounded toward zero, for whole numbers below 2^24.
+    Quotient,
+    /// What the quotient leaves of `a`: the sign is that of `a`. Exact for whole numbers below 2^24.
+    Remainder,
+    /// The remainder with the sign of `b`. Exact for whole numbers below 2^24.
+    Modulo,
 }
 
 /// Element-wise arithmetic on two tensors. Each extent must be the same in both, or 1 in one of them (NumPy's
@@ -72,6 +84,15 @@ impl BinaryKind {
                 }
             }
             BinaryKind::Pow => a.powf(b),
+            BinaryKind::Less => f32::from(a < b),
+            BinaryKind::LessOrEqual => f32::from(a <= b),
+            BinaryKind::Equal => f32::from(a == b),
+            BinaryKind::Quotient => (a / b).trunc(),
+            BinaryKind::Remainder => a % b,
+            BinaryKind::Modulo => {
+                let rest = a % b;
+                if rest != 0.0 && (rest < 0.0) != (b < 0.0) { rest + b } else { rest }
+            }
         }
     }
 }
@@ -95,6 +116,12 @@ impl Operator for Binary {
             BinaryKind::Min => "min",
             BinaryKind::Max => "max",
             BinaryKind::Pow => "pow",
+            BinaryKind::Less => "less",
+            BinaryKind::LessOrEqual => "less_or_equal",
+            BinaryKind::Equal => "equal",
+            BinaryKind::Quotient => "quotient",
+            BinaryKind::Remainder => "remainder",
+            BinaryKind::Modulo => "modulo",
         }
     }
 

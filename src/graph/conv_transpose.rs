@@ -1,5 +1,6 @@
 //! Transposed convolution, the learned up-sampling of U-Nets. Shader: `conv_transpose.wgsl`.
 
+use super::operator::MAX_ATTRIBUTE;
 use super::{Activation, Operator, Reach, one};
 use crate::error::{Error, Result};
 use crate::tensor::{Shape, Tensor};
@@ -16,6 +17,9 @@ pub struct ConvTranspose {
     pub bias: Option<Arc<[f32]>>,
     /// Output rows and columns between input pixels.
     pub stride: [usize; 2],
+    /// Output rows and columns between the taps of a kernel. Older files have none.
+    #[serde(default = "dense")]
+    pub dilation: [usize; 2],
     /// Rows and columns that are removed: above, left, below, right.
     pub padding: [usize; 4],
     /// Extra rows and columns at the bottom and right.
@@ -26,6 +30,10 @@ pub struct ConvTranspose {
     pub activation: Activation,
 }
 
+fn dense() -> [usize; 2] {
+    [1; 2]
+}
+
 impl ConvTranspose {
     /// A transposed convolution with the given stride, no padding, one group, and nothing fused.
     pub fn new(weight: Arc<Tensor>, bias: Option<Arc<[f32]>>, stride: usize) -> ConvTranspose {
@@ -33,6 +41,7 @@ impl ConvTranspose {
             weight,
             bias,
             stride: [stride; 2],
+            dilation: dense(),
             padding: [0; 4],
             output_padding: [0; 2],
             groups: 1,
@@ -43,6 +52,12 @@ impl ConvTranspose {
     /// Kernel height and width.
     pub fn kernel(&self) -> [usize; 2] {
         [self.weight.shape().h, self.weight.shape().w]
+    }
+
+    /// Output rows and columns that one input pixel reaches.
+    fn extent(&self) -> [usize; 2] {
+        let [kernel, dilation] = [self.kernel(), self.dilation];
+        [0, 1].map(|axis| kernel[axis].saturating_sub(1).saturating_mul(dilation[axis]).saturating_add(1))
     }
 
     /// Output channels.
@@ -71,18 +86,23 @@ impl Operator for ConvTranspose {
         if let Some(bias) = self.bias.as_ref().filter(|bias| bias.len() != self.out_channels()) {
             return Err(Error::shape("bias", self.out_channels(), bias.len()));
         }
-        let ([top, left, bottom, right], kernel) = (self.padding, self.kernel());
+        let ([top, left, bottom, right], kernel) = (self.padding, self.extent());
         let extent = |size: usize, cut: usize, axis: usize| {
             let (stride, extra) = (self.stride[axis], self.output_padding[axis]);
-            if stride == 0 || kernel[axis] > 1 << 16 || kernel[axis] < stride || extra >= stride.max(1) {
-                let expected = "1 <= stride <= kernel and output padding < stride";
-                return Err(Error::shape(
-                    "conv_transpose",
-                    expected,
-                    format!("{stride}, {}, {extra}", kernel[axis]),
-                ));
+            // Places of taps are 32-bit numbers in a kernel.
+            for (what, least, value) in [
+                ("stride", 1, stride),
+                ("dilation", 1, self.dilation[axis]),
+                ("kernel", 1, kernel[axis]),
+                ("padding", 0, cut),
+                ("output padding", 0, extra),
+            ] {
+                if !(least..=MAX_ATTRIBUTE).contains(&value) {
+                    let expected = format!("{least} to {MAX_ATTRIBUTE}");
+                    return Err(Error::shape(format!("conv_transpose {what}"), expected, value));
+                }
             }
-            let full = (size - 1) * stride + kernel[axis] + extra;
+            let full = (size - 1).saturating_mul(stride).saturating_add(kernel[axis] + extra);
             full.checked_sub(cut).ok_or_else(|| Error::shape("padding", format!("at most {full}"), cut))
         };
         Ok(vec![Shape {
@@ -103,8 +123,8 @@ impl Operator for ConvTranspose {
     }
 
     fn reach(&self) -> Option<Reach> {
-        let k = self.kernel();
-        let extent = [0, 1].map(|axis| k[axis].div_ceil(self.stride[axis]));
+        let reached = self.extent();
+        let extent = [0, 1].map(|axis| reached[axis].div_ceil(self.stride[axis]));
         Some(Reach { extent: extent[0].max(extent[1]), step: 1.0 / self.stride[0] as f64 })
     }
 
@@ -151,7 +171,8 @@ impl ConvTranspose {
     /// Adds the products of one tap to an output plane.
     fn scatter(&self, tap: usize, product: &[f32], from: Shape, y: &mut [f32], to: Shape) {
         let [top, left, ..] = self.padding;
-        let (ky, kx) = (tap / self.weight.shape().w, tap % self.weight.shape().w);
+        let [dy, dx] = self.dilation;
+        let (ky, kx) = (tap / self.weight.shape().w * dy, tap % self.weight.shape().w * dx);
         let [sy, sx] = self.stride;
         // Input columns whose target `column * sx + kx - left` lies in 0..to.w.
         let begin = left.saturating_sub(kx).div_ceil(sx).min(from.w);

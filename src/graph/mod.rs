@@ -79,7 +79,7 @@ operator::operators! {
     PRelu(PRelu),
     /// Arithmetic on two tensors.
     Binary(Binary),
-    /// Several pointwise operators that a rewrite merged.
+    /// An expression: a choice between two tensors, or several pointwise operators that a rewrite merged.
     Pointwise(Pointwise),
     /// A constant tensor of the network.
     Constant(Constant),

@@ -112,7 +112,7 @@ pub(crate) fn two(inputs: &[Shape]) -> Result<(Shape, Shape)> {
 }
 
 /// Largest kernel, stride, dilation and padding, so no index of a kernel overflows.
-const MAX_ATTRIBUTE: usize = 1 << 16;
+pub(super) const MAX_ATTRIBUTE: usize = 1 << 16;
 
 /// Output extent of a sliding window: `floor((size + pad - effective) / stride) + 1`, or with `ceil`.
 pub(crate) fn windows(

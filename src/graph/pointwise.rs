@@ -1,5 +1,5 @@
-//! Several pointwise operators as one: a small expression over tensors. Shader: `pointwise.wgsl`, which also computes
-//! single operators.
+//! Pointwise operators as an expression over tensors: one that chooses between two tensors, or several merged by a
+//! rewrite. Shader: `pointwise.wgsl`, which also computes single operators.
 
 use super::binary::broadcast;
 #[cfg(feature = "cpu")]
@@ -20,7 +20,7 @@ pub enum Source {
     Step(usize),
 }
 
-/// A function of one or two operands, element by element.
+/// A function of one to three operands, element by element.
 #[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
 pub enum Step {
     /// Arithmetic on two operands.
@@ -58,21 +58,31 @@ pub enum Step {
         #[serde(with = "super::stored::vector")]
         slope: Arc<[f32]>,
     },
+    /// `a` where the condition is not 0, else `b`.
+    Select {
+        /// The condition.
+        condition: Source,
+        /// The operand where it holds.
+        a: Source,
+        /// The operand where it does not.
+        b: Source,
+    },
 }
 
 impl Step {
     pub(crate) fn sources(&mut self) -> impl Iterator<Item = &mut Source> {
-        let (a, b) = match self {
-            Step::Binary { a, b, .. } => (a, Some(b)),
-            Step::Affine { a, .. } | Step::Activation { a, .. } | Step::PRelu { a, .. } => (a, None),
+        let (a, b, c) = match self {
+            Step::Select { condition, a, b } => (condition, Some(a), Some(b)),
+            Step::Binary { a, b, .. } => (a, Some(b), None),
+            Step::Affine { a, .. } | Step::Activation { a, .. } | Step::PRelu { a, .. } => (a, None, None),
         };
-        [a].into_iter().chain(b)
+        [a].into_iter().chain(b).chain(c)
     }
 
     /// The vectors with one number for each channel.
     pub(crate) fn vectors(&self) -> impl Iterator<Item = &Arc<[f32]>> {
         let (first, second) = match self {
-            Step::Binary { .. } | Step::Activation { .. } => (None, None),
+            Step::Binary { .. } | Step::Activation { .. } | Step::Select { .. } => (None, None),
             Step::Affine { scale, shift, .. } => (Some(scale), Some(shift)),
             Step::PRelu { slope, .. } => (Some(slope), None),
         };
@@ -102,6 +112,11 @@ impl Step {
                 result.copy_from_slice(&of(a)[..result.len()]);
                 Activation::LeakyRelu(slope[c]).apply(result);
             }
+            Step::Select { condition, a, b } => {
+                let operands = of(condition).iter().zip(of(a).iter().zip(of(b)));
+                let chosen = operands.map(|(&c, (&a, &b))| if c != 0.0 { a } else { b });
+                result.iter_mut().zip(chosen).for_each(|(y, chosen)| *y = chosen);
+            }
         }
     }
 }
@@ -120,6 +135,12 @@ impl Pointwise {
     pub const MAX_INPUTS: usize = 6;
     /// Most steps, so their results fit into registers.
     pub const MAX_STEPS: usize = 16;
+
+    /// `a` where a condition is not 0, else `b`: the operands in this order, the condition first.
+    pub fn select() -> Pointwise {
+        let [condition, a, b] = [0, 1, 2].map(Source::Input);
+        Pointwise { steps: vec![Step::Select { condition, a, b }] }
+    }
 
     /// The expression of a pointwise operator; `None` for other operators.
     pub(crate) fn of(op: &Op) -> Option<Pointwise> {

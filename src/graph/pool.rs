@@ -1,5 +1,6 @@
 //! Max and average pooling. Shader: `pool.wgsl`.
 
+use super::operator::MAX_ATTRIBUTE;
 use super::{Operator, Reach, one, windows};
 use crate::error::{Error, Result};
 use crate::tensor::Shape;
@@ -65,8 +66,10 @@ impl Operator for Pool {
         let x = one(inputs)?;
         let [top, left, bottom, right] = self.padding;
         let window = self.window();
-        if self.kernel.contains(&0) || self.dilation.contains(&0) {
-            return Err(Error::shape("pool", "kernel and dilation of at least 1", format!("{self:?}")));
+        let extents = 1..=MAX_ATTRIBUTE;
+        if !self.kernel.iter().chain(&self.dilation).all(|extent| extents.contains(extent)) {
+            let expected = format!("kernel and dilation of 1 to {MAX_ATTRIBUTE}");
+            return Err(Error::shape("pool", expected, format!("{self:?}")));
         }
         if top.max(bottom) >= window[0] || left.max(right) >= window[1] {
             return Err(Error::shape("pool padding", "less than the window", format!("{:?}", self.padding)));

@@ -308,8 +308,9 @@ impl Operator for Rearrange {
             low = low.saturating_add(end.min(0));
             high = high.saturating_add(end.max(0));
         }
-        if digits.len() > MAX_DIGITS || elements != output.elements() as u128 || elements == 0 {
-            let expected = format!("at most {MAX_DIGITS} digits for {} elements", output.elements());
+        if !(1..=MAX_DIGITS).contains(&digits.len()) || elements != output.elements() as u128 || elements == 0
+        {
+            let expected = format!("1 to {MAX_DIGITS} digits for {} elements", output.elements());
             return Err(Error::shape("rearrange", expected, format!("{digits:?}")));
         }
         if low < 0 || high >= x.elements() as i128 {

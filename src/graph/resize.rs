@@ -15,6 +15,8 @@ pub enum Interpolation {
     Linear,
     /// Four pixels on each axis, by Keys' cubic with this coefficient (PyTorch and ONNX: -0.75).
     Cubic(f32),
+    /// The same, where pixels outside the input count for nothing.
+    CubicInside(f32),
 }
 
 /// How a position between two pixels is rounded.
@@ -40,14 +42,19 @@ pub enum Coordinates {
     HalfPixel,
     /// The same, but 0 if the output has one pixel.
     PytorchHalfPixel,
-    /// `i * (size_in - 1) / (size_in * scale - 1)`: corner pixels map to corner pixels.
+    /// The same, around the middle of the input where the size is rounded down.
+    HalfPixelSymmetric,
+    /// `(i + 1/2) / scale`.
+    TfHalfPixel,
+    /// `i * (size_in - 1) / (size_out - 1)`: corner pixels map to corner pixels. As in PyTorch and ONNX Runtime; the
+    /// reference of ONNX does not round `size_out` down.
     AlignCorners,
 }
 
 /// The new height and width.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
 pub enum ResizeTo {
-    /// Factors for height and width. The new size is rounded down.
+    /// Factors for height and width. The new size, computed in f32, is rounded down.
     Scale([f32; 2]),
     /// Height and width.
     Size([usize; 2]),
@@ -93,7 +100,7 @@ impl Resize {
         match self.interpolation {
             Interpolation::Nearest(_) => 1,
             Interpolation::Linear => 2,
-            Interpolation::Cubic(_) => 4,
+            Interpolation::Cubic(_) | Interpolation::CubicInside(_) => 4,
         }
     }
 
@@ -106,14 +113,17 @@ impl Resize {
 
     fn axis(&self, from: usize, to: usize, scale: f64) -> Vec<Taps> {
         let last = (from - 1) as f64;
-        // As in ONNX: not rounded down if the factor was given.
-        let length = from as f64 * scale;
+        // Around the middle, by the share of a pixel that rounding the size down left out.
+        let length = f64::from(from as f32 * scale as f32);
+        let moved = from as f64 / 2.0 * (1.0 - to as f64 / length);
         let place = |i: f64| match self.coordinates {
             Coordinates::Asymmetric => i / scale,
             Coordinates::PytorchHalfPixel if to == 1 => 0.0,
             Coordinates::HalfPixel | Coordinates::PytorchHalfPixel => (i + 0.5) / scale - 0.5,
+            Coordinates::HalfPixelSymmetric => moved + (i + 0.5) / scale - 0.5,
+            Coordinates::TfHalfPixel => (i + 0.5) / scale,
             Coordinates::AlignCorners if to == 1 => 0.0,
-            Coordinates::AlignCorners => i * last / (length - 1.0),
+            Coordinates::AlignCorners => i * last / (to - 1) as f64,
         };
         let clamped = |at: f64| at.clamp(0.0, last) as usize;
         (0..to)
@@ -138,6 +148,15 @@ impl Resize {
                     Interpolation::Cubic(a) => {
                         let weights = cubic(t, f64::from(a));
                         [0, 1, 2, 3].map(|tap| (clamped(low + tap as f64 - 1.0), weights[tap] as f32))
+                    }
+                    Interpolation::CubicInside(a) => {
+                        let places = [-1.0, 0.0, 1.0, 2.0].map(|tap| low + tap);
+                        let mut weights = cubic(t, f64::from(a));
+                        for (weight, place) in weights.iter_mut().zip(places) {
+                            *weight *= f64::from(u8::from((0.0..=last).contains(&place)));
+                        }
+                        let sum: f64 = weights.iter().sum();
+                        [0, 1, 2, 3].map(|tap| (clamped(places[tap]), (weights[tap] / sum) as f32))
                     }
                 }
             })
@@ -168,13 +187,13 @@ impl Operator for Resize {
         match self.interpolation {
             Interpolation::Nearest(_) => "resize_nearest",
             Interpolation::Linear => "resize_bilinear",
-            Interpolation::Cubic(_) => "resize_bicubic",
+            Interpolation::Cubic(_) | Interpolation::CubicInside(_) => "resize_bicubic",
         }
     }
 
     fn infer(&self, inputs: &[Shape]) -> Result<Vec<Shape>> {
         let x = one(inputs)?;
-        if let Interpolation::Cubic(a) = self.interpolation
+        if let Interpolation::Cubic(a) | Interpolation::CubicInside(a) = self.interpolation
             && !a.is_finite()
         {
             return Err(Error::shape("resize", "a finite cubic coefficient", a));
@@ -193,7 +212,7 @@ impl Operator for Resize {
                         format!("{scale:?}"),
                     ));
                 }
-                let scaled = |size: usize, s: f32| (size as f64 * f64::from(s)).floor() as usize;
+                let scaled = |size: usize, s: f32| (size as f32 * s) as usize;
                 (scaled(x.h, scale[0]), scaled(x.w, scale[1]))
             }
         };
@@ -213,7 +232,10 @@ impl Operator for Resize {
         match self.to {
             // For other factors, the pixels seen depend on the size of the whole.
             ResizeTo::Scale([h, w])
-                if self.coordinates != Coordinates::AlignCorners && [h, w].map(whole) == [true; 2] =>
+                if !matches!(
+                    self.coordinates,
+                    Coordinates::AlignCorners | Coordinates::HalfPixelSymmetric
+                ) && [h, w].map(whole) == [true; 2] =>
             {
                 Some(Reach { extent: self.taps(), step: 1.0 / f64::from(h) })
             }

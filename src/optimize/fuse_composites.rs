@@ -113,6 +113,28 @@ impl Reader<'_> {
         self.affine(erf, std::f32::consts::FRAC_1_SQRT_2, 0.0)
     }
 
+    /// The operand of `x * scale[c] + shift[c]`.
+    fn scaled(&self, id: ValueId) -> Option<(ValueId, &[f32], &[f32])> {
+        match self.maker(id)? {
+            Node {
+                op: Op::BatchNorm(BatchNorm { scale, shift, activation: Activation::None }),
+                inputs,
+                ..
+            } => Some((inputs[0], scale, shift)),
+            _ => None,
+        }
+    }
+
+    /// The operand of `x * scale + shift`, in one or several steps, with the same numbers in all channels.
+    fn line(&self, mut id: ValueId) -> (ValueId, f32, f32) {
+        let (mut scale, mut shift) = (1.0, 0.0);
+        let same = |values: &[f32]| values.iter().all(|&v| v == values[0]);
+        while let Some((x, s, t)) = self.scaled(id).filter(|(_, s, t)| same(s) && same(t)) {
+            (id, scale, shift) = (x, scale * s[0], shift + scale * t[0]);
+        }
+        (id, scale, shift)
+    }
+
     /// The operand of a mean over these axes.
     fn mean(&self, id: ValueId) -> Option<(ValueId, [bool; 3])> {
         match self.maker(id)? {
@@ -123,31 +145,85 @@ impl Reader<'_> {
         }
     }
 
-    /// `(x - mean x) / sqrt(mean (x - mean x)^2 + eps)`.
+    /// A norm, written as `(x - mean) / deviation`, `(x - mean) * (1 / deviation)`, or as TensorFlow does,
+    /// `x * factor + (shift - mean * factor)`.
     fn norm(&self, node: &Node) -> Option<(ValueId, Norm)> {
-        let [difference, deviation] = self.binary(node, BinaryKind::Div)?;
-        let [x, mean] = self.binary(self.maker(difference)?, BinaryKind::Sub)?;
+        if let Some([difference, deviation]) = self.binary(node, BinaryKind::Div) {
+            let root = self.activated(deviation, |a| a == Activation::Sqrt)?;
+            let (x, mean) = self.difference(difference)?;
+            return self.normalised(x, mean, root, &[1.0]);
+        }
+        let by_factor = |(difference, factor)| {
+            let (x, mean) = self.difference(difference)?;
+            self.normalised(x, mean, self.under_root(factor)?, &[1.0])
+        };
+        if let Some(found) = self.factors(node).find_map(by_factor) {
+            return Some(found);
+        }
+        let [a, b] = self.binary(node, BinaryKind::Add)?;
+        [(a, b), (b, a)].into_iter().find_map(|(product, rest)| {
+            let (moved, signs, shift) = self.scaled(rest)?;
+            let (product, moved) = (self.maker(product)?, self.maker(moved)?);
+            self.factors(product).find_map(|(x, factor)| {
+                let (inverse, scale, zeros) = self.scaled(factor).unwrap_or((factor, &[1.0], &[0.0]));
+                let mean = self.factors(moved).find(|pair| pair.1 == factor)?.0;
+                let plain = signs.iter().all(|&s| s == -1.0) && zeros.iter().all(|&z| z == 0.0);
+                let (x, norm) = self.normalised(x, mean, self.under_root(inverse)?, scale)?;
+                let shift = (0..self.shapes[x.index()]?.c).map(|c| shift[c % shift.len()]).collect();
+                plain.then_some((x, Norm { shift: Some(shift), ..norm }))
+            })
+        })
+    }
+
+    /// The operands of `x - mean`.
+    fn difference(&self, id: ValueId) -> Option<(ValueId, ValueId)> {
+        self.binary(self.maker(id)?, BinaryKind::Sub).map(|[x, mean]| (x, mean))
+    }
+
+    /// The operand of `1 / sqrt(v)`.
+    fn under_root(&self, id: ValueId) -> Option<ValueId> {
+        let root = self.activated(id, |a| a == Activation::Reciprocal);
+        root.and_then(|id| self.activated(id, |a| a == Activation::Sqrt))
+            .or_else(|| self.activated(id, |a| a == Activation::Pow(-0.5)))
+    }
+
+    /// `scale * (x - mean) / sqrt(mean (x - mean)^2 * factor + eps)`. The factor is 1, or n / (n - 1) where the variance
+    /// is that of a sample.
+    fn normalised(
+        &self,
+        x: ValueId,
+        mean: ValueId,
+        under_root: ValueId,
+        scale: &[f32],
+    ) -> Option<(ValueId, Norm)> {
         let (of, axes) = self.mean(mean)?;
+        let channels = self.shapes[x.index()]?.c;
         let over = match axes {
             [true, false, false] => NormOver::Channels,
-            [false, true, true] => NormOver::Groups(self.shapes[x.index()]?.c),
+            [false, true, true] => NormOver::Groups(channels),
             [true, true, true] => NormOver::Groups(1),
             _ => return None,
         };
-        let sum = self.maker(self.activated(deviation, |a| a == Activation::Sqrt)?)?;
-        let (variance, eps) = match &sum.op {
-            Op::BatchNorm(BatchNorm { scale, shift, activation: Activation::None })
-                if scale.iter().all(|&s| s == 1.0) && shift.iter().all(|&s| s == shift[0]) =>
-            {
-                (sum.inputs[0], shift[0])
-            }
-            _ => return None,
-        };
+        let (variance, factor, eps) = self.line(under_root);
         let (square, its_axes) = self.mean(variance)?;
-        let squared = match &self.maker(square)?.op {
-            Op::Activation(Activation::Square) => self.maker(square)?.inputs[0] == difference,
-            _ => self.binary(self.maker(square)?, BinaryKind::Mul) == Some([difference; 2]),
+        let squared = self.maker(square)?;
+        let is_difference = |id: ValueId| self.difference(id) == Some((x, mean));
+        let is_square = match &squared.op {
+            Op::Activation(Activation::Square) => is_difference(squared.inputs[0]),
+            // The mean of a difference is 0, so a number added to one factor changes nothing: PyTorch 0.4 adds 1e-9.
+            _ => self.factors(squared).any(|(a, b)| {
+                let (b, scale, _) = self.line(b);
+                is_difference(a) && is_difference(b) && scale == 1.0
+            }),
         };
-        (of == x && its_axes == axes && squared && eps > 0.0).then(|| (x, Norm::new(over, eps)))
+        if !(of == x && its_axes == axes && is_square && eps > 0.0 && factor > 0.0) {
+            return None;
+        }
+        let mut norm = Norm::new(over, eps / factor);
+        if factor != 1.0 || scale.iter().any(|&s| s != 1.0) {
+            let each = |c: usize| scale[c % scale.len()] / factor.sqrt();
+            norm.scale = Some((0..channels).map(each).collect());
+        }
+        Some((x, norm))
     }
 }

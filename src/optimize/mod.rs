@@ -6,6 +6,7 @@
 
 mod editor;
 mod fold_batch_norm;
+mod fold_pad;
 mod fuse_activation;
 mod fuse_composites;
 mod fuse_concat;
@@ -70,6 +71,8 @@ macro_rules! rewrites {
 rewrites! {
     /// Removes pads and crops that change nothing at this size, and other operators that do nothing.
     remove_identity: Everywhere,
+    /// Moves pads into the convolution or max pool that reads them.
+    fold_pad: Everywhere,
     /// Replaces functions and norms that were written as several nodes by one operator.
     fuse_composites: Everywhere,
     /// Folds a scale and shift for each channel into the convolution, norm or scale and shift before it.

@@ -66,16 +66,17 @@ fn convolved(conv: &Conv, x: &Volume) -> Volume {
     })
 }
 
-/// Output pixel `y` gets, through tap `k`, the input pixel `i` with `i * stride + k - padding = y`, if it exists.
+/// Output pixel `y` gets, through tap `k`, the input pixel `i` with `i * stride + k * dilation - padding = y`, if it
+/// exists.
 fn stamped(conv: &ConvTranspose, x: &Volume) -> Volume {
     let weight = Volume::from(&*conv.weight);
     let Shape { n: ins, c: outs, h: kh, w: kw } = weight.shape;
-    let ([top, left, bottom, right], [sy, sx]) = (conv.padding, conv.stride);
+    let ([top, left, bottom, right], [sy, sx], [dy, dx]) = (conv.padding, conv.stride, conv.dilation);
     let shape = Shape {
         n: x.shape.n,
         c: outs * conv.groups,
-        h: (x.shape.h - 1) * sy + kh + conv.output_padding[0] - top - bottom,
-        w: (x.shape.w - 1) * sx + kw + conv.output_padding[1] - left - right,
+        h: (x.shape.h - 1) * sy + (kh - 1) * dy + 1 + conv.output_padding[0] - top - bottom,
+        w: (x.shape.w - 1) * sx + (kw - 1) * dx + 1 + conv.output_padding[1] - left - right,
     };
     let ins = ins / conv.groups;
     let source = |place: usize, cut: usize, tap: usize, stride: usize| {
@@ -88,7 +89,7 @@ fn stamped(conv: &ConvTranspose, x: &Volume) -> Volume {
         for c in group * ins..(group + 1) * ins {
             for ky in 0..kh {
                 for kx in 0..kw {
-                    let from = source(row, top, ky, sy).zip(source(column, left, kx, sx));
+                    let from = source(row, top, ky * dy, sy).zip(source(column, left, kx * dx, sx));
                     if let Some(v) = from.and_then(|(y, x_)| x.inside(n, c, y, x_)) {
                         sum += weight.at([c, o % outs, ky, kx]) * v;
                     }
@@ -133,9 +134,10 @@ pub(super) fn draw(kind: &str, to: &mut Drawing) -> Option<ValueId> {
         "ConvTranspose" => {
             let groups = to.divisor(ins);
             let outs = 1 + to.random.below(4);
-            let stride = kernel.map(|k| 1 + to.random.below(k));
+            let stride = kernel.map(|k| 1 + to.random.below(k + 1));
             let op = ConvTranspose {
                 stride,
+                dilation: [(); 2].map(|()| to.random.pick(&[1, 1, 1, 2, 3])),
                 padding: [(); 4].map(|()| to.random.below(3) / 2),
                 output_padding: stride.map(|s| to.random.below(s)),
                 groups,
@@ -498,6 +500,38 @@ fn transposed() -> Vec<Case> {
             cases.push(Case::op(format!("conv_transpose {what}"), layer, shape));
         }
     }
+    // Strides that divide the dilation, are divided by it, and share a factor with it or none.
+    for (kernel, stride, dilation, padding, output_padding) in [
+        ([3, 3], [1, 1], [2, 2], [2; 4], [0, 0]),
+        ([3, 3], [2, 2], [2, 2], [2; 4], [1, 1]),
+        ([3, 3], [3, 2], [2, 3], [0, 1, 2, 3], [2, 0]),
+        ([2, 3], [2, 6], [4, 4], [1, 0, 0, 1], [0, 3]),
+        ([3, 1], [1, 2], [3, 2], [0; 4], [0, 1]),
+        // Output pixels that no input reaches.
+        ([1, 1], [2, 3], [1, 1], [0; 4], [1, 2]),
+        ([2, 1], [3, 2], [5, 1], [0; 4], [0, 0]),
+    ] {
+        for (shape, out) in FEW {
+            let layer = ConvTranspose {
+                dilation,
+                padding,
+                output_padding,
+                ..conv_transpose(shape.c, out, kernel, stride)
+            };
+            let what = format!("conv_transpose {kernel:?} stride {stride:?} dilation {dilation:?}");
+            cases.push(Case::op(what, layer, shape));
+        }
+    }
+    for groups in [2, 8] {
+        let grouped = ConvTranspose {
+            groups,
+            dilation: [2, 2],
+            bias: Some(vector(16, -1.0, 1.0).into()),
+            ..conv_transpose(8, 16 / groups, [3, 3], [2, 2])
+        };
+        let what = format!("conv_transpose in {groups} groups, dilation 2");
+        cases.push(Case::op(what, grouped, Shape::new(2, 8, 3, 7)));
+    }
     for (ins, out, groups) in [(16, 16, 4), (16, 32, 2), (6, 9, 3), (17, 17, 17)] {
         let bias = Some(vector(out, -1.0, 1.0).into());
         let grouped = ConvTranspose { groups, bias, ..conv_transpose(ins, out / groups, [2, 2], [2, 2]) };
@@ -505,6 +539,24 @@ fn transposed() -> Vec<Case> {
         cases.push(Case::op(what, grouped, Shape::new(2, ins, 3, 7)));
     }
     cases
+}
+
+#[test]
+fn transposed_convolutions_refuse_what_a_kernel_cannot_hold() {
+    let huge = (1 << 32) + 3;
+    type Edit = fn(&mut ConvTranspose, usize);
+    let edits: [(&str, Edit); 4] = [
+        ("conv_transpose stride", |c, huge| c.stride = [1, huge]),
+        ("conv_transpose dilation", |c, huge| c.dilation = [huge, 1]),
+        ("conv_transpose padding", |c, huge| c.padding = [huge, 0, 0, 0]),
+        ("conv_transpose output padding", |c, huge| c.output_padding = [0, huge]),
+    ];
+    for (what, edit) in edits {
+        let mut layer = conv_transpose(1, 1, [3, 3], [1, 1]);
+        edit(&mut layer, huge);
+        let error = layer.infer(&[Shape::new(1, 1, 4, 4)]).unwrap_err().to_string();
+        assert!(error.starts_with(what), "{error}");
+    }
 }
 
 // ---- cases: results of others ----
@@ -556,7 +608,7 @@ fn by_pytorch() -> Vec<Case> {
         cases.push(Case::op(format!("conv {what}, by PyTorch"), layer, Shape::new(n, c, h, w)).pytorch());
     }
     type Transposed = (&'static str, [usize; 4], usize, [usize; 2], [usize; 2], fn(&mut ConvTranspose));
-    let layers: [Transposed; 12] = [
+    let layers: [Transposed; 15] = [
         ("2x2 stride 2", [2, 5, 3, 4], 6, [2, 2], [2, 2], |_| {}),
         ("2x2 stride 2, no bias", [1, 3, 3, 4], 4, [2, 2], [2, 2], |c| c.bias = None),
         ("3x3 stride 2", [1, 3, 4, 5], 4, [3, 3], [2, 2], |c| c.padding = [1; 4]),
@@ -570,6 +622,13 @@ fn by_pytorch() -> Vec<Case> {
         ("3x3 stride 1", [1, 3, 4, 5], 4, [3, 3], [1, 1], |c| c.padding = [1; 4]),
         ("2x3 stride 2x3", [1, 3, 4, 3], 4, [2, 3], [2, 3], |_| {}),
         ("3x3 stride 2 asymmetric", [1, 3, 4, 5], 4, [3, 3], [2, 2], |c| c.padding = [0, 1, 1, 0]),
+        ("dilation 2", [1, 3, 4, 5], 4, [3, 3], [1, 1], |c| (c.padding, c.dilation) = ([1; 4], [2, 2])),
+        ("stride 2, dilation 2", [2, 3, 4, 5], 4, [3, 3], [2, 2], |c| {
+            (c.padding, c.output_padding, c.dilation) = ([2; 4], [1, 1], [2, 2]);
+        }),
+        ("stride 3x2, dilation 2x3", [1, 5, 4, 5], 7, [2, 3], [3, 2], |c| {
+            (c.output_padding, c.dilation) = ([2, 2], [2, 3]);
+        }),
         ("groups, aligned", [1, 16, 3, 3], 16, [2, 2], [2, 2], |c| c.groups = 4),
         ("groups, misaligned", [1, 6, 3, 3], 9, [3, 3], [2, 2], |c| {
             (c.padding, c.output_padding, c.groups) = ([1; 4], [1, 1], 3);

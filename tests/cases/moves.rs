@@ -1,12 +1,19 @@
 //! Operators that only move numbers: concatenation, reshape, transpose, slice, pad and crop.
 
 use super::*;
-use unet_wgpu::graph::{Axis, Crop, DepthOrder, Pad, PadAmount, PadMode, Rearrange, Resize, ResizeTo, Slice};
+use unet_wgpu::graph::{
+    Axis, Crop, DepthOrder, Pad, PadAmount, PadMode, Pool, Rearrange, Reduce, ReduceKind, Resize, ResizeTo,
+    Slice,
+};
 
-const MODES: [PadMode; 3] = [PadMode::Zero, PadMode::Edge, PadMode::Reflect];
+const MODES: [PadMode; 5] =
+    [PadMode::Zero, PadMode::Value(-0.75), PadMode::Edge, PadMode::Reflect, PadMode::Wrap];
+
+/// Numbers with which a picture is padded before a max pool, and others that are hard to store.
+const VALUES: [f32; 5] = [f32::NEG_INFINITY, f32::INFINITY, f32::MIN, 1e9, -65504.0];
 
 pub(super) fn cases() -> Vec<Case> {
-    [concats(), rearrangements(), pads(), shifts(), crops(), by_pytorch(), kernels()]
+    [concats(), rearrangements(), pads(), values(), shifts(), crops(), by_pytorch(), kernels()]
         .into_iter()
         .flatten()
         .collect()
@@ -73,6 +80,8 @@ fn padded(pad: &Pad, x: &Volume) -> Volume {
         let (y, x_) = (row as isize - top, column as isize - left);
         match pad.mode {
             PadMode::Zero => x.inside(n, c, y, x_).unwrap_or(0.0),
+            PadMode::Value(value) => x.inside(n, c, y, x_).unwrap_or(f64::from(value)),
+            PadMode::Wrap => x.at([n, c, y.rem_euclid(h) as usize, x_.rem_euclid(w) as usize]),
             PadMode::Edge => x.at([n, c, y.clamp(0, h - 1) as usize, x_.clamp(0, w - 1) as usize]),
             PadMode::Reflect => x.at([n, c, mirrored(y, h), mirrored(x_, w)]),
         }
@@ -287,6 +296,9 @@ fn rearrangements_refuse_what_is_not_there() {
     ] {
         assert!(single(4, literal(digits.clone(), offset)).output_shape(x).is_err(), "{digits:?}");
     }
+    let one = Shape::new(1, 1, 1, 1);
+    let none = Rearrange { input: one, output: one, digits: vec![], offset: 0 };
+    assert!(single(1, none).output_shape(one).is_err(), "a view without digits");
     // Valid for one shape only.
     let graph = single(4, Rearrange::reshape(x, x).unwrap());
     assert!(graph.output_shape(x).is_ok() && graph.output_shape(Shape::new(1, 4, 6, 4)).is_err());
@@ -339,6 +351,81 @@ fn pads() -> Vec<Case> {
         add(PadAmount::Multiple(4), Shape::new(1, 3, 8, 4));
     }
     cases
+}
+
+/// Pads with numbers of all sizes, before the windows that they are written for.
+fn values() -> Vec<Case> {
+    let mut cases = Vec::new();
+    let pad = |amounts, value| Pad { amount: PadAmount::Fixed(amounts), mode: PadMode::Value(value) };
+    let max = |kernel, stride, ceil| Pool { kernel: [kernel; 2], stride: [stride; 2], ceil, ..Pool::MAX_2X2 };
+    // In f16 1e9 is infinite, as is the lowest f32 where it stays.
+    for value in VALUES.into_iter().filter(|&value| value != 1e9) {
+        for shape in [Shape::new(1, 4, 3, 5), Shape::new(2, 7, 5, 4)] {
+            for (kernel, stride, amounts, ceil) in
+                [(3, 2, [0, 0, 1, 1], false), (3, 1, [1; 4], false), (2, 2, [1, 0, 0, 1], true)]
+            {
+                if ceil && value == f32::MIN {
+                    continue;
+                }
+                let graph = chain(shape.c, [pad(amounts, value).into(), max(kernel, stride, ceil).into()]);
+                let what = format!("pad {amounts:?} with {value:e}, max_pool {kernel}x{kernel}, ceil {ceil}");
+                let case = Case::new(what, graph, shape);
+                let lowest = value <= f32::MIN;
+                cases.push(match (lowest, ceil) {
+                    (true, false) => case.exact().becomes(&["max_pool"]),
+                    (false, _) => case.exact().becomes(&["pad", "max_pool"]),
+                    _ => case.exact(),
+                });
+            }
+        }
+    }
+    // Windows in the padding alone give the padding, and the numbers past the last channel meet no infinity.
+    let shape = Shape::new(1, 3, 2, 2);
+    let lowest = pad([3, 0, 0, 3], f32::NEG_INFINITY);
+    let graph = chain(3, [lowest.into(), max(2, 1, false).into()]);
+    cases.push(Case::new("max_pool of padding alone", graph, shape).exact());
+    let reduced = Reduce { kind: ReduceKind::Max, axes: [false, true, true] };
+    let graph = chain(3, [lowest.into(), reduced.into(), conv(5, 3, [1, 1]).into()]);
+    cases.push(Case::new("channels after infinite padding", graph, shape));
+    // Zeros vanish in the convolution, other numbers stay.
+    for (value, left) in [(0.0, &["conv"][..]), (0.5, &["pad", "conv"])] {
+        let amount = PadAmount::Fixed([1, 0, 2, 3]);
+        let padded = Pad { amount, mode: PadMode::constant(value) };
+        let strided = Conv { stride: [2, 2], padding: [1, 0, 0, 1], ..conv(6, 3, [3, 3]) };
+        let graph = chain(3, [padded.into(), strided.into()]);
+        cases.push(
+            Case::new(format!("pad with {value} before a conv"), graph, Shape::new(2, 3, 7, 6)).becomes(left),
+        );
+    }
+    cases
+}
+
+/// What f16 cannot hold becomes infinite, and NaN stays NaN.
+#[test]
+fn pads_with_any_number() {
+    let shape = Shape::new(1, 3, 1, 2);
+    for value in VALUES.into_iter().chain([f32::NAN, 1e-30]) {
+        let op = Pad { amount: PadAmount::Fixed([0, 1, 0, 0]), mode: PadMode::Value(value) };
+        for backend in backends() {
+            let want = if backend.is_half() { half::f16::from_f32(value).to_f32() } else { value };
+            let got = backend.run(&single(3, op), &Tensor::random(shape, 1));
+            for c in 0..3 {
+                let got = got.plane(0, c)[0];
+                assert!(got == want || (got.is_nan() && want.is_nan()), "{got} on {backend}, want {want}");
+            }
+        }
+    }
+}
+
+#[test]
+fn pads_refuse_amounts_that_32_bits_do_not_hold() {
+    let shape = Shape::new(1, 1, 3, 3);
+    let huge = 1 << 31;
+    for amounts in [[huge, 0, -huge, 0], [0, huge, 0, -huge], [0, 0, isize::MIN, isize::MAX]] {
+        let op = Pad { amount: PadAmount::Fixed(amounts), mode: PadMode::Edge };
+        let error = op.infer(&[shape]).unwrap_err().to_string();
+        assert!(error.starts_with("pad: expected at most 1073741824 rows or columns"), "{error}");
+    }
 }
 
 /// A pad that cuts on one side what it adds on the other moves the picture. Only the size stays the same.

@@ -3,10 +3,10 @@
 use super::*;
 use crate::oracle::activated;
 use std::collections::HashMap;
-use unet_wgpu::graph::{Norm, NormOver};
+use unet_wgpu::graph::{Binary, BinaryKind, Norm, NormOver, Reduce, ReduceKind};
 
 pub(super) fn cases() -> Vec<Case> {
-    [batch_norms(), norms(), by_pytorch(), kernels()].into_iter().flatten().collect()
+    [batch_norms(), norms(), spelled(), by_pytorch(), kernels()].into_iter().flatten().collect()
 }
 
 // ---- definition ----
@@ -115,6 +115,67 @@ fn norms() -> Vec<Case> {
     for (channels, extents) in [(160, [5, 7]), (129, [1, 3])] {
         let shape = Shape::new(2, channels, extents[0], extents[1]);
         cases.push(Case::op("layer norm", norm(NormOver::Channels, channels), shape));
+    }
+    cases
+}
+
+/// Norms of large numbers, as exporters spell them. In f16 the squares would be infinite.
+fn spelled() -> Vec<Case> {
+    let mut cases = Vec::new();
+    let shape = Shape::new(2, 6, 9, 8);
+    let [sub, mul, div] = [BinaryKind::Sub, BinaryKind::Mul, BinaryKind::Div].map(Binary::new);
+    let line = |scale: f32, shift: f32, channels| BatchNorm {
+        scale: vec![scale; channels].into(),
+        shift: vec![shift; channels].into(),
+        activation: Activation::None,
+    };
+    for (axes, left) in
+        [([false, true, true], "group_norm"), ([true; 3], "group_norm"), ([true, false, false], "layer_norm")]
+    {
+        let channels = if axes[0] { 1 } else { 6 };
+        for spelling in
+            ["divided", "nearly squared", "of a sample", "by a factor", "to a power", "by TensorFlow"]
+        {
+            let mut graph = single(6, line(900.0, 100.0, 6));
+            let x = graph.output();
+            let mut add = |name: &str, op: Op, inputs: &[ValueId]| push(&mut graph, name, op, inputs);
+            let average = Reduce { kind: ReduceKind::Mean, axes };
+            let mean = add("mean", average.into(), &[x]);
+            let difference = add("difference", sub.into(), &[x, mean]);
+            let again = match spelling {
+                "nearly squared" => add("again", line(1.0, 1e-3, 6).into(), &[difference]),
+                _ => difference,
+            };
+            let square = add("square", mul.into(), &[difference, again]);
+            let mut variance = add("variance", average.into(), &[square]);
+            if spelling == "of a sample" {
+                let sum = add("sum", line(72.0, 0.0, channels).into(), &[variance]);
+                variance = add("of a sample", line(1.0 / 71.0, 0.0, channels).into(), &[sum]);
+            }
+            let raised = add("raised", line(1.0, 1e-5, channels).into(), &[variance]);
+            if spelling == "to a power" {
+                let factor = add("factor", Activation::Pow(-0.5).into(), &[raised]);
+                add("result", mul.into(), &[factor, difference]);
+            } else {
+                let root = add("root", Activation::Sqrt.into(), &[raised]);
+                if spelling.starts_with("by") {
+                    let inverse = add("inverse", Activation::Reciprocal.into(), &[root]);
+                    let factor = add("factor", line(0.5, 0.0, channels).into(), &[inverse]);
+                    if spelling == "by a factor" {
+                        add("result", mul.into(), &[difference, inverse]);
+                    } else {
+                        let product = add("product", mul.into(), &[x, factor]);
+                        let moved = add("moved", mul.into(), &[mean, factor]);
+                        let moved = add("shift", line(-1.0, 0.25, channels).into(), &[moved]);
+                        add("result", Binary::ADD.into(), &[moved, product]);
+                    }
+                } else {
+                    add("result", div.into(), &[difference, root]);
+                }
+            }
+            let case = Case::new(format!("norm over {axes:?} {spelling}"), graph, shape);
+            cases.push(case.within(Tolerance::Network).becomes(&["batch_norm", left]));
+        }
     }
     cases
 }

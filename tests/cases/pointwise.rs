@@ -11,6 +11,8 @@ pub(super) fn cases() -> Vec<Case> {
         functions(),
         powers_of_negative_numbers(),
         broadcasts(),
+        whole_numbers(),
+        choices(),
         constants(),
         chains(),
         ends_of_chains(),
@@ -50,6 +52,12 @@ fn arithmetic(kind: BinaryKind, a: f64, b: f64) -> f64 {
         BinaryKind::Min => a.min(b),
         BinaryKind::Max => a.max(b),
         BinaryKind::Pow => a.powf(b),
+        BinaryKind::Less => f64::from(a < b),
+        BinaryKind::LessOrEqual => f64::from(a <= b),
+        BinaryKind::Equal => f64::from(a == b),
+        BinaryKind::Quotient => (a / b).trunc(),
+        BinaryKind::Remainder => a - (a / b).trunc() * b,
+        BinaryKind::Modulo => a - (a / b).floor() * b,
     }
 }
 
@@ -77,6 +85,7 @@ fn steps(op: &Pointwise, inputs: &[&Volume]) -> Volume {
                 Step::Affine { a, scale, shift } => f64::from(scale[c]) * of(a) + f64::from(shift[c]),
                 Step::Activation { a, f } => activated(*f, of(a)),
                 Step::PRelu { a, slope } => activated(Activation::LeakyRelu(slope[c]), of(a)),
+                Step::Select { condition, a, b } => of(if of(condition) != 0.0 { a } else { b }),
             };
             made.push(y);
         }
@@ -98,7 +107,9 @@ pub(super) fn draw(kind: &str, to: &mut Drawing) -> Option<ValueId> {
                     to.all(x, |v| v > 0.1)
                 }
                 Activation::Exp => to.all(x, |v| v < 2.0),
-                Activation::Floor | Activation::Ceil => to.all(x, |v| (v - v.round()).abs() > 1e-3),
+                Activation::Floor | Activation::Ceil | Activation::Trunc => {
+                    to.all(x, |v| (v - v.round()).abs() > 1e-3)
+                }
                 Activation::Round => to.all(x, |v| (v - v.floor() - 0.5).abs() > 1e-3),
                 Activation::Sign => to.all(x, |v| v.abs() > 1e-3),
                 _ => true,
@@ -119,6 +130,20 @@ pub(super) fn draw(kind: &str, to: &mut Drawing) -> Option<ValueId> {
                 to.random_extent(shape.w),
             );
             let wanted = to.random.pick(&[shape, shape, spread]);
+            let (low, high) = operands(kind);
+            if let Some(grain) = grain(kind) {
+                // Both operands are multiples of a number, so that rounding decides nothing.
+                let coarse = |to: &mut Drawing, id| {
+                    let steps = to.scaled(id, 1.0 / grain)?;
+                    to.all(steps, |v| (v - v.floor() - 0.5).abs() > 1e-3).then_some(())?;
+                    let steps = to.push(Activation::Round, &[steps])?;
+                    to.scaled(steps, grain)
+                };
+                let (a, b) = (coarse(to, x)?, to.constant(wanted, low, high)?);
+                let b = coarse(to, b)?;
+                to.all(b, |v| v != 0.0).then_some(())?;
+                return to.push(Binary::new(kind), &[a, b]);
+            }
             // Divisors, bases and exponents are limited to where the result is defined and not steep.
             let (a, b) = match kind {
                 BinaryKind::Div | BinaryKind::Pow => (x, to.constant(wanted, 0.5, 2.0)?),
@@ -146,7 +171,10 @@ pub(super) fn draw(kind: &str, to: &mut Drawing) -> Option<ValueId> {
                     Step::Binary { kind: BinaryKind::Mul, a: Source::Step(0), b: Source::Step(1) },
                 ],
             };
-            to.push(op, &[x, operand])
+            let product = to.push(op, &[x, operand])?;
+            // A choice by a value that no rounding turns into 0.
+            (to.random.below(2) == 0 && to.all(x, |v| v == 0.0 || v.abs() > 1e-3)).then_some(())?;
+            to.push(Pointwise::select(), &[x, product, operand])
         }
         _ => None,
     }
@@ -173,7 +201,9 @@ fn many_shapes() -> Vec<Case> {
 fn numbers(activation: Activation, shape: Shape) -> Tensor {
     let (low, high) = domain(activation);
     let mut input = uniform(shape, low, high);
-    if let Activation::Floor | Activation::Ceil | Activation::Round | Activation::Sign = activation {
+    if let Activation::Floor | Activation::Ceil | Activation::Round | Activation::Trunc | Activation::Sign =
+        activation
+    {
         input.data_mut().iter_mut().for_each(|v| *v = (*v * 4.0).round() / 4.0);
     }
     input
@@ -216,7 +246,8 @@ fn activations_far_out() {
 #[test]
 fn activations_keep_nan() {
     let shape = Shape::new(1, 4, 1, 2);
-    for activation in ACTIVATIONS {
+    let asking = [Activation::IsNan, Activation::IsInfinite];
+    for activation in ACTIVATIONS.into_iter().filter(|activation| !asking.contains(activation)) {
         let mut graph = Graph::new(4);
         let nan = Tensor::from_fn(shape, |i| if i % 3 == 0 { f32::NAN } else { 0.5 });
         let nan = push(&mut graph, "nan", Constant(nan.into()), &[]);
@@ -261,7 +292,28 @@ fn powers_that_are_none_and_those_that_have_a_name() {
 
 /// Ranges of the second operand, and of the first one of a power, where the result is defined and not steep.
 fn operands(kind: BinaryKind) -> (f32, f32) {
-    if kind == BinaryKind::Pow || kind == BinaryKind::Div { (0.5, 2.0) } else { (-1.0, 1.0) }
+    match kind {
+        BinaryKind::Pow | BinaryKind::Div => (0.5, 2.0),
+        BinaryKind::Quotient | BinaryKind::Remainder | BinaryKind::Modulo => (2.0, 7.0),
+        _ => (-1.0, 1.0),
+    }
+}
+
+/// The number of which the operands are multiples where rounding could decide the result.
+fn grain(kind: BinaryKind) -> Option<f32> {
+    match kind {
+        BinaryKind::Less | BinaryKind::LessOrEqual | BinaryKind::Equal => Some(0.5),
+        BinaryKind::Quotient | BinaryKind::Remainder | BinaryKind::Modulo => Some(1.0),
+        _ => None,
+    }
+}
+
+/// A tensor rounded to multiples of that number.
+fn grained(kind: BinaryKind, mut tensor: Tensor) -> Tensor {
+    if let Some(grain) = grain(kind) {
+        tensor.data_mut().iter_mut().for_each(|v| *v = (*v / grain).round() * grain);
+    }
+    tensor
 }
 
 fn broadcasts() -> Vec<Case> {
@@ -281,15 +333,20 @@ fn broadcasts() -> Vec<Case> {
         ] {
             let small = Shape::new(extents[0], extents[1], extents[2], extents[3]);
             let mut graph = Graph::new(c);
-            let positive = constant(Shape::new(1, 1, 1, 1), 1.5, 1.6);
-            let positive = push(&mut graph, "positive", positive, &[]);
+            let positive = grained(kind, uniform(Shape::new(1, 1, 1, 1), 1.5, 1.6));
+            let positive = push(&mut graph, "positive", Constant(positive.into()), &[]);
             let x = push(&mut graph, "raised", Binary::ADD, &[Graph::INPUT, positive]);
-            let other = push(&mut graph, "constant", constant(small, low, high), &[]);
+            let other = Constant(grained(kind, uniform(small, low, high)).into());
+            let other = push(&mut graph, "constant", other, &[]);
             push(&mut graph, "op", Binary::new(kind), &[x, other]);
             let shape = Shape::new(n, c, h, w);
-            cases.push(Case::new(format!("{kind:?} with {small}"), graph.clone(), shape));
+            let input = grained(kind, Tensor::random(shape, shape.elements() as u64));
+            let case = |what: &str, graph| {
+                Case::new(format!("{kind:?} {what} {small}"), graph, shape).on(input.clone())
+            };
+            cases.push(case("with", graph.clone()));
             push(&mut graph, "swapped", Binary::new(kind), &[other, x]);
-            cases.push(Case::new(format!("{kind:?} of {small}"), graph, shape));
+            cases.push(case("of", graph));
         }
     }
     // Each operand is broadcast along an axis of the other.
@@ -298,6 +355,120 @@ fn broadcasts() -> Vec<Case> {
     push(&mut graph, "outer", Binary::new(BinaryKind::Mul), &[Graph::INPUT, column]);
     cases.push(Case::new("outer product", graph, Shape::new(2, 1, 1, 3)));
     cases
+}
+
+/// Quotients and remainders of all signs.
+fn whole_numbers() -> Vec<Case> {
+    let pairs: Vec<(i32, i32)> =
+        (-7..=7).flat_map(|a| [-7, -3, -2, -1, 1, 2, 3, 7].map(|b| (a, b))).collect();
+    let shape = Shape::new(1, 1, 1, pairs.len());
+    let [a, b] = [pairs.iter().map(|p| p.0).collect::<Vec<_>>(), pairs.iter().map(|p| p.1).collect()];
+    type Rule = fn((i32, i32)) -> i32;
+    let rules: [(BinaryKind, Rule); 3] = [
+        (BinaryKind::Quotient, |(a, b)| a / b),
+        (BinaryKind::Remainder, |(a, b)| a % b),
+        (BinaryKind::Modulo, |(a, b)| (a % b + b) % b),
+    ];
+    let case = |(kind, rule): (BinaryKind, Rule)| {
+        let mut graph = Graph::new(1);
+        let divisors = push(&mut graph, "divisors", Constant(integers(shape, &b).into()), &[]);
+        push(&mut graph, "op", Binary::new(kind), &[Graph::INPUT, divisors]);
+        let want: Vec<i32> = pairs.iter().copied().map(rule).collect();
+        let case = Case::new(format!("{kind:?} of all signs"), graph, shape);
+        case.on(integers(shape, &a)).gives(integers(shape, &want)).exact()
+    };
+    rules.into_iter().map(case).collect()
+}
+
+/// A division that is off by one unit in the last place must not change a quotient.
+#[test]
+fn quotients_of_large_numbers_are_exact() {
+    let mut random = Random::new(5);
+    let pairs: Vec<(i32, i32)> = (0..2000)
+        .map(|i| {
+            let b = 1 + random.below(5000) as i32;
+            let most = (1 << 24) / b;
+            // Multiples, and their neighbours.
+            ((1 + random.below(most as usize - 1) as i32) * b - i % 3 + 1, b)
+        })
+        .collect();
+    let shape = Shape::new(1, 4, 1, pairs.len() / 4);
+    let [a, b, want] = [|(a, _)| a, |(_, b)| b, |(a, b): (i32, i32)| a / b]
+        .map(|f: fn((i32, i32)) -> i32| integers(shape, &pairs.iter().copied().map(f).collect::<Vec<_>>()));
+    let mut graph = Graph::new(4);
+    let divisors = push(&mut graph, "divisors", Constant(b.into()), &[]);
+    push(&mut graph, "op", Binary::new(BinaryKind::Quotient), &[Graph::INPUT, divisors]);
+    for backend in backends().into_iter().filter(|backend| !backend.is_half()) {
+        let got = backend.run(&graph, &a);
+        assert_eq!(got.data(), want.data(), "{backend}");
+    }
+}
+
+/// Choices with operands of all extents, by a comparison in the same kernel.
+fn choices() -> Vec<Case> {
+    let mut cases = Vec::new();
+    let shape = Shape::new(2, 7, 3, 5);
+    let sixteenths = |shape| {
+        let mut x = Tensor::random(shape, 11);
+        x.data_mut().iter_mut().for_each(|v| *v = (*v * 16.0).round() / 16.0);
+        x
+    };
+    for small in [shape, Shape::new(1, 7, 1, 1), Shape::new(2, 1, 3, 1), Shape::new(1, 1, 1, 1)] {
+        for order in [[0, 1, 2], [0, 2, 1], [2, 0, 1]] {
+            let mut graph = Graph::new(7);
+            let other = push(&mut graph, "constant", Constant(sixteenths(small).into()), &[]);
+            let less = push(&mut graph, "less", Binary::new(BinaryKind::Less), &[other, Graph::INPUT]);
+            let operands = [less, Graph::INPUT, other];
+            push(&mut graph, "where", Pointwise::select(), &order.map(|i| operands[i]));
+            let case = Case::new(format!("choice {order:?} with {small}"), graph, shape);
+            let case = if order[0] == 0 { case.becomes(&["pointwise"]) } else { case };
+            cases.push(case.on(sixteenths(shape)));
+        }
+    }
+    let mut graph = Graph::new(5);
+    let quarter =
+        push(&mut graph, "quarter", Constant(uniform(Shape::new(1, 1, 1, 1), 0.25, 0.25).into()), &[]);
+    let less = push(&mut graph, "less", Binary::new(BinaryKind::Less), &[quarter, Graph::INPUT]);
+    let square = push(&mut graph, "square", Activation::Square, &[Graph::INPUT]);
+    let minus = push(&mut graph, "minus", Activation::Neg, &[Graph::INPUT]);
+    push(&mut graph, "where", Pointwise::select(), &[less, square, minus]);
+    let shape = Shape::new(1, 5, 4, 3);
+    let case = Case::new("choice by PyTorch", graph, shape).on(sixteenths(shape));
+    cases.push(case.in_pytorch("torch.where(x > 0.25, x * x, -x)").becomes(&["pointwise"]));
+    cases
+}
+
+/// The branch that is not taken counts for nothing, and comparisons with NaN do not hold.
+#[test]
+fn choices_and_comparisons_of_what_is_not_finite() {
+    let shape = Shape::new(1, 1, 1, 5);
+    let numbers = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 0.0, 2.0];
+    let mut graph = Graph::new(1);
+    let odd = Constant(Tensor::new(shape, numbers.to_vec()).unwrap().into());
+    let odd = push(&mut graph, "numbers", odd, &[]);
+    for (name, op) in [("is_nan", Activation::IsNan), ("is_infinite", Activation::IsInfinite)] {
+        let truth = push(&mut graph, name, op, &[odd]);
+        let kept =
+            push(&mut graph, &format!("{name} else"), Pointwise::select(), &[truth, Graph::INPUT, odd]);
+        graph.add_output(name, truth).unwrap();
+        graph.add_output(&format!("{name} else"), kept).unwrap();
+    }
+    for kind in [BinaryKind::Less, BinaryKind::LessOrEqual, BinaryKind::Equal] {
+        let name = format!("{kind:?}");
+        let truth = push(&mut graph, &name, Binary::new(kind), &[odd, odd]);
+        graph.add_output(&name, truth).unwrap();
+    }
+    let input = Tensor::zeros(shape);
+    for backend in backends() {
+        let got = backend.run_with(&graph, &[&input]);
+        let got: Vec<&[f32]> = got.iter().skip(1).map(Tensor::data).collect();
+        assert_eq!(got[0], [1.0, 0.0, 0.0, 0.0, 0.0], "{backend}");
+        assert_eq!(got[1], [0.0, f32::INFINITY, f32::NEG_INFINITY, 0.0, 2.0], "{backend}");
+        assert_eq!(got[2], [0.0, 1.0, 1.0, 0.0, 0.0], "{backend}");
+        assert!(got[3][0].is_nan() && got[3][1..] == [0.0, 0.0, 0.0, 2.0], "{backend}: {:?}", got[3]);
+        let of_itself = [[0.0; 5], [0.0, 1.0, 1.0, 1.0, 1.0], [0.0, 1.0, 1.0, 1.0, 1.0]];
+        assert_eq!(got[4..], of_itself, "{backend}");
+    }
 }
 
 /// Any operator may read a constant, and a constant may be the result.
@@ -465,10 +636,11 @@ fn by_pytorch() -> Vec<Case> {
         let (low, high) = operands(kind);
         for small in [shape, Shape::new(1, 5, 1, 1), Shape::new(2, 1, 3, 4), Shape::new(1, 1, 1, 4)] {
             let mut graph = Graph::new(5);
-            let other = push(&mut graph, "constant", constant(small, low, high), &[]);
+            let other = Constant(grained(kind, uniform(small, low, high)).into());
+            let other = push(&mut graph, "constant", other, &[]);
             push(&mut graph, "op", Binary::new(kind), &[Graph::INPUT, other]);
             let case = Case::new(format!("{kind:?} with {small}, by PyTorch"), graph, shape);
-            cases.push(case.on(uniform(shape, low, high)).pytorch());
+            cases.push(case.on(grained(kind, uniform(shape, low, high))).pytorch());
         }
     }
     cases

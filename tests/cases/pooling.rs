@@ -187,6 +187,15 @@ fn reductions() -> Vec<Case> {
     cases
 }
 
+#[test]
+fn pools_refuse_extents_that_a_kernel_cannot_hold() {
+    for dilation in [0, 1 << 17, 1 << 32] {
+        let op = Pool { kernel: [1, 1], dilation: [1, dilation], ..Pool::MAX_2X2 };
+        let error = op.infer(&[Shape::new(1, 1, 4, 4)]).unwrap_err().to_string();
+        assert!(error.starts_with("pool: expected kernel and dilation of 1 to 65536"), "{error}");
+    }
+}
+
 fn by_pytorch() -> Vec<Case> {
     let max = |kernel, stride, padding, ceil| pool(PoolKind::Max, kernel, stride, padding, ceil);
     let mut pools = vec![

@@ -101,8 +101,9 @@ def activate(x, activation):
         case "Pow":
             return torch.pow(x, f32(numbers))
         case "Clip":
-            low, high = (np.array(numbers[end], np.uint32).view(np.float32).item() for end in ("min", "max"))
-            return torch.clamp(x, low, high)
+            return torch.clamp(x, bits(numbers["min"]), bits(numbers["max"]))
+        case "IsInfinite":
+            return torch.isinf(x)
         case "HardSigmoid":
             return torch.clamp(f32(numbers["alpha"]) * x + f32(numbers["beta"]), 0, 1)
         case "HardSwish":
@@ -121,6 +122,11 @@ def f32(number):
     return float(np.float32(number))
 
 
+def bits(number):
+    """A number that JSON may not be able to spell."""
+    return np.array(number, np.uint32).view(np.float32).item()
+
+
 def pad_zero(x, padding):
     """The order of padding is top, left, bottom, right everywhere in this project."""
     top, left, bottom, right = padding
@@ -130,7 +136,9 @@ def pad_zero(x, padding):
 # ---- operators ----
 
 BINARIES = {"Add": torch.add, "Sub": torch.sub, "Mul": torch.mul, "Div": torch.div, "Min": torch.minimum,
-            "Max": torch.maximum, "Pow": torch.pow}
+            "Max": torch.maximum, "Pow": torch.pow, "Less": torch.lt, "LessOrEqual": torch.le, "Equal": torch.eq,
+            "Quotient": lambda a, b: torch.div(a, b, rounding_mode="trunc"), "Remainder": torch.fmod,
+            "Modulo": torch.remainder}
 REDUCTIONS = {"Mean": torch.mean, "Sum": torch.sum, "Max": torch.amax, "Min": torch.amin,
               "L2": lambda x, dim, keepdim: torch.sqrt(torch.sum(x * x, dim, keepdim))}
 AXES = {"C": 1, "H": 2, "W": 3}
@@ -154,7 +162,7 @@ def operator(kind, a, weights, *inputs):
             top, left, bottom, right = a["padding"]
             symmetric = (top, left) == (bottom, right)
             y = F.conv_transpose2d(x, weight("weight", False), weight("bias"), a["stride"],
-                                   (top, left) if symmetric else 0, a["output_padding"], a["groups"])
+                                   (top, left) if symmetric else 0, a["output_padding"], a["groups"], a["dilation"])
             if not symmetric:
                 y = y[:, :, top:y.shape[2] - bottom, left:y.shape[3] - right]
         case "Pool":
@@ -190,7 +198,9 @@ def operator(kind, a, weights, *inputs):
         case "Pad":
             [(amount, numbers)] = a["amount"].items()
             top, left, bottom, right = numbers if amount == "Fixed" else (0, 0, *(-size % numbers for size in x.shape[2:]))
-            mode = {"zero": "constant", "edge": "replicate", "reflect": "reflect"}[a["mode"]]
+            if isinstance(a["mode"], dict):
+                return F.pad(x, (left, right, top, bottom), value=bits(a["mode"]["value"]))
+            mode = {"zero": "constant", "edge": "replicate", "reflect": "reflect", "wrap": "circular"}[a["mode"]]
             return F.pad(x, (left, right, top, bottom), mode=mode)
         case "Crop":
             return x[:, :, :inputs[1].shape[2], :inputs[1].shape[3]]
@@ -216,7 +226,7 @@ def resize(x, a):
     size = extents if kind == "Size" else [s * f for s, f in zip(x.shape[2:], extents)]
     whole = all(s == int(s) for s in size)
     align = a["coordinates"] == "AlignCorners"
-    if mode is None or (align and not whole):
+    if mode is None:
         return y
     by = {"size": [int(s) for s in size]} if whole else {"scale_factor": tuple(f32(f) for f in extents)}
     if mode in ("bilinear", "bicubic"):
@@ -227,12 +237,16 @@ def resize(x, a):
 
 
 def onnx_resize(x, kind, extents, name, detail, coordinates):
+    if coordinates == "AlignCorners" and kind == "Scale":
+        # ONNX's reference does not round the new size down, ONNX Runtime and PyTorch do.
+        extents, kind = [int(np.float32(s) * np.float32(f)) for s, f in zip(x.shape[2:], extents)], "Size"
     dtype = np.float32 if kind == "Scale" else np.int64
     extents = np.array([*([1, 1] if kind == "Scale" else x.shape[:2]), *extents], dtype)
     mode = {"Nearest": "nearest", "Linear": "linear", "Cubic": "cubic"}[name]
     rounding = {"Floor": "floor", "Ceil": "ceil", "PreferFloor": "round_prefer_floor",
                 "PreferCeil": "round_prefer_ceil"}.get(detail, "round_prefer_floor")
     rule = {"Asymmetric": "asymmetric", "HalfPixel": "half_pixel", "PytorchHalfPixel": "pytorch_half_pixel",
+            "HalfPixelSymmetric": "half_pixel_symmetric", "TfHalfPixel": "tf_half_pixel_for_nn",
             "AlignCorners": "align_corners"}[coordinates]
     inputs = ["x", "", "", "extents"] if kind == "Size" else ["x", "", "extents"]
     node = onnx.helper.make_node("Resize", inputs, ["y"], mode=mode, coordinate_transformation_mode=rule,

@@ -5,6 +5,7 @@
 //! The first guess is 1 for each open extent, which is how exporters begin. If that does not run, it is the extent of
 //! the picture that has the same name.
 
+use super::array::Kind;
 use super::build::{Builder, Live};
 use super::file::File;
 use super::ports::{Declared, Layout, Ports};
@@ -400,11 +401,15 @@ fn set_inputs<'a>(
             id = pad(builder, id)?;
             [*h, *w] = [builder.shape(id).h, builder.shape(id).w];
         }
-        builder.set(&other.name, Live { whole: other.is_whole(), ..Live::new(id, View::whole(&dims)) });
+        builder.set(
+            &other.name,
+            Live { kind: other.kind().unwrap_or(Kind::Integer), ..Live::new(id, View::whole(&dims)) },
+        );
     }
     for (state, dims) in ports.states.iter().zip(states) {
         let id = builder.input(&state.input.name, dims)?;
-        let live = Live { whole: state.input.is_whole(), ..Live::new(id, View::whole(dims)) };
+        let live =
+            Live { kind: state.input.kind().unwrap_or(Kind::Integer), ..Live::new(id, View::whole(dims)) };
         builder.set(&state.input.name, live);
     }
     Ok(())

@@ -214,7 +214,7 @@ impl Declared {
         Declared { name: info.name.clone(), element: tensor.map_or(1, |t| t.elem_type), dims }
     }
 
-    fn kind(&self) -> Option<Kind> {
+    pub(super) fn kind(&self) -> Option<Kind> {
         Kind::of(i64::from(self.element))
     }
 

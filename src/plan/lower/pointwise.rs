@@ -107,10 +107,19 @@ fn value(step: &Step, first: usize) -> String {
                 BinaryKind::Min => format!("-larger(-{a}, -{b})"),
                 BinaryKind::Max => format!("larger({a}, {b})"),
                 BinaryKind::Pow => format!("power({a}, {b})"),
+                BinaryKind::Less => format!("truth({a} < {b})"),
+                BinaryKind::LessOrEqual => format!("truth({a} <= {b})"),
+                BinaryKind::Equal => format!("truth({a} == {b})"),
+                BinaryKind::Quotient => format!("quotient({a}, {b})"),
+                BinaryKind::Remainder => format!("remainder({a}, {b})"),
+                BinaryKind::Modulo => format!("modulo({a}, {b})"),
             }
         }
         Step::Affine { a, .. } => format!("{} * {} + {}", name(a), vector(first), vector(first + 1)),
         Step::Activation { a, f } => kernel::call(*f, &name(a)),
+        Step::Select { condition, a, b } => {
+            format!("select({}, {}, {} != vec4<f32>(0.0))", name(b), name(a), name(condition))
+        }
         Step::PRelu { a, .. } => format!("negative({0}, {1} * {0})", name(a), vector(first)),
     }
 }

@@ -2,7 +2,7 @@
 
 use super::choose::{Method, direct_tile, product_method};
 use super::conv::{Dense, one_by_one, spread, tiles};
-use super::{Lower, Lowering, Operand, padding, window};
+use super::{Lower, Lowering, Operand, dilation, padding, window};
 use crate::error::Result;
 use crate::graph::{Conv, ConvTranspose, Node};
 use crate::plan::kernel::{ShaderFile, shader};
@@ -16,8 +16,9 @@ impl Lower for ConvTranspose {
     fn lower(&self, to: &mut Lowering<'_>, node: &Node) -> Result<()> {
         let ((x, y), flops) = (to.ends(node), to.flops(node));
         let phases = self.stride[0] * self.stride[1];
+        let dilated = self.dilation != [1, 1];
         let whole = self.kernel() == self.stride && self.padding == [0; 4] && self.output_padding == [0; 2];
-        if whole && self.groups == 1 {
+        if whole && !dilated && self.groups == 1 {
             let product = Conv { activation: self.activation, ..one_by_one() };
             let y = Shape { c: phases * vec4s(y.c) * 4, ..x };
             let asked = to.asked(node);
@@ -27,6 +28,7 @@ impl Lower for ConvTranspose {
                 return to.scattered(&dense, self, method);
             }
         }
+        let steps = if dilated { [1; 2] } else { self.stride };
         let spread = spread(self.groups, x.c, y.c);
         let groups = if spread { 1 } else { self.groups };
         let (in_c, out_c) = (vec4s(x.c), vec4s(y.c));
@@ -40,6 +42,9 @@ impl Lower for ConvTranspose {
         let step = to
             .step(&node.name, TRANSPOSE)
             .constants(window(self.kernel(), self.stride))
+            .constants(dilation(self.dilation))
+            .constants(["STEP_H", "STEP_W"].into_iter().zip(steps.map(|step| step as u32)))
+            .flag("DILATED", dilated)
             .constants([("TILE_H", tile.h), ("TILE_W", tile.w), ("TILE_C", tile.c)])
             .activation(self.activation)
             .extents(x, y)

@@ -57,7 +57,8 @@ impl<'a> Builder<'a> {
                 let tensor = tensors.next().expect("each computed value is an output");
                 let array =
                     Array::of_floats(vec![tensor.data().len()], tensor.into_data())?.viewed(&live.view)?;
-                *value = Value::Constant(if live.whole { array.cast(Kind::Integer)? } else { array });
+                *value =
+                    Value::Constant(if live.kind == Kind::Float { array } else { array.cast(live.kind)? });
             }
         }
         Ok(Some(made))

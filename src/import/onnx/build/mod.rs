@@ -37,24 +37,39 @@ const WORK: usize = 1 << 26;
 /// What a node within a node takes of [`WORK`].
 const INNER: usize = 1 << 10;
 
-/// Operators that give the same numbers for whole numbers as for floats, where these are exact.
-const EXACT: [&str; 16] = [
+/// Operators that compute exactly with whole numbers that are stored as floats, up to 2^24.
+const EXACT: [&str; 31] = [
     "Abs",
     "Add",
+    "And",
+    "ArgMax",
+    "ArgMin",
     "Clip",
     "Concat",
+    "Div",
+    "Equal",
     "GlobalMaxPool",
+    "Greater",
+    "GreaterOrEqual",
+    "Less",
+    "LessOrEqual",
     "Max",
     "MaxPool",
     "Min",
+    "Mod",
     "Mul",
     "Neg",
+    "Not",
+    "Or",
     "Pad",
     "ReduceMax",
     "ReduceMin",
     "Relu",
+    "Sign",
     "Sub",
     "Sum",
+    "Where",
+    "Xor",
 ];
 
 /// Whether an operator gives the same numbers for whole numbers as for floats.
@@ -255,15 +270,15 @@ impl<'a> Builder<'a> {
         let lives = || operands.iter().flatten().filter_map(Value::live);
         let exact = is_exact(reader);
         let quantised = !is_onnx || operators::QUANTISED.contains(&reader.op());
-        if !exact && !quantised && lives().any(|live| live.whole) {
-            return Err(
-                reader.unsupported("it computes with whole numbers that are an input; cast them to floats")
-            );
+        if !exact && !quantised && lives().any(|live| live.kind.is_whole()) {
+            return Err(reader.unsupported("it computes with whole numbers; cast them to floats"));
         }
-        let whole = lives().next().is_some() && lives().all(|live| live.whole);
+        let whole = lives().next().is_some() && lives().all(|live| live.kind.is_whole());
         let mut made = self.results(reader)?;
-        if let (true, [Value::Live(live)]) = (whole && exact, &mut made[..]) {
-            live.whole = true;
+        if let (true, [Value::Live(live)]) = (whole && exact, &mut made[..])
+            && live.kind == Kind::Float
+        {
+            live.kind = Kind::Integer;
         }
         Ok(made)
     }

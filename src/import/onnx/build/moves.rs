@@ -1,6 +1,6 @@
 //! Operators that only move elements: views of their operands.
 
-use super::{Builder, Live, Value};
+use super::{Builder, Value};
 use crate::error::{Error, Result};
 use crate::import::onnx::array::Kind;
 use crate::import::onnx::node::{Reader, axes, axis, extent};
@@ -50,7 +50,7 @@ impl<'a> Builder<'a> {
         Ok(Some(vec![match reader.op() {
             // A network that runs is not in training, so nothing drops out.
             "Identity" | "Dropout" => value.clone(),
-            "Cast" | "CastLike" => cast(&settings, value)?,
+            "Cast" | "CastLike" => self.cast(&settings, value)?,
             "Reshape" | "Flatten" | "Squeeze" | "Unsqueeze" => {
                 self.reshaped(value, &extents(&settings, value.dims())?)?
             }
@@ -75,6 +75,22 @@ impl<'a> Builder<'a> {
             "DepthToSpace" | "SpaceToDepth" => self.blocks(reader, value)?,
             _ => return Ok(None),
         }]))
+    }
+
+    /// A value as another type.
+    fn cast(&mut self, settings: &Settings<'_, 'a>, value: &Value) -> Result<Value> {
+        let reader = settings.reader;
+        let like = settings.operands.get(1).and_then(Option::as_ref);
+        let kind = match (reader.op(), like) {
+            ("CastLike", Some(Value::Live(live))) => Some(live.kind),
+            ("CastLike", Some(Value::Constant(array))) => Some(array.kind),
+            _ => Kind::of(reader.int("to", 1)),
+        };
+        let kind = kind.ok_or_else(|| reader.unsupported("it casts to something other than numbers"))?;
+        Ok(match value {
+            Value::Constant(array) => Value::Constant(array.cast(kind)?),
+            Value::Live(live) => Value::Live(self.converted(reader.name(), live, kind)?),
+        })
     }
 
     fn tile(&mut self, settings: &Settings<'_, 'a>, value: &Value) -> Result<Value> {
@@ -175,26 +191,6 @@ impl<'a> Builder<'a> {
             start += size;
         }
         Ok(parts)
-    }
-}
-
-/// A value as another type. Computed tensors are floats.
-fn cast(settings: &Settings<'_, '_>, value: &Value) -> Result<Value> {
-    let reader = settings.reader;
-    let like = settings.operands.get(1).and_then(Option::as_ref);
-    let kind = match (reader.op(), like) {
-        ("CastLike", Some(Value::Live(live))) if live.whole => Some(Kind::Integer),
-        ("CastLike", Some(Value::Live(_))) => Some(Kind::Float),
-        ("CastLike", Some(Value::Constant(array))) => Some(array.kind),
-        _ => Kind::of(reader.int("to", 1)),
-    };
-    match (value, kind) {
-        (_, None) => Err(reader.unsupported("it casts to something other than numbers")),
-        (Value::Constant(array), Some(kind)) => Ok(Value::Constant(array.cast(kind)?)),
-        (Value::Live(live), Some(Kind::Float)) => Ok(Value::Live(Live { whole: false, ..live.clone() })),
-        // Numbers of any width are kept as f32.
-        (Value::Live(live), Some(kind)) if live.whole && kind.is_whole() => Ok(value.clone()),
-        _ => Err(reader.unsupported("a computed tensor becomes whole numbers")),
     }
 }
 

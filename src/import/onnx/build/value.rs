@@ -1,7 +1,7 @@
 //! Constants and computed tensors: what the names of a file stand for.
 
 use crate::graph::ValueId;
-use crate::import::onnx::array::Array;
+use crate::import::onnx::array::{Array, Kind};
 use crate::import::onnx::view::View;
 
 /// What a name stands for.
@@ -16,14 +16,15 @@ pub(crate) enum Value {
 pub(crate) struct Live {
     pub(crate) id: ValueId,
     pub(crate) view: View,
-    /// Whether its elements have a type of whole numbers, on which ONNX's arithmetic rounds.
-    pub(crate) whole: bool,
+    /// The type of its elements, which are stored as floats: on whole numbers ONNX's arithmetic rounds, and truths are
+    /// 0 and 1.
+    pub(crate) kind: Kind,
 }
 
 impl Live {
     /// A tensor of floats.
     pub(crate) fn new(id: ValueId, view: View) -> Live {
-        Live { id, view, whole: false }
+        Live { id, view, kind: Kind::Float }
     }
 
     pub(crate) fn dims(&self) -> Vec<usize> {

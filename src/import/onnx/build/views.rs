@@ -3,7 +3,7 @@
 use super::{Builder, Live, Value};
 use crate::error::{Error, Result};
 use crate::graph::{Rearrange, ValueId};
-use crate::import::onnx::array::{self, Array, Kind};
+use crate::import::onnx::array::{self, Array};
 use crate::import::onnx::view::{View, any_shape, product};
 use crate::tensor::Shape;
 
@@ -17,7 +17,7 @@ impl Builder<'_> {
             Value::Live(live) => {
                 // An expanded view can be larger than anything that could be made of it.
                 any_shape(&view.dims())?;
-                Value::Live(Live { id: live.id, view, whole: live.whole })
+                Value::Live(Live { id: live.id, view, kind: live.kind })
             }
         })
     }
@@ -80,7 +80,7 @@ impl Builder<'_> {
         let dims = live.dims();
         let shape = any_shape(&dims)?;
         let id = self.placed(live, shape)?;
-        Ok(Value::Live(Live { id, view: View::whole(&dims), whole: live.whole }))
+        Ok(Value::Live(Live { id, view: View::whole(&dims), kind: live.kind }))
     }
 
     /// The elements of a view in order, as a value of this shape.
@@ -109,5 +109,5 @@ impl Builder<'_> {
 
 /// A tensor without elements, which is a constant, of the type of a computed one.
 fn nothing(live: &Live, dims: Vec<usize>) -> Result<Array> {
-    Array::new(dims, if live.whole { Kind::Integer } else { Kind::Float }, Vec::new())
+    Array::new(dims, live.kind, Vec::new())
 }

@@ -76,7 +76,15 @@ impl<'a> Builder<'a> {
         let end = first + axes.len();
         let in_a_row = (first..end).all(|a| axes.contains(&a));
         let over = |place: usize| axes.iter().any(|&a| a + 4 == place + rank);
-        let (x, over) = if rank <= 4 && !(over(0) && dims[0] > 1) {
+        // Last axes that hold whole planes, or whole pictures, in whatever shape.
+        let beneath = self.shape(live.id);
+        let last = live.view.is_whole(beneath.elements()) && in_a_row && end == rank;
+        let behind = if last { product(&dims[first..]) } else { 0 };
+        let (x, over) = if behind == beneath.pixels() {
+            (live.id, [false, true, true])
+        } else if behind == beneath.c * beneath.pixels() {
+            (live.id, [true; 3])
+        } else if rank <= 4 && !(over(0) && dims[0] > 1) {
             (self.nchw(live)?.0, [over(1), over(2), over(3)])
         } else if in_a_row && first > 0 && end == rank {
             // The last axes become rows and columns.
@@ -151,7 +159,7 @@ impl<'a> Builder<'a> {
         }
         let (x, moved) = self.channels(&live, along)?;
         let id = self.push(reader.name(), ArgMax, &[x])?;
-        let result = self.put_back(id, moved)?;
+        let result = Live { kind: Kind::Integer, ..self.put_back(id, moved)? };
         if reader.int("keepdims", 1) != 0 {
             return Ok(result);
         }
@@ -185,6 +193,14 @@ impl<'a> Builder<'a> {
         let rank = first.view.rank();
         if let Some(part) = parts.iter().find(|part| part.view.rank() != rank) {
             return Err(Error::shape("concat", format!("{rank} axes"), format!("{:?}", part.dims())));
+        }
+        // A value beside itself, as PyTorch 0.4 doubles pixels, is a view.
+        let mut dims = first.dims();
+        if dims[along] == 1 && parts.iter().all(|part| part == first) {
+            dims[along] = parts.len();
+            let view = first.view.expanded(&dims)?;
+            any_shape(&dims)?;
+            return Ok(Live { view, ..first.clone() });
         }
         // Any order of axes that all parts share will do. Use the order in which the first part is a plain value.
         let mut order: Vec<usize> = (0..rank).collect();

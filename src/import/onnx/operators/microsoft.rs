@@ -26,7 +26,7 @@ impl<'a> Builder<'a> {
                 let live = self.live(reader, 0)?;
                 let picture = self.channels_second(&live, true)?;
                 let pooled = self.pool_of(reader, &picture)?;
-                self.channels_back(&Live { whole: live.whole, ..pooled }, true).and_then(one)
+                self.channels_back(&Live { kind: live.kind, ..pooled }, true).and_then(one)
             }
             "FusedMatMul" | "TransposeMatMul" => self.fused_matmul(reader).and_then(one),
             "FusedGemm" => {

@@ -18,8 +18,8 @@ use super::view::{View, any_shape, broadcast, product};
 use crate::error::{Error, Result};
 use crate::graph::{
     Activation, ArgMax, Axis, BatchNorm, Binary, BinaryKind, Concat, Conv, ConvTranspose, Coordinates,
-    Interpolation, MatMul, Norm, NormOver, Op, PRelu, Pad, PadAmount, PadMode, Pool, PoolKind, Reduce,
-    ReduceKind, Resize, ResizeTo, Rounding, Softmax, ValueId,
+    Interpolation, MatMul, Norm, NormOver, Op, PRelu, Pad, PadAmount, PadMode, Pointwise, Pool, PoolKind,
+    Reduce, ReduceKind, Resize, ResizeTo, Rounding, Softmax, ValueId,
 };
 use crate::tensor::{Shape, Tensor};
 use std::sync::Arc;
@@ -64,6 +64,14 @@ impl<'a> Builder<'a> {
             "LayerNormalization" => self.layer_norm(reader),
             "PRelu" => self.prelu(reader),
             "Add" | "Sub" | "Mul" | "Div" | "Pow" => self.arithmetic(reader),
+            "Equal" | "Less" | "LessOrEqual" | "Greater" | "GreaterOrEqual" | "And" | "Or" | "Xor" => {
+                self.comparison(reader)
+            }
+            "Not" => self.not(reader),
+            "IsNaN" => Ok(Live { kind: Kind::Bool, ..self.activate(reader, Activation::IsNan)? }),
+            "IsInf" => self.is_infinite(reader),
+            "Where" => self.choice(reader),
+            "Mod" => self.modulo(reader),
             "Sum" | "Min" | "Max" | "Mean" => self.variadic(reader),
             "Selu" => {
                 let (alpha, gamma) = (reader.float("alpha", 1.673_263_2), reader.float("gamma", 1.050_701));

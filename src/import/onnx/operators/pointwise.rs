@@ -65,10 +65,12 @@ impl<'a> Builder<'a> {
 
     pub(super) fn arithmetic(&mut self, reader: &Reader<'a>) -> Result<Live> {
         let (a, b) = (self.operand(reader, 0)?, self.operand(reader, 1)?);
+        let whole = [&a, &b].iter().any(|x| x.live().is_some_and(|live| live.kind.is_whole()));
         let kind = match reader.op() {
             "Add" => BinaryKind::Add,
             "Sub" => BinaryKind::Sub,
             "Mul" => BinaryKind::Mul,
+            "Div" if whole => BinaryKind::Quotient,
             "Div" => BinaryKind::Div,
             _ => BinaryKind::Pow,
         };
@@ -108,32 +110,115 @@ impl<'a> Builder<'a> {
         self.pair(name, kind, &a, &b)
     }
 
+    /// Remainders.
+    pub(super) fn modulo(&mut self, reader: &Reader<'a>) -> Result<Live> {
+        let kind = if reader.int("fmod", 0) != 0 { BinaryKind::Remainder } else { BinaryKind::Modulo };
+        let (a, b) = (self.live(reader, 0)?, self.live(reader, 1)?);
+        self.pair(reader.name(), kind, &a, &b)
+    }
+
     pub(super) fn pair(&mut self, name: &str, kind: BinaryKind, a: &Live, b: &Live) -> Result<Live> {
-        let op = Binary::new(kind);
-        if a.view == b.view && self.shape(a.id) == self.shape(b.id) {
-            return Ok(Live::new(self.push(name, op, &[a.id, b.id])?, a.view.clone()));
-        }
         let dims = broadcast(&[&a.dims(), &b.dims()])?;
-        // Both operands in the layout of the larger one, if that is a plain value: then nothing moves.
-        for (x, y) in [(a, b), (b, a)] {
-            let shape = self.shape(x.id);
-            if x.dims() == dims
-                && x.view.elements() == shape.elements()
-                && let Some(y) = self.beneath(x, y)?
-            {
-                let inputs = if x == a { [x.id, y] } else { [y, x.id] };
-                return Ok(Live::new(self.push(name, op, &inputs)?, x.view.clone()));
+        match self.together(name, Binary::new(kind), &[a, b])? {
+            Some(result) => Ok(result),
+            None => self.pair_of_many(name, kind, a, b, &dims),
+        }
+    }
+
+    /// A pointwise operator on several operands, broadcast to each other; `None` if these need more than four axes.
+    fn together(&mut self, name: &str, op: impl Into<Op>, operands: &[&Live]) -> Result<Option<Live>> {
+        let first = operands[0];
+        if operands.iter().all(|x| x.view == first.view && self.shape(x.id) == self.shape(first.id)) {
+            let ids: Vec<ValueId> = operands.iter().map(|x| x.id).collect();
+            return Ok(Some(Live::new(self.push(name, op, &ids)?, first.view.clone())));
+        }
+        let all: Vec<Vec<usize>> = operands.iter().map(|x| x.dims()).collect();
+        let dims = broadcast(&all.iter().map(Vec::as_slice).collect::<Vec<_>>())?;
+        // All operands in the layout of the largest one, if that is a plain value: then nothing moves.
+        for x in operands {
+            if x.dims() != dims || x.view.elements() != self.shape(x.id).elements() {
+                continue;
+            }
+            let own = |y: &&Live| if *y == *x { Ok(Some(x.id)) } else { self.beneath(x, y) };
+            if let Some(ids) = operands.iter().map(own).collect::<Result<Option<Vec<_>>>>()? {
+                return Ok(Some(Live::new(self.push(name, op, &ids)?, x.view.clone())));
             }
         }
         if dims.len() > 4 {
-            return self.pair_of_many(name, kind, a, b, &dims);
+            return Ok(None);
         }
-        let ((a, _), (b, _)) = (self.nchw(a)?, self.nchw(b)?);
-        Ok(Live::new(self.push(name, op, &[a, b])?, View::whole(&dims)))
+        let ids = operands.iter().map(|x| Ok(self.nchw(x)?.0)).collect::<Result<Vec<_>>>()?;
+        Ok(Some(Live::new(self.push(name, op, &ids)?, View::whole(&dims))))
+    }
+
+    /// Comparisons, and the logic of truths, which are 0 and 1.
+    pub(super) fn comparison(&mut self, reader: &Reader<'a>) -> Result<Live> {
+        let (a, b) = (self.live(reader, 0)?, self.live(reader, 1)?);
+        let (kind, [a, b]) = match reader.op() {
+            "Less" => (BinaryKind::Less, [a, b]),
+            "LessOrEqual" => (BinaryKind::LessOrEqual, [a, b]),
+            "Greater" => (BinaryKind::Less, [b, a]),
+            "GreaterOrEqual" => (BinaryKind::LessOrEqual, [b, a]),
+            "And" => (BinaryKind::Mul, [a, b]),
+            "Or" => (BinaryKind::Max, [a, b]),
+            _ => (BinaryKind::Equal, [a, b]),
+        };
+        let result = self.pair(reader.name(), kind, &a, &b)?;
+        match reader.op() {
+            "Xor" => self.inverted(reader.name(), &result),
+            _ => Ok(Live { kind: Kind::Bool, ..result }),
+        }
+    }
+
+    pub(super) fn not(&mut self, reader: &Reader<'a>) -> Result<Live> {
+        let live = self.live(reader, 0)?;
+        self.inverted(reader.name(), &live)
+    }
+
+    fn inverted(&mut self, name: &str, truth: &Live) -> Result<Live> {
+        Ok(Live { kind: Kind::Bool, ..self.affine(name, truth, vec![-1.0], vec![1.0])? })
+    }
+
+    pub(super) fn is_infinite(&mut self, reader: &Reader<'a>) -> Result<Live> {
+        let live = self.live(reader, 0)?;
+        let functions = match ["detect_negative", "detect_positive"].map(|name| reader.int(name, 1) != 0) {
+            [true, true] => &[][..],
+            [true, false] => &[Activation::Neg, Activation::Relu],
+            [false, true] => &[Activation::Relu],
+            [false, false] => return Err(reader.unsupported("it looks for no infinity")),
+        };
+        let side =
+            functions.iter().try_fold(live, |live, &function| self.apply(reader.name(), &live, function))?;
+        Ok(Live { kind: Kind::Bool, ..self.apply(reader.name(), &side, Activation::IsInfinite)? })
+    }
+
+    pub(super) fn choice(&mut self, reader: &Reader<'a>) -> Result<Live> {
+        let [condition, a, b] = [self.live(reader, 0)?, self.live(reader, 1)?, self.live(reader, 2)?];
+        let kind = match self.operand(reader, 1)? {
+            Value::Live(live) => live.kind,
+            Value::Constant(array) => array.kind,
+        };
+        let result = self.together(reader.name(), Pointwise::select(), &[&condition, &a, &b])?;
+        let result = result.ok_or_else(|| reader.unsupported("its operands have more than 4 axes"))?;
+        Ok(Live { kind, ..result })
+    }
+
+    /// A value as another type: numbers lose their fractions, and as truths they are 1 unless they are 0.
+    pub(in crate::import::onnx) fn converted(&mut self, name: &str, live: &Live, kind: Kind) -> Result<Live> {
+        let result = match (live.kind, kind) {
+            (Kind::Float, kind) if kind.is_whole() => self.apply(name, live, Activation::Trunc)?,
+            (from, Kind::Bool) if from != Kind::Bool => {
+                let zero = self.constant_node(&Array::scalar(Kind::Float, 0.0))?;
+                let is_zero = self.pair(name, BinaryKind::Equal, live, &zero)?;
+                self.inverted(name, &is_zero)?
+            }
+            _ => live.clone(),
+        };
+        Ok(Live { kind, ..result })
     }
 
     /// An operand in the layout of the value beneath `x`. `None` unless its axes are those of `x` or 1, and each is an
-    /// axis of that value.
+    /// axis of that value, or 1 where `x` joins several of them.
     pub(super) fn beneath(&mut self, x: &Live, y: &Live) -> Result<Option<ValueId>> {
         let s = self.shape(x.id);
         let strides = [s.c * s.pixels(), s.pixels(), s.w, 1];
@@ -143,18 +228,31 @@ impl<'a> Builder<'a> {
         let missing = dims.len() - own.len();
         // For each axis of the value beneath, the corresponding axis of `x`.
         let mut from = [None; 4];
+        let mut joined = [false; 4];
         for (axis, &dim) in dims.iter().enumerate() {
             if dim == 1 {
                 continue;
             }
             let Some(stride) = x.view.stride(axis) else { return Ok(None) };
-            let place = (0..4).find(|&i| extents[i] == dim && strides[i] as isize == stride);
+            let ends_here = |end: usize| strides[end] as isize == stride;
+            let place = (0..4).find(|&i| extents[i] == dim && ends_here(i));
+            let spread = axis < missing || own[axis - missing] == 1;
             match place {
                 Some(place) if from[place].is_none() => from[place] = Some(axis),
+                None if spread => {
+                    let mut runs = (0..4).flat_map(|start| (start..4).map(move |end| start..end + 1));
+                    let fits = |run: &std::ops::Range<usize>| {
+                        product(&extents[run.clone()]) == dim && ends_here(run.end - 1)
+                    };
+                    match runs.find(fits) {
+                        Some(run) => joined[run].fill(true),
+                        None => return Ok(None),
+                    }
+                }
                 _ => return Ok(None),
             }
         }
-        if (0..4).any(|i| extents[i] != 1 && from[i].is_none()) {
+        if (0..4).any(|i| extents[i] != 1 && from[i].is_none() != joined[i]) {
             return Ok(None);
         }
         // `y` with its axes in that order; absent ones are 1.

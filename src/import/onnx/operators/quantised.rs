@@ -65,16 +65,16 @@ impl<'a> Builder<'a> {
                 let Dynamic { centred, scale, zero } = self.dynamic(name, &live)?;
                 let whole = self.pair(name, BinaryKind::Add, &centred, &zero)?;
                 self.centred.insert(whole.id, (centred.id, Value::Live(zero.clone())));
-                let whole = Live { whole: true, ..whole };
+                let whole = Live { kind: Kind::Integer, ..whole };
                 return Ok(Some([whole, scale, zero].map(Value::Live).into()));
             }
             "ConvInteger" => {
                 let sum = self.conv_integer(reader, [0, 2], [1, 3], None, false)?;
-                Live { whole: true, ..sum }
+                Live { kind: Kind::Integer, ..sum }
             }
             "MatMulInteger" => {
                 let (a, b) = (self.less_zero(reader, 0, 2)?, self.less_zero(reader, 1, 3)?);
-                Live { whole: true, ..self.multiplied(name, &a, &b)? }
+                Live { kind: Kind::Integer, ..self.multiplied(name, &a, &b)? }
             }
             "MatMulIntegerToFloat" => {
                 let (a, b) = (self.less_zero(reader, 0, 4)?, self.less_zero(reader, 1, 5)?);
@@ -189,7 +189,7 @@ impl<'a> Builder<'a> {
             && let Some((centred, known)) = self.centred.get(&live.id)
             && same(known, zero)
         {
-            return Ok(Value::Live(Live { id: *centred, whole: false, ..live.clone() }));
+            return Ok(Value::Live(Live { id: *centred, kind: Kind::Float, ..live.clone() }));
         }
         if let (Value::Constant(array), Value::Constant(zero)) = (value, zero) {
             let zeros = self.spread(reader, zero, &array.dims)?;
@@ -274,16 +274,16 @@ impl<'a> Builder<'a> {
             let zeros = self.spread(reader, target.zero.as_ref().expect("it has numbers"), &scaled.dims())?;
             let sum = self.combined(name, BinaryKind::Add, &Value::Live(rounded), &Value::Constant(zeros))?;
             let whole = self.apply(name, &sum, Activation::Clip { min: least, max: most })?;
-            return Ok(Live { whole: true, ..whole });
+            return Ok(Live { kind: Kind::Integer, ..whole });
         }
         let centred = self.apply(name, &rounded, Activation::Clip { min: least - zero, max: most - zero })?;
         if zero == 0.0 {
-            return Ok(Live { whole: true, ..centred });
+            return Ok(Live { kind: Kind::Integer, ..centred });
         }
         let whole = self.affine(name, &centred, vec![1.0], vec![zero])?;
         self.centred
             .insert(whole.id, (centred.id, Value::Constant(Array::scalar(Kind::Integer, f64::from(zero)))));
-        Ok(Live { whole: true, ..whole })
+        Ok(Live { kind: Kind::Integer, ..whole })
     }
 
     /// Both scales over that of the result, as f32 computes it.
@@ -382,14 +382,14 @@ impl<'a> Builder<'a> {
         let below = self.apply(name, &zero, Activation::Neg)?;
         let centred = self.pair(name, BinaryKind::Min, &centred, &above)?;
         let centred = self.pair(name, BinaryKind::Max, &centred, &below)?;
-        Ok(Dynamic { centred, scale, zero: Live { whole: true, ..zero } })
+        Ok(Dynamic { centred, scale, zero: Live { kind: Kind::Integer, ..zero } })
     }
 }
 
 /// Quantised numbers as numbers to compute with.
 fn floats(value: &Value) -> Value {
     match value {
-        Value::Live(live) => Value::Live(Live { whole: false, ..live.clone() }),
+        Value::Live(live) => Value::Live(Live { kind: Kind::Float, ..live.clone() }),
         constant => constant.clone(),
     }
 }

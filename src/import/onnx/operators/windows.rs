@@ -82,16 +82,15 @@ impl<'a> Builder<'a> {
     pub(super) fn conv_transpose(&mut self, reader: &Reader<'a>) -> Result<Live> {
         let (x, s) = self.picture(reader, 0)?;
         let weight = self.weight(reader)?;
-        if reader.sizes("dilations", [1, 1])? != [1, 1] {
-            return Err(reader.unsupported("its kernel is dilated"));
-        }
-        let (kernel, stride) = ([weight.shape().h, weight.shape().w], reader.sizes("strides", [1, 1])?);
+        let (stride, dilation) = (reader.sizes("strides", [1, 1])?, reader.sizes("dilations", [1, 1])?);
+        let kernel = [weight.shape().h, weight.shape().w];
+        let reach = [0, 1].map(|a| kernel[a].saturating_sub(1).saturating_mul(dilation[a]).saturating_add(1));
         let mut output_padding = reader.sizes("output_padding", [0, 0])?;
         let (input, auto) = ([s.h, s.w], reader.text("auto_pad", "NOTSET"));
         let natural = [0, 1].map(|a| {
             (input[a] - 1)
                 .saturating_mul(stride[a])
-                .saturating_add(kernel[a])
+                .saturating_add(reach[a])
                 .saturating_add(output_padding[a])
         });
         let wanted = match (reader.has("output_shape"), auto.as_str()) {
@@ -108,7 +107,7 @@ impl<'a> Builder<'a> {
             _ => None,
         };
         let padding = match wanted {
-            None => reader.padding(input, kernel, stride, [1, 1])?,
+            None => reader.padding(input, kernel, stride, dilation)?,
             Some(wanted) => {
                 let mut total = [0; 2];
                 for a in [0, 1] {
@@ -123,6 +122,7 @@ impl<'a> Builder<'a> {
         };
         let conv = ConvTranspose {
             stride,
+            dilation,
             padding,
             output_padding,
             groups: extent(reader.int("group", 1))?,
@@ -155,7 +155,7 @@ impl<'a> Builder<'a> {
     }
 
     pub(super) fn pad(&mut self, reader: &Reader<'a>) -> Result<Live> {
-        let live = self.live(reader, 0)?;
+        let mut live = self.live(reader, 0)?;
         let rank = live.view.rank();
         let amounts = match reader.opset {
             ..11 => reader.ints("pads").or_else(|| reader.ints("paddings")).unwrap_or_default(),
@@ -169,14 +169,14 @@ impl<'a> Builder<'a> {
             return Err(Error::shape("pads", format!("{} numbers", 2 * axes.len()), amounts.len()));
         }
         let mode = match reader.text("mode", "constant").as_str() {
-            "constant" => PadMode::Zero,
+            "constant" => PadMode::constant(match self.optional_constant(reader, 2)? {
+                Some(array) => array.floats().first().copied().unwrap_or(0.0),
+                None => reader.float("value", 0.0),
+            }),
             "edge" => PadMode::Edge,
             "reflect" => PadMode::Reflect,
-            other => return Err(Error::shape("attribute mode", "constant, edge or reflect", other)),
-        };
-        let value = match self.optional_constant(reader, 2)? {
-            Some(array) => array.floats().first().copied().unwrap_or(0.0),
-            None => reader.float("value", 0.0),
+            "wrap" => PadMode::Wrap,
+            other => return Err(Error::shape("attribute mode", "constant, edge, reflect or wrap", other)),
         };
         let (mut before, mut behind) = (vec![0; rank], vec![0; rank]);
         for (i, &axis) in axes.iter().enumerate() {
@@ -184,35 +184,27 @@ impl<'a> Builder<'a> {
             (before[axis], behind[axis]) = (amount(amounts[i]), amount(amounts[axes.len() + i]));
         }
         let touched: Vec<usize> = (0..rank).filter(|&a| (before[a], behind[a]) != (0, 0)).collect();
-        if touched.is_empty() {
-            return Ok(live);
+        // Two axes at a time become rows and columns.
+        for pair in touched.rchunks(2) {
+            let mut order: Vec<usize> = (0..rank).filter(|a| !pair.contains(a)).collect();
+            order.extend(pair);
+            let moved = Live::new(live.id, live.view.permuted(&order)?);
+            let mut dims = moved.dims();
+            let x = self.placed(&moved, any_shape(&dims)?)?;
+            let [rows, columns] = match *pair {
+                [rows, columns] => [[before[rows], behind[rows]], [before[columns], behind[columns]]],
+                _ => [[0, 0], [before[pair[0]], behind[pair[0]]]],
+            };
+            let amount = PadAmount::Fixed([rows[0], columns[0], rows[1], columns[1]]);
+            let id = self.push(reader.name(), Pad { amount, mode }, &[x])?;
+            let Shape { h, w, .. } = self.shape(id);
+            dims[rank - 1] = w;
+            if let [_, _] = pair {
+                dims[rank - 2] = h;
+            }
+            live = Live::new(id, View::whole(&dims).permuted(&inverse(&order))?);
         }
-        if touched.len() > 2 || rank > 4 {
-            return Err(reader.unsupported("it pads more than two axes"));
-        }
-        // The padded axes become rows and columns.
-        let mut order: Vec<usize> = (0..rank).filter(|a| !touched.contains(a)).collect();
-        order.extend(&touched);
-        let moved = Live::new(live.id, live.view.permuted(&order)?);
-        let (mut x, s) = self.nchw(&moved)?;
-        let last = rank - 1;
-        let fill = mode == PadMode::Zero && value != 0.0;
-        let shifted = |shift: f32, c: usize| BatchNorm {
-            scale: vec![1.0; c].into(),
-            shift: vec![shift; c].into(),
-            activation: Activation::None,
-        };
-        if fill {
-            x = self.push(reader.name(), shifted(-value, s.c), &[x])?;
-        }
-        let rows = if touched.len() == 2 { [before[touched[0]], behind[touched[0]]] } else { [0, 0] };
-        let columns = [before[order[last]], behind[order[last]]];
-        let amount = PadAmount::Fixed([rows[0], columns[0], rows[1], columns[1]]);
-        x = self.push(reader.name(), Pad { amount, mode }, &[x])?;
-        if fill {
-            x = self.push(reader.name(), shifted(value, s.c), &[x])?;
-        }
-        self.reordered(x, &moved.dims(), &order)
+        Ok(live)
     }
 
     /// A value whose last four axes are `dims` with other rows and columns, with its axes put back from `order`.
@@ -268,16 +260,18 @@ impl<'a> Builder<'a> {
             _ => return Err(Error::shape("resize", "four scales or four sizes", "others")),
         };
         reader.only("antialias", 0)?;
-        reader.only("exclude_outside", 0)?;
         reader.only_text("keep_aspect_ratio_policy", "stretch")?;
         let default = if old { "asymmetric" } else { "half_pixel" };
         let coordinates = match reader.text("coordinate_transformation_mode", default).as_str() {
             "asymmetric" => Coordinates::Asymmetric,
             "half_pixel" => Coordinates::HalfPixel,
             "pytorch_half_pixel" => Coordinates::PytorchHalfPixel,
+            "half_pixel_symmetric" => Coordinates::HalfPixelSymmetric,
+            "tf_half_pixel_for_nn" => Coordinates::TfHalfPixel,
             "align_corners" => Coordinates::AlignCorners,
             other => {
-                let expected = "asymmetric, half_pixel, pytorch_half_pixel or align_corners";
+                let expected = "asymmetric, half_pixel, half_pixel_symmetric, pytorch_half_pixel, \
+                                tf_half_pixel_for_nn or align_corners";
                 return Err(Error::shape("attribute coordinate_transformation_mode", expected, other));
             }
         };
@@ -288,6 +282,10 @@ impl<'a> Builder<'a> {
             ("nearest", "round_prefer_floor") => Interpolation::Nearest(Rounding::PreferFloor),
             ("nearest", "round_prefer_ceil") => Interpolation::Nearest(Rounding::PreferCeil),
             ("linear" | "bilinear", _) => Interpolation::Linear,
+            // Other modes give the same result with and without the pixels outside.
+            ("cubic", _) if reader.int("exclude_outside", 0) != 0 => {
+                Interpolation::CubicInside(reader.float("cubic_coeff_a", -0.75))
+            }
             ("cubic", _) => Interpolation::Cubic(reader.float("cubic_coeff_a", -0.75)),
             (mode, _) => return Err(Error::shape("attribute mode", "nearest, linear or cubic", mode)),
         };
