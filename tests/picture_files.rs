@@ -168,16 +168,10 @@ fn other_colours_become_rgb() {
     assert_eq!((picture.width(), picture.channels()), (8, 3));
     assert!(picture.notes()[0].contains("CMYK"), "{:?}", picture.notes());
 
-    let five = [(258, vec![8; 5]), (262, vec![1]), (277, vec![5])];
-    assert!(message(&raw_tiff((1, 1), &five, &[vec![0; 5]], false)).contains("not supported"));
     let four_bits = [(258, vec![4; 3]), (262, vec![2]), (277, vec![3])];
     assert!(message(&raw_tiff((1, 1), &four_bits, &[vec![0; 2]], false)).contains("RGB(4)"));
     let fewer = [(258, vec![8; 3]), (262, vec![6]), (277, vec![3]), (530, vec![2, 2])];
     assert!(message(&raw_tiff((2, 2), &fewer, &[vec![0; 6]], false)).contains("not supported"));
-    let more = [(258, vec![8; 4]), (262, vec![2]), (277, vec![4]), (338, vec![0])];
-    let picture = read(&raw_tiff((1, 1), &more, &[vec![1, 2, 3, 4]], false));
-    assert_eq!((picture.rgb(0, 0), picture.alpha()), ([1, 2, 3], None));
-    assert!(picture.notes()[0].contains("left out"), "{:?}", picture.notes());
 }
 
 #[test]
@@ -386,11 +380,9 @@ fn of_animations_the_first_picture_is_used() {
 
 #[test]
 fn files_of_other_kinds_are_refused_by_name() {
-    let gif = b"GIF89a\x01\0\x01\0\x80\0\0\0\0\0\xff\xff\xff,\0\0\0\0\x01\0\x01\0\0\x02\x02D\x01\0;";
-    assert!(message(gif).contains("Gif"), "{}", message(gif));
     assert!(message(b"\x93NUMPY\x01\0").contains(".npy"));
     assert!(message(b"\x1c\x02\0\0n+2\0\r\n").contains("NIfTI-2"));
-    assert!(message(b"%PDF-1.7").contains("not a picture"));
+    assert!(message(b"%PDF-1.7").contains("not a picture") && message(b"%PDF-1.7").contains("pdftoppm"));
     let folder = tempfile::tempdir().unwrap();
     assert!(matches!(Rows::open(folder.path()), Err(Error::Io { .. })));
     assert!(matches!(Pages::open(&folder.path().join("missing.tif")), Err(Error::Io { .. })));

@@ -21,6 +21,7 @@ mod pipeline; // the pipeline: batches, threads, bands
 mod plan; // plans without a GPU: memory, limits, budgets
 mod ports; // networks of several inputs and outputs, and states that go from run to run
 mod quality; // the shipped models against what models/README.md promises
+mod rasters; // GeoTIFF and GIF: pages that are none, bands, places on the earth, pixels without data, frames
 mod recipes; // recipes: their arithmetic, the files they come from, which wins, what is refused
 mod session; // sessions on a GPU: numbers, sharing, faults
 mod shaders; // every WGSL permutation, parsed and validated without a GPU

@@ -192,8 +192,19 @@ fn check_one_input(model: &Model, subcommand: &str) -> Result<()> {
     }
 }
 
+/// Switches off Mesa's layer that orders devices: it writes errors of its own to stderr, and the command chooses devices
+/// itself.
+#[allow(unsafe_code, reason = "the standard library has no safe way to set a variable")]
+fn silence_mesa() {
+    if std::env::var_os("NODEVICE_SELECT").is_none() {
+        // SAFETY: this is the first thing that `main` does, so no other thread reads the environment.
+        unsafe { std::env::set_var("NODEVICE_SELECT", "1") };
+    }
+}
+
 /// Runs the command. Errors are one line on stderr and exit code 1; a wrong command line is clap's exit code 2.
 fn main() -> ExitCode {
+    silence_mesa();
     let Cli { command, common } = Cli::parse();
     let level = match (common.quiet, common.verbose) {
         (true, _) => "off",

@@ -31,8 +31,10 @@ fn a_picture_goes_through_and_says_how() {
         "{text}"
     );
     assert_eq!(stderr(&desk.unet(&format!("{RUN} -q"))), "");
-    // The result may replace the input: the input is read to the end before anything is written.
-    desk.unet("run picture.png -m same.safetensors -o picture.png --device cpu");
+    // The result may replace the input if that is asked for: the input is read before anything is written.
+    let over = "run picture.png -m same.safetensors -o ./picture.png --device cpu";
+    desk.refuses(over, &["picture.png", "--out", "--overwrite"]);
+    desk.unet(&format!("{over} --overwrite"));
     assert_eq!(desk.picture("out.png").planes(), desk.picture("picture.png").planes());
 }
 

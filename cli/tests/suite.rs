@@ -10,4 +10,5 @@ mod folders; // `unet run` on folders: resumed and shared work, stacks, streams,
 mod help; // completions and manual pages
 mod inputs; // networks of several inputs and outputs, and with states
 mod kept; // `unet tune` and `unet start`: what is kept between runs
+mod pictures; // pictures as people have them: other formats, animations, several files, bands, missing values
 mod subcommands; // every subcommand: results, options, and one clear line for every bad input

@@ -41,7 +41,7 @@ impl Decoded {
                 let scale = (recipe.output.scale * f64::from(depth.white()) / 255.0) as f32;
                 let mut planes = Tensor::from_fn(shape, |i| result.data()[i] * scale);
                 if let Some(transfer) = recipe.input.transfer {
-                    bring(&mut planes, depth.white(), [transfer, depth.transfer()]);
+                    bring(planes.data_mut(), depth.white(), [transfer, depth.transfer()]);
                 }
                 if recipe.input.channels == Some(Channels::Bgr) && (shape.n, shape.c) == (1, 3) {
                     planes = swapped(&planes);

@@ -3,8 +3,10 @@
 //! Values are f32 for every file, so 16-bit and float pictures keep their precision in both directions. Networks get
 //! values in units of 8-bit steps, 0 to 255.
 
+mod bands;
 mod decode;
 mod files;
+mod georeference;
 mod mask;
 mod picture;
 mod pipeline;
@@ -20,6 +22,7 @@ pub use files::{
     Format, PageWriter, Pages, RowWriter, Rows, check_writable, encode_npy, read_npy, read_npy_array,
     remove_temporary_files, write_atomic, write_npy,
 };
+pub use georeference::Georeference;
 pub use mask::{
     ClassScore, ClassStatistics, Component, Components, Mask, Palette, Reference, Scores, Statistics, cutout,
     probabilities,

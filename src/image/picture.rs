@@ -1,9 +1,12 @@
 //! The picture in memory: one or three planes, and their conversion to a network's input.
 
 use crate::error::{Error, Result};
+use crate::image::bands::Choice;
+use crate::image::georeference::Georeference;
 use crate::recipe::{Channels, Curve, InputRecipe, Transfer};
 use crate::tensor::{Shape, Tensor};
 use std::ops::Range;
+use std::sync::Arc;
 
 /// Rec. 601 luma, as in PIL, OpenCV and most training scripts.
 pub(super) const LUMA: [f32; 3] = [0.299, 0.587, 0.114];
@@ -50,14 +53,23 @@ impl Depth {
     }
 }
 
-/// A grey or RGB picture. Values are 0 to 255 if its file has 8 or 16 bits. For float files they are the file's own.
+/// A grey or RGB picture, perhaps with further bands. Values are 0 to 255 if its file has 8 or 16 bits. For float files
+/// they are the file's own.
+///
+/// Bands are numbered from 1: colours or grey, further bands, opacity. A file of several bands that are not called
+/// colours has its first one as grey, or all as colours if there are three.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Picture {
     /// `(1, 1 or 3, height, width)`.
     planes: Tensor,
+    /// Further bands, in the units of the planes.
+    extra: Option<Tensor>,
     /// Opacity, 0 to 1, `(1, 1, height, width)`.
     alpha: Option<Tensor>,
     depth: Depth,
+    /// The value of pixels without data, in the units of the planes.
+    nodata: Option<f32>,
+    georeference: Option<Arc<Georeference>>,
     notes: Vec<String>,
 }
 
@@ -69,7 +81,15 @@ impl Picture {
         if shape.n != 1 || !matches!(shape.c, 1 | 3) {
             return Err(Error::shape("picture", "one picture of 1 or 3 channels (or write .npy)", shape));
         }
-        Ok(Picture { planes, alpha: None, depth, notes: Vec::new() })
+        Ok(Picture {
+            planes,
+            extra: None,
+            alpha: None,
+            depth,
+            nodata: None,
+            georeference: None,
+            notes: Vec::new(),
+        })
     }
 
     /// The same picture with an opacity, 0 to 1, `(1, 1, height, width)`.
@@ -80,6 +100,33 @@ impl Picture {
         }
         self.alpha = alpha;
         Ok(self)
+    }
+
+    /// The same picture with further bands in the units of its planes, `(1, bands, height, width)`.
+    ///
+    /// # Errors
+    /// When their size is another.
+    pub fn with_extra(mut self, extra: Option<Tensor>) -> Result<Picture> {
+        if let Some(shape) = extra.as_ref().map(Tensor::shape) {
+            let expected = Shape { c: shape.c, ..self.planes.shape() };
+            if shape != expected {
+                return Err(Error::shape("the picture's further bands", expected, shape));
+            }
+        }
+        self.extra = extra;
+        Ok(self)
+    }
+
+    /// The same picture with a value, in the units of its planes, of pixels without data.
+    pub fn with_nodata(mut self, nodata: Option<f32>) -> Picture {
+        self.nodata = nodata;
+        self
+    }
+
+    /// The same picture at a place on the earth.
+    pub fn with_georeference(mut self, georeference: Option<Arc<Georeference>>) -> Picture {
+        self.georeference = georeference;
+        self
     }
 
     /// The same picture with a note for the user.
@@ -118,6 +165,21 @@ impl Picture {
         self.alpha.as_ref()
     }
 
+    /// Further bands, `(1, bands, height, width)`, if the file has more than colours.
+    pub fn extra(&self) -> Option<&Tensor> {
+        self.extra.as_ref()
+    }
+
+    /// The value of pixels without data, if the file names one.
+    pub fn nodata(&self) -> Option<f32> {
+        self.nodata
+    }
+
+    /// Where it lies on the earth, if the file says it.
+    pub fn georeference(&self) -> Option<&Arc<Georeference>> {
+        self.georeference.as_ref()
+    }
+
     /// What was lost or guessed while reading, one line each.
     pub fn notes(&self) -> &[String] {
         &self.notes
@@ -148,7 +210,10 @@ impl Picture {
             ));
         }
         let part = |planes: &Tensor| planes.part(rows.clone(), 0..self.width());
-        Picture::new(part(&self.planes), self.depth)?.with_alpha(self.alpha.as_ref().map(part))
+        let rows = Picture::new(part(&self.planes), self.depth)?
+            .with_alpha(self.alpha.as_ref().map(part))?
+            .with_extra(self.extra.as_ref().map(part))?;
+        Ok(rows.with_nodata(self.nodata).with_georeference(self.georeference.clone()))
     }
 
     /// Pictures of the same width, depth and kind, stacked from top to bottom.
@@ -160,14 +225,25 @@ impl Picture {
             Error::shape("pictures to stack", "at least one, and all of the same kind", got)
         };
         let Some(first) = parts.first() else { return Err(unlike(&"none")) };
-        let kind = |p: &Picture| (p.width(), p.channels(), p.depth, p.alpha.is_some());
+        let kind = |p: &Picture| (p.width(), p.bands(), p.channels(), p.depth, p.alpha.is_some());
         if let Some(other) = parts.iter().find(|part| kind(part) != kind(first)) {
             return Err(unlike(&format!("{} and {}", first.planes.shape(), other.planes.shape())));
         }
-        let alphas: Vec<&Tensor> = parts.iter().filter_map(Picture::alpha).collect();
-        let alpha = if alphas.is_empty() { None } else { Some(stacked_rows(&alphas)?) };
+        let stacked = |planes: Vec<&Tensor>| (!planes.is_empty()).then(|| stacked_rows(&planes)).transpose();
         let planes: Vec<&Tensor> = parts.iter().map(Picture::planes).collect();
-        Picture::new(stacked_rows(&planes)?, first.depth)?.with_alpha(alpha)
+        let picture = Picture::new(stacked_rows(&planes)?, first.depth)?
+            .with_alpha(stacked(parts.iter().filter_map(Picture::alpha).collect())?)?
+            .with_extra(stacked(parts.iter().filter_map(Picture::extra).collect())?)?;
+        Ok(picture.with_nodata(first.nodata).with_georeference(first.georeference.clone()))
+    }
+
+    /// Number of bands, opacity among them.
+    pub(super) fn bands(&self) -> usize {
+        self.colors_and_extra() + usize::from(self.alpha.is_some())
+    }
+
+    pub(super) fn colors_and_extra(&self) -> usize {
+        self.channels() + self.extra.as_ref().map_or(0, |extra| extra.shape().c)
     }
 
     /// Red, green and blue of a pixel, rounded to bytes.
@@ -197,40 +273,35 @@ impl Picture {
 
     /// The same in units of 8-bit steps, 255 for white.
     pub(super) fn in_steps(&self, wanted: Channels) -> Tensor {
-        let mut planes = self.to_channels(wanted);
+        self.steps(self.to_channels(wanted))
+    }
+
+    /// Values in the units of the planes in units of 8-bit steps.
+    pub(super) fn steps(&self, mut planes: Tensor) -> Tensor {
         if self.depth == Depth::Float {
             planes.data_mut().iter_mut().for_each(|v| *v *= 255.0);
         }
         planes
     }
 
-    /// The picture in the channels that the recipe names, or else the network needs. Values are 0 to 255, with the
-    /// recipe's transfer function.
+    /// The picture in the bands or channels that the recipe names, or else the network needs. Values are 0 to 255, with
+    /// the recipe's transfer function. Values that are not finite, and the file's value for pixels without data, are
+    /// first replaced by the recipe's `nodata`.
     ///
     /// # Errors
-    /// When the network does not take the recipe's number of channels, or takes neither one nor three.
+    /// When the recipe's bands or channels are not as many as the network takes, when several bands could be meant, and
+    /// [`Error::NonFinite`] for values that the recipe does not replace.
     pub fn values(&self, recipe: &InputRecipe, channels: usize) -> Result<Tensor> {
-        let wanted = match (recipe.channels, channels) {
-            (Some(order @ (Channels::Rgb | Channels::Bgr)), 3) => order,
-            (None, 3) => Channels::Rgb,
-            (None | Some(Channels::Gray), 1) => Channels::Gray,
-            (recipe, _) => {
-                let made = match recipe {
-                    None => "a picture of 1 or 3 channels (give the input as .npy)",
-                    Some(Channels::Rgb) => "the recipe's rgb picture",
-                    Some(Channels::Bgr) => "the recipe's bgr picture",
-                    Some(Channels::Gray) => "the recipe's gray picture",
-                };
-                return Err(Error::shape(
-                    "input",
-                    format!("{channels} channels, as the network takes"),
-                    made,
-                ));
-            }
+        let picture = self.with_data(recipe)?;
+        let mut values = match picture.choice(recipe, channels)? {
+            Choice::Colors(order) => picture.in_steps(order),
+            Choice::Bands(bands) => picture.steps(picture.chosen(&bands)?),
         };
-        let mut values = self.in_steps(wanted);
         if let Some(wanted) = recipe.transfer {
-            bring(&mut values, 255.0, [self.depth.transfer(), wanted]);
+            // Bands beyond colours, such as albedo and normals, are no light.
+            let light = if self.extra.is_some() && self.channels() == 3 { 3 } else { values.shape().c };
+            let pixels = values.shape().pixels();
+            bring(&mut values.data_mut()[..light * pixels], 255.0, [self.depth.transfer(), wanted]);
         }
         Ok(values)
     }
@@ -248,17 +319,14 @@ impl Picture {
 }
 
 /// Converts values from one transfer function to another. `white` is the value of white.
-pub(super) fn bring(planes: &mut Tensor, white: f32, way: [Transfer; 2]) {
+pub(super) fn bring(values: &mut [f32], white: f32, way: [Transfer; 2]) {
     let curve = match way {
         [Transfer::Linear, Transfer::Srgb] => Curve::forward,
         [Transfer::Srgb, Transfer::Linear] => Curve::inverse,
         [Transfer::Linear, Transfer::Linear] | [Transfer::Srgb, Transfer::Srgb] => return,
     };
     let white = f64::from(white);
-    planes
-        .data_mut()
-        .iter_mut()
-        .for_each(|v| *v = (curve(Curve::Srgb, f64::from(*v) / white) * white) as f32);
+    values.iter_mut().for_each(|v| *v = (curve(Curve::Srgb, f64::from(*v) / white) * white) as f32);
 }
 
 fn stacked_rows(parts: &[&Tensor]) -> Result<Tensor> {

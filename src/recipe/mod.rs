@@ -57,12 +57,20 @@ setters!(Recipe {
     with_output(output: OutputRecipe),
 });
 
-/// From a picture to the network's input, in this order: channels, transfer function, size, `value * scale`, the
-/// steps, `(value - mean) / std`.
+/// From a picture to the network's input, in this order: pixels without data, bands or channels, transfer function,
+/// size, `value * scale`, the steps, `(value - mean) / std`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 #[non_exhaustive]
 pub struct InputRecipe {
+    /// Value in 8-bit units that replaces numbers that are not finite, and the value that a file has for pixels without
+    /// data, before anything else. If absent, such numbers are an error, and that value stays.
+    pub nodata: Option<f64>,
+    /// Bands of the picture, numbered from 1, that are the network's channels, instead of `channels`. If empty, all are,
+    /// or the colours.
+    pub bands: Vec<usize>,
+    /// Names of further pictures whose bands follow the picture's, such as albedo and normal of a rendered picture.
+    pub also: Vec<String>,
     /// Channels that the picture is converted to. If absent, the network's input channels decide.
     pub channels: Option<Channels>,
     /// Height and width of the network's input. If absent, the picture's own.
@@ -84,6 +92,9 @@ pub struct InputRecipe {
 }
 
 setters!(InputRecipe {
+    with_nodata(nodata: Option<f64>),
+    with_bands(bands: impl Into<Vec<usize>>),
+    with_also(also: impl Into<Vec<String>>),
     with_channels(channels: Option<Channels>),
     with_size(size: Option<[usize; 2]>),
     with_multiple(multiple: Option<usize>),
@@ -98,6 +109,9 @@ setters!(InputRecipe {
 impl Default for InputRecipe {
     fn default() -> InputRecipe {
         InputRecipe {
+            nodata: None,
+            bands: Vec::new(),
+            also: Vec::new(),
             channels: None,
             size: None,
             multiple: None,
@@ -246,6 +260,12 @@ impl Recipe {
         }
         if !output.threshold.is_finite() {
             return refuse("output.threshold", "a number that fits f32", output.threshold.to_string());
+        }
+        if let Some(value) = input.nodata.filter(|value| !(*value as f32).is_finite()) {
+            return refuse("input.nodata", "a number that fits f32", value.to_string());
+        }
+        if input.bands.contains(&0) {
+            return refuse("input.bands", "numbers from 1", "0".into());
         }
         let sides = input.size.into_iter().flatten().chain(input.multiple);
         if let Some(side) = sides.into_iter().find(|side| !(1..=MAX_SIDE).contains(side)) {

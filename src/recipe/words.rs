@@ -45,9 +45,25 @@ impl InputRecipe {
             (Some(Channels::Rgb), _) | (None, 3) => "the picture as red, green, blue".into(),
             (Some(Channels::Bgr), _) => "the picture as blue, green, red".into(),
             (Some(Channels::Gray), _) | (None, 1) => "the picture as grey".into(),
-            (None, count) => format!("{count} channels, as .npy"),
+            (None, count) => format!("{count} bands of the picture, or of several files"),
         };
-        let mut lines = vec![("input.channels", picture)];
+        let mut lines = Vec::new();
+        if let Some(value) = self.nodata {
+            lines.push(("input.nodata", format!("{} in place of pixels without data", short(value))));
+        }
+        match self.bands.is_empty() {
+            true => lines.push(("input.channels", picture)),
+            false => {
+                let bands: Vec<String> = self.bands.iter().map(usize::to_string).collect();
+                lines.push((
+                    "input.bands",
+                    format!("the picture's bands {}, numbered from 1", bands.join(", ")),
+                ));
+            }
+        }
+        if !self.also.is_empty() {
+            lines.push(("input.also", format!("further pictures: {}", self.also.join(", "))));
+        }
         let how = match self.fit {
             Fit::Resize => "resized",
             Fit::Zero => "padded with zeros",

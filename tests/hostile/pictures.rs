@@ -155,7 +155,7 @@ fn greedy() -> Vec<(&'static str, Vec<u8>, &'static str)> {
         ("hdr", b"#?RADIANCE\nFORMAT=32-bit_rle_rgbe\n\n-Y 65535 +X 65535\n0".to_vec(), "MiB"),
         ("exr of 65536 a side", exr, "MiB"),
         ("jpeg of 16448 a side", jpeg, "cannot hold"),
-        ("tiff whose page follows itself", own, "cycle"),
+        ("tiff whose page follows itself", own, "circle"),
         ("tiff whose pages run in a circle", circle, "circle"),
         ("tiff of many pages", chain, "65536"),
         (

@@ -4,7 +4,9 @@ use crate::error::{Error, Result};
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
 use std::str::FromStr;
-use unet_wgpu::image::{Batch, Shard, StreamFormat, Target, TargetKind, Targets, Threads, read_npy_array};
+use unet_wgpu::image::{
+    Batch, FurtherFile, Shard, StreamFormat, Target, TargetKind, Targets, Threads, read_npy_array,
+};
 use unet_wgpu::tiles::{Blend, TileOptions};
 use unet_wgpu::{Augment, FixedInput, OpenOptions};
 
@@ -31,6 +33,14 @@ pub(crate) struct RunArgs {
     /// option once for each input
     #[arg(long = "input", value_name = "NAME=FILE.npy|NUMBER", value_parser = fixed_input, help_heading = NETWORK)]
     fixed_inputs: Vec<(String, Given)>,
+    /// Bands of the picture, numbered from 1, that are the network's channels, such as 4,1,2 [default: the recipe's bands,
+    /// else all, or red, green and blue]
+    #[arg(long, value_name = "N,N,...", value_delimiter = ',', value_parser = clap::value_parser!(u16).range(1..), help_heading = NETWORK)]
+    pub(super) bands: Vec<u16>,
+    /// Further picture whose bands follow, such as albedo=albedo.exr; with several pictures, a folder of files with the
+    /// same names. Give the option once for each
+    #[arg(long, value_name = "NAME=FILE", value_parser = further_file, help_heading = NETWORK)]
+    pub(super) also: Vec<FurtherFile>,
     /// Output of the network that is the result [default: the recipe's output.name, else the largest]
     #[arg(long = "output", value_name = "NAME", help_heading = NETWORK)]
     output_name: Option<String>,
@@ -39,6 +49,9 @@ pub(crate) struct RunArgs {
     /// several pictures, all results are folders; - is standard output
     #[arg(short, long, help_heading = RESULTS, required_unless_present_any = OTHERS)]
     pub(super) out: Option<PathBuf>,
+    /// Let the result replace its input
+    #[arg(long, help_heading = RESULTS)]
+    pub(super) overwrite: bool,
     /// For masks: the input with the colours of the classes over it
     #[arg(long, value_name = "FILE", help_heading = RESULTS)]
     overlay: Option<PathBuf>,
@@ -207,8 +220,8 @@ impl RunArgs {
     pub(super) fn check_stream(&self) -> Result<()> {
         let for_files =
             self.recursive || self.resume || self.format.is_some() || self.shard.is_some() || self.json;
-        if for_files || self.raw || self.reference.is_some() {
-            let options = "--recursive, --resume, --format, --shard, --json, --reference and --raw";
+        if for_files || self.raw || self.reference.is_some() || !self.also.is_empty() {
+            let options = "--recursive, --resume, --format, --shard, --json, --reference, --also and --raw";
             return Err(Error::Usage(format!(
                 "{options} are for files, not for standard input or output; drop them"
             )));
@@ -260,6 +273,13 @@ fn fixed_input(text: &str) -> Result<(String, Given), String> {
         Err(_) => return Err(expected()),
     };
     Ok((name.into(), given))
+}
+
+/// `NAME=FILE`.
+fn further_file(text: &str) -> Result<FurtherFile, String> {
+    let parts = text.split_once('=').filter(|(name, file)| !name.is_empty() && !file.is_empty());
+    let (name, path) = parts.ok_or("expected NAME=FILE, such as albedo=albedo.exr")?;
+    Ok(FurtherFile { name: name.into(), path: path.into() })
 }
 
 /// `LOAD:RUN:SAVE`.

@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use std::sync::{Mutex, PoisonError};
 use unet_wgpu::Model;
 use unet_wgpu::image::{
-    Decoded, Job, Mask, Outcome, Pipeline, Quality, Report, Sink, Source, Target, Targets,
+    Decoded, Job, Mask, Outcome, PictureFile, Pipeline, Quality, Report, Sink, Source, Target, Targets,
 };
 
 /// The outcome of a file.
@@ -30,10 +30,13 @@ pub(super) fn run_one(args: &RunArgs, targets: &Targets, model: Model, common: &
         return Err(Error::Usage(message.into()));
     }
     let pipeline = super::pipeline(args, model)?;
-    targets.check(Some(input), pipeline.output_info())?;
-    let source = pipeline.open(input, targets, args.raw)?;
+    targets.check(Some(input), pipeline.output_info(), args.overwrite)?;
+    let file = PictureFile { path: input.clone(), name: input.clone(), also: Vec::new() };
+    let PictureFile { path: input, name, also } =
+        super::with_further_files(vec![file], args, pipeline.model()).remove(0);
+    let source = pipeline.open_with(&input, &also, targets, args.raw)?;
     let pipeline = device::add_all(pipeline, common)?;
-    let job = Job { input: input.clone(), targets: targets.clone() };
+    let job = Job { input: input.clone(), also, name, targets: targets.clone() };
 
     let bar = progress(Some(1), "tiles", format!("running on {}", names(&pipeline)), common);
     let done = |tiles: usize| {
@@ -41,8 +44,8 @@ pub(super) fn run_one(args: &RunArgs, targets: &Targets, model: Model, common: &
         bar.inc(1);
     };
     let result = match source {
-        Source::One(input) => pipeline
-            .run_input(*input, &done)
+        Source::One(prepared) => pipeline
+            .run_input(*prepared, &done)
             .map_err(Error::from)
             .and_then(|outcome| finish(&pipeline, outcome, targets, args.reference.as_deref())),
         source => apart(&pipeline, args, &job, source, &done),

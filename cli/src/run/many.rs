@@ -31,7 +31,9 @@ pub(super) fn run_many(args: &RunArgs, targets: &Targets, model: Model, common: 
     let found = find_pictures(&args.input, args.recursive, &without)?;
     let pipeline = super::pipeline(args, model)?;
     let shard = args.shard.unwrap_or(Shard::ALL);
-    let jobs = jobs(&found, targets, args.format.as_deref(), pipeline.output_info(), shard)?;
+    let found = super::with_further_files(found, args, pipeline.model());
+    let info = pipeline.output_info();
+    let jobs = jobs(&found, targets, args.format.as_deref(), info, shard, args.overwrite)?;
     let references =
         args.reference.as_deref().map(|folder| References::find(folder, args.recursive)).transpose()?;
     let pipeline = device::add_all(pipeline, common)?;
@@ -90,7 +92,7 @@ struct Tally {
 
 impl Run<'_> {
     fn load(&self, job: Job) -> ((Job, Option<Source>), unet_wgpu::Result<Load>) {
-        match self.pipeline.open(&job.input, &job.targets, self.args.raw) {
+        match self.pipeline.open_with(&job.input, &job.also, &job.targets, self.args.raw) {
             Ok(Source::One(input)) => ((job, None), Ok(Load::Run(input))),
             Ok(source) => ((job, Some(source)), Ok(Load::Apart)),
             Err(error) => ((job, None), Err(error)),
@@ -104,7 +106,7 @@ impl Run<'_> {
         source: Option<Source>,
         outcome: unet_wgpu::Result<Option<Outcome>>,
     ) -> ControlFlow<()> {
-        let reference = || self.references.as_ref().map(|all| all.of(&job.input)).transpose();
+        let reference = || self.references.as_ref().map(|all| all.of(job)).transpose();
         let done = outcome.map_err(Error::from).and_then(|outcome| match (outcome, source) {
             (Some(outcome), _) => finish(self.pipeline, outcome, &job.targets, reference()?),
             (None, Some(source)) => apart(self.pipeline, self.args, job, source, &|_| {}),
@@ -156,9 +158,11 @@ impl References {
         Ok(References(found.into_iter().map(|found| (found.name.with_extension(""), found.path)).collect()))
     }
 
-    /// The reference whose name is closest to that of the input.
-    fn of(&self, input: &Path) -> Result<&Path> {
-        let name = input.with_extension("");
+    /// The reference whose name is closest to that of the input, or of the case that it belongs to.
+    fn of(&self, job: &Job) -> Result<&Path> {
+        let input = &job.input;
+        let case = job.name.file_name().unwrap_or_default();
+        let name = if job.also.is_empty() { input.with_extension("") } else { input.with_file_name(case) };
         let fitting = self.0.iter().filter(|(key, _)| name.ends_with(key));
         let missing = || Error::Usage(format!("{}: no reference has its name", input.display()));
         fitting

@@ -13,7 +13,9 @@ use indicatif::{ProgressBar, ProgressStyle};
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
-use unet_wgpu::image::{Palette, Pipeline, PipelineOptions, Report, names_several};
+use unet_wgpu::image::{
+    FurtherFile, Palette, PictureFile, Pipeline, PipelineOptions, Report, join_cases, names_several,
+};
 use unet_wgpu::recipe::Decode;
 use unet_wgpu::{Model, Role};
 
@@ -49,6 +51,9 @@ fn model(args: &RunArgs) -> Result<Model> {
             missing.element, missing.extents
         )));
     }
+    if !args.bands.is_empty() {
+        model.recipe.input.bands = args.bands.iter().copied().map(usize::from).collect();
+    }
     let output = &mut model.recipe.output;
     output.threshold = args.threshold.unwrap_or(output.threshold);
     Ok(model)
@@ -79,6 +84,19 @@ fn pipeline(args: &RunArgs, model: Model) -> Result<Pipeline> {
         std::fs::metadata(path).map_err(Error::io(path))?;
     }
     Ok(pipeline)
+}
+
+/// Joins the files of nnU-Net's cases, and adds the files of `--also`.
+fn with_further_files(found: Vec<PictureFile>, args: &RunArgs, model: &Model) -> Vec<PictureFile> {
+    let is_nnunet = model.family.is_some_and(|family| family.starts_with("nnU-Net"));
+    let mut found = join_cases(found, model.input_channels(), is_nnunet);
+    for PictureFile { name, also, .. } in &mut found {
+        also.extend(args.also.iter().map(|file| match file.path.is_dir() {
+            true => FurtherFile { path: file.path.join(&*name), ..file.clone() },
+            false => file.clone(),
+        }));
+    }
+    found
 }
 
 /// The names of the pipeline's devices.

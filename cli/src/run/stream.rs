@@ -111,7 +111,7 @@ fn picture(
     let (out, files): (Vec<Target>, Vec<Target>) =
         targets.0.iter().cloned().partition(|target| is_dash(&target.path));
     let files = Targets(files);
-    files.check(Some(&args.input[0]), pipeline.output_info())?;
+    files.check(Some(&args.input[0]), pipeline.output_info(), args.overwrite)?;
     let input = Input::picture(Picture::from_reader(reader, name)?, pipeline.model())?;
     let pipeline = device::add_all(pipeline, common)?;
     let outcome = pipeline.run_input(input, &|_| {})?;

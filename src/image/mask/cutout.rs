@@ -69,6 +69,7 @@ fn soft(result: &Tensor, mask: &Mask) -> Tensor {
         classes: opacity.data().iter().map(|&v| visible(v)).collect(),
         colors: mask.colors.clone(),
         names: mask.names.clone(),
+        georeference: None,
     };
     spots.keep_touching(mask);
     let hidden = spots.classes.iter().zip(opacity.data_mut()).filter(|(class, _)| **class == 0);

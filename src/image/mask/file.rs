@@ -18,7 +18,8 @@ impl Mask {
     pub fn encode(&self, path: &Path) -> Result<Vec<u8>> {
         match Format::of(path)? {
             Format::Png | Format::Tiff => {
-                encode_indices(path, [self.width, self.height], &self.classes, &self.colors)
+                let georeference = self.georeference.clone();
+                encode_indices(path, [self.width, self.height], &self.classes, &self.colors, georeference)
             }
             _ => self.to_picture()?.encode(path),
         }

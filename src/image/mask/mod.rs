@@ -16,14 +16,16 @@ pub use scores::{ClassScore, Reference, Scores};
 pub use statistics::{ClassStatistics, Statistics};
 
 use crate::error::{Error, Result};
+use crate::image::Georeference;
 use crate::recipe::OutputRecipe;
 use crate::tensor::Tensor;
+use std::sync::Arc;
 
 /// Most classes: their numbers have 16 bits.
 const MAX_CLASSES: usize = 1 << 16;
 
 /// A class number for each pixel.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Mask {
     width: usize,
     height: usize,
@@ -32,6 +34,7 @@ pub struct Mask {
     /// One colour for each class; names likewise.
     colors: Vec<[u8; 3]>,
     names: Vec<String>,
+    georeference: Option<Arc<Georeference>>,
 }
 
 impl Mask {
@@ -63,6 +66,7 @@ impl Mask {
             classes,
             colors: (0..count).map(color).collect(),
             names: (0..count).map(name).collect(),
+            georeference: None,
         })
     }
 
@@ -75,6 +79,21 @@ impl Mask {
             }
         }
         self
+    }
+
+    /// The same mask at a place on the earth. A class number never stands for pixels without data.
+    pub fn with_georeference(mut self, georeference: Option<Arc<Georeference>>) -> Mask {
+        let is_class = |value: f64| (0..self.colors.len()).any(|class| class as f64 == value);
+        self.georeference = georeference.map(|tags| match tags.nodata().is_some_and(is_class) {
+            true => Arc::new(Georeference { nodata: String::new(), ..(*tags).clone() }),
+            false => tags,
+        });
+        self
+    }
+
+    /// Where it lies on the earth, if the picture says it.
+    pub fn georeference(&self) -> Option<&Arc<Georeference>> {
+        self.georeference.as_ref()
     }
 
     /// Columns.

@@ -1,11 +1,12 @@
 //! Pictures that are never in memory as a whole: rows are read from a file, go through the network in tiles, and are
 //! written to files.
 
+use super::source::in_file;
 use super::{Outcome, Pipeline, Report, Sink, Target, TargetKind, Targets};
 use crate::error::{Error, Result, Setting};
 use crate::image::decode::check_result;
 use crate::image::prepare::{padded_rows, result_size};
-use crate::image::{Artifact, Format, Picture, RowWriter, Rows};
+use crate::image::{Artifact, Format, Georeference, Picture, RowWriter, Rows};
 use crate::lock::lock;
 use crate::recipe::{Fit, InputRecipe};
 use crate::session::SessionOptions;
@@ -14,6 +15,7 @@ use crate::tiles::TiledSession;
 use std::cell::RefCell;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Instant;
 
 /// Most numbers of input and result together for a picture in memory: 256 MiB as f32, and several times that while it
@@ -133,10 +135,17 @@ impl Pipeline {
             );
             return Err(Error::setting(target.kind.setting(), &target.path, reason));
         }
+        let factors = [height as f64 / own[0] as f64, width as f64 / own[1] as f64];
+        let georeference = rows.georeference().map(|tags| Arc::new(tags.resized(factors)));
         let mut report = Report::new(0, &session, built);
         let mut sinks: Vec<(Target, Box<dyn Sink>)> = Vec::new();
         for target in &targets.0 {
-            let file = BandFile { path: target.path.clone(), height, writer: None };
+            let file = BandFile {
+                path: target.path.clone(),
+                height,
+                georeference: georeference.clone(),
+                writer: None,
+            };
             sinks.push((target.clone(), Box::new(file)));
         }
 
@@ -207,13 +216,15 @@ impl Window {
         let height = self.rows.height();
         // Padded rows at the bottom mirror the last ones.
         let mirrored = (2 * height).saturating_sub(h + 1);
-        self.advance(range.start.min(mirrored), range.end.min(height))?;
-        let held = self.held()?.values(recipe, channels)?;
+        self.advance(range.start.min(mirrored), range.end.min(height), recipe, channels)?;
+        let held = self.held()?;
+        let held =
+            held.values(recipe, channels).map_err(|error| in_file(error, self.rows.path(), held.width()))?;
         Ok(padded_rows(&held, self.first, height, range, w, recipe.fit))
     }
 
     /// Drops rows before `first` and reads rows up to `end`.
-    fn advance(&mut self, first: usize, end: usize) -> Result<()> {
+    fn advance(&mut self, first: usize, end: usize, recipe: &InputRecipe, channels: usize) -> Result<()> {
         let first = first.max(self.first);
         let mut held_to = self.first + self.held.as_ref().map_or(0, Picture::height);
         let mut parts = Vec::new();
@@ -225,8 +236,10 @@ impl Window {
         let most = (LARGE as usize / (4 * self.rows.width())).max(1);
         while held_to < end {
             let next = self.rows.next(most.min(end - held_to))?;
+            if held_to == 0 {
+                self.notes.extend(next.notes().iter().cloned().chain(next.input_notes(recipe, channels)));
+            }
             held_to += next.height();
-            self.notes.extend(next.notes().iter().cloned());
             parts.push(next);
         }
         self.held = Some(Picture::stacked(&parts)?);
@@ -247,6 +260,7 @@ impl Window {
 struct BandFile {
     path: PathBuf,
     height: usize,
+    georeference: Option<Arc<Georeference>>,
     writer: Option<RowWriter>,
 }
 
@@ -270,7 +284,9 @@ impl Sink for BandFile {
     }
 
     fn finish(self: Box<Self>) -> Result<()> {
-        self.writer.map_or(Ok(()), RowWriter::finish)
+        let Some(mut writer) = self.writer else { return Ok(()) };
+        writer.set_georeference(self.georeference);
+        writer.finish()
     }
 }
 

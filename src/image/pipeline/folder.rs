@@ -1,15 +1,15 @@
 //! Folders, patterns and lists of files: finds pictures and names their results.
 
-use super::{OutputInfo, Target, Targets};
+use super::{OutputInfo, Targets};
 use crate::error::{Error, Result};
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 /// Extensions of picture files. The content of a file decides its format.
-const PICTURES: [&str; 18] = [
-    "png", "jpg", "jpeg", "jpe", "webp", "bmp", "tif", "tiff", "exr", "pfm", "hdr", "ppm", "pgm", "pbm",
-    "pnm", "npy", "nii", "gz",
+const PICTURES: [&str; 19] = [
+    "png", "jpg", "jpeg", "jpe", "webp", "gif", "bmp", "tif", "tiff", "exr", "pfm", "hdr", "ppm", "pgm",
+    "pbm", "pnm", "npy", "nii", "gz",
 ];
 
 /// A picture file, and its path relative to the folder or pattern that contains it.
@@ -19,6 +19,17 @@ pub struct PictureFile {
     pub path: PathBuf,
     /// Its name, with the folders in between.
     pub name: PathBuf,
+    /// Further files whose bands follow.
+    pub also: Vec<FurtherFile>,
+}
+
+/// A further file whose bands follow those of a picture.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct FurtherFile {
+    /// Its name among the network's channels, such as `albedo`.
+    pub name: String,
+    /// The file.
+    pub path: PathBuf,
 }
 
 /// A picture file and the files to be made of it.
@@ -26,6 +37,10 @@ pub struct PictureFile {
 pub struct Job {
     /// The file.
     pub input: PathBuf,
+    /// Further files whose bands follow.
+    pub also: Vec<FurtherFile>,
+    /// The path of the results in their folders, without their extension.
+    pub name: PathBuf,
     /// Its results.
     pub targets: Targets,
 }
@@ -77,7 +92,7 @@ pub fn find_pictures(inputs: &[PathBuf], recursive: bool, without: &[&Path]) -> 
             by_pattern(input, &is_wanted, &mut found)?;
         } else {
             let name = input.file_name().unwrap_or(input.as_os_str()).into();
-            found.push(PictureFile { path: input.clone(), name });
+            found.push(PictureFile { path: input.clone(), name, also: Vec::new() });
         }
         if found.len() == before {
             return Err(Error::Usage(format!("{}: no pictures there", input.display())));
@@ -86,6 +101,49 @@ pub fn find_pictures(inputs: &[PathBuf], recursive: bool, without: &[&Path]) -> 
     found.sort();
     found.dedup();
     Ok(found)
+}
+
+/// Joins the files of nnU-Net's cases: `CASE_0000.png`, `CASE_0001.png` and so on, one for each channel, become the
+/// picture `CASE.png` with further files. `channels` are those of the network, and `is_nnunet` says whether it is
+/// nnU-Net's. Numbers may mean something else for networks that take grey or colours, so their files stay apart.
+pub fn join_cases(found: Vec<PictureFile>, channels: usize, is_nnunet: bool) -> Vec<PictureFile> {
+    if !is_nnunet && matches!(channels, 1 | 3) {
+        return found;
+    }
+    let further = |path: &Path| {
+        let numbers = (1..channels).map(|number| format!("{number:04}"));
+        numbers.filter_map(|name| Some(FurtherFile { path: renumbered(path, &name)?, name })).collect()
+    };
+    let firsts: HashSet<PathBuf> =
+        found.iter().filter(|found| number(&found.path) == Some(0)).map(|found| found.path.clone()).collect();
+    let is_further = |path: &Path| {
+        let is_channel = number(path).is_some_and(|number| (1..channels).contains(&number));
+        is_channel && renumbered(path, "0000").is_some_and(|first| firsts.contains(&first))
+    };
+    let alone = found.into_iter().filter(|found| !is_further(&found.path));
+    let joined =
+        |found: PictureFile| match renumbered(&found.name, "").filter(|_| firsts.contains(&found.path)) {
+            Some(name) => PictureFile { name, also: further(&found.path), ..found },
+            None => found,
+        };
+    alone.map(joined).collect()
+}
+
+/// The number at the end of a file's name, as nnU-Net writes it: `_0003`.
+fn number(path: &Path) -> Option<usize> {
+    let name = stem(path).file_name()?.to_str()?.to_owned();
+    let (_, digits) = name.rsplit_once('_')?;
+    (digits.len() == 4 && digits.bytes().all(|b| b.is_ascii_digit())).then(|| digits.parse().ok())?
+}
+
+/// The path with another number; with an empty one, without.
+fn renumbered(path: &Path, number: &str) -> Option<PathBuf> {
+    let stem = stem(path);
+    let (name, whole) = (stem.file_name()?.to_str()?, path.file_name()?.to_str()?);
+    let (case, _) = name.rsplit_once('_')?;
+    let extension = whole.strip_prefix(name)?;
+    let case = if number.is_empty() { case.to_string() } else { format!("{case}_{number}") };
+    Some(path.with_file_name(case + extension))
 }
 
 fn in_folder(
@@ -112,7 +170,7 @@ fn in_folder(
         };
         if is_picture_name(&path) && !is_hidden(&path) {
             let name = path.strip_prefix(folder).unwrap_or(&path).into();
-            found.push(PictureFile { path, name });
+            found.push(PictureFile { path, name, also: Vec::new() });
         }
     }
     Ok(())
@@ -134,7 +192,7 @@ fn by_pattern(pattern: &Path, is_wanted: &dyn Fn(&Path) -> bool, found: &mut Vec
         let name = path.strip_prefix(&fixed).unwrap_or(&path).to_owned();
         let mut folders = name.ancestors().skip(1).filter(|folder| !folder.as_os_str().is_empty());
         if path.is_file() && is_picture_name(&path) && folders.all(|folder| is_wanted(&fixed.join(folder))) {
-            found.push(PictureFile { path, name });
+            found.push(PictureFile { path, name, also: Vec::new() });
         }
     }
     Ok(())
@@ -156,17 +214,17 @@ fn is_picture_name(path: &Path) -> bool {
 ///
 /// # Errors
 /// [`Error::Usage`] when two results would have the same name; [`Error::Setting`] when one would have the name of an
-/// input, or when the model does not provide what a target needs.
+/// input (results may with `overwrite`), or when the model does not provide what a target needs.
 pub fn jobs(
     found: &[PictureFile],
     targets: &Targets,
     extension: Option<&str>,
     info: &OutputInfo,
     shard: Shard,
+    overwrite: bool,
 ) -> Result<Vec<Job>> {
     let extension = extension.map(|extension| extension.trim_start_matches('.'));
     let inputs: HashSet<PathBuf> = found.iter().filter_map(|found| found.path.canonicalize().ok()).collect();
-    let is_input = |target: &Target| target.path.canonicalize().is_ok_and(|path| inputs.contains(&path));
     let plain = |found: &PictureFile| stem(&found.name);
     let mut uses: BTreeMap<PathBuf, usize> = BTreeMap::new();
     found.iter().for_each(|found| *uses.entry(plain(found)).or_default() += 1);
@@ -182,8 +240,8 @@ pub fn jobs(
         if i % shard.of == shard.part - 1 {
             let targets = targets.of(&found.path, &name, info.decode, extension);
             targets.check_names(info)?;
-            targets.check_apart(is_input)?;
-            jobs.push(Job { input: found.path.clone(), targets });
+            targets.check_apart(|path| inputs.contains(path), overwrite)?;
+            jobs.push(Job { input: found.path.clone(), also: found.also.clone(), name, targets });
         }
     }
     Ok(jobs)

@@ -11,14 +11,14 @@ mod source;
 mod targets;
 
 pub use flow::{Load, Threads};
-pub use folder::{Job, PictureFile, Shard, find_pictures, jobs, names_several};
+pub use folder::{FurtherFile, Job, PictureFile, Shard, find_pictures, jobs, join_cases, names_several};
 pub use reference::Quality;
 pub use sequence::Sink;
 pub use source::Source;
 pub use targets::{Artifact, Target, TargetKind, Targets};
 
 use super::resample::{Filter, resize};
-use super::{Decoded, Depth, Mask, Palette, Picture, Prepared};
+use super::{Decoded, Depth, Georeference, Mask, Palette, Picture, Prepared};
 use crate::error::{Error, Result};
 use crate::lock::lock;
 use crate::model::Model;
@@ -27,8 +27,8 @@ use crate::session::{Device, SessionOptions};
 use crate::tensor::{Shape, Tensor};
 use crate::tiles::{TileOptions, TiledSession};
 use lane::Lane;
-use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// A model prepared for pictures of any size, on one or more devices.
@@ -177,6 +177,16 @@ pub struct Report {
     pub notes: Vec<String>,
 }
 
+impl Outcome {
+    /// Where the result lies on the earth, if the picture says where it lies.
+    fn georeference(&self) -> Option<Arc<Georeference>> {
+        let picture = self.picture.as_ref()?;
+        let (tags, result) = (picture.georeference()?, self.result.shape());
+        let factor = |to: usize, from: usize| to as f64 / from as f64;
+        Some(Arc::new(tags.resized([factor(result.h, picture.height()), factor(result.w, picture.width())])))
+    }
+}
+
 impl Input {
     /// Prepares a picture according to the model's recipe.
     ///
@@ -184,6 +194,8 @@ impl Input {
     /// Errors of [`Prepared::picture`].
     pub fn picture(picture: Picture, model: &Model) -> Result<Input> {
         let prepared = Prepared::picture(&picture, model)?;
+        let notes = picture.input_notes(&model.recipe.input, model.input_channels());
+        let picture = notes.iter().fold(picture, |picture, note| picture.with_note(Some(note)));
         Ok(Input { picture: Some(picture), prepared })
     }
 
@@ -210,9 +222,11 @@ impl Pipeline {
     ///
     /// # Errors
     /// When the recipe has invalid numbers, or the network does not run at its example size.
-    pub fn new(model: Model, options: PipelineOptions) -> Result<Pipeline> {
+    pub fn new(mut model: Model, options: PipelineOptions) -> Result<Pipeline> {
         model.recipe.check()?;
         let output_info = OutputInfo::of(&model)?;
+        // Of a picture of one pixel, the result is still a picture.
+        model.recipe.output.decode.get_or_insert(output_info.decode);
         Ok(Pipeline {
             model,
             output_info,
@@ -336,9 +350,16 @@ impl Pipeline {
             Decoded::Image(picture) => {
                 let size = [picture.height(), picture.width()];
                 let alpha = outcome.picture.as_ref().and_then(Picture::alpha);
-                Decoded::Image(picture.with_alpha(alpha.map(|a| resize(a, size, Filter::Bilinear)))?)
+                let picture = picture.with_alpha(alpha.map(|a| resize(a, size, Filter::Bilinear)))?;
+                let picture = picture.with_georeference(outcome.georeference());
+                Decoded::Image(match &outcome.picture {
+                    Some(input) => picture.without_data_of(input)?,
+                    None => picture,
+                })
             }
-            Decoded::Mask(mask) => Decoded::Mask(self.cleaned(mask)),
+            Decoded::Mask(mask) => {
+                Decoded::Mask(self.cleaned(mask).with_georeference(outcome.georeference()))
+            }
             scores => scores,
         })
     }

@@ -100,6 +100,7 @@ impl Sink for PageWriter {
         match made {
             Artifact::Picture(picture) => self.push(&picture),
             Artifact::Mask(mask) => {
+                self.set_georeference(mask.georeference().cloned());
                 self.push_indices(mask.width(), mask.height(), mask.classes(), mask.colors())
             }
             // One page for each channel.

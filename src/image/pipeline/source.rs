@@ -1,9 +1,10 @@
 //! The contents of a file, which decide how it is processed.
 
 use super::bands::NeedsWhole;
-use super::{Input, Pipeline, Targets};
+use super::{FurtherFile, Input, Pipeline, Targets};
 use crate::error::{Error, Result, Setting};
-use crate::image::{Format, Pages, read_npy};
+use crate::image::bands::PICTURE;
+use crate::image::{Depth, Format, Pages, Picture, read_npy};
 use std::path::Path;
 
 /// The contents of a file, which decide how it is processed.
@@ -23,6 +24,22 @@ impl Pipeline {
     /// # Errors
     /// Errors of reading and of [`Input`].
     pub fn open(&self, path: &Path, targets: &Targets, raw: bool) -> Result<Source> {
+        self.open_with(path, &[], targets, raw)
+    }
+
+    /// The same for a picture whose bands are followed by those of further files. They go in the order in which the
+    /// recipe names them, or as they are given if it names none. Further files of a case are not read if the picture
+    /// itself has as many bands as the network takes.
+    ///
+    /// # Errors
+    /// Errors of reading and of [`Input`], and when names are unknown or missing, or sizes differ.
+    pub fn open_with(
+        &self,
+        path: &Path,
+        also: &[FurtherFile],
+        targets: &Targets,
+        raw: bool,
+    ) -> Result<Source> {
         if path.extension().is_some_and(|e| e.eq_ignore_ascii_case("npy")) {
             let named = |error: Error| match error {
                 Error::NonFinite { .. } => Error::Picture { path: path.into(), message: error.to_string() },
@@ -42,7 +59,15 @@ impl Pipeline {
             return Err(Error::setting(Setting::RawInput, path, reason));
         }
         let mut pages = Pages::open(path)?;
+        if !also.is_empty() {
+            return Ok(Source::One(Box::new(self.joined(pages, path, also)?)));
+        }
+        let holds_pages = |path: &Path| matches!(Format::of(path), Ok(Format::Tiff | Format::Npy));
         if pages.total() > 1 {
+            // The first frame of an animation stands for it where a single picture is asked for.
+            if pages.is_animation() && !targets.paths().all(holds_pages) {
+                return Ok(Source::One(Box::new(self.picture(pages.first()?, path)?)));
+            }
             return Ok(Source::Stack(pages));
         }
         let why_whole = match self.is_large(pages.rows()) {
@@ -58,6 +83,76 @@ impl Pipeline {
                 },
                 error => error,
             })?;
-        Ok(Source::One(Box::new(Input::picture(picture, &self.model)?)))
+        Ok(Source::One(Box::new(self.picture(picture, path)?)))
+    }
+
+    /// Prepares a picture of several files.
+    fn joined(&self, mut pages: Pages, path: &Path, also: &[FurtherFile]) -> Result<Input> {
+        let refuse = |message: String| Err(Error::Usage(format!("{}: {message}", path.display())));
+        if pages.total() > 1 && !pages.is_animation() {
+            return refuse("further files belong to a single picture, not to a stack".into());
+        }
+        let picture = pages.next().expect("a file has a picture, or does not open")?;
+        let names = &self.model.recipe.input.also;
+        let mut ordered: Vec<&FurtherFile> = also.iter().collect();
+        if !names.is_empty() {
+            let place = |name: &str| names.iter().position(|known| known == name);
+            if let Some(other) = also.iter().find(|file| place(&file.name).is_none()) {
+                return refuse(format!(
+                    "no further picture is called {}; the network takes {}",
+                    other.name,
+                    names.join(", ")
+                ));
+            }
+            if let Some(missing) = names.iter().find(|name| !also.iter().any(|file| file.name == **name)) {
+                return refuse(format!("the network also takes {missing}; give it as --also {missing}=FILE"));
+            }
+            ordered.sort_by_key(|file| place(&file.name));
+        } else if picture.colors_and_extra() == self.model.input_channels() {
+            return self.picture(picture, path);
+        }
+        let mut others = Vec::new();
+        for FurtherFile { name, path } in ordered {
+            let other = Picture::open(path)?;
+            let others_size = [other.width(), other.height()];
+            if others_size != [picture.width(), picture.height()] {
+                let [w, h] = others_size;
+                return refuse(format!(
+                    "{}x{} pixels, but {} has {w}x{h}; all files of a picture need one size",
+                    picture.width(),
+                    picture.height(),
+                    path.display()
+                ));
+            }
+            // Open Image Denoise's normals are stored as 0.5 + 0.5 n in integers, and as they are in floats.
+            others.push(if name == "normal" && other.depth() == Depth::Float {
+                other.halved()?
+            } else {
+                other
+            });
+        }
+        self.picture(picture.joined(&others)?, path)
+    }
+
+    /// Prepares the picture of a file.
+    fn picture(&self, picture: Picture, path: &Path) -> Result<Input> {
+        let width = picture.width();
+        Input::picture(picture, &self.model).map_err(|error| in_file(error, path, width))
+    }
+}
+
+/// An error about the values of a picture of that width, with the name of its file and what to do.
+pub(super) fn in_file(error: Error, path: &Path, width: usize) -> Error {
+    match error {
+        Error::NonFinite { what, index, value } if what == PICTURE => {
+            let message = format!(
+                "the picture has the value {value} at column {}, row {}; write nodata = 0 under [input] in MODEL.toml to put 0 there",
+                index % width,
+                index / width,
+            );
+            Error::Picture { path: path.into(), message }
+        }
+        Error::Shape { .. } => error.at(&path.display().to_string()),
+        error => error,
     }
 }

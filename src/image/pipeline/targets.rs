@@ -3,8 +3,8 @@
 use super::{Outcome, OutputInfo, Pipeline, Sink};
 use crate::error::{Error, Result, Setting};
 use crate::image::{
-    Decoded, Format, Mask, Picture, Score, Statistics, check_writable, cutout, encode_npy, probabilities,
-    side_by_side, write_atomic,
+    Decoded, Format, Mask, PageWriter, Picture, Score, Statistics, check_writable, cutout, encode_npy,
+    probabilities, side_by_side, write_atomic,
 };
 use crate::recipe::Decode;
 use crate::tensor::Tensor;
@@ -160,26 +160,34 @@ impl Targets {
     }
 
     /// Refuses everything that could not be written, before any work is done: kinds that the model does not provide,
-    /// extensions, missing folders, duplicate names, and an input that anything but its result would overwrite.
+    /// extensions, missing folders, duplicate names, and files that are the input. With `overwrite`, the result may
+    /// replace the input.
     ///
     /// # Errors
     /// [`Error::Setting`] and [`Error::Picture`], naming the file.
-    pub fn check(&self, input: Option<&Path>, info: &OutputInfo) -> Result<()> {
+    pub fn check(&self, input: Option<&Path>, info: &OutputInfo, overwrite: bool) -> Result<()> {
         self.check_names(info)?;
         self.paths().try_for_each(check_writable)?;
-        // The result may replace the input, because it is written under a temporary name first.
-        self.check_apart(|Target { kind, path }| {
-            *kind != TargetKind::Result && input.is_some_and(|input| full(input) == full(path))
-        })
+        let input = input.and_then(|input| input.canonicalize().ok());
+        self.check_apart(|path| input.as_deref() == Some(path), overwrite)
     }
 
-    /// Refuses duplicate names and names of inputs.
-    pub(super) fn check_apart(&self, is_input: impl Fn(&Target) -> bool) -> Result<()> {
+    /// Refuses duplicate names and names of inputs, which `is_input` knows by their canonical paths.
+    pub(super) fn check_apart(&self, is_input: impl Fn(&Path) -> bool, overwrite: bool) -> Result<()> {
         let mut taken = HashSet::new();
-        let mut unfit = self.0.iter().filter(|target| is_input(target) || !taken.insert(full(&target.path)));
-        let Some(target) = unfit.next() else { return Ok(()) };
-        let reason = "an input or another result has this name; choose one of its own";
-        Err(Error::setting(target.kind.setting(), &target.path, reason))
+        for Target { kind, path } in &self.0 {
+            let input = path.canonicalize().is_ok_and(|path| is_input(&path));
+            let reason = match kind {
+                _ if !taken.insert(full(path)) => "another result has this name; choose one of its own",
+                // The result is written under a temporary name first.
+                TargetKind::Result if input && !overwrite => "this is an input; --overwrite replaces it",
+                TargetKind::Result => continue,
+                _ if input => "this is an input; choose another name",
+                _ => continue,
+            };
+            return Err(Error::setting(kind.setting(), path, reason));
+        }
+        Ok(())
     }
 
     /// Refuses kinds that the model does not provide.
@@ -263,7 +271,8 @@ impl Pipeline {
             notes.extend(made.loss(path));
             match made {
                 Artifact::Numbers(_) if Format::of(path)? == Format::Tiff => {
-                    let mut file = <dyn Sink>::pages(path)?;
+                    let mut file = PageWriter::create(path)?;
+                    file.set_georeference(outcome.georeference());
                     file.put(made)?;
                     pages.push(file);
                 }
@@ -271,7 +280,7 @@ impl Pipeline {
             }
         }
         files.into_iter().try_for_each(|(path, bytes)| write_atomic(path, &bytes))?;
-        pages.into_iter().try_for_each(Sink::finish)?;
+        pages.into_iter().try_for_each(PageWriter::finish)?;
         Ok((decoded, notes))
     }
 
@@ -294,6 +303,8 @@ impl Pipeline {
         let refuse = |reason: &str| Error::setting(target.kind.setting(), &target.path, reason);
         let no_picture = "this shows the input, which is no picture of 1 or 3 channels; leave it out";
         let picture = || outcome.picture.as_ref().ok_or_else(|| refuse(no_picture));
+        let place = outcome.picture.as_ref().and_then(Picture::georeference);
+        let drawing = |drawing: Picture| Artifact::Picture(drawing.with_georeference(place.cloned()));
         Ok(match (target.kind, decoded) {
             (TargetKind::Result, _) if target.is_numbers() => Artifact::Numbers(outcome.result.clone()),
             (TargetKind::Probabilities, _) => {
@@ -302,10 +313,8 @@ impl Pipeline {
             (TargetKind::Result, Some(Decoded::Image(result))) => Artifact::Picture(result.clone()),
             (TargetKind::Result, Some(Decoded::Mask(mask))) => Artifact::Mask(mask.clone()),
             (TargetKind::Result, Some(Decoded::Scores(scores))) => Artifact::Scores(scores.clone()),
-            (TargetKind::Overlay, Some(Decoded::Mask(mask))) => Artifact::Picture(mask.overlay(picture()?)?),
-            (TargetKind::Contours, Some(Decoded::Mask(mask))) => {
-                Artifact::Picture(mask.contours(picture()?)?)
-            }
+            (TargetKind::Overlay, Some(Decoded::Mask(mask))) => drawing(mask.overlay(picture()?)?),
+            (TargetKind::Contours, Some(Decoded::Mask(mask))) => drawing(mask.contours(picture()?)?),
             (TargetKind::Cutout, Some(Decoded::Mask(mask))) => {
                 Artifact::Picture(cutout(picture()?, &outcome.result, mask, self.output_info.probabilities)?)
             }

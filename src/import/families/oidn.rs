@@ -77,6 +77,12 @@ pub(super) fn recognise(dict: &mut StateDict<'_>) -> Result<Option<Model>> {
         + "; weights for other input (hdr, alb, nrm, lightmaps) want it, and give it, with their own curve";
     let mut recipe = Recipe { task: "denoise".into(), description, ..Recipe::default() };
     recipe.output.decode = Some(Decode::Image);
+    let further: &[&str] = match channels {
+        6 => &["albedo"],
+        9 => &["albedo", "normal"],
+        _ => &[],
+    };
+    recipe.input.also = further.iter().map(|name| name.to_string()).collect();
     Ok(net.finish("Open Image Denoise", recipe))
 }
 

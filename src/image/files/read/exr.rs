@@ -48,6 +48,8 @@ impl Exr {
             channels,
             alpha: has(header, "A"),
             depth: Depth::Float,
+            extra: 0,
+            nodata: None,
             orientation: Orientation::NoTransforms,
         };
         layout.check(0, 1, 0)?;

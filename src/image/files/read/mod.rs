@@ -4,6 +4,8 @@
 //! makes bands of rows, [`Picture::open`] reads one band of all rows, and [`Pages`] reads all pictures of a file.
 
 mod exr;
+mod foreign;
+mod gif;
 mod nifti;
 mod pages;
 mod pfm;
@@ -16,6 +18,7 @@ pub use pages::Pages;
 pub use rows::Rows;
 
 use crate::error::{Error, Result};
+use crate::image::georeference::Georeference;
 use crate::image::{Depth, Picture};
 use image::ImageFormat;
 use image::metadata::Orientation;
@@ -23,6 +26,7 @@ use std::fmt::Display;
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Cursor, ErrorKind, Read, Seek};
 use std::path::Path;
+use std::sync::Arc;
 
 /// Longest side that is read, pixels.
 const MAX_SIDE: usize = 262_144;
@@ -34,19 +38,21 @@ const MAX_DECODED: usize = 512 << 20;
 const MAX_FILE: u64 = 2 << 30;
 /// Most bytes that one byte of deflate can expand to: 258 bytes for a match of two bits.
 const MAX_DEFLATE: u64 = 1032;
-/// Bytes that identify every format: the length of a NIfTI header.
-const HEAD: u64 = 348;
+/// Bytes that identify every format, and more than a NIfTI header.
+const HEAD: u64 = 1024;
+/// Where a NIfTI header of one file ends with `n+1`, of two files with `ni1`.
+const NIFTI: std::ops::Range<usize> = 344..348;
 
 /// Most characters of a decoder's error in a message.
 const MAX_REASON: usize = 200;
 
 /// The formats that can be read, for messages.
-const KNOWN: &str = "PNG, JPEG, WebP, BMP, TIFF, OpenEXR, PFM, Radiance HDR, PNM and NIfTI can";
+const KNOWN: &str = "PNG, JPEG, WebP, GIF, BMP, TIFF, OpenEXR, PFM, Radiance HDR, PNM and NIfTI are";
 /// The message for files that end before their pixels do.
 const CUT_OFF: &str = "the picture file is cut off (copy it again)";
 
 impl Picture {
-    /// Reads a PNG, JPEG, WebP, BMP, TIFF, OpenEXR, PFM, Radiance HDR, PNM or NIfTI file (`.nii`, `.nii.gz`). EXIF
+    /// Reads a PNG, JPEG, WebP, GIF, BMP, TIFF, OpenEXR, PFM, Radiance HDR, PNM or NIfTI file (`.nii`, `.nii.gz`). EXIF
     /// orientation is applied. If there are several pages, slices or frames, the first is read, and
     /// [`notes`](Picture::notes) says so; [`Pages`] reads all.
     ///
@@ -94,9 +100,19 @@ trait Decode: Send {
     /// [`Picture::planes`]. Callers never ask for more rows than remain.
     fn read(&mut self, rows: &mut [f32]) -> Result<(), String>;
 
+    /// Where the current page lies on the earth.
+    fn georeference(&self) -> Option<Arc<Georeference>> {
+        None
+    }
+
     /// Number of pages in the file.
     fn pages(&mut self) -> Result<usize, String> {
         Ok(1)
+    }
+
+    /// Whether the pages are frames of an animation, of which the first stands for the file.
+    fn is_animation(&self) -> bool {
+        false
     }
 
     /// Moves to the next page, which must exist.
@@ -112,9 +128,13 @@ struct Layout {
     height: usize,
     /// 1 (grey) or 3 (RGB).
     channels: usize,
-    /// Whether opacity follows the colours.
+    /// Further bands.
+    extra: usize,
+    /// Whether opacity follows the bands.
     alpha: bool,
     depth: Depth,
+    /// The value of samples without data, in the units of the planes.
+    nodata: Option<f32>,
     /// How the rows must be turned.
     orientation: Orientation,
 }
@@ -122,7 +142,7 @@ struct Layout {
 impl Layout {
     /// Samples of a pixel.
     fn stride(&self) -> usize {
-        self.channels + usize::from(self.alpha)
+        self.channels + self.extra + usize::from(self.alpha)
     }
 
     /// Samples of a row.
@@ -178,22 +198,23 @@ fn decoder(mut source: Box<dyn Source>) -> Result<Box<dyn Decode>, String> {
     let mut head = Vec::new();
     source.by_ref().take(HEAD).read_to_end(&mut head).map_err(unreadable)?;
     source.rewind().map_err(unreadable)?;
+    if let Some(message) = foreign::explain(&head) {
+        // PFM and PNM files of a few bytes are text too.
+        if !matches!(*head, [b'P', b'1'..=b'7' | b'F' | b'f', ..]) && !head.starts_with(b"#?") {
+            return Err(message);
+        }
+    }
     Ok(match *head {
-        [] => return Err("the file is empty".into()),
+        [] => return Err("the file is empty (0 bytes); copy or download it again".into()),
         [0x89, b'P', b'N', b'G', ..] => Box::new(png::Png::new(source, length)?),
         [b'I', b'I', 42 | 43, 0, ..] | [b'M', b'M', 0, 42 | 43, ..] => {
             Box::new(tiff::Tiff::new(source, length)?)
         }
+        [b'G', b'I', b'F', b'8', ..] => Box::new(gif::Gif::new(source)?),
         [b'P', b'F' | b'f', b' ' | b'\t' | b'\r' | b'\n', ..] => Box::new(pfm::Pfm::new(source, length)?),
         [0x1f, 0x8b, ..] => Box::new(nifti::Nifti::unzip(source, length)?),
-        [.., b'n', b'+' | b'i', b'1', 0] if head.len() as u64 == HEAD => {
+        _ if matches!(head.get(NIFTI), Some([b'n', b'+' | b'i', b'1', 0])) => {
             Box::new(nifti::Nifti::new(source, length)?)
-        }
-        [_, _, _, _, b'n', b'+' | b'i', b'2', 0, ..] => {
-            return Err("a NIfTI-2 volume; only NIfTI-1 can be read, so convert it".into());
-        }
-        [0x93, b'N', b'U', b'M', b'P', b'Y', ..] => {
-            return Err("a NumPy array, not a picture; rename it to .npy".into());
         }
         _ => match image::guess_format(&head) {
             Ok(ImageFormat::OpenExr) => Box::new(exr::Exr::new(source)?),
@@ -204,10 +225,7 @@ fn decoder(mut source: Box<dyn Source>) -> Result<Box<dyn Decode>, String> {
                 | ImageFormat::Hdr
                 | ImageFormat::Pnm),
             ) => Box::new(whole::Whole::new(source, format, length)?),
-            Ok(other) => {
-                return Err(format!("{other:?} pictures cannot be read ({KNOWN}); convert it to PNG"));
-            }
-            Err(_) => return Err(format!("not a picture that can be read ({KNOWN})")),
+            _ => return Err(format!("not a picture that is read ({KNOWN}); convert it to PNG or TIFF")),
         },
     })
 }

@@ -3,12 +3,14 @@
 //! A header of 348 bytes is followed by samples, columns fastest. The slices along the third axis are the pages; those
 //! of further axes follow. Rows and columns keep their stored order; the position in the body is ignored.
 
-use super::{Decode, HEAD, Layout, MAX_DEFLATE, Source, fill, unreadable};
+use super::{Decode, Layout, MAX_DEFLATE, Source, fill, unreadable};
 use crate::image::Depth;
 use flate2::read::MultiGzDecoder;
 use image::metadata::Orientation;
 use std::io::{Read, copy, sink};
 
+/// Bytes of the header.
+const HEAD: u64 = 348;
 /// Most bytes before the samples: the header and extensions.
 const MAX_START: f32 = (64 << 20) as f32;
 
@@ -121,6 +123,8 @@ impl Nifti {
             channels: 1,
             alpha: false,
             depth: if plain { Depth::Eight } else { Depth::Float },
+            extra: 0,
+            nodata: None,
             orientation: Orientation::NoTransforms,
         };
         let start = field(108).0;

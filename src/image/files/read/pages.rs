@@ -1,11 +1,13 @@
 //! The pictures of a file, one after the other.
 
 use super::Rows;
+use super::rows::note;
 use crate::error::Result;
 use crate::image::Picture;
 use std::path::Path;
 
-/// An iterator over the pictures of a file: the pages of a TIFF, the slices of a NIfTI volume, else one picture.
+/// An iterator over the pictures of a file: the pages of a TIFF, the slices of a NIfTI volume, the frames of a GIF,
+/// else one picture.
 ///
 /// It ends after an error.
 pub struct Pages {
@@ -33,6 +35,17 @@ impl Pages {
     /// reads them.)
     pub fn total(&self) -> usize {
         self.total
+    }
+
+    /// Whether the pictures are frames of an animation, of which the first stands for the file.
+    pub fn is_animation(&self) -> bool {
+        self.rows.is_animation()
+    }
+
+    /// The first picture. A note says that there are more.
+    pub(in crate::image) fn first(mut self) -> Result<Picture> {
+        let note = note(self.total, self.is_animation());
+        Ok(self.rows.page()?.with_note(note.as_deref()))
     }
 
     fn page(&mut self) -> Result<Picture> {

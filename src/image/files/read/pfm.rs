@@ -44,6 +44,8 @@ impl Pfm {
             channels: if kind == "PF" { 3 } else { 1 },
             alpha: false,
             depth: Depth::Float,
+            extra: 0,
+            nodata: None,
             orientation: Orientation::NoTransforms,
         };
         let big_endian = match scale.parse::<f64>() {

@@ -30,6 +30,8 @@ impl Png {
             channels: if matches!(color, ColorType::Grayscale | ColorType::GrayscaleAlpha) { 1 } else { 3 },
             alpha: matches!(color, ColorType::GrayscaleAlpha | ColorType::Rgba),
             depth: if bits == BitDepth::Sixteen { Depth::Sixteen } else { Depth::Eight },
+            extra: 0,
+            nodata: None,
             orientation: orientation.unwrap_or(Orientation::NoTransforms),
         };
         let stored = (info.raw_row_length() as u64).saturating_mul(u64::from(info.height));

@@ -1,11 +1,13 @@
 //! Reads a picture file in bands of rows.
 
-use super::{Decode, Layout, MAX_SAMPLES, Source, decoder, source};
+use super::{Decode, Layout, MAX_SAMPLES, Source, decoder, foreign, source};
 use crate::error::{Error, Result};
+use crate::image::georeference::Georeference;
 use crate::image::{Depth, Picture};
 use crate::tensor::{Shape, Tensor};
 use image::metadata::Orientation;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Approximate number of samples between a decoder and the planes.
 const SCRATCH: usize = 1 << 16;
@@ -37,9 +39,20 @@ impl Rows {
     }
 
     pub(super) fn new(source: Box<dyn Source>, path: &Path) -> Result<Rows> {
-        let decoder = decoder(source).map_err(|message| Error::Picture { path: path.to_owned(), message })?;
+        let decoder = decoder(source).map_err(|message| {
+            let extension = path.extension().map(|e| e.to_string_lossy().to_lowercase());
+            let is_raw = extension.is_some_and(|e| foreign::CAMERA_RAW.contains(&e.as_str()));
+            // Cameras write TIFF files that only their name tells from others.
+            let message = if is_raw { foreign::camera_raw() } else { message };
+            Error::Picture { path: path.to_owned(), message }
+        })?;
         let stored = decoder.layout();
         Ok(Rows { path: path.to_owned(), decoder, stored, unturned: Vec::new(), row: 0 })
+    }
+
+    /// The file.
+    pub(in crate::image) fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Columns.
@@ -55,6 +68,11 @@ impl Rows {
     /// 1 (grey) or 3 (RGB).
     pub fn channels(&self) -> usize {
         self.stored.channels
+    }
+
+    /// Number of further bands, such as near infrared.
+    pub fn extra_bands(&self) -> usize {
+        self.stored.extra
     }
 
     /// The sample type of the file.
@@ -98,7 +116,7 @@ impl Rows {
     /// The first page as a whole, with a note if there are more.
     pub(super) fn first_page(mut self) -> Result<Picture> {
         let pages = self.pages()?;
-        let note = (pages > 1).then(|| format!("the file has {pages} pages or slices, the first is used"));
+        let note = note(pages, self.is_animation());
         Ok(self.page()?.with_note(note.as_deref()))
     }
 
@@ -113,6 +131,16 @@ impl Rows {
         (self.stored, self.row) = (self.decoder.layout(), 0);
         self.unturned.clear();
         Ok(())
+    }
+
+    /// Where the current page lies on the earth, if it is stored upright.
+    pub(in crate::image) fn georeference(&self) -> Option<Arc<Georeference>> {
+        self.decoder.georeference().filter(|_| self.stored.orientation == Orientation::NoTransforms)
+    }
+
+    /// Whether the pages are frames of an animation.
+    pub(super) fn is_animation(&self) -> bool {
+        self.decoder.is_animation()
     }
 
     fn error(&self, message: String) -> Error {
@@ -138,6 +166,7 @@ impl Rows {
             self.read_unturned()?;
         }
         let mut planes = vec![0.0; pixels * layout.channels];
+        let mut extra = vec![0.0; pixels * layout.extra];
         let mut alpha = vec![0.0; if layout.alpha { pixels } else { 0 }];
         let stride = layout.stride();
         let step = rows.min((SCRATCH / (width * stride)).max(1)) * width;
@@ -148,18 +177,23 @@ impl Rows {
                 Orientation::NoTransforms => self.decoder.read(part)?,
                 turn => turned(&self.unturned, &layout, turn, self.row + done / width, part),
             }
-            for (c, plane) in planes.chunks_exact_mut(pixels).enumerate() {
+            let bands = planes.chunks_exact_mut(pixels).chain(extra.chunks_exact_mut(pixels));
+            for (c, plane) in bands.enumerate() {
                 let values = part.iter().skip(c).step_by(stride);
                 plane[done..].iter_mut().zip(values).for_each(|(to, &v)| *to = v);
             }
-            let opacity = part.iter().skip(layout.channels).step_by(stride);
+            let opacity = part.iter().skip(layout.channels + layout.extra).step_by(stride);
             alpha.iter_mut().skip(done).zip(opacity).for_each(|(to, v)| *to = v / layout.depth.white());
         }
         let shape = Shape::new(1, layout.channels, rows, width);
         let alpha = layout.alpha.then(|| Tensor::new(Shape { c: 1, ..shape }, alpha)).transpose();
+        let extra =
+            (layout.extra > 0).then(|| Tensor::new(Shape { c: layout.extra, ..shape }, extra)).transpose();
+        let georeference = self.georeference();
         Tensor::new(shape, planes)
             .and_then(|planes| Picture::new(planes, layout.depth))
-            .and_then(|band| band.with_alpha(alpha?))
+            .and_then(|band| band.with_alpha(alpha?)?.with_extra(extra?))
+            .map(|band| band.with_nodata(layout.nodata).with_georeference(georeference))
             .map_err(|e| e.to_string())
     }
 
@@ -175,6 +209,12 @@ impl Rows {
         self.unturned = vec![0.0; samples];
         self.decoder.read(&mut self.unturned)
     }
+}
+
+/// What is said when only the first of several pages is used.
+pub(super) fn note(pages: usize, animation: bool) -> Option<String> {
+    let what = if animation { "frames" } else { "pages or slices" };
+    (pages > 1).then(|| format!("the file has {pages} {what}, the first is used"))
 }
 
 /// Whether an orientation turns rows into columns.

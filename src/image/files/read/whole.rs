@@ -62,6 +62,8 @@ impl Whole {
                 16 => Depth::Sixteen,
                 _ => Depth::Float,
             },
+            extra: 0,
+            nodata: None,
             orientation: Orientation::NoTransforms,
         };
         // A JPEG file that is too short for its pixels is refused early. Other formats can hold many pixels in few

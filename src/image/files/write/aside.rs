@@ -1,7 +1,8 @@
 //! Files that are written under a temporary name and then renamed, so they are never incomplete.
 
 use crate::error::{Error, Result};
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, HashSet};
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -10,9 +11,8 @@ use std::path::{Path, PathBuf};
 /// dropped before, it leaves nothing.
 #[derive(Debug)]
 pub(in crate::image) struct Aside {
-    /// The path as the caller names it, for errors.
+    /// The final path. A link there is replaced, not followed.
     path: PathBuf,
-    target: PathBuf,
     temporary: PathBuf,
     /// Closed before the file is renamed or deleted, as some systems require.
     file: Option<File>,
@@ -22,8 +22,10 @@ impl Aside {
     /// Creates an empty temporary file for that path.
     pub(in crate::image) fn create(path: &Path) -> Result<Aside> {
         check_writable(path)?;
-        let target = target(path);
-        let temporary = target.with_file_name(format!(".{}.{}.tmp", name(&target), std::process::id()));
+        let mut name = OsString::from(".");
+        name.push(path.file_name().unwrap_or_default());
+        name.push(format!(".{}.tmp", std::process::id()));
+        let temporary = path.with_file_name(name);
         let opened = OpenOptions::new().read(true).write(true).create_new(true).open(&temporary);
         let file = opened.map_err(|e| match e.kind() {
             io::ErrorKind::AlreadyExists => {
@@ -32,10 +34,10 @@ impl Aside {
             }
             _ => Error::io(path)(e),
         })?;
-        Ok(Aside { path: path.to_owned(), target, temporary, file: Some(file) })
+        Ok(Aside { path: path.to_owned(), temporary, file: Some(file) })
     }
 
-    /// The final path, as the caller names it.
+    /// The final path.
     pub(in crate::image) fn path(&self) -> &Path {
         &self.path
     }
@@ -49,7 +51,7 @@ impl Aside {
     /// Renames the file, after its bytes are on the disk. All other handles must be closed.
     pub(in crate::image) fn finish(mut self) -> Result<()> {
         let synced = self.file.take().map_or(Ok(()), |file| file.sync_all());
-        synced.and_then(|()| fs::rename(&self.temporary, &self.target)).map_err(Error::io(&self.path))
+        synced.and_then(|()| fs::rename(&self.temporary, &self.path)).map_err(Error::io(&self.path))
     }
 }
 
@@ -68,30 +70,40 @@ pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
     aside.finish()
 }
 
-/// Deletes temporary files that killed runs left beside those paths. Nothing else may write there at the same time.
+/// Deletes temporary files that killed runs left beside those paths. Those of running processes stay, where the system
+/// tells which these are.
 pub fn remove_temporary_files<'a>(paths: impl IntoIterator<Item = &'a Path>) -> Result<()> {
-    let targets: HashSet<PathBuf> = paths.into_iter().map(target).collect();
-    let folders: BTreeSet<PathBuf> = targets.iter().map(|target| folder(target)).collect();
-    for folder in folders {
+    let mut names: BTreeMap<PathBuf, HashSet<&[u8]>> = BTreeMap::new();
+    for path in paths {
+        names.entry(folder(path)).or_default().extend(path.file_name().map(OsStr::as_encoded_bytes));
+    }
+    for (folder, names) in names {
         let entries = match fs::read_dir(&folder) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
             entries => entries.map_err(Error::io(&folder))?,
         };
         for entry in entries {
-            let path = entry.map_err(Error::io(&folder))?.path();
-            if begun(&name(&path)).is_some_and(|name| targets.contains(&path.with_file_name(name))) {
-                fs::remove_file(&path).map_err(Error::io(&path))?;
+            let entry = entry.map_err(Error::io(&folder))?;
+            let temporary = entry.file_name();
+            let left = |(name, process)| names.contains(name) && !is_running(process);
+            if begun(temporary.as_encoded_bytes()).is_some_and(left) {
+                fs::remove_file(entry.path()).map_err(Error::io(&entry.path()))?;
             }
         }
     }
     Ok(())
 }
 
-/// The final name that belongs to a temporary name.
-fn begun(temporary: &str) -> Option<&str> {
-    let (name, process) = temporary.strip_prefix('.')?.strip_suffix(".tmp")?.rsplit_once('.')?;
-    let is_process = !process.is_empty() && process.bytes().all(|b| b.is_ascii_digit());
-    is_process.then_some(name)
+/// The final name that belongs to a temporary name, and the process.
+fn begun(temporary: &[u8]) -> Option<(&[u8], u32)> {
+    let named = temporary.strip_prefix(b".")?.strip_suffix(b".tmp")?;
+    let (name, process) = named.split_at(named.iter().rposition(|&b| b == b'.')?);
+    Some((name, std::str::from_utf8(&process[1..]).ok()?.parse().ok()?))
+}
+
+/// Whether another process of that number runs. Only Linux says it.
+fn is_running(process: u32) -> bool {
+    process != std::process::id() && Path::new("/proc").join(process.to_string()).exists()
 }
 
 /// Errors if a file cannot be written there. Call it before long work.
@@ -105,15 +117,6 @@ pub fn check_writable(path: &Path) -> Result<()> {
         return Err(refuse("it exists and is not a file; choose another name".into()));
     }
     Ok(())
-}
-
-/// The file to replace: a link stays a link, and its target is written.
-fn target(path: &Path) -> PathBuf {
-    fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
-}
-
-fn name(path: &Path) -> String {
-    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 fn folder(path: &Path) -> PathBuf {

@@ -15,7 +15,7 @@ pub use rows::RowWriter;
 
 use super::format::{Format, refuse};
 use crate::error::{Error, Result};
-use crate::image::{Depth, Picture};
+use crate::image::{Depth, Georeference, Picture};
 use crate::recipe::Channels;
 use image::codecs::{bmp::BmpEncoder, jpeg::JpegEncoder, openexr::OpenExrEncoder, webp::WebPEncoder};
 use image::{ExtendedColorType, ImageEncoder};
@@ -23,6 +23,7 @@ use layout::{Layout, index_bytes, png_encoder};
 use std::borrow::Cow;
 use std::io::{self, Cursor, Write};
 use std::path::Path;
+use std::sync::Arc;
 use tiff::TiffWriter;
 
 /// Quality of JPEG files, without visible loss.
@@ -44,7 +45,10 @@ impl Picture {
             Format::Png => {
                 write_png(png_encoder(&mut file, layout, &[]), &pixels()).map_err(|e| e.to_string())
             }
-            Format::Tiff => write_tiff(&mut file, layout, &pixels()).map_err(|e| e.to_string()),
+            Format::Tiff => {
+                let georeference = picture.georeference().cloned();
+                write_tiff(&mut file, layout, &pixels(), georeference).map_err(|e| e.to_string())
+            }
             Format::Jpeg => {
                 let encoder = JpegEncoder::new_with_quality(&mut file, JPEG_QUALITY);
                 write(encoder, layout, &pixels())
@@ -81,12 +85,13 @@ pub(in crate::image) fn encode_indices(
     [width, height]: [usize; 2],
     indices: &[u16],
     palette: &[[u8; 3]],
+    georeference: Option<Arc<Georeference>>,
 ) -> Result<Vec<u8>> {
     let layout = Layout::indices(width, height, palette).check(path)?;
     let pixels = index_bytes(indices, palette.len(), layout.depth)?;
     let mut file = Cursor::new(Vec::new());
     let written = match Format::of(path)? {
-        Format::Tiff => write_tiff(&mut file, layout, &pixels).map_err(|e| e.to_string()),
+        Format::Tiff => write_tiff(&mut file, layout, &pixels, georeference).map_err(|e| e.to_string()),
         _ => {
             let mut encoder = png_encoder(&mut file, layout, palette);
             // Masks compress much better than pictures.
@@ -104,9 +109,15 @@ fn write_png<W: Write>(encoder: png::Encoder<'_, W>, pixels: &[u8]) -> Result<()
     writer.finish()
 }
 
-fn write_tiff(file: &mut Cursor<Vec<u8>>, layout: Layout, pixels: &[u8]) -> io::Result<()> {
+fn write_tiff(
+    file: &mut Cursor<Vec<u8>>,
+    layout: Layout,
+    pixels: &[u8],
+    georeference: Option<Arc<Georeference>>,
+) -> io::Result<()> {
     let mut tiff = TiffWriter::new(file)?;
     tiff.begin(layout)?;
+    tiff.georeference(georeference);
     tiff.write(pixels)?;
     tiff.finish()
 }

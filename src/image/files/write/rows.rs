@@ -5,10 +5,11 @@ use super::layout::{Layout, index_bytes, png_encoder, samples};
 use super::tiff::TiffWriter;
 use crate::error::{Error, Result};
 use crate::image::files::format::{Format, refuse};
-use crate::image::{Depth, Picture};
+use crate::image::{Depth, Georeference, Picture};
 use std::fs::File;
 use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::Path;
+use std::sync::Arc;
 
 /// Bytes of a chunk of a PNG file. Each chunk costs a system call.
 const CHUNK: usize = 1 << 18;
@@ -156,6 +157,13 @@ impl RowWriter {
             return Err(Error::shape(format!("a band of {width}x{height} pixels"), expected, got));
         }
         self.write(&index_bytes(indices, self.classes, depth)?, rows)
+    }
+
+    /// Sets where the picture lies on the earth. Only TIFF files keep it.
+    pub fn set_georeference(&mut self, georeference: Option<Arc<Georeference>>) {
+        if let Rows::Tiff(tiff) = &mut self.rows {
+            tiff.georeference(georeference);
+        }
     }
 
     fn write(&mut self, pixels: &[u8], rows: usize) -> Result<()> {

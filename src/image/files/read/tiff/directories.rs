@@ -1,36 +1,45 @@
-//! The directories of a TIFF file, one for each page. The `tiff` crate does not expose everything in them.
+//! The directories of a TIFF file: those of its pages, and what the `tiff` crate needs to decode them.
+//!
+//! Overviews, masks and thumbnails have directories too, in the same chain. The crate's decoder refuses some of them,
+//! and pages with a palette or with more bands than colours. It therefore reads a [`File`] in which the chain holds
+//! only pages, and in which the pages that it refuses are called grey.
 
-use super::super::Source;
+use super::super::{Source, foreign, unreadable};
 use std::collections::HashSet;
 use std::io::{self, Read, Seek, SeekFrom};
-use tiff::decoder::Decoder;
-use tiff::tags::{ByteOrder, Tag, Type};
-use tiff::{TiffError, TiffResult};
+use tiff::tags::{CompressionMethod, PhotometricInterpretation, Tag};
 
-/// A file in which one byte can be replaced by 1.
-///
-/// The `tiff` crate refuses pages with a palette, although their indices are stored like grey values. The byte of the
-/// photometric interpretation that says 3 (palette) is therefore replaced by 1 (grey).
+/// Most directories of a file.
+const MAX_DIRECTORIES: usize = 65_536;
+/// Most entries of a directory. Real ones have some dozens.
+const MAX_ENTRIES: u64 = 4096;
+
+/// `NewSubfileType`: a smaller version of another page, or its transparency. TIFF 6.0, section 8.
+const NO_PAGE: u64 = 1 | 4;
+/// `SubfileType`, its predecessor: a smaller version.
+const REDUCED: u64 = 2;
+/// Photometric interpretations of camera raw files: colour filter array, linear raw. DNG 1.7, appendix A.
+const RAW: [u64; 2] = [32803, 34892];
+
+/// A file of which some bytes read as others.
 pub(super) struct File {
     source: Box<dyn Source>,
     place: u64,
-    one: Option<u64>,
-}
-
-impl File {
-    pub(super) fn new(source: Box<dyn Source>) -> File {
-        File { source, place: 0, one: None }
-    }
+    /// Offsets and bytes, in the order of offsets.
+    changes: Vec<(u64, Vec<u8>)>,
 }
 
 impl Read for File {
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
         let count = self.source.read(bytes)?;
-        let inside = self.one.and_then(|one| one.checked_sub(self.place)).filter(|&at| at < count as u64);
-        if let Some(at) = inside {
-            bytes[at as usize] = 1;
+        let (from, to) = (self.place, self.place + count as u64);
+        let first = self.changes.partition_point(|(at, new)| at + new.len() as u64 <= from);
+        for (at, new) in self.changes[first..].iter().take_while(|(at, _)| *at < to) {
+            for (place, &byte) in (*at..).zip(new).filter(|(place, _)| (from..to).contains(place)) {
+                bytes[(place - from) as usize] = byte;
+            }
         }
-        self.place += count as u64;
+        self.place = to;
         Ok(count)
     }
 }
@@ -42,64 +51,172 @@ impl Seek for File {
     }
 }
 
-/// The entries of a directory: TIFF 6.0, section 2. BigTIFF has wider numbers.
-struct Entries {
-    first: u64,
-    count: u64,
-    /// Bytes of one entry.
-    size: u64,
+/// A directory of the chain.
+#[derive(Default)]
+struct Directory {
+    offset: u64,
+    /// Where the offset of the next directory is.
+    next_at: u64,
+    entries: Vec<Entry>,
 }
 
-impl Entries {
-    /// The entries of the directory at offset `place`.
-    fn new(decoder: &mut Decoder<File>, place: u64) -> TiffResult<Entries> {
-        let big = is_big(decoder)?;
-        decoder.goto_offset_u64(place)?;
-        let (count, head, size) =
-            if big { (decoder.read_long8()?, 8, 20) } else { (decoder.read_short()?.into(), 2, 12) };
-        let end = place.checked_add(head).and_then(|first| first.checked_add(count.checked_mul(size)?));
-        end.ok_or(TiffError::IntSizeError)?;
-        Ok(Entries { first: place + head, count, size })
+/// An entry. Its value is the first if there are several, and `u64::MAX` if it is no number or stands elsewhere.
+struct Entry {
+    tag: u16,
+    value: u64,
+    /// Where the value is.
+    at: u64,
+    bytes: usize,
+}
+
+impl Directory {
+    fn entry(&self, tag: Tag) -> Option<&Entry> {
+        self.entries.iter().find(|entry| entry.tag == tag.to_u16())
+    }
+
+    fn value(&self, tag: Tag) -> Option<u64> {
+        self.entry(tag).map(|entry| entry.value)
+    }
+
+    /// Whether it holds pixels, be it a page or not.
+    fn has_pixels(&self) -> bool {
+        let has = |tag| self.entry(tag).is_some();
+        has(Tag::ImageWidth) && has(Tag::ImageLength) && (has(Tag::StripOffsets) || has(Tag::TileOffsets))
+    }
+
+    fn is_page(&self) -> bool {
+        let reduced = match self.value(Tag::NewSubfileType) {
+            Some(kind) => kind & NO_PAGE != 0,
+            None => self.value(Tag::SubfileType) == Some(REDUCED),
+        };
+        self.has_pixels() && !reduced
+    }
+
+    /// Whether the pixels are those of a camera's sensor, or stand for them.
+    fn is_raw(&self) -> bool {
+        let has = |tag| self.entry(Tag::from_u16_exhaustive(tag)).is_some();
+        let (maker, more, dng) = (has(271), has(330), has(50706));
+        let stands_for_more = maker && more && !self.is_page();
+        dng || stands_for_more
+            || self.value(Tag::PhotometricInterpretation).is_some_and(|kind| RAW.contains(&kind))
+    }
+
+    /// The entry to be called grey: of pages with a palette, and of colours with more bands than the crate keeps.
+    fn called_grey(&self) -> Option<&Entry> {
+        let samples = self.value(Tag::SamplesPerPixel).unwrap_or(1);
+        let first_extra = self.value(Tag::ExtraSamples);
+        let jpeg = self.value(Tag::Compression) == Some(CompressionMethod::ModernJPEG.to_u16().into());
+        let entry = self.entry(Tag::PhotometricInterpretation)?;
+        let is = |kind: PhotometricInterpretation| entry.value == u64::from(kind.to_u16());
+        let bands = samples > 4 || samples == 4 && first_extra == Some(0);
+        let refused =
+            is(PhotometricInterpretation::RGBPalette) || is(PhotometricInterpretation::RGB) && bands;
+        (refused && !jpeg).then_some(entry)
     }
 }
 
-/// Number of directories in the chain, without reading them. `None` if the chain is a circle or has more than `most`.
-pub(super) fn count(decoder: &mut Decoder<File>, most: usize) -> TiffResult<Option<usize>> {
-    let head = if is_big(decoder)? { 8 } else { 4 };
-    decoder.goto_offset_u64(head)?;
-    let mut seen = HashSet::new();
-    loop {
-        let place = decoder.read_ifd_offset()?;
-        if place == 0 {
-            return Ok(Some(seen.len()));
-        }
-        if !seen.insert(place) || seen.len() > most {
+/// Opens a file for the decoder. Also gives the photometric interpretation of each page, as the file says it.
+///
+/// # Errors
+/// A line about camera raw files, files without a page, and chains that do not end.
+pub(super) fn open(mut source: Box<dyn Source>) -> Result<(File, Vec<u64>), String> {
+    let all = read(&mut source).map_err(unreadable)?;
+    let all = all.ok_or_else(|| {
+        format!("the TIFF file's pages form a circle, or there are more than {MAX_DIRECTORIES}")
+    })?;
+    if all.iter().any(Directory::is_raw) {
+        return Err(foreign::camera_raw());
+    }
+    let mut pages: Vec<&Directory> = all.iter().filter(|directory| directory.is_page()).collect();
+    if pages.is_empty() {
+        // A file of one small picture that is called an overview.
+        pages.extend(all.iter().find(|directory| directory.has_pixels()));
+    }
+    let Some(first) = pages.first() else {
+        return Err("the TIFF file has no picture: no directory gives a size and the place of pixels".into());
+    };
+    let mut head = [0; 4];
+    source.rewind().and_then(|()| source.read_exact(&mut head)).map_err(unreadable)?;
+    let (big, little) = (head.contains(&43), head[0] == b'I');
+    let number = |value: u64, bytes: usize| match little {
+        true => value.to_le_bytes()[..bytes].to_vec(),
+        false => value.to_be_bytes()[8 - bytes..].to_vec(),
+    };
+    let word = if big { 8 } else { 4 };
+    let mut changes = vec![(word, number(first.offset, word as usize))];
+    for (i, page) in pages.iter().enumerate() {
+        changes.push((page.next_at, number(pages.get(i + 1).map_or(0, |next| next.offset), word as usize)));
+        let grey = page.called_grey().map(|entry| (entry.at, number(1, entry.bytes)));
+        changes.extend(grey);
+    }
+    changes.sort();
+    source.rewind().map_err(unreadable)?;
+    let colors = pages.iter().map(|page| page.value(Tag::PhotometricInterpretation).unwrap_or(u64::MAX));
+    let colors = colors.collect();
+    Ok((File { source, place: 0, changes }, colors))
+}
+
+/// All directories of the chain. `None` if it is a circle or too long.
+fn read(source: &mut Box<dyn Source>) -> io::Result<Option<Vec<Directory>>> {
+    let mut head = [0; 4];
+    source.rewind()?;
+    source.read_exact(&mut head)?;
+    let (little, big) = (head[0] == b'I', head.contains(&43));
+    let mut file = Numbers { source, little };
+    // Bytes of an offset, of the number of entries, of an entry.
+    let (word, count_bytes, size) = if big { (8, 8, 20) } else { (4, 2, 12) };
+    let mut offset = file.at(word as u64, word)?;
+    let (mut all, mut seen) = (Vec::new(), HashSet::new());
+    while offset != 0 {
+        if !seen.insert(offset) || all.len() == MAX_DIRECTORIES {
             return Ok(None);
         }
-        let entries = Entries::new(decoder, place)?;
-        decoder.goto_offset_u64(entries.first + entries.count * entries.size)?;
-    }
-}
-
-/// Turns page `page`, the current page of the decoder, into one of grey indices.
-pub(super) fn without_palette(decoder: &mut Decoder<File>, page: usize) -> TiffResult<()> {
-    let place = decoder.ifd_pointer().map_or(0, |pointer| pointer.0);
-    let entries = Entries::new(decoder, place)?;
-    let is_little = decoder.byte_order() == ByteOrder::LittleEndian;
-    for entry in (0..entries.count).map(|i| entries.first + i * entries.size) {
-        decoder.goto_offset_u64(entry)?;
-        if decoder.read_short()? != Tag::PhotometricInterpretation.to_u16() {
-            continue;
+        let count = file.at(offset, count_bytes)?;
+        if count > MAX_ENTRIES {
+            return Err(io::Error::other(format!("a TIFF directory of {count} entries")));
         }
-        let bytes = if decoder.read_short()? == Type::LONG.to_u16() { 4 } else { 2 };
-        let value = entry + if entries.size == 20 { 12 } else { 8 };
-        decoder.inner().one = Some(if is_little { value } else { value + bytes - 1 });
+        let first = offset + count_bytes as u64;
+        let mut directory = Directory { offset, next_at: first + count * size, entries: Vec::new() };
+        for at in (0..count).map(|i| first + i * size) {
+            let tag = file.at(at, 2)? as u16;
+            let bytes = match file.next(2)? {
+                1 => 1,
+                3 => 2,
+                4 | 13 => 4,
+                16 | 18 => 8,
+                _ => 0,
+            };
+            let values = file.next(word)?;
+            // Values that do not fit stand elsewhere.
+            let fits = bytes as u64 * values <= word as u64;
+            let value = if fits && bytes > 0 { file.next(bytes)? } else { u64::MAX };
+            directory.entries.push(Entry { tag, value, at: at + 4 + word as u64, bytes });
+        }
+        offset = file.at(directory.next_at, word)?;
+        all.push(directory);
     }
-    decoder.seek_to_image(page)
+    Ok(Some(all))
 }
 
-/// Whether the file is a BigTIFF.
-fn is_big(decoder: &mut Decoder<File>) -> TiffResult<bool> {
-    decoder.goto_offset_u64(2)?;
-    Ok(decoder.read_short()? == 43)
+/// Numbers of a file in its byte order.
+struct Numbers<'a> {
+    source: &'a mut Box<dyn Source>,
+    little: bool,
+}
+
+impl Numbers<'_> {
+    fn at(&mut self, offset: u64, bytes: usize) -> io::Result<u64> {
+        self.source.seek(SeekFrom::Start(offset))?;
+        self.next(bytes)
+    }
+
+    fn next(&mut self, bytes: usize) -> io::Result<u64> {
+        let mut number = [0; 8];
+        if self.little {
+            self.source.read_exact(&mut number[..bytes])?;
+            return Ok(u64::from_le_bytes(number));
+        }
+        self.source.read_exact(&mut number[8 - bytes..])?;
+        Ok(u64::from_be_bytes(number))
+    }
 }

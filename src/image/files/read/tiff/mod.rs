@@ -5,21 +5,21 @@ mod page;
 mod strips;
 
 use super::{Decode, Layout, MAX_DECODED, Source, damaged, too_large, unreadable, unsupported};
+use crate::image::georeference::Georeference;
 use directories::File;
 use page::{Colors, Page};
 use std::ops::Range;
+use std::sync::Arc;
 use tiff::decoder::{Decoder, DecodingResult, Limits};
 use tiff::{TiffError, TiffResult};
-
-/// Most pages of a file.
-const MAX_PAGES: usize = 65_536;
 
 /// A TIFF file, positioned at one of its pages.
 pub(super) struct Tiff {
     decoder: Decoder<File>,
     length: u64,
     page: Page,
-    /// Index of the page.
+    /// Photometric interpretations of all pages, and the index of this one.
+    colors: Vec<u64>,
     number: usize,
     /// The strip, the row of tiles, or the rows of a strip that contain the last row; plane after plane.
     chunks: Vec<DecodingResult>,
@@ -35,10 +35,11 @@ impl Tiff {
         let mut limits = Limits::default();
         limits.decoding_buffer_size = MAX_DECODED;
         limits.intermediate_buffer_size = MAX_DECODED;
-        let mut decoder = Decoder::new(File::new(source)).map_err(explain)?.with_limits(limits);
-        let page = Page::new(&mut decoder, 0, length)?;
+        let (file, colors) = directories::open(source)?;
+        let mut decoder = Decoder::new(file).map_err(explain)?.with_limits(limits);
+        let page = Page::new(&mut decoder, colors[0], length)?;
         let (chunks, line) = (Vec::new(), Vec::new());
-        Ok(Tiff { decoder, length, page, number: 0, chunks, held: 0..0, line, row: 0 })
+        Ok(Tiff { decoder, length, page, colors, number: 0, chunks, held: 0..0, line, row: 0 })
     }
 
     /// Decodes the strip or the row of tiles that contains the next row. For uncompressed strips, reads as many rows
@@ -133,16 +134,18 @@ impl Decode for Tiff {
         Ok(())
     }
 
+    fn georeference(&self) -> Option<Arc<Georeference>> {
+        self.page.georeference.clone()
+    }
+
     fn pages(&mut self) -> Result<usize, String> {
-        let pages = directories::count(&mut self.decoder, MAX_PAGES).map_err(explain)?;
-        pages
-            .ok_or_else(|| format!("the TIFF file's pages form a circle, or there are more than {MAX_PAGES}"))
+        Ok(self.colors.len())
     }
 
     fn turn_page(&mut self) -> Result<(), String> {
         self.decoder.next_image().map_err(explain)?;
         self.number += 1;
-        self.page = Page::new(&mut self.decoder, self.number, self.length)?;
+        self.page = Page::new(&mut self.decoder, self.colors[self.number], self.length)?;
         (self.row, self.held) = (0, 0..0);
         Ok(())
     }

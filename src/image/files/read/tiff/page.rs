@@ -1,13 +1,16 @@
 //! The tags of a page in a TIFF file.
 
 use super::super::{Layout, MAX_DECODED, MAX_SIDE, too_large, unsupported};
-use super::directories::{File, without_palette};
+use super::directories::File;
 use super::explain;
 use super::strips::Strips;
 use crate::image::Depth;
+use crate::image::georeference::Georeference;
 use image::metadata::Orientation;
+use std::sync::Arc;
 use tiff::ColorType;
 use tiff::decoder::Decoder;
+use tiff::decoder::ifd::Value;
 use tiff::tags::{ExtraSamples, PhotometricInterpretation, PlanarConfiguration, SampleFormat, Tag};
 
 /// Most bytes that one byte of a compressed chunk can expand to: an LZW code of 12 bits stands for at most 4096.
@@ -27,6 +30,7 @@ pub(super) struct Page {
     pub(super) chunk: [usize; 2],
     /// The chunks, if rows can be read from them directly.
     pub(super) strips: Option<Strips>,
+    pub(super) georeference: Option<Arc<Georeference>>,
     pub(super) notes: Vec<String>,
 }
 
@@ -44,26 +48,29 @@ pub(super) enum Colors {
 }
 
 impl Page {
-    /// Page `number`, the current page of the decoder, in a file of `length` bytes.
-    pub(super) fn new(decoder: &mut Decoder<File>, number: usize, length: u64) -> Result<Page, String> {
+    /// The current page of the decoder in a file of `length` bytes. `kind` is its photometric interpretation.
+    pub(super) fn new(decoder: &mut Decoder<File>, kind: u64, length: u64) -> Result<Page, String> {
         let (width, height) = decoder.dimensions().map_err(explain)?;
         let extra = tag(decoder, Tag::ExtraSamples)?;
-        let palette = palette(decoder)?;
-        if palette.is_some() {
-            without_palette(decoder, number).map_err(explain)?;
-        }
+        let is = |interpretation: PhotometricInterpretation| kind == u64::from(interpretation.to_u16());
+        let palette = is(PhotometricInterpretation::RGBPalette).then(|| palette(decoder)).transpose()?;
         let color = decoder.colortype().map_err(explain)?;
-        let (colors, channels, alpha) = match (color, palette) {
-            (ColorType::Gray(_), Some(palette)) => (Colors::Palette(palette), 3, false),
-            (ColorType::Gray(_), None) => (Colors::Plain, 1, false),
-            (ColorType::Multiband { num_samples: 2, bit_depth: 8.. }, _) if is_opacity(&extra) => {
-                (Colors::Plain, 1, true)
+        let opacity = usize::from(is_opacity(&extra));
+        // Grey or colours, further bands, opacity.
+        let (colors, channels, further, alpha) = match (color, palette) {
+            (ColorType::Gray(_), Some(palette)) => (Colors::Palette(palette), 3, 0, false),
+            (ColorType::Gray(_), None) => (Colors::Plain, 1, 0, false),
+            (ColorType::Multiband { num_samples, bit_depth: 8.. }, None) => {
+                let bands = usize::from(num_samples) - opacity;
+                // Three bands may well be colours; of others, none is known to be.
+                let channels = if is(PhotometricInterpretation::RGB) || bands == 3 { 3 } else { 1 };
+                (Colors::Plain, channels, bands.saturating_sub(channels), opacity == 1)
             }
-            (ColorType::RGB(8..), _) => (Colors::Plain, 3, false),
-            (ColorType::RGBA(8..), _) => (Colors::Plain, 3, true),
-            (ColorType::CMYK(8 | 16), _) => (Colors::Cmyk, 3, false),
-            (ColorType::CMYKA(8 | 16), _) => (Colors::Cmyk, 3, true),
-            (ColorType::YCbCr(8), _) => (Colors::YCbCr, 3, false),
+            (ColorType::RGB(8..), _) => (Colors::Plain, 3, 0, false),
+            (ColorType::RGBA(8..), _) => (Colors::Plain, 3, 0, true),
+            (ColorType::CMYK(8 | 16), _) => (Colors::Cmyk, 3, 0, false),
+            (ColorType::CMYKA(8 | 16), _) => (Colors::Cmyk, 3, 0, true),
+            (ColorType::YCbCr(8), _) => (Colors::YCbCr, 3, 0, false),
             (other, _) => return Err(unsupported(format!("TIFF with {other:?}"))),
         };
         let format = tag(decoder, Tag::SampleFormat)?
@@ -81,11 +88,20 @@ impl Page {
             return Err(unsupported(format!("TIFF with {color:?} of {format:?} samples")));
         }
         let orientation = tag(decoder, Tag::Orientation)?.first().and_then(|&v| u8::try_from(v).ok());
+        let georeference = georeference(decoder);
+        let nodata = georeference.as_ref().and_then(|tags| tags.nodata());
+        let nodata = nodata.map(|value| match (depth, integers) {
+            (Depth::Sixteen, _) => value as f32 / 257.0,
+            (_, true) => value as f32 / 255.0,
+            _ => value as f32,
+        });
         let layout = Layout {
             width: width as usize,
             height: height as usize,
             channels,
+            extra: further,
             alpha,
+            nodata,
             depth: if matches!(colors, Colors::Palette(_)) { Depth::Eight } else { depth },
             orientation: orientation.and_then(Orientation::from_exif).unwrap_or(Orientation::NoTransforms),
         };
@@ -98,7 +114,7 @@ impl Page {
             ),
             (integers, "the TIFF file's integers are taken as they are, 255 as white"),
             (
-                extra.len() > usize::from(alpha),
+                extra.len() > usize::from(alpha) + further,
                 "the TIFF file's samples beyond colours and opacity were left out",
             ),
         ];
@@ -106,7 +122,9 @@ impl Page {
         let (chunk_width, chunk_height) = decoder.chunk_dimensions();
         let chunk = [chunk_width as usize, layout.height.min(chunk_height as usize)];
         let planar = planar && samples > 1;
-        let mut page = Page { layout, colors, bits, samples, planar, chunk, strips: None, notes };
+        let georeference = georeference.map(Arc::new);
+        let mut page =
+            Page { layout, colors, bits, samples, planar, chunk, strips: None, georeference, notes };
         page.check(length)?;
         page.strips = Strips::new(decoder, &page, length)?;
         if page.strips.is_none() {
@@ -139,11 +157,7 @@ impl Page {
 
 /// The colours of a page whose samples are indices. TIFF 6.0, section 5: all reds, then all greens, then all blues, 16
 /// bits each.
-fn palette(decoder: &mut Decoder<File>) -> Result<Option<Vec<[f32; 3]>>, String> {
-    let photometric = tag(decoder, Tag::PhotometricInterpretation)?;
-    if photometric != [PhotometricInterpretation::RGBPalette.to_u16()] {
-        return Ok(None);
-    }
+fn palette(decoder: &mut Decoder<File>) -> Result<Vec<[f32; 3]>, String> {
     let (map, bits) = (tag(decoder, Tag::ColorMap)?, tag(decoder, Tag::BitsPerSample)?);
     let count = map.len() / 3;
     match bits[..] {
@@ -151,7 +165,26 @@ fn palette(decoder: &mut Decoder<File>) -> Result<Option<Vec<[f32; 3]>>, String>
         _ => return Err(unsupported(format!("TIFF with a palette of {count} colours for {bits:?} bits"))),
     }
     let color = |i| [i, count + i, 2 * count + i].map(|place| f32::from(map[place] >> 8));
-    Ok(Some((0..count).map(color).collect()))
+    Ok((0..count).map(color).collect())
+}
+
+/// The tags of a GeoTIFF. Tags of a wrong type are left out, because the pixels do not need them.
+fn georeference(decoder: &mut Decoder<File>) -> Option<Georeference> {
+    let mut find = |code| decoder.find_tag(Tag::from_u16_exhaustive(code)).ok().flatten();
+    let mut doubles = |code| {
+        let values = find(code).and_then(|value| value.into_f64_vec().ok()).unwrap_or_default();
+        if values.iter().all(|v| v.is_finite()) { values } else { Vec::new() }
+    };
+    let (scale, tiepoints, matrix, parameters) =
+        (doubles(33550), doubles(33922), doubles(34264), doubles(34736));
+    let keys = find(34735).and_then(|value| value.into_u16_vec().ok()).unwrap_or_default();
+    let mut text = |code| match find(code) {
+        Some(Value::Ascii(text)) => text,
+        _ => String::new(),
+    };
+    let (texts, metadata, nodata) = (text(34737), text(42112), text(42113));
+    let tags = Georeference { scale, tiepoints, matrix, keys, doubles: parameters, texts, metadata, nodata };
+    (tags != Georeference::default()).then_some(tags)
 }
 
 /// The numbers of a tag; empty if the page lacks it.
@@ -159,8 +192,8 @@ pub(super) fn tag(decoder: &mut Decoder<File>, tag: Tag) -> Result<Vec<u16>, Str
     Ok(decoder.find_tag_unsigned_vec(tag).map_err(explain)?.unwrap_or_default())
 }
 
-/// Whether the only extra sample is opacity.
+/// Whether the last extra sample is opacity.
 fn is_opacity(extra: &[u16]) -> bool {
     let kinds = [ExtraSamples::AssociatedAlpha, ExtraSamples::UnassociatedAlpha];
-    matches!(extra, [kind] if kinds.iter().any(|k| k.to_u16() == *kind))
+    extra.last().is_some_and(|last| kinds.iter().any(|kind| kind.to_u16() == *last))
 }
