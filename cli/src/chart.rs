@@ -1,11 +1,17 @@
 //! Charts of a measurement: layers under the measured ceilings of the device, the time of each layer, and how time
 //! grows with picture size and batch.
 
+mod axes;
 mod canvas;
+mod labels;
+mod scaling;
 
 use super::text;
 use crate::error::{Error, Result};
+use axes::{Area, span, ticks};
 use canvas::{Anchor, Canvas, Color, Size};
+use labels::{Patch, free_place, label};
+use scaling::{Series, scaling_panel, series};
 use std::path::Path;
 
 const INK: Color = [34, 34, 34];
@@ -98,9 +104,6 @@ impl Format {
         }
     }
 }
-
-/// A series of points: a name, and x and seconds of each point.
-type Series = (String, Vec<[f64; 2]>);
 
 impl Chart {
     /// Time by pixels, one line for each batch and precision.
@@ -269,147 +272,6 @@ impl Chart {
     }
 }
 
-/// Points by name, sorted by x. Only names with more than one x.
-fn series(points: &[Point], name: impl Fn(&Point) -> String, x: impl Fn(&Point) -> f64) -> Vec<Series> {
-    let mut all: Vec<Series> = Vec::new();
-    for point in points {
-        let (name, at) = (name(point), [x(point), point.seconds * 1e3]);
-        match all.iter_mut().find(|series| series.0 == name) {
-            Some(series) => series.1.push(at),
-            None => all.push((name, vec![at])),
-        }
-    }
-    all.iter_mut().for_each(|series| series.1.sort_by(|a, b| a[0].total_cmp(&b[0])));
-    all.retain(|(_, points)| points.iter().any(|p| p[0] != points[0][0]));
-    all
-}
-
-fn scaling_panel(canvas: &mut Canvas, title: &str, across: &str, series: &[Series], area: Area) {
-    let all = || series.iter().flat_map(|s| &s.1);
-    let legend = series.iter().map(|s| s.0.len()).max().unwrap_or(0).max(12) as f64 * Size::Small.advance();
-    let plot = area.plot(span(all().map(|p| p[0])), span(all().map(|p| p[1])), legend + 2.0 * MARGIN);
-    // With few positions, their own numbers are more useful than round ones.
-    let mut places: Vec<f64> = all().map(|p| p[0]).collect();
-    places.sort_by(f64::total_cmp);
-    places.dedup();
-    let own: Vec<(f64, bool)> = places.iter().map(|&x| (x, true)).collect();
-    let few = places.len() <= 8 && places.iter().all(|&x| x < 1e3);
-    let marks = if few { own } else { ticks(plot.across) };
-    plot.frame(canvas, title, [across, "ms per run (median)"], &marks);
-    // A line of this slope means that time is proportional.
-    let [x, y] = all().copied().max_by(|a, b| a[1].total_cmp(&b[1])).unwrap_or([1.0; 2]);
-    let low = plot.across[0].max(x * plot.up[0] / y);
-    canvas.line(plot.at(low, y * low / x), plot.at(x, y), 3.0, GRID);
-    for (i, (name, points)) in series.iter().enumerate() {
-        let color = COLORS[i % COLORS.len()];
-        let places: Vec<[f64; 2]> = points.iter().map(|p| plot.at(p[0], p[1])).collect();
-        places.windows(2).for_each(|pair| canvas.line(pair[0], pair[1], 1.5, color));
-        places.iter().for_each(|&at| canvas.dot(at, 3.0, color));
-        legend_entry(canvas, plot.area, i, name, color);
-    }
-    legend_entry(canvas, plot.area, series.len(), "proportional", GRID);
-}
-
-fn legend_entry(canvas: &mut Canvas, plot: Area, line: usize, name: &str, color: Color) {
-    let y = plot.y + (line as f64 + 0.5) * (Size::Small.line() + 2.0);
-    let x = plot.x + plot.w + 8.0;
-    canvas.line([x, y], [x + 10.0, y], 3.0, color);
-    canvas.text([x + 16.0, y], name, Size::Small, Anchor::Start, INK);
-}
-
-/// A rectangle of the chart.
-#[derive(Debug, Clone, Copy)]
-struct Area {
-    x: f64,
-    y: f64,
-    w: f64,
-    h: f64,
-}
-
-impl Area {
-    /// Log-log axes in this area, with free space on the right.
-    fn plot(self, across: [f64; 2], up: [f64; 2], right: f64) -> Plot {
-        let area = Area {
-            x: self.x + MARGIN + AXIS,
-            y: self.y + 1.5 * MARGIN,
-            w: self.w - AXIS - 2.5 * MARGIN - right,
-            h: self.h - AXIS - 2.0 * MARGIN,
-        };
-        Plot { area, across, up }
-    }
-}
-
-/// Log-log axes.
-struct Plot {
-    area: Area,
-    across: [f64; 2],
-    up: [f64; 2],
-}
-
-impl Plot {
-    fn at(&self, x: f64, y: f64) -> [f64; 2] {
-        let share = |v: f64, [low, high]: [f64; 2]| (v / low).ln() / (high / low).ln();
-        let Area { x: left, y: top, w, h } = self.area;
-        [left + w * share(x, self.across), top + h * (1.0 - share(y, self.up))]
-    }
-
-    /// Grid, numbers, and axis names.
-    fn frame(&self, canvas: &mut Canvas, title: &str, [across, up]: [&str; 2], across_ticks: &[(f64, bool)]) {
-        let Area { x: left, y: top, w, h } = self.area;
-        let (right, bottom) = (left + w, top + h);
-        for &(tick, named) in across_ticks {
-            let [x, _] = self.at(tick, self.up[0]);
-            canvas.line([x, top], [x, bottom], 1.0, GRID);
-            if named {
-                canvas.text([x, bottom + 10.0], &short(tick), Size::Small, Anchor::Middle, FAINT);
-            }
-        }
-        for (tick, named) in ticks(self.up) {
-            let [_, y] = self.at(self.across[0], tick);
-            canvas.line([left, y], [right, y], 1.0, GRID);
-            if named {
-                canvas.text([left - 5.0, y], &short(tick), Size::Small, Anchor::End, FAINT);
-            }
-        }
-        for (from, to) in [([left, top], [left, bottom]), ([left, bottom], [right, bottom])] {
-            canvas.line(from, to, 1.0, FAINT);
-        }
-        canvas.text([left, top - MARGIN], title, Size::Small, Anchor::Start, INK);
-        canvas.text([left + w / 2.0, bottom + 26.0], across, Size::Small, Anchor::Middle, INK);
-        canvas.upright([left - AXIS + 4.0, top + h / 2.0], up, Size::Small, INK);
-    }
-}
-
-/// A range slightly larger than that of the values, so no dot lies on an axis.
-fn span(values: impl Iterator<Item = f64>) -> [f64; 2] {
-    let [low, high] = values
-        .filter(|v| v.is_finite() && *v > 0.0)
-        .fold([f64::INFINITY, 0.0_f64], |[low, high], v| [low.min(v), high.max(v)]);
-    let [low, high] = if low > high { [1.0, 10.0] } else { [low, high] };
-    [low / 1.4, high * 1.4]
-}
-
-/// Positions of grid lines, and whether each has a number: 1, 2 and 5 of a decade, or over many decades only 1.
-fn ticks([low, high]: [f64; 2]) -> Vec<(f64, bool)> {
-    let wide = high / low > 2e3;
-    let decades = low.log10().floor() as i32..=high.log10().ceil() as i32;
-    let all = decades.flat_map(|d| (1..10).map(move |m| (f64::from(m) * 10_f64.powi(d), m)));
-    all.filter(|(v, m)| (low..=high).contains(v) && (!wide || *m == 1))
-        .map(|(v, m)| (v, matches!(m, 1 | 2 | 5)))
-        .collect()
-}
-
-/// A round number in a few characters.
-fn short(value: f64) -> String {
-    let (value, unit) = match value {
-        v if v >= 0.999e6 => (v / 1e6, "M"),
-        v if v >= 0.999e3 => (v / 1e3, "k"),
-        v => (v, ""),
-    };
-    let text = format!("{value:.4}");
-    format!("{}{unit}", text.trim_end_matches('0').trim_end_matches('.'))
-}
-
 fn duration(seconds: f64) -> String {
     let (value, unit) = if seconds < 1e-3 { (seconds * 1e6, "us") } else { (seconds * 1e3, "ms") };
     let digits = if value < 10.0 { 2 } else { usize::from(value < 100.0) };
@@ -425,64 +287,10 @@ fn shorten(name: &str, letters: usize) -> String {
     }
 }
 
-/// A rectangle that a label or a dot covers.
-#[derive(Debug, Clone, Copy)]
-struct Patch {
-    low: [f64; 2],
-    high: [f64; 2],
-}
-
-impl Patch {
-    fn around([x, y]: [f64; 2], [w, h]: [f64; 2]) -> Patch {
-        Patch { low: [x - w / 2.0, y - h / 2.0], high: [x + w / 2.0, y + h / 2.0] }
-    }
-
-    fn meets(&self, other: &Patch) -> bool {
-        (0..2).all(|axis| self.low[axis] < other.high[axis] && other.low[axis] < self.high[axis])
-    }
-}
-
-/// Writes the name of a line and returns the area that it covers.
-fn label(canvas: &mut Canvas, at: [f64; 2], name: &str) -> Patch {
-    canvas.text(at, name, Size::Small, Anchor::Start, ROOF);
-    let width = Size::Small.advance() * name.len() as f64;
-    Patch::around([at[0] + width / 2.0, at[1]], [width, Size::Small.line()])
-}
-
-/// The nearest free position for a label around a dot.
-fn free_place(at: [f64; 2], size: [f64; 2], taken: &[Patch], area: Area) -> [f64; 2] {
-    let around = |radius: f64, step: i32| {
-        let angle = f64::from(step) * std::f64::consts::TAU / 16.0;
-        [at[0] + radius * 1.2 * angle.cos(), at[1] - radius * angle.sin()]
-    };
-    let radii = [10.0, 14.0, 19.0, 25.0, 32.0, 40.0, 50.0, 62.0];
-    let places = radii.into_iter().flat_map(|radius| (0..16).map(move |step| around(radius, step)));
-    let inside = |p: &Patch| {
-        p.low[0] > area.x && p.low[1] > area.y && p.high[0] < area.x + area.w && p.high[1] < area.y + area.h
-    };
-    let free = |place: &[f64; 2]| {
-        let patch = Patch::around(*place, size);
-        inside(&patch) && !taken.iter().any(|other| other.meets(&patch))
-    };
-    places.into_iter().find(free).unwrap_or([at[0] + 12.0, at[1]])
-}
-
 #[cfg(test)]
 mod tests {
+    use super::axes::short;
     use super::*;
-
-    #[test]
-    fn labels_cover_neither_dots_nor_each_other() {
-        let area = Area { x: 0.0, y: 0.0, w: 400.0, h: 400.0 };
-        let dots: Vec<[f64; 2]> =
-            (0..12).map(|i| [200.0 + f64::from(i % 4) * 9.0, 200.0 + f64::from(i / 4) * 9.0]).collect();
-        let mut taken: Vec<Patch> = dots.iter().map(|&at| Patch::around(at, [7.0, 7.0])).collect();
-        for &dot in &dots {
-            let patch = Patch::around(free_place(dot, [12.0, 10.0], &taken, area), [12.0, 10.0]);
-            assert!(!taken.iter().any(|other| other.meets(&patch)));
-            taken.push(patch);
-        }
-    }
 
     #[test]
     fn numbers_are_short_and_axes_have_some() {

@@ -1,5 +1,6 @@
 //! `unet inspect`: describes a network without running it.
 
+use super::inputs::InputArgs;
 use super::nodes::Nodes;
 use super::roofline::{self, Cost, Rates};
 use super::values::Size;
@@ -21,6 +22,8 @@ use unet_wgpu::{Model, PortInfo, Role, Shape, Signature};
 pub(super) struct InspectArgs {
     #[command(flatten)]
     model: ModelArgs,
+    #[command(flatten)]
+    inputs: InputArgs,
     #[command(flatten)]
     recipe: RecipeArg,
     /// Input size, HEIGHTxWIDTH or one number [default: the size that the file was made for, else 128]
@@ -62,13 +65,13 @@ struct Layer {
 }
 
 pub(super) fn run(args: &InspectArgs, common: &Common) -> Result<ExitCode> {
-    let model = match (args.model.open_with(args.recipe.recipe.as_deref()), &args.model.model) {
+    let model = match (args.model.open(args.recipe.recipe.as_deref(), &args.inputs), &args.model.model) {
         // For a network that cannot run, the nodes are the most useful information.
         (Err(error), Some(path)) => {
             if let Ok(Some(nodes)) = Nodes::read(path) {
                 text::print(&format!("{}\n{}\n", nodes.table(), nodes.summary()))?;
             }
-            return Err(error.into());
+            return Err(error);
         }
         (model, _) => model?,
     };

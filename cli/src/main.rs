@@ -7,6 +7,7 @@ mod convert;
 mod device;
 mod devices;
 mod error;
+mod inputs;
 mod inspect;
 mod man;
 mod nodes;
@@ -21,6 +22,7 @@ mod verify;
 use crate::error::{Error, Result};
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use inputs::InputArgs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use unet_wgpu::gpu::{AdapterChoice, Gpu};
@@ -161,20 +163,19 @@ struct RecipeArg {
 }
 
 impl ModelArgs {
-    fn open(&self) -> unet_wgpu::Result<Model> {
-        self.open_with(None)
-    }
-
-    fn open_with(&self, recipe: Option<&Path>) -> unet_wgpu::Result<Model> {
+    /// Opens the model with a recipe and with values for some of its inputs.
+    fn open(&self, recipe: Option<&Path>, inputs: &InputArgs) -> Result<Model> {
+        let mut options = OpenOptions::default();
+        options.recipe = recipe.map(Path::to_owned);
+        options.inputs = inputs.read()?;
         match (&self.model, &self.preset) {
-            (Some(path), _) => {
-                let mut options = OpenOptions::default();
-                options.recipe = recipe.map(Path::to_owned);
-                Model::open_with(path, &options)
-            }
+            (Some(path), _) => Ok(Model::open_with(path, &options)?),
+            (None, _) if !options.inputs.is_empty() => Err(Error::Usage(
+                "--input is for model files; known networks take a picture alone, so drop it".into(),
+            )),
             (None, name) => {
                 let config = UnetConfig::preset(name.as_deref().unwrap_or("seed"))?;
-                Model::from_config(&config, &mut RandomWeights::new(1))
+                Ok(Model::from_config(&config, &mut RandomWeights::new(1))?)
             }
         }
     }
@@ -185,8 +186,8 @@ fn check_one_input(model: &Model, subcommand: &str) -> Result<()> {
     let inputs = model.signature().inputs;
     match inputs.iter().find(|input| input.role == Role::Value) {
         Some(input) => Err(Error::Usage(format!(
-            "the network also takes the input {}; unet {subcommand} takes networks of one input",
-            input.name
+            "the network also takes the input {name}; unet {subcommand} gives it only a picture, so add --input {name}=NUMBER or --input {name}=FILE.npy",
+            name = input.name
         ))),
         None => Ok(()),
     }

@@ -3,6 +3,7 @@
 //! Each figure comes from a separate process. It is this program again; an environment variable tells it to run once
 //! and report.
 
+use super::inputs::InputArgs;
 use super::values::Size;
 use super::{Common, ModelArgs, device, text};
 use crate::error::{Error, Result};
@@ -28,6 +29,8 @@ const PHASES: [&str; 4] = ["model", "device", "build", "run"];
 pub(super) struct StartArgs {
     #[command(flatten)]
     model: ModelArgs,
+    #[command(flatten)]
+    inputs: InputArgs,
     /// Input size, HEIGHTxWIDTH or one number
     #[arg(long, default_value = "128")]
     size: Size,
@@ -72,7 +75,7 @@ fn timed(args: &StartArgs, common: &Common) -> Result<ExitCode> {
         last = Instant::now();
         lap
     };
-    let model = args.model.open()?;
+    let model = args.model.open(None, &args.inputs)?;
     super::check_one_input(&model, "start")?;
     let input = Tensor::random(args.size.shape(1, model.input_channels()), 1);
     let opened = lap();

@@ -1,5 +1,6 @@
 //! `unet tune`: measures the fastest kernel for each layer and keeps the choice for later runs.
 
+use super::inputs::InputArgs;
 use super::values::Size;
 use super::{Common, ModelArgs, device, text};
 use crate::error::{Error, Result};
@@ -19,6 +20,8 @@ use unet_wgpu::tune::{Candidate, Layer, Report, tune};
 pub(super) struct TuneArgs {
     #[command(flatten)]
     model: ModelArgs,
+    #[command(flatten)]
+    inputs: InputArgs,
     /// Input sizes, HEIGHTxWIDTH or one number, separated by commas
     #[arg(long, default_value = "128", value_delimiter = ',')]
     size: Vec<Size>,
@@ -35,7 +38,7 @@ pub(super) fn run(args: &TuneArgs, common: &Common) -> Result<ExitCode> {
     if common.kernel != ConvKernel::Auto {
         return Err(Error::Usage("tune measures every kernel; drop --kernel".into()));
     }
-    let model = args.model.open()?;
+    let model = args.model.open(None, &args.inputs)?;
     let gpu = open(common)?;
     let options = common.options();
     let bar = if common.quiet { ProgressBar::hidden() } else { ProgressBar::new(0) };

@@ -1,5 +1,6 @@
 //! `unet verify`: runs a model's own test tensors, or compares every layer on the device with the CPU reference.
 
+use super::inputs::InputArgs;
 use super::values::Size;
 use super::{Common, ModelArgs, RecipeArg, device, text};
 use crate::error::Result;
@@ -22,6 +23,8 @@ pub(super) struct VerifyArgs {
     #[command(flatten)]
     model: ModelArgs,
     #[command(flatten)]
+    inputs: InputArgs,
+    #[command(flatten)]
     recipe: RecipeArg,
     /// Check layers even if the model has test tensors
     #[arg(long)]
@@ -35,7 +38,7 @@ pub(super) struct VerifyArgs {
 }
 
 pub(super) fn run(args: &VerifyArgs, common: &Common) -> Result<ExitCode> {
-    let model = args.model.open_with(args.recipe.recipe.as_deref())?;
+    let model = args.model.open(args.recipe.recipe.as_deref(), &args.inputs)?;
     if let Some(test) = model.test.as_ref().filter(|_| !args.layers) {
         return run_test(test, &model, common);
     }

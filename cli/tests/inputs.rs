@@ -72,7 +72,15 @@ fn an_input_gets_a_number_or_an_array() {
     desk.refuses(&format!("{run} --input step=3"), &["step", "sample, timestep"]);
     desk.refuses(&format!("{run} --input timestep=0.5"), &["timestep", "whole numbers", "0.5"]);
     desk.refuses(&format!("{run} --input timestep=two.npy"), &["timestep", "expected (1)", "got (2)"]);
-    desk.refuses("bench time.onnx --size 32 --device cpu", &["timestep", "one input"]);
+    desk.refuses("bench time.onnx --size 32 --device cpu", &["timestep", "--input timestep=NUMBER"]);
+    for line in ["bench time.onnx --size 32 --runs 1", "inspect time.onnx --size 32"] {
+        desk.unet(&format!("{line} --device cpu --input timestep=t.npy"));
+    }
+    if gpu().is_some() {
+        desk.unet("verify time.onnx --size 32 --device gpu --input timestep=37");
+        desk.unet("tune time.onnx --size 32 --device gpu --input timestep=37");
+    }
+    desk.refuses("inspect --preset seed --input timestep=37", &["--input", "model files"]);
     desk.refuses(&format!("{run} --input timestep=gone.npy"), &["gone.npy"]);
     desk.refuses(&format!("{run} --input timestep=1 --input timestep=2"), &["timestep", "twice"]);
     for wrong in ["timestep", "timestep=ten", "timestep=nan", "=1", "timestep=inf"] {

@@ -1,14 +1,13 @@
 //! The options of `unet run`.
 
 use crate::error::{Error, Result};
+use crate::inputs::InputArgs;
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
 use std::str::FromStr;
-use unet_wgpu::image::{
-    Batch, FurtherFile, Shard, StreamFormat, Target, TargetKind, Targets, Threads, read_npy_array,
-};
+use unet_wgpu::image::{Batch, FurtherFile, Shard, StreamFormat, Target, TargetKind, Targets, Threads};
 use unet_wgpu::tiles::{Blend, TileOptions};
-use unet_wgpu::{Augment, FixedInput, OpenOptions};
+use unet_wgpu::{Augment, OpenOptions};
 
 /// Run a model on pictures
 ///
@@ -29,10 +28,8 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "FILE")]
     pub(super) recipe: Option<PathBuf>,
 
-    /// Value for an input of the network besides the picture, such as a time step: a number, or an .npy array. Give the
-    /// option once for each input
-    #[arg(long = "input", value_name = "NAME=FILE.npy|NUMBER", value_parser = fixed_input, help_heading = NETWORK)]
-    fixed_inputs: Vec<(String, Given)>,
+    #[command(flatten)]
+    inputs: InputArgs,
     /// Bands of the picture, numbered from 1, that are the network's channels, such as 4,1,2 [default: the recipe's bands,
     /// else all, or red, green and blue]
     #[arg(long, value_name = "N,N,...", value_delimiter = ',', value_parser = clap::value_parser!(u16).range(1..), help_heading = NETWORK)]
@@ -175,29 +172,13 @@ enum Copies {
     All,
 }
 
-/// The value of an input.
-#[derive(Debug, Clone)]
-enum Given {
-    Number(f64),
-    File(PathBuf),
-}
-
 impl RunArgs {
     /// The options with which the model is opened.
     pub(super) fn open_options(&self) -> Result<OpenOptions> {
         let mut options = OpenOptions::default();
         options.recipe = self.recipe.clone();
         options.result = self.output_name.clone();
-        for (name, given) in &self.fixed_inputs {
-            if options.inputs.iter().any(|input| input.name == *name) {
-                return Err(Error::Usage(format!("--input {name} is given twice; drop one")));
-            }
-            let (dims, values) = match given {
-                Given::Number(number) => (Vec::new(), vec![*number]),
-                Given::File(path) => read_npy_array(path)?,
-            };
-            options.inputs.push(FixedInput { name: name.clone(), dims, values });
-        }
+        options.inputs = self.inputs.read()?;
         Ok(options)
     }
 
@@ -260,19 +241,6 @@ impl RunArgs {
             .with_blend(blend)
             .with_augment(augment)
     }
-}
-
-/// `NAME=FILE.npy` or `NAME=NUMBER`.
-fn fixed_input(text: &str) -> Result<(String, Given), String> {
-    let expected = || "expected NAME=FILE.npy or NAME=NUMBER, such as timestep=10".to_string();
-    let (name, value) = text.split_once('=').filter(|(name, _)| !name.is_empty()).ok_or_else(expected)?;
-    let given = match value.parse::<f64>() {
-        Ok(number) if number.is_finite() => Given::Number(number),
-        Ok(_) => return Err("expected a finite number".into()),
-        Err(_) if value.to_ascii_lowercase().ends_with(".npy") => Given::File(value.into()),
-        Err(_) => return Err(expected()),
-    };
-    Ok((name.into(), given))
 }
 
 /// `NAME=FILE`.

@@ -127,11 +127,25 @@ pub(super) fn apart(
             none => *none = Some(outcome.report.clone()),
         }
     };
-    let pages = pipeline.run_sequence(pages, args.threads(), sinks, &each)?;
+    let pages =
+        pipeline.run_sequence(pages, args.threads(), sinks, &each).map_err(|e| in_page(e, &job.input))?;
     let report = report.into_inner().unwrap_or_else(PoisonError::into_inner);
     let mut report = report.ok_or_else(|| Error::Usage(format!("{}: no page came", job.input.display())))?;
     report.notes.push(format!("{pages} pages"));
     Ok(Done { report, pages, result: None, quality: None })
+}
+
+/// An error about the values of a page, with the name of its file and what to do.
+fn in_page(error: unet_wgpu::Error, path: &Path) -> Error {
+    Error::Library(match error {
+        unet_wgpu::Error::NonFinite { value, .. } => unet_wgpu::Error::Picture {
+            path: path.into(),
+            message: format!(
+                "a page has the value {value}; write nodata = 0 under [input] in MODEL.toml to put 0 there"
+            ),
+        },
+        error => error,
+    })
 }
 
 /// The line of JSON for a file.

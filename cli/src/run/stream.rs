@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 use unet_wgpu::Model;
 use unet_wgpu::image::{
-    FrameReader, Input, Picture, Pipeline, Sink, Stream, StreamFormat, Target, TargetKind, Targets,
+    FrameReader, Picture, Pipeline, Sink, Stream, StreamFormat, Target, TargetKind, Targets,
 };
 
 /// Whether standard input, standard output or a video is involved.
@@ -112,7 +112,7 @@ fn picture(
         targets.0.iter().cloned().partition(|target| is_dash(&target.path));
     let files = Targets(files);
     files.check(Some(&args.input[0]), pipeline.output_info(), args.overwrite)?;
-    let input = Input::picture(Picture::from_reader(reader, name)?, pipeline.model())?;
+    let input = pipeline.picture(Picture::from_reader(reader, name)?, name)?;
     let pipeline = device::add_all(pipeline, common)?;
     let outcome = pipeline.run_input(input, &|_| {})?;
     let decoded = pipeline.decode(&outcome)?;

@@ -44,8 +44,8 @@ impl Pipeline {
     /// network sees everything, only if the picture could not be read as a whole.
     pub(super) fn is_large(&self, rows: &Rows) -> bool {
         let pixels = rows.width() as f64 * rows.height() as f64;
-        let numbers =
-            rows.channels() as f64 + self.output_info.channels as f64 * self.output_info.scale.powi(2);
+        let numbers = (rows.channels() + rows.extra_bands()) as f64
+            + self.output_info.channels as f64 * self.output_info.scale.powi(2);
         pixels * numbers > if self.output_info.local { LARGE } else { HUGE }
     }
 
@@ -218,8 +218,9 @@ impl Window {
         let mirrored = (2 * height).saturating_sub(h + 1);
         self.advance(range.start.min(mirrored), range.end.min(height), recipe, channels)?;
         let held = self.held()?;
-        let held =
-            held.values(recipe, channels).map_err(|error| in_file(error, self.rows.path(), held.width()))?;
+        let size = [held.height(), held.width()];
+        let values = held.values(recipe, channels);
+        let held = values.map_err(|error| in_file(error, self.rows.path(), self.first, size))?;
         Ok(padded_rows(&held, self.first, height, range, w, recipe.fit))
     }
 

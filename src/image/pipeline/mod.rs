@@ -203,7 +203,10 @@ impl Input {
     ///
     /// # Errors
     /// Errors of [`Prepared::new`]; [`Error::NonFinite`]; [`Error::Shape`] if the channels differ from the network's.
-    pub fn array(tensor: Tensor, raw: bool, model: &Model) -> Result<Input> {
+    pub fn array(mut tensor: Tensor, raw: bool, model: &Model) -> Result<Input> {
+        if let Some(value) = model.recipe.input.nodata.filter(|_| !raw) {
+            tensor.data_mut().iter_mut().filter(|v| !v.is_finite()).for_each(|v| *v = value as f32);
+        }
         tensor.check_finite()?;
         let (got, wanted) = (tensor.shape().c, model.input_channels());
         if got != wanted {

@@ -134,22 +134,25 @@ impl Pipeline {
         self.picture(picture.joined(&others)?, path)
     }
 
-    /// Prepares the picture of a file.
-    fn picture(&self, picture: Picture, path: &Path) -> Result<Input> {
-        let width = picture.width();
-        Input::picture(picture, &self.model).map_err(|error| in_file(error, path, width))
+    /// Prepares a picture that comes from that file, which errors name.
+    ///
+    /// # Errors
+    /// Errors of [`Input::picture`].
+    pub fn picture(&self, picture: Picture, path: &Path) -> Result<Input> {
+        let size = [picture.height(), picture.width()];
+        Input::picture(picture, &self.model).map_err(|error| in_file(error, path, 0, size))
     }
 }
 
-/// An error about the values of a picture of that width, with the name of its file and what to do.
-pub(super) fn in_file(error: Error, path: &Path, width: usize) -> Error {
+/// An error about rows of a picture, from row `top` on and of that height and width, with the name of its file and what
+/// to do.
+pub(super) fn in_file(error: Error, path: &Path, top: usize, [height, width]: [usize; 2]) -> Error {
     match error {
         Error::NonFinite { what, index, value } if what == PICTURE => {
-            let message = format!(
-                "the picture has the value {value} at column {}, row {}; write nodata = 0 under [input] in MODEL.toml to put 0 there",
-                index % width,
-                index / width,
-            );
+            let (column, row) = (index % width, top + index / width % height);
+            let remedy = "write nodata = 0 under [input] in MODEL.toml to put 0 there";
+            let message =
+                format!("the picture has the value {value} at column {column}, row {row}; {remedy}");
             Error::Picture { path: path.into(), message }
         }
         Error::Shape { .. } => error.at(&path.display().to_string()),
