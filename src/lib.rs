@@ -75,6 +75,16 @@ pub use tensor::{Random, Shape, Tensor};
 /// The version of wgpu whose types [`Gpu::from_wgpu`] and [`Session::encode`] take.
 pub use wgpu;
 
+#[cfg(all(
+    test,
+    feature = "cpu",
+    feature = "image",
+    feature = "onnx",
+    feature = "pickle",
+    feature = "recipes"
+))]
+mod documented;
+
 /// Compiles and runs the examples of README and docs with the tests.
 #[cfg(all(doctest, feature = "cpu", feature = "image"))]
 mod documents {

@@ -8,6 +8,9 @@ use std::path::Path;
 /// A module's path below the crate; empty for `lib.rs`.
 type Module = Vec<String>;
 
+/// Files of unit tests.
+const TESTS: [&str; 2] = ["tests", "documented"];
+
 /// The source of the library without comments, string literals and tests.
 struct Source {
     files: BTreeMap<Module, String>,
@@ -151,7 +154,7 @@ fn collect(folder: &Path, module: &mut Module, files: &mut BTreeMap<Module, Stri
             module.push(stem);
             collect(&path, module, files);
             module.pop();
-        } else if path.extension().is_some_and(|e| e == "rs") && stem != "tests" {
+        } else if path.extension().is_some_and(|e| e == "rs") && !TESTS.contains(&stem.as_str()) {
             let mut name = module.clone();
             if stem != "mod" && stem != "lib" {
                 name.push(stem);

@@ -382,7 +382,7 @@ fn of_animations_the_first_picture_is_used() {
 fn files_of_other_kinds_are_refused_by_name() {
     assert!(message(b"\x93NUMPY\x01\0").contains(".npy"));
     assert!(message(b"\x1c\x02\0\0n+2\0\r\n").contains("NIfTI-2"));
-    assert!(message(b"%PDF-1.7").contains("not a picture") && message(b"%PDF-1.7").contains("pdftoppm"));
+    assert!(message(b"%PDF-1.7").contains("pdftoppm"));
     let folder = tempfile::tempdir().unwrap();
     assert!(matches!(Rows::open(folder.path()), Err(Error::Io { .. })));
     assert!(matches!(Pages::open(&folder.path().join("missing.tif")), Err(Error::Io { .. })));

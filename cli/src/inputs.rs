@@ -11,8 +11,8 @@ use unet_wgpu::image::read_npy_array;
 pub(super) struct InputArgs {
     /// Value for an input of the network besides the picture, such as a time step: a number, or an .npy array. Give the
     /// option once for each input
-    #[arg(long, value_name = "NAME=FILE.npy|NUMBER", value_parser = given, help_heading = "Inputs and outputs of the network")]
-    input: Vec<(String, Given)>,
+    #[arg(long = "input", value_name = "NAME=FILE.npy|NUMBER", value_parser = given, help_heading = "Inputs and outputs of the network")]
+    fixed_inputs: Vec<(String, Given)>,
 }
 
 /// The value of an input.
@@ -26,7 +26,7 @@ impl InputArgs {
     /// The values, read from their files.
     pub(super) fn read(&self) -> Result<Vec<FixedInput>> {
         let mut inputs: Vec<FixedInput> = Vec::new();
-        for (name, given) in &self.input {
+        for (name, given) in &self.fixed_inputs {
             if inputs.iter().any(|input| input.name == *name) {
                 return Err(Error::Usage(format!("--input {name} is given twice; drop one")));
             }

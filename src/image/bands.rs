@@ -149,33 +149,30 @@ impl Picture {
 
     /// The picture with the recipe's value, in 8-bit steps, in place of values that are not finite and of the file's
     /// value for pixels without data.
-    ///
-    /// # Errors
-    /// [`Error::NonFinite`] if the recipe has no such value and one would be needed.
     pub(super) fn with_data(&self, recipe: &InputRecipe) -> Result<Cow<'_, Picture>> {
         let missing = |v: f32| !v.is_finite() || Some(v) == self.nodata();
-        let mut tensors = [Some(self.planes()), self.extra()].into_iter().flatten();
-        let Some(value) = recipe.nodata else {
-            tensors.try_for_each(|values| values.check_finite()).map_err(|error| match error {
-                Error::NonFinite { index, value, .. } => {
-                    Error::NonFinite { what: PICTURE.into(), index, value }
-                }
-                error => error,
-            })?;
+        let mut values = [Some(self.planes()), self.extra()].into_iter().flatten().flat_map(Tensor::data);
+        let Some(value) = recipe.nodata.filter(|_| values.any(|&v| missing(v))) else {
             return Ok(Cow::Borrowed(self));
         };
-        if !tensors.any(|values| values.data().iter().any(|&v| missing(v))) {
-            return Ok(Cow::Borrowed(self));
-        }
         let value = (value * f64::from(self.depth().white()) / 255.0) as f32;
         let replaced = |values: &Tensor| {
-            let values_of = values.data();
-            Tensor::from_fn(values.shape(), |i| if missing(values_of[i]) { value } else { values_of[i] })
+            let data = values.data();
+            Tensor::from_fn(values.shape(), |i| if missing(data[i]) { value } else { data[i] })
         };
         let picture = Picture::new(replaced(self.planes()), self.depth())?
             .with_alpha(self.alpha().cloned())?
             .with_extra(self.extra().map(replaced))?;
         Ok(Cow::Owned(picture))
+    }
+
+    /// The first value that is not finite, with its column and row.
+    pub(super) fn not_finite(&self) -> Option<(f32, [usize; 2])> {
+        let tensors = [Some(self.planes()), self.extra()].into_iter().flatten();
+        let mut all = tensors.flat_map(|values| values.data().iter().enumerate());
+        let (index, value) = all.find(|(_, v)| !v.is_finite())?;
+        let index = index % self.planes().shape().pixels();
+        Some((*value, [index % self.width(), index / self.width()]))
     }
 
     fn holds(&self, value: f32) -> bool {
@@ -204,6 +201,3 @@ impl Picture {
         Ok(Picture::new(planes, self.depth())?.with_alpha(self.alpha().cloned())?.with_georeference(tags))
     }
 }
-
-/// How errors name the picture's values.
-pub(super) const PICTURE: &str = "the picture";

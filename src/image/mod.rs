@@ -18,6 +18,8 @@ mod test_pair;
 mod video;
 
 pub use decode::{Decoded, Score};
+#[cfg(test)]
+pub(crate) use files::refused as refused_pictures;
 pub use files::{
     Format, PageWriter, Pages, RowWriter, Rows, check_writable, encode_npy, read_npy, read_npy_array,
     remove_temporary_files, write_atomic, write_npy,

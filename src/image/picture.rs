@@ -289,8 +289,7 @@ impl Picture {
     /// first replaced by the recipe's `nodata`.
     ///
     /// # Errors
-    /// When the recipe's bands or channels are not as many as the network takes, when several bands could be meant, and
-    /// [`Error::NonFinite`] for values that the recipe does not replace.
+    /// When the recipe's bands or channels are not as many as the network takes, and when several bands could be meant.
     pub fn values(&self, recipe: &InputRecipe, channels: usize) -> Result<Tensor> {
         let picture = self.with_data(recipe)?;
         let mut values = match picture.choice(recipe, channels)? {

@@ -194,7 +194,7 @@ fn greedy() -> Vec<(&'static str, Vec<u8>, &'static str)> {
             "262144",
         ),
         ("nothing", Vec::new(), "empty"),
-        ("text", b"hello, I am no picture".to_vec(), "not a picture"),
+        ("text", b"hello, I am no picture".to_vec(), "text file"),
     ]
 }
 

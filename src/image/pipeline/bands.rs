@@ -153,6 +153,9 @@ impl Pipeline {
         let mut read = |range: Range<usize>| {
             let mut tensor = window.borrow_mut().padded(range, size, &recipe, input.c)?;
             recipe.normalize(&mut tensor)?;
+            let window = window.borrow();
+            let named = |error| in_file(error, path, window.held.as_ref(), window.first);
+            tensor.check_finite().map_err(named)?;
             Ok(tensor)
         };
         let mut write = |first: usize, result: Tensor| {
@@ -217,10 +220,7 @@ impl Window {
         // Padded rows at the bottom mirror the last ones.
         let mirrored = (2 * height).saturating_sub(h + 1);
         self.advance(range.start.min(mirrored), range.end.min(height), recipe, channels)?;
-        let held = self.held()?;
-        let size = [held.height(), held.width()];
-        let values = held.values(recipe, channels);
-        let held = values.map_err(|error| in_file(error, self.rows.path(), self.first, size))?;
+        let held = self.held()?.values(recipe, channels)?;
         Ok(padded_rows(&held, self.first, height, range, w, recipe.fit))
     }
 

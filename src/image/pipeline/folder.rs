@@ -2,6 +2,7 @@
 
 use super::{OutputInfo, Targets};
 use crate::error::{Error, Result};
+use crate::image::files::other_kind;
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -95,7 +96,9 @@ pub fn find_pictures(inputs: &[PathBuf], recursive: bool, without: &[&Path]) -> 
             found.push(PictureFile { path: input.clone(), name, also: Vec::new() });
         }
         if found.len() == before {
-            return Err(Error::Usage(format!("{}: no pictures there", input.display())));
+            let other =
+                first_foreign(input).map_or_else(String::new, |(name, what)| format!("; {name}: {what}"));
+            return Err(Error::Usage(format!("{}: no pictures there that are read{other}", input.display())));
         }
     }
     found.sort();
@@ -174,6 +177,15 @@ fn in_folder(
         }
     }
     Ok(())
+}
+
+/// The first file of a folder that is of a known other kind, by its name, and a line about it.
+fn first_foreign(folder: &Path) -> Option<(String, String)> {
+    let mut files: Vec<PathBuf> =
+        folder.read_dir().ok()?.filter_map(|entry| Some(entry.ok()?.path())).collect();
+    files.sort();
+    files.retain(|path| path.is_file() && !is_hidden(path));
+    files.iter().find_map(|path| Some((path.file_name()?.to_string_lossy().into_owned(), other_kind(path)?)))
 }
 
 fn by_pattern(pattern: &Path, is_wanted: &dyn Fn(&Path) -> bool, found: &mut Vec<PictureFile>) -> Result<()> {

@@ -3,7 +3,6 @@
 use super::bands::NeedsWhole;
 use super::{FurtherFile, Input, Pipeline, Targets};
 use crate::error::{Error, Result, Setting};
-use crate::image::bands::PICTURE;
 use crate::image::{Depth, Format, Pages, Picture, read_npy};
 use std::path::Path;
 
@@ -137,25 +136,25 @@ impl Pipeline {
     /// Prepares a picture that comes from that file, which errors name.
     ///
     /// # Errors
-    /// Errors of [`Input::picture`].
+    /// Errors of [`Input::picture`], and when the network's input is not finite.
     pub fn picture(&self, picture: Picture, path: &Path) -> Result<Input> {
-        let size = [picture.height(), picture.width()];
-        Input::picture(picture, &self.model).map_err(|error| in_file(error, path, 0, size))
+        let input =
+            Input::picture(picture, &self.model).map_err(|error| error.at(&path.display().to_string()))?;
+        let finite = input.prepared.tensor().check_finite();
+        finite.map_err(|error| in_file(error, path, input.picture.as_ref(), 0))?;
+        Ok(input)
     }
 }
 
-/// An error about rows of a picture, from row `top` on and of that height and width, with the name of its file and what
-/// to do.
-pub(super) fn in_file(error: Error, path: &Path, top: usize, [height, width]: [usize; 2]) -> Error {
-    match error {
-        Error::NonFinite { what, index, value } if what == PICTURE => {
-            let (column, row) = (index % width, top + index / width % height);
-            let remedy = "write nodata = 0 under [input] in MODEL.toml to put 0 there";
-            let message =
-                format!("the picture has the value {value} at column {column}, row {row}; {remedy}");
-            Error::Picture { path: path.into(), message }
-        }
-        Error::Shape { .. } => error.at(&path.display().to_string()),
-        error => error,
-    }
+/// An error about a network's input that is not finite: the value in the picture of that file, of which row `top` and the
+/// following are at hand, and what to do.
+pub(super) fn in_file(error: Error, path: &Path, picture: Option<&Picture>, top: usize) -> Error {
+    let found = picture.and_then(Picture::not_finite);
+    let Some((value, [column, row])) = found.filter(|_| matches!(error, Error::NonFinite { .. })) else {
+        return error;
+    };
+    let row = top + row;
+    let remedy = "write nodata = 0 under [input] in MODEL.toml to put 0 there";
+    let message = format!("the picture has the value {value} at column {column}, row {row}; {remedy}");
+    Error::Picture { path: path.into(), message }
 }

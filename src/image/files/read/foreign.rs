@@ -23,7 +23,7 @@ struct Kind {
 const KINDS: &[Kind] = &[
     // Boxes: a length, `ftyp`, the brand, a version, compatible brands.
     kind("an AVIF picture", "convert it with: avifdec FILE out.png", |b| has_brand(b, &[b"avif", b"avis"])),
-    kind("a HEIC or HEIF picture, as phones write them", "convert it with: heif-convert FILE out.png", |b| {
+    kind("a HEIC or HEIF picture", "convert it with: heif-convert FILE out.png", |b| {
         has_brand(b, &[b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"])
     }),
     kind("a camera raw file (CR3)", RAW, |b| has_brand(b, &[b"crx "])),
@@ -96,7 +96,7 @@ const KINDS: &[Kind] = &[
         b.starts_with(b"version https://git-lfs")
     }),
     kind("a web page", AGAIN, |b| is_markup(b, "<!doctype html") || is_markup(b, "<html")),
-    kind("a text file", "give a picture", is_text),
+    kind("a text file", "give the name of a picture", is_text),
 ];
 
 const fn kind(name: &'static str, remedy: &'static str, is: fn(&[u8]) -> bool) -> Kind {
@@ -106,12 +106,18 @@ const fn kind(name: &'static str, remedy: &'static str, is: fn(&[u8]) -> bool) -
 /// A line about a file with these first bytes, if it is of a kind that is known but not read.
 pub(super) fn explain(head: &[u8]) -> Option<String> {
     let Kind { name, remedy, .. } = KINDS.iter().find(|kind| (kind.is)(head))?;
-    Some(format!("this is {name}, not a picture that is read; {remedy}"))
+    Some(format!("this is {name}, which cannot be read; {remedy}"))
+}
+
+/// The kinds and what to do with each, for the documents.
+#[cfg(test)]
+pub(crate) fn refused() -> impl Iterator<Item = (&'static str, &'static str)> {
+    KINDS.iter().map(|kind| (kind.name, kind.remedy))
 }
 
 /// The line about camera raw files that are TIFF files.
 pub(super) fn camera_raw() -> String {
-    format!("this is a camera raw file, not a picture that is read; {RAW}")
+    format!("this is a camera raw file, which cannot be read; {RAW}")
 }
 
 /// Extensions of camera raw files that are TIFF files.

@@ -14,6 +14,8 @@ mod rows;
 mod tiff;
 mod whole;
 
+#[cfg(test)]
+pub(crate) use foreign::refused;
 pub use pages::Pages;
 pub use rows::Rows;
 
@@ -228,6 +230,13 @@ fn decoder(mut source: Box<dyn Source>) -> Result<Box<dyn Decode>, String> {
             _ => return Err(format!("not a picture that is read ({KNOWN}); convert it to PNG or TIFF")),
         },
     })
+}
+
+/// A line about a file of another kind than a picture that is read, or a text.
+pub(in crate::image) fn other_kind(path: &Path) -> Option<String> {
+    let mut head = Vec::new();
+    File::open(path).ok()?.take(HEAD).read_to_end(&mut head).ok()?;
+    foreign::explain(&head).filter(|_| std::str::from_utf8(&head).is_err())
 }
 
 /// Converts samples of `N` bytes to f32.

@@ -50,11 +50,6 @@ impl Rows {
         Ok(Rows { path: path.to_owned(), decoder, stored, unturned: Vec::new(), row: 0 })
     }
 
-    /// The file.
-    pub(in crate::image) fn path(&self) -> &Path {
-        &self.path
-    }
-
     /// Columns.
     pub fn width(&self) -> usize {
         if self.lies() { self.stored.height } else { self.stored.width }

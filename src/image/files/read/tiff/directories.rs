@@ -175,9 +175,10 @@ fn read(source: &mut Box<dyn Source>) -> io::Result<Option<Vec<Directory>>> {
         if count > MAX_ENTRIES {
             return Err(io::Error::other(format!("a TIFF directory of {count} entries")));
         }
-        let first = offset + count_bytes as u64;
-        let mut directory = Directory { offset, next_at: first + count * size, entries: Vec::new() };
-        for at in (0..count).map(|i| first + i * size) {
+        let first = offset.saturating_add(count_bytes as u64);
+        let mut directory =
+            Directory { offset, next_at: first.saturating_add(count * size), entries: Vec::new() };
+        for at in (0..count).map(|i| first.saturating_add(i * size)) {
             let tag = file.at(at, 2)? as u16;
             let bytes = match file.next(2)? {
                 1 => 1,
@@ -188,9 +189,9 @@ fn read(source: &mut Box<dyn Source>) -> io::Result<Option<Vec<Directory>>> {
             };
             let values = file.next(word)?;
             // Values that do not fit stand elsewhere.
-            let fits = bytes as u64 * values <= word as u64;
+            let fits = values <= word as u64 && bytes as u64 * values <= word as u64;
             let value = if fits && bytes > 0 { file.next(bytes)? } else { u64::MAX };
-            directory.entries.push(Entry { tag, value, at: at + 4 + word as u64, bytes });
+            directory.entries.push(Entry { tag, value, at: at.saturating_add(4 + word as u64), bytes });
         }
         offset = file.at(directory.next_at, word)?;
         all.push(directory);

@@ -16,6 +16,9 @@ use tiff::tags::{ExtraSamples, PhotometricInterpretation, PlanarConfiguration, S
 /// Most bytes that one byte of a compressed chunk can expand to: an LZW code of 12 bits stands for at most 4096.
 const MAX_RATIO: u64 = 4096;
 
+/// Most numbers or characters of a GeoTIFF's tag.
+const MAX_VALUES: u64 = 1 << 20;
+
 /// How a page is stored.
 pub(super) struct Page {
     pub(super) layout: Layout,
@@ -170,7 +173,11 @@ fn palette(decoder: &mut Decoder<File>) -> Result<Vec<[f32; 3]>, String> {
 
 /// The tags of a GeoTIFF. Tags of a wrong type are left out, because the pixels do not need them.
 fn georeference(decoder: &mut Decoder<File>) -> Option<Georeference> {
-    let mut find = |code| decoder.find_tag(Tag::from_u16_exhaustive(code)).ok().flatten();
+    let mut find = |code| {
+        let tag = Tag::from_u16_exhaustive(code);
+        let short = decoder.image_ifd().find_entry(tag).is_some_and(|entry| entry.count() <= MAX_VALUES);
+        if short { decoder.find_tag(tag).ok().flatten() } else { None }
+    };
     let mut doubles = |code| {
         let values = find(code).and_then(|value| value.into_f64_vec().ok()).unwrap_or_default();
         if values.iter().all(|v| v.is_finite()) { values } else { Vec::new() }

@@ -1,0 +1,161 @@
+//! The table of `docs/models.md`: what a person has, what to type, what is taken from where. It is made of the tables of
+//! the code, so it cannot be out of date. `UNET_WRITE_DOCS=1 cargo test -- documented` writes it.
+
+#![allow(clippy::unwrap_used, reason = "a test may fail")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+const BEGIN: &str = "<!-- The test `documented` writes the table that follows. -->\n";
+const END: &str = "<!-- Here it ends. -->\n";
+
+/// How any model is run.
+const RUN: &str = "`unet run in.png -m FILE -o out.png`";
+
+/// Files that recipes of code bases are read from.
+const BESIDE: [&str; 3] = ["config.json", "plans.json", "dataset.json"];
+
+/// What a person has, what to type, what is taken from where.
+struct Row([String; 3]);
+
+impl Row {
+    fn new(what: &str, to_type: &str, from: &str) -> Row {
+        Row([what, to_type, from].map(str::to_string))
+    }
+
+    fn text(&self) -> String {
+        format!("| {} |\n", self.0.each_ref().map(|cell| cell.replace('|', "\\|")).join(" | "))
+    }
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The files below a folder of the source.
+fn sources(folder: &str) -> Vec<PathBuf> {
+    let (mut files, mut folders) = (Vec::new(), vec![root().join(folder)]);
+    while let Some(next) = folders.pop() {
+        for path in fs::read_dir(next).unwrap().map(|entry| entry.unwrap().path()) {
+            if path.is_dir() { folders.push(path) } else { files.push(path) }
+        }
+    }
+    files.sort();
+    files
+}
+
+/// The first sentence of a module's documentation.
+fn first_sentence(source: &str) -> String {
+    let lines = source.lines().map_while(|line| line.strip_prefix("//!")).map(str::trim);
+    let text = lines.take_while(|line| !line.is_empty()).collect::<Vec<_>>().join(" ");
+    // A full stop within brackets ends nothing.
+    let ends = |(i, _): &(usize, &str)| text[..*i].matches('(').count() == text[..*i].matches(')').count();
+    let end = text.match_indices(". ").find(ends).map_or(text.len(), |(i, _)| i);
+    text[..end].trim_end_matches('.').to_string()
+}
+
+/// State dicts: a row for each file in `src/import/families/` that recognises one.
+fn families() -> Vec<Row> {
+    let mut rows = Vec::new();
+    for path in sources("src/import/families") {
+        let source = fs::read_to_string(&path).unwrap();
+        let is_family = source.contains("fn recognise(") && source.contains("StateDict");
+        if !is_family || path.ends_with("families/mod.rs") || path.ends_with("parts.rs") {
+            continue;
+        }
+        let beside: Vec<&str> =
+            BESIDE.into_iter().filter(|name| source.contains(&format!("\"{name}\""))).collect();
+        let recipe = match beside[..] {
+            [] => "the recipe from the code base".to_string(),
+            _ => format!("the recipe from the file or {} near it", beside.join(", ")),
+        };
+        let what = format!("weights of {}", first_sentence(&source));
+        let from = format!("the network from names and shapes of tensors, {recipe}");
+        rows.push(Row::new(&what, RUN, &from));
+    }
+    rows
+}
+
+/// Formats that describe a network completely, if the code reads them.
+fn formats() -> Vec<Row> {
+    let all = [
+        (
+            "import/onnx/mod.rs",
+            "an ONNX file",
+            RUN,
+            "the network from the file, the recipe from `metadata_props` and the network",
+        ),
+        ("import/bundle.rs", "a file of `unet convert`", RUN, "everything from the file"),
+        (
+            "import/sidecar/bioimage.rs",
+            "a bioimage.io model",
+            "`unet run in.tif -m bioimageio.yaml -o out.tif`",
+            "the weights from the file that it names, the recipe from the description",
+        ),
+        (
+            "import/tza.rs",
+            "Open Image Denoise's `.tza`",
+            "`unet run noisy.exr -m rt_hdr.tza -o out.exr`",
+            "the recipe from the file's name",
+        ),
+    ];
+    let row = |(source, what, to_type, from): (&str, &str, &str, &str)| {
+        assert!(root().join("src").join(source).is_file(), "{source} is gone; change this table");
+        Row::new(what, to_type, from)
+    };
+    all.into_iter().map(row).collect()
+}
+
+/// Pictures that need an option, or another program.
+fn pictures() -> Vec<Row> {
+    let mut rows = vec![
+        Row::new(
+            "a raster of many bands",
+            "`unet run in.tif -m FILE -o out.tif --bands 4,1,2`",
+            "bands from the option or `bands` in the recipe, the place on the earth from the raster",
+        ),
+        Row::new(
+            "a rendered picture with albedo and normals",
+            "`unet run color.exr -m FILE -o out.exr --also albedo=a.exr --also normal=n.exr`",
+            "the order from the recipe's `also`",
+        ),
+        Row::new(
+            "nnU-Net's `CASE_0000.png`, `CASE_0001.png`",
+            "`unet run imagesTs/ -m checkpoint_final.pth -o labels/`",
+            "channels from the numbers",
+        ),
+    ];
+    let refused = crate::image::refused_pictures();
+    rows.extend(refused.map(|(what, remedy)| {
+        Row::new(what, &remedy.replace("magick 'FILE[0]'", "magick FILE"), "not read")
+    }));
+    rows
+}
+
+#[test]
+fn documented() {
+    let path = root().join("docs/models.md");
+    let text = fs::read_to_string(&path).unwrap();
+    let head = "| what you have | what to type or do | what is taken from where |\n| --- | --- | --- |\n";
+    let rows = [formats(), families(), pictures()].concat_rows();
+    let table = format!("{head}{rows}");
+    let (before, rest) = text.split_once(BEGIN).expect("the table begins");
+    let (found, after) = rest.split_once(END).expect("the table ends");
+    if std::env::var_os("UNET_WRITE_DOCS").is_some() {
+        return fs::write(&path, [before, BEGIN, &table, END, after].concat()).unwrap();
+    }
+    assert!(
+        found == table,
+        "docs/models.md is out of date; UNET_WRITE_DOCS=1 cargo test -- documented writes it"
+    );
+}
+
+trait Rows {
+    fn concat_rows(self) -> String;
+}
+
+impl<const N: usize> Rows for [Vec<Row>; N] {
+    fn concat_rows(self) -> String {
+        self.iter().flatten().map(Row::text).collect()
+    }
+}
