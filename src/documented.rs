@@ -44,13 +44,16 @@ fn sources(folder: &str) -> Vec<PathBuf> {
     files
 }
 
-/// The first sentence of a module's documentation.
+/// The first sentence of a module's documentation, up to a colon.
 fn first_sentence(source: &str) -> String {
     let lines = source.lines().map_while(|line| line.strip_prefix("//!")).map(str::trim);
     let text = lines.take_while(|line| !line.is_empty()).collect::<Vec<_>>().join(" ");
     // A full stop within brackets ends nothing.
-    let ends = |(i, _): &(usize, &str)| text[..*i].matches('(').count() == text[..*i].matches(')').count();
-    let end = text.match_indices(". ").find(ends).map_or(text.len(), |(i, _)| i);
+    let is_outside = |i: usize| text[..i].matches('(').count() == text[..i].matches(')').count();
+    let mut ends =
+        text.match_indices(". ").chain(text.match_indices(": ")).map(|(i, _)| i).collect::<Vec<_>>();
+    ends.sort_unstable();
+    let end = ends.into_iter().find(|&i| is_outside(i)).unwrap_or(text.len());
     text[..end].trim_end_matches('.').to_string()
 }
 
@@ -125,10 +128,15 @@ fn pictures() -> Vec<Row> {
             "channels from the numbers",
         ),
     ];
-    let refused = crate::image::refused_pictures();
-    rows.extend(refused.map(|(what, remedy)| {
-        Row::new(what, &remedy.replace("magick 'FILE[0]'", "magick FILE"), "not read")
-    }));
+    // Kinds with the same remedy share a row.
+    let mut refused: Vec<(String, String)> = Vec::new();
+    for (what, remedy) in crate::image::refused_pictures() {
+        match refused.iter_mut().find(|(_, known)| known == remedy) {
+            Some((kinds, _)) => kinds.push_str(&format!(", {what}")),
+            None => refused.push((what.into(), remedy.into())),
+        }
+    }
+    rows.extend(refused.iter().map(|(what, remedy)| Row::new(what, remedy, "not read")));
     rows
 }
 

@@ -305,7 +305,7 @@ fn bad_inputs_are_refused_by_name() {
         ("missing.png", "os error 2"),
         (".", "need a folder"),
         ("cut.png", "cut off"),
-        ("text.png", "not a picture"),
+        ("text.png", "text file"),
         ("huge.png", "cut off"),
         ("five.npy", "expected 3 channels, as the network takes, got 5"),
         ("nan.npy", "not finite at element 7"),
