@@ -52,7 +52,6 @@ impl Seek for File {
 }
 
 /// A directory of the chain.
-#[derive(Default)]
 struct Directory {
     offset: u64,
     /// Where the offset of the next directory is.
@@ -162,62 +161,53 @@ fn read(source: &mut Box<dyn Source>) -> io::Result<Option<Vec<Directory>>> {
     source.rewind()?;
     source.read_exact(&mut head)?;
     let (little, big) = (head[0] == b'I', head.contains(&43));
-    let mut file = Numbers { source, little };
+    let number = |bytes: &[u8]| {
+        let digit = |number: u64, &byte: &u8| number << 8 | u64::from(byte);
+        if little { bytes.iter().rev().fold(0, digit) } else { bytes.iter().fold(0, digit) }
+    };
     // Bytes of an offset, of the number of entries, of an entry.
     let (word, count_bytes, size) = if big { (8, 8, 20) } else { (4, 2, 12) };
-    let mut offset = file.at(word as u64, word)?;
+    let mut block = vec![0; word];
+    source.seek(SeekFrom::Start(word as u64))?;
+    source.read_exact(&mut block)?;
+    let mut offset = number(&block);
     let (mut all, mut seen) = (Vec::new(), HashSet::new());
     while offset != 0 {
         if !seen.insert(offset) || all.len() == MAX_DIRECTORIES {
             return Ok(None);
         }
-        let count = file.at(offset, count_bytes)?;
+        source.seek(SeekFrom::Start(offset))?;
+        block.resize(count_bytes, 0);
+        source.read_exact(&mut block)?;
+        let count = number(&block);
         if count > MAX_ENTRIES {
             return Err(io::Error::other(format!("a TIFF directory of {count} entries")));
         }
         let first = offset.saturating_add(count_bytes as u64);
-        let mut directory =
-            Directory { offset, next_at: first.saturating_add(count * size), entries: Vec::new() };
-        for at in (0..count).map(|i| first.saturating_add(i * size)) {
-            let tag = file.at(at, 2)? as u16;
-            let bytes = match file.next(2)? {
+        let length = count as usize * size;
+        block.resize(length + word, 0);
+        source.read_exact(&mut block)?;
+        let entry = |(i, entry): (usize, &[u8])| {
+            let bytes = match number(&entry[2..4]) {
                 1 => 1,
                 3 => 2,
                 4 | 13 => 4,
                 16 | 18 => 8,
                 _ => 0,
             };
-            let values = file.next(word)?;
+            let (values, value) = (number(&entry[4..4 + word]), &entry[4 + word..]);
             // Values that do not fit stand elsewhere.
-            let fits = values <= word as u64 && bytes as u64 * values <= word as u64;
-            let value = if fits && bytes > 0 { file.next(bytes)? } else { u64::MAX };
-            directory.entries.push(Entry { tag, value, at: at.saturating_add(4 + word as u64), bytes });
-        }
-        offset = file.at(directory.next_at, word)?;
-        all.push(directory);
+            let fits = bytes > 0 && values <= (word / bytes) as u64;
+            Entry {
+                tag: number(&entry[..2]) as u16,
+                value: if fits { number(&value[..bytes]) } else { u64::MAX },
+                at: first.saturating_add((i * size + 4 + word) as u64),
+                bytes,
+            }
+        };
+        let entries = block[..length].chunks_exact(size).enumerate().map(entry).collect();
+        all.push(Directory { offset, next_at: first.saturating_add(length as u64), entries });
+        offset = number(&block[length..]);
     }
     Ok(Some(all))
-}
-
-/// Numbers of a file in its byte order.
-struct Numbers<'a> {
-    source: &'a mut Box<dyn Source>,
-    little: bool,
-}
-
-impl Numbers<'_> {
-    fn at(&mut self, offset: u64, bytes: usize) -> io::Result<u64> {
-        self.source.seek(SeekFrom::Start(offset))?;
-        self.next(bytes)
-    }
-
-    fn next(&mut self, bytes: usize) -> io::Result<u64> {
-        let mut number = [0; 8];
-        if self.little {
-            self.source.read_exact(&mut number[..bytes])?;
-            return Ok(u64::from_le_bytes(number));
-        }
-        self.source.read_exact(&mut number[8 - bytes..])?;
-        Ok(u64::from_be_bytes(number))
-    }
 }
