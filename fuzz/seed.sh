@@ -4,7 +4,7 @@ set -euo pipefail
 cd "$(dirname "$0")"
 vectors=../tests/vectors
 mkdir -p corpus/{onnx,pickle,picture,safetensors,tza,video}
-cp $vectors/onnx_*.onnx corpus/onnx/
+cp $vectors/onnx_*.onnx $vectors/spellings/*.onnx corpus/onnx/
 find $vectors/zoo -name '*.onnx' -size -24k -exec cp {} corpus/onnx/ \;
 cp $vectors/state_dicts/small* $vectors/state_dicts/{views,milesial}.pth corpus/pickle/
 cp $vectors/named.safetensors $vectors/state_dicts/smp/model.safetensors corpus/safetensors/

@@ -160,6 +160,34 @@ fn damaged_onnx() {
     torment("onnx", &files, MUTATIONS, Model::from_onnx);
 }
 
+/// Functions, branches, loops, sequences, quantised numbers and fused operators.
+#[test]
+fn damaged_onnx_spellings() {
+    let files = [
+        "control_loop",
+        "control_split_sequence",
+        "einsum_attention",
+        "empty_part_of_a_split",
+        "fold_arg_max_one_hot",
+        "fold_scatter_elements",
+        "fold_top_k",
+        "functions_in_a_branch",
+        "functions_nested",
+        "line_dilated",
+        "microsoft_fused_conv_sum",
+        "microsoft_matmul_4_bits_zeros",
+        "microsoft_skip_layer_norm",
+        "pick_flip_by_elements",
+        "pick_points",
+        "quantised_dynamic",
+        "quantised_qoperator_u8s8_channels",
+        "quantised_weights_of_4_bits_in_blocks",
+        "rank_6_both_broadcast",
+    ];
+    let files = files.map(|name| vector(&format!("spellings/{name}.onnx")));
+    torment("spellings of onnx", &files, MUTATIONS / 2, Model::from_onnx);
+}
+
 #[test]
 fn damaged_onnx_beside_its_weights() {
     let folder = tempfile::tempdir().expect("a folder");

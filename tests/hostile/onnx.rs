@@ -419,6 +419,15 @@ fn parts_without_end() {
 }
 
 #[test]
+fn many_nodes_are_read_soon() {
+    let names: Vec<String> = (0..16_000).map(|i| format!("t{i}")).collect();
+    let chain = |pair: &[String]| node("Relu", &pair[0], &pair[1], &[]);
+    let nodes = fields(names.windows(2).map(chain));
+    let ends = [node("Relu", "x", "t0", &[]), node("Relu", "t15999", "y", &[])].concat();
+    assert!(survives("a chain of 16,000 nodes", || Model::from_onnx(&model(&[ends.clone(), nodes.clone()]))));
+}
+
+#[test]
 fn graphs_inside_graphs() {
     let mut inner = node("Relu", "x", "y", &[]);
     let condition = bytes(5, tensor("yes", 9, &[], &[1]));

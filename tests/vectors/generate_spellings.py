@@ -221,6 +221,9 @@ def folding():
 def empty():
     between("empty_part_in_concat", n("ConstantOfShape", "zs", "z"), n("Concat", "z c z", "u", axis=1), constants={"zs": ints(1, 0, 10, 12)})
     between("empty_slice_in_concat", n("Slice", "c z z a", "e"), n("Concat", "e c", "u", axis=1), constants={"z": ints(0), "a": ints(1)})
+    between("empty_gather_in_concat", n("Gather", "c i", "e", axis=1), n("Relu", "e", "r"), n("Concat", "r c", "u", axis=1), constants={"i": ints()})
+    between("empty_slice_computed_on", n("Slice", "c z z a", "e"), n("Mul", "e k", "f"), n("Add", "f f", "g"), n("Concat", "c g", "u", axis=1),
+            constants={"z": ints(0), "a": ints(1), "k": np.float32(2)})
     between("empty_part_of_a_split", n("Split", "c s", "d e f", axis=1), n("Concat", "f e d", "u", axis=1), constants={"s": ints(3, 0, 5)})
 
 

@@ -94,6 +94,9 @@ impl View {
         if product(dims) != self.elements() {
             return None;
         }
+        if product(dims) == 0 {
+            return Some(View::whole(dims));
+        }
         let mut rest = self.digits();
         let mut axes = Vec::with_capacity(dims.len());
         for &dim in dims.iter().rev() {
@@ -264,6 +267,8 @@ mod tests {
             View::whole(&[2, 1]).expanded(&[2, 2, 2]).unwrap().indices().collect::<Vec<_>>(),
             [0, 0, 1, 1, 0, 0, 1, 1]
         );
+        // Nothing is nothing in any order.
+        assert_eq!(View::whole(&[1, 0, 6]).reshaped(&[3, 0]).unwrap().dims(), [3, 0]);
         // An extent that splits a transposed digit needs a move.
         assert!(View::whole(&[4, 6]).permuted(&[1, 0]).unwrap().reshaped(&[3, 8]).is_some());
         assert!(View::whole(&[4, 6]).permuted(&[1, 0]).unwrap().reshaped(&[8, 3]).is_none());
