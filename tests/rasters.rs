@@ -93,8 +93,10 @@ fn file(pages: &[Page], big: bool) -> Vec<u8> {
         });
         let places = places.collect::<Vec<u32>>();
         if !places.is_empty() {
-            page.set(279, Long(page.strips.iter().map(|strip| strip.len() as u32).collect()));
-            page.set(273, Long(places));
+            let tiled = page.tags.iter().any(|(tag, _)| *tag == 322);
+            let lengths = page.strips.iter().map(|strip| strip.len() as u32).collect();
+            page.set(if tiled { 325 } else { 279 }, Long(lengths));
+            page.set(if tiled { 324 } else { 273 }, Long(places));
         }
         page.tags.sort_by_key(|(tag, _)| *tag);
         let mut entries = Vec::new();
@@ -176,6 +178,28 @@ fn overviews_masks_and_thumbnails_are_no_pages() {
         assert_eq!(Picture::open(&path).unwrap().width(), 3);
         assert!(message(&file(&[thumbnail.clone()], big), "a.tif").contains("no picture"));
     }
+}
+
+#[test]
+fn pyramids_of_slides_are_one_page() {
+    let tiled = |[h, w]: [u32; 2]| {
+        let tiles = vec![vec![7; 256]; (w.div_ceil(16) * h.div_ceil(16)) as usize];
+        Page::new([h, w], 1, 8, 1, tiles)
+            .with(322, Short(vec![16]))
+            .with(323, Short(vec![16]))
+            .with(284, Short(vec![1]))
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.svs");
+    let slide = tiled([32, 4112]);
+    let pages = |pages: &[Page]| {
+        std::fs::write(&path, file(pages, false)).unwrap();
+        Pages::open(&path).unwrap().map(|page| page.unwrap().width()).collect::<Vec<_>>()
+    };
+    assert_eq!(pages(&[slide.clone(), Page::flat([8, 1028], 1), tiled([16, 2056]), tiled([2, 257])]), [4112]);
+    // Other proportions, and pages that are not large, are pages.
+    assert_eq!(pages(&[slide, tiled([16, 257])]), [4112, 257]);
+    assert_eq!(pages(&[tiled([32, 512]), tiled([16, 256])]), [512, 256]);
 }
 
 #[test]

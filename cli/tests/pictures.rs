@@ -67,6 +67,26 @@ fn files_of_other_formats_are_named_on_one_line() {
 }
 
 #[test]
+fn pictures_of_a_folder_that_are_not_read_are_told() {
+    let desk = desk();
+    put(&desk, "in/a.png", &noise(3, [4, 6], Depth::Eight, 1));
+    let heic = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic".as_slice();
+    desk.put("in/IMG_1.HEIC", heic);
+    desk.put("in/IMG_2.HEIC", heic);
+    let text = stderr(&desk.unet("run in -m same.safetensors -o out --device cpu"));
+    assert!(
+        text.contains("IMG_1.HEIC") && text.contains("heif-convert") && text.contains("2 such files"),
+        "{text}"
+    );
+    assert_eq!(fs::read_dir(desk.path("out")).unwrap().count(), 1);
+    fs::remove_file(desk.path("in/a.png")).unwrap();
+    desk.refuses(
+        "run in -m same.safetensors -o out --device cpu",
+        &["no pictures", "IMG_1.HEIC", "heif-convert"],
+    );
+}
+
+#[test]
 fn the_first_frame_or_all_frames_of_an_animation() {
     let desk = desk();
     // Two frames of 2x1 pixels: black and white, then white and black.

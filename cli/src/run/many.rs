@@ -13,7 +13,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 use unet_wgpu::Model;
 use unet_wgpu::image::{
-    Format, Job, Load, Outcome, Pipeline, Quality, Shard, Source, Targets, find_pictures, jobs,
+    Format, Job, Load, Outcome, Pipeline, Quality, Shard, Source, Targets, find_pictures, jobs, left_out,
     remove_temporary_files,
 };
 
@@ -29,6 +29,7 @@ pub(super) fn run_many(args: &RunArgs, targets: &Targets, model: Model, common: 
     let mut without = outputs.clone();
     without.extend(args.reference.as_deref());
     let found = find_pictures(&args.input, args.recursive, &without)?;
+    left_out(&args.input, args.recursive).iter().for_each(|line| common.say(line));
     let pipeline = super::pipeline(args, model)?;
     let shard = args.shard.unwrap_or(Shard::ALL);
     let found = super::with_further_files(found, args, pipeline.model());

@@ -13,6 +13,12 @@ const PICTURES: [&str; 19] = [
     "pbm", "pnm", "npy", "nii", "gz",
 ];
 
+/// Extensions of pictures that are not read. Such files of a folder are left out, and a line says so.
+const NOT_READ: [&str; 22] = [
+    "heic", "heif", "avif", "jxl", "jp2", "j2k", "jpf", "dcm", "dicom", "cr2", "cr3", "crw", "nef", "arw",
+    "dng", "raf", "orf", "rw2", "pef", "srw", "psd", "svg",
+];
+
 /// A picture file, and its path relative to the folder or pattern that contains it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PictureFile {
@@ -177,6 +183,27 @@ fn in_folder(
         }
     }
     Ok(())
+}
+
+/// A line about pictures in these folders that are not read, if there are some.
+pub fn left_out(inputs: &[PathBuf], recursive: bool) -> Option<String> {
+    let depth = if recursive { usize::MAX } else { 1 };
+    let entries = inputs.iter().filter(|input| input.is_dir()).flat_map(|folder| {
+        walkdir::WalkDir::new(folder).max_depth(depth).sort_by_file_name().into_iter().filter_map(Result::ok)
+    });
+    let is_other = |path: &Path| {
+        let extension = path.extension().map(|e| e.to_string_lossy().to_lowercase());
+        extension.is_some_and(|e| NOT_READ.contains(&e.as_str())) && !is_hidden(path) && path.is_file()
+    };
+    let others: Vec<PathBuf> =
+        entries.map(walkdir::DirEntry::into_path).filter(|path| is_other(path)).collect();
+    let first = others.first()?;
+    let what = other_kind(first).unwrap_or_else(|| "its format cannot be read; convert it".into());
+    let count = match others.len() {
+        1 => "it is".to_string(),
+        count => format!("{count} such files are"),
+    };
+    Some(format!("{}: {what}; {count} left out", first.display()))
 }
 
 /// The first file of a folder that is of a known other kind, by its name, and a line about it.

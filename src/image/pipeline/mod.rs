@@ -11,7 +11,9 @@ mod source;
 mod targets;
 
 pub use flow::{Load, Threads};
-pub use folder::{FurtherFile, Job, PictureFile, Shard, find_pictures, jobs, join_cases, names_several};
+pub use folder::{
+    FurtherFile, Job, PictureFile, Shard, find_pictures, jobs, join_cases, left_out, names_several,
+};
 pub use reference::Quality;
 pub use sequence::Sink;
 pub use source::Source;

@@ -21,6 +21,9 @@ const REDUCED: u64 = 2;
 /// Photometric interpretations of camera raw files: colour filter array, linear raw. DNG 1.7, appendix A.
 const RAW: [u64; 2] = [32803, 34892];
 
+/// Sides of a page, pixels, above which smaller pages of its proportions are its overviews, though nothing says so.
+const PYRAMID: u64 = 4096;
+
 /// A file of which some bytes read as others.
 pub(super) struct File {
     source: Box<dyn Source>,
@@ -91,6 +94,18 @@ impl Directory {
         self.has_pixels() && !reduced
     }
 
+    /// Whether it is a smaller version of the first page. Scanners of slides write pyramids without saying so: large
+    /// tiled pages, then smaller ones of the same proportions.
+    fn shrinks(&self, first: &Directory) -> bool {
+        let size = |of: &Directory| Some((of.value(Tag::ImageWidth)?, of.value(Tag::ImageLength)?));
+        let (Some((width, height)), Some((w, h))) = (size(first), size(self)) else { return false };
+        // The height that the first page's proportions give, within two pixels.
+        let proportional =
+            |w: u64, h: u64| (h.saturating_mul(width) / w.max(1)).abs_diff(height) <= 2 * width / w.max(1);
+        let is_large = first.entry(Tag::TileOffsets).is_some() && width.max(height) > PYRAMID;
+        is_large && w < width && proportional(w, h)
+    }
+
     /// Whether the pixels are those of a camera's sensor, or stand for them.
     fn is_raw(&self) -> bool {
         let has = |tag| self.entry(Tag::from_u16_exhaustive(tag)).is_some();
@@ -130,6 +145,9 @@ pub(super) fn open(mut source: Box<dyn Source>) -> Result<(File, Vec<u64>), Stri
     if pages.is_empty() {
         // A file of one small picture that is called an overview.
         pages.extend(all.iter().find(|directory| directory.has_pixels()));
+    }
+    if let [first, ..] = pages[..] {
+        pages.retain(|page| !page.shrinks(first));
     }
     let Some(first) = pages.first() else {
         return Err("the TIFF file has no picture: no directory gives a size and the place of pixels".into());
