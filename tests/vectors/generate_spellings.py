@@ -254,6 +254,8 @@ def ranks():
             constants={"r": ints(1, 2, 4, 10, 12), "r4": ints(1, 8, 10, 12), "k": normal(1, 1, 4, 12, 12)})
     between("rank_5_reduction_of_two_axes", five, n("ReduceMean", "a", "g", axes=[1, 4]), n("Expand", "g r5", "e"), n("Reshape", "e r4", "u"),
             constants={"r5": ints(1, 2, 4, 10, 12), "r4": ints(1, 8, 10, 12)})
+    between("rank_5_choice", five, n("ReduceMean", "a", "g", axes=[3, 4]), n("Greater", "a g", "m"), n("Where", "m a k", "v"), n("Reshape", "v r4", "u"),
+            constants={"r5": ints(1, 2, 4, 10, 12), "r4": ints(1, 8, 10, 12), "k": normal(1, 2, 1, 1, 12)})
     between("rank_1_product", n("Transpose", "c", "t", perm=[0, 2, 3, 1]), n("MatMul", "t v", "m"), n("Unsqueeze", "m a", "s"), n("Mul", "c s", "u"),
             constants={"v": normal(8), "a": ints(1)})
 
@@ -279,6 +281,14 @@ def picks():
             constants={"i": np.broadcast_to(np.arange(11, -1, -1), (1, 8, 10, 12)).copy()})
     between("pick_points", n("GatherND", "c i", "g", batch_dims=1), n("Reshape", "g r", "u"),
             constants={"i": random.permutation(8).reshape(1, 8, 1), "r": ints(1, 8, 10, 12)})
+    # x[:, 2] = ..., as PyTorch's newer exporter writes it; x[..., ::2] = ... of zeros, as the older one does.
+    between("pick_scatter_channels", n("Transpose", "c", "t", **nhwc), n("Relu", "t", "r"), n("Slice", "r st en", "p"), n("ScatterND", "t i p", "s"),
+            n("Transpose", "s", "u", **nhwc), constants={"i": ints(2, 5).reshape(2, 1), "st": ints(3), "en": ints(5)})
+    places = np.stack(np.meshgrid([0], range(8), range(10), range(0, 12, 2), indexing="ij"), -1)
+    between("pick_scatter_columns", n("MaxPool", "c", "p", kernel_shape=[1, 2], strides=[1, 2]), n("ScatterND", "k i p", "u"),
+            constants={"i": places.astype(np.int64), "k": np.zeros((1, 8, 10, 12), np.float32)})
+    between("pick_scatter_elements", n("Slice", "c st en ax", "p"), n("ScatterElements", "c i p", "u", axis=2),
+            constants={"i": np.broadcast_to(ints(7, 1).reshape(1, 1, 2, 1), (1, 8, 2, 12)).copy(), "st": ints(4), "en": ints(6), "ax": ints(2)})
     between("pick_nothing_new", n("Identity", "c", "d"), n("Identity", "d", "e"), n("Dropout", "e", "u"))
 
 
@@ -292,7 +302,7 @@ def pointwise():
         ("lp_1", n("LpNormalization", "c", "u", axis=1, p=1), {}, 17), ("mean_variance", n("MeanVarianceNormalization", "c", "u"), {}, 17),
         ("cum_sum", n("CumSum", "c i", "u"), {"i": np.int64(3)}, 17), ("cum_sum_back", n("CumSum", "c i", "u", reverse=1, exclusive=1), {"i": np.int64(1)}, 17),
         ("trilu", n("Trilu", "c i", "u", upper=0), {"i": np.int64(1)}, 17), ("swish", n("Swish", "c", "u", alpha=1.5), {}, 24),
-        ("rms_norm", n("RMSNormalization", "c g", "u", axis=-1), {"g": normal(12)}, 23)]:
+        ("hardmax", n("Hardmax", "c", "u", axis=1), {}, 17), ("rms_norm", n("RMSNormalization", "c g", "u", axis=-1), {"g": normal(12)}, 23)]:
         like = None
         if name == "swish":
             like, constants = [n("Mul", "c a", "ac"), n("Sigmoid", "ac", "s"), n("Mul", "c s", "u")], {"a": np.float32(1.5)}

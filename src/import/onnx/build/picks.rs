@@ -1,6 +1,6 @@
 //! Places picked out of computed tensors: gathers by constant indices.
 
-use super::{Builder, Value};
+use super::{Builder, Live, Value};
 use crate::error::Result;
 use crate::import::onnx::array::Array;
 use crate::import::onnx::fold::places;
@@ -51,6 +51,34 @@ impl<'a> Builder<'a> {
                 self.reshaped(&value, &[&dims[..along], &indices.dims, &dims[along + 1..]].concat())
             }
         }
+    }
+
+    /// `ScatterND` and `ScatterElements` at constant places: the updates are put behind the tensor, and all places are
+    /// picked from both.
+    pub(crate) fn scattered(&mut self, reader: &Reader<'a>) -> Result<Live> {
+        reader.only_text("reduction", "none")?;
+        let (value, updates) = (self.live(reader, 0)?, self.live(reader, 2)?);
+        let (dims, indices) = (value.dims(), self.constant(reader, 1)?);
+        let (joined, places) = match reader.op() {
+            "ScatterND" => {
+                let found = places::tuples(&dims, &indices, 0)?;
+                (found.joined, found.places)
+            }
+            _ => {
+                let along = axis(reader.int("axis", 0), dims.len())?;
+                (dims.len(), places::elements(&dims, &indices, along)?)
+            }
+        };
+        let (before, behind) = dims.split_at(joined);
+        let count = product(before);
+        let value = self.reshaped_live(&value, &[&[count], behind].concat())?;
+        let updates = self.reshaped_live(&updates, &[&[places.len()], behind].concat())?;
+        let mut order: Vec<usize> = (0..count).collect();
+        places.iter().enumerate().for_each(|(i, &place)| order[place] = count + i);
+        let all = self.concat_of(reader, &[Value::Live(value), Value::Live(updates)], 0)?;
+        let picked = self.picked(reader, &Value::Live(all), 0, &order)?;
+        let picked = self.as_live(&picked)?;
+        self.reshaped_live(&picked, &dims)
     }
 
     /// These places of an axis, in this order.

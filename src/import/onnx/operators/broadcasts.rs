@@ -47,6 +47,24 @@ impl<'a> Builder<'a> {
         Err(Error::shape("operands", "at most 4 axes", format!("{dims:?}")))
     }
 
+    /// A pointwise operator on any number of operands, all spread out to these more than four extents.
+    pub(super) fn spread_out(
+        &mut self,
+        name: &str,
+        op: impl Into<Op>,
+        operands: &[&Live],
+        dims: &[usize],
+    ) -> Result<Live> {
+        let Shape { n, c, h, w } = any_shape(dims)?;
+        let mut ids = Vec::with_capacity(operands.len());
+        for live in operands {
+            let wide = Live { view: live.view.expanded(dims)?, ..(*live).clone() };
+            let four = self.reshaped_live(&wide, &[n, c, h, w])?;
+            ids.push(self.nchw(&four)?.0);
+        }
+        Ok(Live::new(self.push(name, op, &ids)?, View::whole(dims)))
+    }
+
     fn merged(
         &mut self,
         name: &str,

@@ -102,6 +102,21 @@ impl<'a> Builder<'a> {
         self.pair(reader.name(), BinaryKind::Mul, &live, &mask)
     }
 
+    /// 1 at the first of the largest elements along an axis, else 0.
+    pub(super) fn hardmax(&mut self, reader: &Reader<'a>) -> Result<Live> {
+        let live = self.live(reader, 0)?;
+        self.along(reader, &live, reader.opset < 13, |builder, name, live, along| {
+            let (x, moved) = builder.channels(live, along)?;
+            let id = builder.push(name, ArgMax, &[x])?;
+            let largest = builder.put_back(id, moved)?;
+            let mut dims = vec![1; live.view.rank()];
+            dims[along] = live.dims()[along];
+            let numbers = (0..dims[along]).map(|i| i as f32).collect();
+            let places = builder.constant_node(&Array::of_floats(dims, numbers)?)?;
+            builder.pair(name, BinaryKind::Equal, &largest, &places)
+        })
+    }
+
     /// `alpha * elu(x / alpha)`.
     pub(super) fn celu(&mut self, reader: &Reader<'a>) -> Result<Live> {
         let (name, live, alpha) = (reader.name(), self.live(reader, 0)?, reader.float("alpha", 1.0));

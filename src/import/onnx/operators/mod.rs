@@ -83,6 +83,8 @@ impl<'a> Builder<'a> {
             "Gemm" => self.gemm(reader),
             "Softmax" => self.softmax(reader),
             "LogSoftmax" => self.log_softmax(reader),
+            "Hardmax" => self.hardmax(reader),
+            "ScatterND" | "ScatterElements" | "Scatter" => self.scattered(reader),
             "ArgMax" | "ArgMin" => self.arg_max(reader),
             "Einsum" => self.einsum(reader),
             "CumSum" => self.cum_sum(reader),

@@ -198,8 +198,14 @@ impl<'a> Builder<'a> {
             Value::Live(live) => live.kind,
             Value::Constant(array) => array.kind,
         };
-        let result = self.together(reader.name(), Pointwise::select(), &[&condition, &a, &b])?;
-        let result = result.ok_or_else(|| reader.unsupported("its operands have more than 4 axes"))?;
+        let operands = [&condition, &a, &b];
+        let result = match self.together(reader.name(), Pointwise::select(), &operands)? {
+            Some(result) => result,
+            None => {
+                let dims = broadcast(&[&condition.dims(), &a.dims(), &b.dims()])?;
+                self.spread_out(reader.name(), Pointwise::select(), &operands, &dims)?
+            }
+        };
         Ok(Live { kind, ..result })
     }
 
