@@ -57,7 +57,11 @@ pub mod verify;
 mod augment;
 mod error;
 mod import;
+#[cfg(feature = "onnx")]
+mod known;
 mod lock;
+#[cfg(any(feature = "onnx", feature = "recipes"))]
+mod meaning;
 mod model;
 mod network;
 mod session;

@@ -2,8 +2,8 @@
 
 use crate::error::Result;
 use crate::graph::Graph;
-use crate::network::{Choice, Network, NodeReport, Signature};
-use crate::recipe::{Recipe, Step};
+use crate::network::{Choice, Network, NodeReport, Role, Signature, is_whole};
+use crate::recipe::{Decode, Recipe, Step};
 use crate::tensor::Shape;
 use crate::unet::{UnetConfig, Weights};
 use std::borrow::Cow;
@@ -28,6 +28,21 @@ pub struct Model {
     /// Where the recipe comes from: an entry of the file, or a file of the model's code base. `None` where it is
     /// guessed from names and shapes.
     pub recipe_source: Option<&'static str>,
+    /// The source of the recipe of a network that is known by its structure.
+    pub(crate) known: Option<&'static str>,
+    /// What the recipe takes from the network itself, where nothing describes its use.
+    pub(crate) guesses: Vec<Guess>,
+}
+
+/// A field of the recipe that is taken from the network.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Guess {
+    /// Its path, such as `output.decode`.
+    pub(crate) field: &'static str,
+    /// What the network tells.
+    pub(crate) reason: String,
+    /// If other readings are as likely, a line that says what was taken, and how to change it.
+    pub(crate) doubt: Option<String>,
 }
 
 /// An input and the result that a model must give for it, before and after the recipe's steps.
@@ -66,6 +81,8 @@ impl Model {
             origins: BTreeMap::new(),
             test: None,
             recipe_source: None,
+            known: None,
+            guesses: Vec::new(),
         }
     }
 
@@ -94,10 +111,43 @@ impl Model {
 
     /// The same model with other states, result and fixed inputs.
     pub(crate) fn configured(mut self, choice: &Choice<'_>) -> Result<Model> {
-        if choice.carry.is_some() || choice.result.is_some() || !choice.inputs.is_empty() {
+        if !choice.is_empty() {
             self.network = self.network.configured(choice)?;
         }
         Ok(self)
+    }
+
+    /// The network whose recipe this is, where the shapes of its kernels are those of a network that many people have.
+    pub fn known_as(&self) -> Option<&'static str> {
+        self.known
+    }
+
+    /// A number for the shapes of the network's kernels, by which known networks are found.
+    ///
+    /// # Errors
+    /// When the network does not take its example input.
+    pub fn fingerprint(&self) -> Result<u64> {
+        Ok(self.network.traits()?.fingerprint)
+    }
+
+    /// What was assumed about the use of the network for want of a description, one line each, with the line of
+    /// `MODEL.toml` that changes it.
+    pub fn assumptions(&self) -> impl Iterator<Item = &str> {
+        self.guesses.iter().filter_map(|guess| guess.doubt.as_deref())
+    }
+
+    /// What the result means: the recipe's answer, or else that of the result's channels.
+    ///
+    /// # Errors
+    /// When the network does not take its example input.
+    pub fn decode(&self) -> Result<Decode> {
+        match self.recipe.output.decode {
+            Some(decode) => Ok(decode),
+            None => {
+                let [_, result] = self.network.traits()?.shapes;
+                Ok(self.recipe.decode(result.c, result.pixels()))
+            }
+        }
     }
 
     /// What the network takes and gives, by name, and which of its outputs is the result.
@@ -146,6 +196,9 @@ impl Model {
     pub fn gives_probabilities(&self, input: Shape) -> Result<bool> {
         let graph = self.graph(input)?;
         let output = &self.recipe.output;
+        if matches!(output.decode, Some(Decode::Classes | Decode::Values)) {
+            return Ok(false);
+        }
         let has_step = output.steps.iter().any(|step| matches!(step, Step::Sigmoid | Step::Softmax));
         let by_threshold =
             graph.output_shape(input)?.c == 1 && output.threshold > 0.0 && output.threshold < 1.0;
@@ -161,6 +214,12 @@ impl Model {
     /// Channels that an input must have.
     pub fn input_channels(&self) -> usize {
         self.network.input_channels()
+    }
+
+    /// Whether the file declares the picture's values as whole numbers.
+    pub fn takes_whole_numbers(&self) -> bool {
+        let inputs = self.signature().inputs;
+        inputs.iter().any(|port| port.role == Role::Picture && is_whole(port.element))
     }
 
     /// Height and width that the file fixes. The network may take others all the same.

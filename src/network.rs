@@ -1,7 +1,7 @@
 //! What a model computes, whatever kind of file it comes from.
 
 use crate::error::{Error, Result};
-use crate::graph::{Extent, Graph, Input, Output, stored};
+use crate::graph::{Ends, Extent, Graph, Input, Output, stored};
 use crate::tensor::{Shape, Tensor};
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -29,6 +29,12 @@ pub(crate) trait Network: std::fmt::Debug + Send + Sync {
         &[]
     }
 
+    /// What its operators tell of it.
+    fn traits(&self) -> Result<Traits> {
+        let input = self.example_input();
+        Traits::of(&*self.graph(&[input])?, input)
+    }
+
     /// What it takes and gives, by name.
     fn signature(&self) -> Signature;
 
@@ -47,15 +53,51 @@ pub(crate) trait Network: std::fmt::Debug + Send + Sync {
     fn stored(&self) -> Result<StoredNetwork>;
 }
 
+/// What the operators of a network tell of it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Traits {
+    pub(crate) ends: Ends,
+    /// Shapes of an example: of the picture and of the result.
+    pub(crate) shapes: [Shape; 2],
+    /// [`Graph::fingerprint`].
+    pub(crate) fingerprint: u64,
+}
+
+impl Traits {
+    /// The traits of a graph for a picture of that shape.
+    pub(crate) fn of(graph: &Graph, picture: Shape) -> Result<Traits> {
+        let shapes = graph.shapes([picture])?;
+        let result = graph.output_shapes(&shapes)?[0];
+        Ok(Traits { ends: graph.ends(&shapes), shapes: [picture, result], fingerprint: graph.fingerprint() })
+    }
+}
+
 /// What is to be changed about a network's inputs and outputs; `None` leaves things as they are.
 #[derive(Debug, Default)]
 pub(crate) struct Choice<'a> {
     /// Pairs of an output and the input that it becomes in the next run.
     pub(crate) carry: Option<&'a [[String; 2]]>,
-    /// The output that is the result.
+    /// The output that is the result: its name, or its place in the file, from 0.
     pub(crate) result: Option<&'a str>,
     /// Inputs that get fixed values.
     pub(crate) inputs: &'a [FixedInput],
+    /// Pixels by which the result is smaller than the input on each side.
+    pub(crate) border: usize,
+}
+
+impl Choice<'_> {
+    /// Whether it leaves everything as it is.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.carry.is_none() && self.result.is_none() && self.inputs.is_empty() && self.border == 0
+    }
+}
+
+/// The name that a text stands for: itself, or that of the output at its place.
+pub(crate) fn by_name_or_place<'a>(text: &'a str, names: &[&'a str]) -> &'a str {
+    match text.parse::<usize>() {
+        Ok(place) if !names.contains(&text) => names.get(place).copied().unwrap_or(text),
+        _ => text,
+    }
 }
 
 /// A fixed value for one of a network's inputs: a time step, a noise level, a ratio.
@@ -124,6 +166,38 @@ pub enum Role {
     Output,
     /// A state. Of an input, the name is that of the output it comes from; of an output, that of the input it becomes.
     State(String),
+}
+
+/// Largest factor between the sizes of a picture and a result.
+#[cfg(any(feature = "image", feature = "onnx"))]
+const FACTOR: usize = 64;
+
+/// By how much a result is larger than a picture, along rows and columns: one factor for both, a whole number or one over
+/// it, rounded up or down; or a factor for each, where they divide exactly. `None` for other sizes.
+#[cfg(any(feature = "image", feature = "onnx"))]
+pub(crate) fn proportion(result: [usize; 2], picture: [usize; 2]) -> Option<[f64; 2]> {
+    let [(h, own_h), (w, own_w)] = [(result[0], picture[0]), (result[1], picture[1])];
+    if [h, w, own_h, own_w].contains(&0) {
+        return None;
+    }
+    let whole = |y: usize, x: usize| (y.is_multiple_of(x) && y / x <= FACTOR).then(|| (y / x) as f64);
+    let exact = |y: usize, x: usize| whole(y, x).or_else(|| whole(x, y).map(f64::recip));
+    let both = |factor: &f64| scales(h, own_h, *factor) && scales(w, own_w, *factor);
+    let parts = (1..=FACTOR).map(|k| 1.0 / k as f64);
+    let one = exact(h, own_h).into_iter().chain(exact(w, own_w)).chain(parts).find(both);
+    one.map(|factor| [factor; 2]).or_else(|| Some([exact(h, own_h)?, exact(w, own_w)?]))
+}
+
+/// Whether a side of a result is a side of a picture times a factor, rounded up or down.
+#[cfg(any(feature = "image", feature = "onnx"))]
+pub(crate) fn scales(y: usize, x: usize, factor: f64) -> bool {
+    let exact = x as f64 * factor;
+    y as f64 == exact.floor() || y as f64 == exact.ceil()
+}
+
+/// Whether elements of a type are whole numbers.
+pub(crate) fn is_whole(element: &str) -> bool {
+    element.starts_with("uint") || element.starts_with("int")
 }
 
 /// A network as a converted file holds it.
@@ -236,12 +310,18 @@ impl Network for Graph {
     }
 
     fn configured(&self, choice: &Choice<'_>) -> Result<Arc<dyn Network>> {
+        if choice.border > 0 {
+            let message =
+                "the recipe's input.border is for ONNX files; networks of this file keep the picture's size";
+            return Err(Error::Model(message.into()));
+        }
         let mut graph = self.clone();
         for input in choice.inputs {
             graph.fix_input(&input.name, input.tensor()?)?;
         }
         if let Some(name) = choice.result {
-            graph.set_result(name)?;
+            let names: Vec<&str> = self.outputs().iter().map(|output| output.name.as_str()).collect();
+            graph.set_result(by_name_or_place(name, &names))?;
         }
         for [output, input] in choice.carry.unwrap_or_default() {
             if !graph.carries().any(|(from, to)| (&from.name, &to.name) == (output, input)) {
@@ -254,5 +334,30 @@ impl Network for Graph {
     fn stored(&self) -> Result<StoredNetwork> {
         let (text, weights) = stored::write(self)?;
         Ok(StoredNetwork { form: StoredForm::Graph(text), nodes: None, weights })
+    }
+}
+
+#[cfg(all(test, any(feature = "image", feature = "onnx")))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn proportions_are_whole_or_one_over_whole() {
+        let picture = [33, 47];
+        for (size, factors) in [
+            ([33, 47], Some([1.0; 2])),
+            ([66, 94], Some([2.0; 2])),
+            ([17, 24], Some([0.5; 2])),
+            ([16, 23], Some([0.5; 2])),
+            ([9, 12], Some([0.25; 2])),
+            ([33, 94], Some([1.0, 2.0])),
+            ([29, 43], None),
+            ([32, 48], None),
+            ([24, 20], None),
+            ([0, 47], None),
+        ] {
+            assert_eq!(proportion(size, picture), factors, "{size:?}");
+        }
+        assert_eq!(proportion([24, 20], [256, 256]), None);
     }
 }

@@ -140,9 +140,27 @@ impl TiledSession {
         options: &SessionOptions,
         tiles: &TileOptions,
     ) -> Result<TiledSession> {
-        let graph = &*model.graph_with(input, &options.outputs)?;
-        let output = graph.output_shape(input)?;
-        let reach = Reach::of(graph);
+        // A network that takes only the size of its file runs in tiles of that size.
+        let whole = model.graph_with(input, &options.outputs);
+        let fixed = match (&whole, model.exported_size()) {
+            (Err(_), Some([h, w])) if h <= input.h && w <= input.w => Some([h, w]),
+            _ => None,
+        };
+        let (graph, output, reach) = match fixed {
+            Some([h, w]) => {
+                let tile = Shape { h, w, ..input };
+                let graph = model.graph_with(tile, &options.outputs)?;
+                let made = graph.output_shape(tile)?;
+                let ratio = if made.h >= h { [made.h / h, 1] } else { [1, h / made.h] };
+                let [h, w] = [input.h, input.w].map(|side| side * ratio[0] / ratio[1]);
+                (graph, Shape { h, w, ..made }, Reach { stride: 1, align: 1, halo: None, ratio })
+            }
+            None => {
+                let graph = whole?;
+                let (output, reach) = (graph.output_shape(input)?, Reach::of(&graph));
+                (graph, output, reach)
+            }
+        };
         let has_states = graph.carries().next().is_some();
         let turns = tiles.augment == Augment::All;
         let options = &SessionOptions {
@@ -151,7 +169,8 @@ impl TiledSession {
         };
         let mut side = tiles.size.unwrap_or(input.h.max(input.w));
         loop {
-            let (layout, [h, w]) = Layout::new(reach, tiles, [input.h, input.w], side);
+            let (layout, fitting) = Layout::new(reach, tiles, [input.h, input.w], side);
+            let [h, w] = fixed.unwrap_or(fitting);
             let tile = Shape { h, w, ..input };
             if has_states && (tile != input || tiles.augment != Augment::None) {
                 let reason = "a network with states runs on whole pictures, without augmentation".into();
@@ -177,7 +196,10 @@ impl TiledSession {
                     });
                 }
                 Err(Error::LimitExceeded { .. } | Error::OutOfMemory { .. })
-                    if tiles.size.is_none() && !has_states && h.max(w) > 2 * reach.align =>
+                    if tiles.size.is_none()
+                        && fixed.is_none()
+                        && !has_states
+                        && h.max(w) > 2 * reach.align =>
                 {
                     side = (h.max(w) as f64 * SHRINK) as usize;
                 }

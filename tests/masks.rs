@@ -468,10 +468,10 @@ fn cutouts_have_soft_edges() {
 #[test]
 fn logits_become_probabilities() {
     let one = Tensor::new(Shape::new(1, 1, 1, 2), vec![0.0, 3_f32.ln()]).unwrap();
-    assert_eq!(probabilities(&one, false).unwrap().data(), [0.5, 0.75]);
-    assert_eq!(probabilities(&one, true).unwrap(), one);
+    assert_eq!(probabilities(&one, false, &OutputRecipe::default()).unwrap().data(), [0.5, 0.75]);
+    assert_eq!(probabilities(&one, true, &OutputRecipe::default()).unwrap(), one);
     let two = Tensor::new(Shape::new(1, 2, 1, 1), vec![0.0, 3_f32.ln()]).unwrap();
-    assert_eq!(probabilities(&two, false).unwrap().data(), [0.25, 0.75]);
+    assert_eq!(probabilities(&two, false, &OutputRecipe::default()).unwrap().data(), [0.25, 0.75]);
 
     let gives = |graph: &Graph, output: OutputRecipe| {
         let model = Model::new(graph.clone(), Recipe::default().with_output(output));

@@ -14,7 +14,7 @@ use unet_wgpu::image::{
     Batch, Depth, Input, Load, Outcome, Picture, Pipeline, PipelineOptions, Prepared, Target, TargetKind,
     Targets, Threads,
 };
-use unet_wgpu::recipe::{Decode, Fit, InputRecipe, OutputRecipe, Over, Recipe, Step};
+use unet_wgpu::recipe::{Decode, Fit, InputRecipe, OutputRecipe, Over, Recipe, Size, Step};
 use unet_wgpu::tiles::TileOptions;
 use unet_wgpu::unet::{RandomWeights, UnetConfig};
 use unet_wgpu::{Augment, Device, Model, SessionOptions, Shape, Tensor};
@@ -248,7 +248,7 @@ fn what_needs_the_whole_picture_is_not_done_in_bands() {
     let matched = masks.clone().with_output(
         OutputRecipe::default().with_steps([Step::MatchInput { over: Over::Sample, eps: 1e-6 }]),
     );
-    let resized = masks.clone().with_input(InputRecipe::default().with_size(Some([16, 16])));
+    let resized = masks.clone().with_input(InputRecipe::default().with_size(Some(Size::Fixed([16, 16]))));
     let plain = PipelineOptions::default();
     let cleaned = plain.clone().with_keep_largest(true);
     for (recipe, options, targets, part) in [

@@ -1,12 +1,12 @@
-//! Drawings for people, compared pixel by pixel with reviewed pictures.
+//! Drawings for people, and pictures from end to end, compared pixel by pixel with reviewed pictures.
 //!
 //! The pictures are `tests/vectors/snapshots/*.png`. After an intended change, run these tests with
 //! `UNET_ACCEPT_SNAPSHOTS=1`, look at every file that git reports as changed, and commit them.
 
 use std::path::Path;
-use unet_wgpu::image::{Depth, Mask, Picture, cutout, side_by_side};
+use unet_wgpu::image::{Decoded, Depth, Mask, Picture, Pipeline, PipelineOptions, cutout, side_by_side};
 use unet_wgpu::recipe::OutputRecipe;
-use unet_wgpu::{Shape, Tensor};
+use unet_wgpu::{Device, Model, SessionOptions, Shape, Tensor};
 
 const WIDTH: usize = 160;
 const HEIGHT: usize = 120;
@@ -142,4 +142,51 @@ fn cutouts_look_as_they_did() {
     check("cutout", &cutout(&picture, &result, &mask, true).unwrap());
     mask.keep_largest();
     check("cutout_largest", &cutout(&picture, &result, &mask, true).unwrap());
+}
+
+/// What a small network of `tests/vectors/meaning` makes of a picture, beside it. Nothing describes the network's use.
+fn end_to_end(network: &str, picture: &Picture) -> Picture {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/vectors/meaning/{network}.onnx"));
+    let model = Model::open(path).expect("a model");
+    let pipeline = Pipeline::new(model, PipelineOptions::default()).expect("a pipeline");
+    let pipeline = pipeline.with_device(Device::Cpu, SessionOptions::default());
+    let outcome = pipeline.run(picture).expect("it runs");
+    let result = match pipeline.decode(&outcome).expect("it is decoded") {
+        Decoded::Mask(mask) => mask.overlay(picture).expect("a mask of the picture's size"),
+        Decoded::Image(result) => result,
+        Decoded::Scores(_) => panic!("not scores"),
+    };
+    side_by_side(&[picture, &result]).expect("two pictures")
+}
+
+/// A network exported for 32x32 pixels on a large picture: it takes the person as a whole, and not the single stripes of
+/// the shirt, which at the picture's own size are wider than all that it sees.
+#[test]
+fn a_portrait_network_finds_the_person() {
+    let (width, height) = (480, 360);
+    let head = Form::Disc(240.0, 110.0, 62.0);
+    let body = Form::Disc(240.0, 330.0, 150.0);
+    let planes = Tensor::from_fn(Shape::new(1, 3, height, width), |i| {
+        let (c, x, y) = (i / (width * height), (i % width) as f32, (i / width % height) as f32);
+        let stripe = if x % 28.0 < 10.0 { 90.0 } else { 240.0 };
+        match (head.depth(x, y) > 0.0, body.depth(x, y) > 0.0) {
+            (true, _) => [235.0, 190.0, 160.0][c],
+            (_, true) => stripe,
+            _ => [28.0, 44.0, 60.0][c] + 20.0 * y / height as f32,
+        }
+    });
+    let picture = Picture::new(planes, Depth::Eight).expect("three planes").rounded();
+    check("portrait", &end_to_end("portrait", &picture));
+}
+
+/// Logits of the brightness: class 1 where their sigmoid is above one half.
+#[test]
+fn a_network_of_logits_finds_what_is_bright() {
+    check("logits", &end_to_end("logits", &picture()));
+}
+
+/// Channels first in, last out: red and blue change places, and nothing else moves.
+#[test]
+fn a_network_with_channels_last_keeps_the_picture() {
+    check("swap_last", &end_to_end("swap_last", &picture()));
 }

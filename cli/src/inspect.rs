@@ -203,10 +203,12 @@ fn json(model: &Model, graph: &Graph, layers: &[Layer], plan: &Plan) -> serde_js
         "memory_bytes": plan.memory_bytes(),
         "dispatches": plan.dispatches.len(),
         "layers": layers,
-        "family": model.family,
+        "fingerprint": model.fingerprint().ok().map(|number| format!("{number:016x}")),
+        "family": model.family.or(model.known_as()),
         "config": model.config,
         "recipe": model.recipe,
         "recipe_origins": model.origins,
+        "assumptions": model.assumptions().collect::<Vec<_>>(),
     })
 }
 
@@ -313,7 +315,7 @@ fn totals(
         .receptive_field()
         .map_or("every output pixel depends on the whole picture".into(), |f| format!("{f}x{f} pixels"));
     let buffers = plan.activations.len() + plan.weights.len();
-    let family = model.family.map(|family| format!("family           {family}"));
+    let family = model.family.or(model.known_as()).map(|family| format!("family           {family}"));
     let mut lines: Vec<String> = family.into_iter().collect();
     lines.extend([
         format!("parameters       {}", text::thousands(graph.parameters() as u64)),
@@ -359,5 +361,6 @@ fn recipe(model: &Model, plan: &Plan) -> String {
     told.chain(recipe.words([plan.inputs[0].shape.c, plan.outputs[0].shape.c]))
         .chain(test)
         .map(line)
+        .chain(model.assumptions().map(|assumed| format!("note             {assumed}\n")))
         .collect()
 }

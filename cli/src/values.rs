@@ -38,6 +38,25 @@ impl FromStr for Size {
     }
 }
 
+/// `HxW`, `N` for a square, or `native`: what a network gets of a picture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct RunSize(pub(super) unet_wgpu::recipe::Size);
+
+impl FromStr for RunSize {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<RunSize, String> {
+        use unet_wgpu::recipe;
+        match text {
+            "native" => Ok(RunSize(recipe::Size::Native)),
+            _ => {
+                let Size { height, width } = text.parse().map_err(|error| format!("{error}, or native"))?;
+                Ok(RunSize(recipe::Size::Fixed([height, width])))
+            }
+        }
+    }
+}
+
 /// A number of bytes, with K, M, G or T for powers of 1024.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Bytes(pub(super) u64);

@@ -1,27 +1,8 @@
 //! Properties of a graph that follow without running it.
 
-use super::{Activation, Graph, Op};
+use super::{Graph, Op};
 
 impl Graph {
-    /// Whether the last operator makes probabilities: sigmoid, hard sigmoid or softmax. Operators that only move or
-    /// resample them may follow. For graphs that are not optimised.
-    pub fn ends_in_probabilities(&self) -> bool {
-        let mut value = self.output();
-        for node in self.nodes.iter().rev() {
-            match (&node.op, node.inputs.first()) {
-                _ if !node.outputs.contains(&value) => {}
-                (Op::Crop(_) | Op::Rearrange(_) | Op::Resize(_), Some(&input)) => value = input,
-                (op, _) => {
-                    return matches!(
-                        op,
-                        Op::Softmax(_) | Op::Activation(Activation::Sigmoid | Activation::HardSigmoid { .. })
-                    );
-                }
-            }
-        }
-        false
-    }
-
     /// For each value: the input pixels that one of its pixels sees, and the distance of neighbours in input pixels.
     /// `None` if a pixel sees the whole input.
     ///
@@ -43,6 +24,24 @@ impl Graph {
             }
         }
         Some(fields)
+    }
+
+    /// A number for the shapes of all kernels, whatever their order, weights and names. Exports of one network agree,
+    /// with folded batch norms or not.
+    pub(crate) fn fingerprint(&self) -> u64 {
+        let kernel = |op: &Op| match op {
+            Op::Conv(conv) => Some(conv.weight.shape()),
+            Op::ConvTranspose(conv) => Some(conv.weight.shape()),
+            _ => None,
+        };
+        let shapes = self.nodes.iter().filter_map(|node| kernel(&node.op));
+        let mut shapes: Vec<[usize; 4]> = shapes.map(|s| [s.n, s.c, s.h, s.w]).collect();
+        shapes.sort_unstable();
+        // FNV-1a, which does not change with the standard library.
+        let bytes = shapes.iter().flatten().flat_map(|&extent| (extent as u64).to_le_bytes());
+        bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+        })
     }
 
     /// Input pixels on each axis that can affect one output pixel; `None` if all can, or more than any picture has.

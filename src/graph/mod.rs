@@ -19,6 +19,7 @@ mod concat;
 mod constant;
 mod conv;
 mod conv_transpose;
+mod ends;
 #[cfg(feature = "cpu")]
 mod gemm;
 mod matmul;
@@ -33,6 +34,9 @@ mod softmax;
 mod winograd;
 
 pub use axis::Axis;
+#[cfg(any(feature = "onnx", feature = "recipes"))]
+pub(crate) use ends::Closing;
+pub(crate) use ends::Ends;
 #[cfg(feature = "cpu")]
 pub use operator::Prepared;
 pub use operator::{Operator, Reach};

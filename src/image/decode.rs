@@ -48,7 +48,11 @@ impl Decoded {
                 }
                 Decoded::Image(Picture::new(planes, depth)?)
             }
-            Decode::Mask => Decoded::Mask(Mask::new(result, &recipe.output)?),
+            Decode::Mask | Decode::Classes | Decode::Labels => {
+                Decoded::Mask(Mask::new(result, &recipe.output)?)
+            }
+            // In their own units, which are white's in no sense.
+            Decode::Values => Decoded::Image(Picture::new(result.clone(), Depth::Float)?),
             Decode::Scores => Decoded::Scores(scores(result, recipe)?),
         })
     }

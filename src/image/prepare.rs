@@ -3,9 +3,10 @@
 use super::Picture;
 use super::decode::check_result;
 use super::resample::{Filter, resize};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::model::Model;
-use crate::recipe::{Decode, Fit, Recipe, Step};
+use crate::network::proportion;
+use crate::recipe::{Decode, Fit, Recipe, Size, Step};
 use crate::tensor::{Shape, Tensor};
 use std::ops::Range;
 
@@ -21,6 +22,10 @@ pub struct Prepared {
     values: Option<Tensor>,
     /// The exposure factor of the picture, for the output step that undoes it.
     exposure: f64,
+    /// Whether the size is the one that the file was exported for.
+    exported: bool,
+    /// Whether the recipe is left out.
+    raw: bool,
 }
 
 impl Prepared {
@@ -32,8 +37,10 @@ impl Prepared {
         Prepared::new(picture.values(&model.recipe.input, model.input_channels())?, model)
     }
 
-    /// Prepares values in 8-bit units with the recipe's transfer function, NCHW. If the recipe has no size and the
-    /// network takes only the size that it was exported for, the values are resized to it.
+    /// Prepares values in 8-bit units with the recipe's transfer function, NCHW. Without a size in the recipe, masks and
+    /// measurements are computed at the size that the file was exported for, if it names one. Pictures keep their size;
+    /// if the network takes only the exported one, smaller pictures are padded to it, and larger ones are cut into tiles
+    /// ([`TiledSession`](crate::tiles::TiledSession)).
     ///
     /// # Errors
     /// When the recipe does not match the channels, cannot pad to its size, or sets the exposure of several pictures.
@@ -42,14 +49,7 @@ impl Prepared {
         recipe.check()?;
         let shape = values.shape();
         let own = [shape.h, shape.w];
-        let mut wanted = recipe.input.fitted(own)?;
-        let mut how = recipe.input.fit;
-        if let Some(size) = model.exported_size()
-            && size != wanted
-            && model.graph(Shape { h: wanted[0], w: wanted[1], ..shape }).is_err()
-        {
-            (wanted, how) = (size, Fit::Resize);
-        }
+        let (wanted, how, exported) = size(model, shape)?;
         let fit = (wanted != own).then_some(how);
         let (input, exposure) = recipe.input.exposed(&values)?;
         let mut tensor = match fit {
@@ -60,13 +60,16 @@ impl Prepared {
         let needs_values = recipe.output.steps.iter().any(|step| matches!(step, Step::MatchInput { .. }));
         let values = needs_values.then(|| tensor.clone());
         input.normalize(&mut tensor)?;
-        Ok(Prepared { tensor, own, fit, values, exposure })
+        if model.takes_whole_numbers() {
+            tensor.data_mut().iter_mut().for_each(|v| *v = v.round().max(0.0));
+        }
+        Ok(Prepared { tensor, own, fit, values, exposure, exported, raw: false })
     }
 
-    /// Uses a network's input as it is.
+    /// Uses a network's input as it is. Its result is not changed either.
     pub fn raw(tensor: Tensor) -> Prepared {
         let own = [tensor.shape().h, tensor.shape().w];
-        Prepared { own, fit: None, values: Some(tensor.clone()), exposure: 1.0, tensor }
+        Prepared { own, fit: None, values: None, exposure: 1.0, tensor, exported: false, raw: true }
     }
 
     /// The network's input, NCHW.
@@ -81,32 +84,97 @@ impl Prepared {
             Fit::Zero | Fit::Edge | Fit::Reflect => "padded",
         };
         let (shape, [h, w]) = (self.tensor.shape(), self.own);
-        Some(format!("{how} from {w}x{h} to {}x{} pixels for the network, the result back", shape.w, shape.h))
+        let why = match self.exported {
+            true => " (the size of the file; --size, or input.size in MODEL.toml, changes it)",
+            false => "",
+        };
+        Some(format!(
+            "{how} from {w}x{h} to {}x{} pixels for the network, the result back{why}",
+            shape.w, shape.h
+        ))
     }
 
     /// Applies the recipe's output steps to the result and brings it to the picture's own size, times the factor by
-    /// which the network changes sizes.
+    /// which the network enlarges pictures. Smaller masks and measurements get the picture's size.
     ///
     /// # Errors
-    /// When the result is not finite, or the recipe does not match its channels.
+    /// When the result is not finite, when its size is not in proportion to the input's, or when the recipe does not
+    /// match its channels.
     pub fn finish(&self, mut result: Tensor, recipe: &Recipe) -> Result<Tensor> {
         check_result(&result)?;
+        if self.raw {
+            return Ok(result);
+        }
         let (x, y) = (self.tensor.shape(), result.shape());
-        let own = result_size(self.own, x, y);
+        check_proportion(x, y)?;
+        let decode = recipe.decode(y.c, y.pixels());
+        let mut own = result_size(self.own, x, y);
         let is_picture = y.pixels() > 1;
         if is_picture && self.fit.is_some_and(|fit| fit != Fit::Resize) {
             result = result.part(0..own[0], 0..own[1]);
         }
         recipe.output.with_exposure(self.exposure).apply(&mut result, self.values.as_ref())?;
-        if is_picture && self.fit == Some(Fit::Resize) {
-            let filter = match recipe.decode(y.c, y.pixels()) {
-                Decode::Image => Filter::Bicubic,
-                Decode::Mask | Decode::Scores => Filter::Bilinear,
-            };
+        let filter = match decode {
+            Decode::Image => Filter::Bicubic,
+            Decode::Classes => Filter::Nearest,
+            Decode::Mask | Decode::Labels | Decode::Values | Decode::Scores => Filter::Bilinear,
+        };
+        if decode != Decode::Image && own[0] <= self.own[0] && own[1] <= self.own[1] {
+            own = self.own;
+        }
+        if is_picture && own != [result.shape().h, result.shape().w] {
             result = resize(&result, own, filter);
         }
         Ok(result)
     }
+}
+
+/// Height and width of the network's input for a picture, how the picture is brought to it, and whether it is the size
+/// that the file was exported for.
+fn size(model: &Model, picture: Shape) -> Result<([usize; 2], Fit, bool)> {
+    let input = &model.recipe.input;
+    let own = [picture.h, picture.w];
+    let wanted = input.fitted(own)?;
+    let is_said = input.multiple.is_some() || input.size.and_then(Size::fixed).is_some();
+    let Some(exported) = model.exported_size().filter(|size| *size != wanted) else {
+        return Ok((wanted, input.fit, false));
+    };
+    let keeps_scale = input.size == Some(Size::Native) || model.decode()? == Decode::Image;
+    if !is_said && !keeps_scale {
+        return Ok((exported, Fit::Resize, true));
+    }
+    let [h, w] = wanted;
+    if model.graph(Shape { h, w, ..picture }).is_ok() {
+        return Ok((wanted, input.fit, false));
+    }
+    if is_said {
+        return Ok((exported, Fit::Resize, true));
+    }
+    // Tiles of the exported size; a smaller picture is one.
+    let least = [own[0].max(exported[0]), own[1].max(exported[1])];
+    Ok((least, Fit::Reflect, true))
+}
+
+/// Refuses a result whose rows and columns are not in proportion to the network's input: a crop, or a fixed size.
+pub(super) fn check_proportion(x: Shape, y: Shape) -> Result<()> {
+    if y.pixels() == 1 || proportion([y.h, y.w], [x.h, x.w]).is_some() {
+        return Ok(());
+    }
+    // What a network that enlarges pictures this many times takes off on each side of its input.
+    let border = |factor: usize| {
+        let lost =
+            (factor * x.h).checked_sub(y.h).filter(|lost| Some(*lost) == (factor * x.w).checked_sub(y.w))?;
+        (lost % (2 * factor) == 0 && lost < factor * x.h / 2).then(|| lost / (2 * factor))
+    };
+    let what = match (1..=4).find_map(border) {
+        Some(border) => format!(
+            "{}x{}, as convolutions without padding give it; set border = {border} under [input] in MODEL.toml",
+            y.h, y.w
+        ),
+        None => format!("{}x{}; its file cuts or fixes sizes, so export it without, or use --raw", y.h, y.w),
+    };
+    let expected = format!("the size of the input, {}x{}, or a whole number of times more or less", x.h, x.w);
+    Err(Error::shape("the network's result", expected, what))
 }
 
 /// Height and width of the result for a picture of size `own`, if the network makes `output` of `input`.

@@ -5,6 +5,8 @@ use crate::tensor::{Shape, Tensor};
 /// A filter by its name in PIL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Filter {
+    /// The pixel at the place. For class numbers.
+    Nearest,
     /// Never exceeds the values that it interpolates. For probabilities.
     Bilinear,
     /// Keys 1981 with a = -1/2. Sharper; for pictures.
@@ -15,6 +17,7 @@ impl Filter {
     /// Radius of the filter in pixels.
     fn support(self) -> f64 {
         match self {
+            Filter::Nearest => 0.5,
             Filter::Bilinear => 1.0,
             Filter::Bicubic => 2.0,
         }
@@ -23,6 +26,7 @@ impl Filter {
     fn weight(self, x: f64) -> f64 {
         let x = x.abs();
         match self {
+            Filter::Nearest => 1.0,
             Filter::Bilinear => (1.0 - x).max(0.0),
             Filter::Bicubic if x < 1.0 => (1.5 * x - 2.5) * x * x + 1.0,
             Filter::Bicubic if x < 2.0 => ((-0.5 * x + 2.5) * x - 4.0) * x + 2.0,
@@ -37,6 +41,9 @@ impl Filter {
         let wide = step.max(1.0);
         let place = |i: usize| {
             let center = (i as f64 + 0.5) * step;
+            if self == Filter::Nearest {
+                return ((center as usize).min(from - 1), vec![1.0]);
+            }
             let first = (center - self.support() * wide + 0.5).max(0.0) as usize;
             let end = ((center + self.support() * wide + 0.5) as usize).min(from);
             let mut weights: Vec<f64> =

@@ -108,7 +108,12 @@ pub(super) fn read(dict: &mut StateDict<'_>, metadata: &HashMap<String, String>)
     model.config = header.config;
     dict.check_all_taken()?;
     let (carry, result) = (model.recipe.carry.clone(), model.recipe.output.name.clone());
-    let choice = Choice { carry: carry.as_deref(), result: result.as_deref(), inputs: &[] };
+    let choice = Choice {
+        carry: carry.as_deref(),
+        result: result.as_deref(),
+        inputs: &[],
+        border: model.recipe.input.border,
+    };
     let model = model.configured(&choice)?;
     Ok(Some(model.with_recipe_source("unet.model in the file")))
 }

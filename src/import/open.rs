@@ -51,7 +51,7 @@ pub struct OpenOptions {
     pub recipe: Option<PathBuf>,
     /// Inputs that get fixed values. What depends on them alone is computed once, while the model is read.
     pub inputs: Vec<FixedInput>,
-    /// The output that is the result, by its name; chosen by its size when absent.
+    /// The output that is the result: its name, or its place in the file, from 0. Absent, sizes and names decide.
     pub result: Option<String>,
 }
 
@@ -80,6 +80,7 @@ fn file(path: &Path, options: &OpenOptions, recipe: &Recipe) -> Result<Model> {
         carry: recipe.carry.as_deref(),
         result: options.result.as_deref().or(recipe.output.name.as_deref()),
         inputs: &options.inputs,
+        border: recipe.input.border,
     };
     // Asked before opening: opening a pipe would wait for its writer.
     let metadata = std::fs::metadata(path).map_err(Error::io(path))?;

@@ -6,11 +6,13 @@
 mod curve;
 mod exposure;
 mod measure;
+mod size;
 mod step;
 mod words;
 
 pub use curve::Curve;
 pub use measure::Pass;
+pub use size::Size;
 pub use step::{Over, Step};
 
 use crate::error::{Error, Result};
@@ -73,12 +75,20 @@ pub struct InputRecipe {
     pub also: Vec<String>,
     /// Channels that the picture is converted to. If absent, the network's input channels decide.
     pub channels: Option<Channels>,
-    /// Height and width of the network's input. If absent, the picture's own.
-    pub size: Option<[usize; 2]>,
+    /// Size of the network's input. If absent, the size that a file fixes where its result is no picture; else the
+    /// picture's own.
+    pub size: Option<Size>,
     /// Instead of `size`: both sides become a multiple of this.
     pub multiple: Option<usize>,
     /// How the picture is fitted to `size` or `multiple`.
     pub fit: Fit,
+    /// Side of the tiles that larger pictures are cut into, pixels. If absent, pictures are cut only where they must be.
+    pub tile: Option<usize>,
+    /// Overlap of neighbouring tiles, pixels.
+    pub overlap: Option<usize>,
+    /// Pixels by which the network's result is smaller than its input on each side, as behind convolutions without
+    /// padding. The picture is mirrored outwards by as many, so that the result covers it.
+    pub border: usize,
     /// Transfer function that values are converted to. If absent, values stay as in the file.
     pub transfer: Option<Transfer>,
     /// Factor on values in 8-bit units.
@@ -96,9 +106,12 @@ setters!(InputRecipe {
     with_bands(bands: impl Into<Vec<usize>>),
     with_also(also: impl Into<Vec<String>>),
     with_channels(channels: Option<Channels>),
-    with_size(size: Option<[usize; 2]>),
+    with_size(size: Option<Size>),
     with_multiple(multiple: Option<usize>),
     with_fit(fit: Fit),
+    with_tile(tile: Option<usize>),
+    with_overlap(overlap: Option<usize>),
+    with_border(border: usize),
     with_transfer(transfer: Option<Transfer>),
     with_scale(scale: f64),
     with_steps(steps: impl Into<Vec<Step>>),
@@ -116,6 +129,9 @@ impl Default for InputRecipe {
             size: None,
             multiple: None,
             fit: Fit::default(),
+            tile: None,
+            overlap: None,
+            border: 0,
             transfer: None,
             scale: 1.0 / 255.0,
             steps: Vec::new(),
@@ -168,16 +184,21 @@ pub enum Fit {
 #[serde(default)]
 #[non_exhaustive]
 pub struct OutputRecipe {
-    /// Name of the output that is the result. If absent, the sizes of the outputs decide.
+    /// The output that is the result: its name, or its place in the file, from 0. If absent, sizes, names and places of
+    /// the outputs decide.
+    #[serde(deserialize_with = "name_or_place")]
     pub name: Option<String>,
     /// Steps on the network's output, in order.
     pub steps: Vec<Step>,
-    /// What the output means. If absent, the network's output channels decide.
+    /// What the output means. If absent, the end of the network decides, or else its channels.
     pub decode: Option<Decode>,
     /// For images: factor to values in 8-bit units.
     pub scale: f64,
-    /// For masks of one channel: class 1 above this, class 0 elsewhere.
+    /// For masks of one channel, regions and labels: the class or label is where the value is above this.
     pub threshold: f32,
+    /// For masks: the class number that each channel paints where its value is above the threshold, later channels over
+    /// earlier ones. If empty, the channel with the largest value is the class.
+    pub regions: Vec<u16>,
     /// Names and colours of the classes, by class number.
     pub classes: Vec<Class>,
     /// Pixels along each border of a tile's result that should come from a neighbouring tile.
@@ -189,6 +210,7 @@ setters!(OutputRecipe {
     with_decode(decode: Option<Decode>),
     with_scale(scale: f64),
     with_threshold(threshold: f32),
+    with_regions(regions: impl Into<Vec<u16>>),
     with_classes(classes: impl Into<Vec<Class>>),
     with_halo(halo: usize),
 });
@@ -201,6 +223,7 @@ impl Default for OutputRecipe {
             decode: None,
             scale: 255.0,
             threshold: 0.5,
+            regions: Vec::new(),
             classes: Vec::new(),
             halo: 0,
         }
@@ -213,10 +236,40 @@ impl Default for OutputRecipe {
 pub enum Decode {
     /// Grey or RGB values; clamped and rounded when written.
     Image,
-    /// One channel: a probability, compared with the threshold. Several channels: the class with the largest value.
+    /// One channel: a value, compared with the threshold. Several channels: the class with the largest value, or the
+    /// regions that the channels paint.
     Mask,
+    /// One channel of class numbers, as ArgMax makes them.
+    Classes,
+    /// Each channel is a label of its own, where its value is above the threshold. Labels may overlap.
+    Labels,
+    /// One channel of measurements in units of their own, such as depth. Float files hold them as they are; in others,
+    /// the smallest value is black and the largest white.
+    Values,
     /// Class scores of an encoder-only network.
     Scores,
+}
+
+impl Decode {
+    /// Whether each pixel gets classes or labels.
+    pub fn is_mask(self) -> bool {
+        matches!(self, Decode::Mask | Decode::Classes | Decode::Labels)
+    }
+}
+
+/// A text, or a number as text.
+fn name_or_place<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Name {
+        Text(String),
+        Place(usize),
+    }
+    let name = Option::<Name>::deserialize(from)?;
+    Ok(name.map(|name| match name {
+        Name::Text(text) => text,
+        Name::Place(place) => place.to_string(),
+    }))
 }
 
 /// A class of a mask or of scores.
@@ -267,11 +320,17 @@ impl Recipe {
         if input.bands.contains(&0) {
             return refuse("input.bands", "numbers from 1", "0".into());
         }
-        let sides = input.size.into_iter().flatten().chain(input.multiple);
+        let sides =
+            input.size.and_then(Size::fixed).into_iter().flatten().chain(input.multiple).chain(input.tile);
         if let Some(side) = sides.into_iter().find(|side| !(1..=MAX_SIDE).contains(side)) {
-            return refuse("input.size or multiple", &format!("1 to {MAX_SIDE} pixels"), side.to_string());
+            let expected = format!("1 to {MAX_SIDE} pixels");
+            return refuse("input.size, multiple or tile", &expected, side.to_string());
         }
-        if input.size.is_some() && input.multiple.is_some() {
+        if let Some(side) = input.overlap.into_iter().chain([input.border]).find(|side| *side > MAX_SIDE) {
+            let expected = format!("at most {MAX_SIDE} pixels");
+            return refuse("input.overlap or border", &expected, side.to_string());
+        }
+        if input.size.and_then(Size::fixed).is_some() && input.multiple.is_some() {
             let both = "the recipe has both input.size and input.multiple; leave one out";
             return Err(Error::Model(both.into()));
         }
@@ -331,7 +390,7 @@ impl InputRecipe {
     /// # Errors
     /// When the recipe pads and the picture is larger than the target size.
     pub fn fitted(&self, size: [usize; 2]) -> Result<[usize; 2]> {
-        let wanted = match (self.size, self.multiple) {
+        let wanted = match (self.size.and_then(Size::fixed), self.multiple) {
             (Some(fixed), _) => fixed,
             (None, Some(multiple)) => size.map(|side| side.next_multiple_of(multiple.max(1))),
             (None, None) => size,

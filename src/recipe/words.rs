@@ -1,6 +1,6 @@
 //! A recipe in words, for people.
 
-use super::{Channels, Curve, Decode, Fit, InputRecipe, Over, Recipe, Step, Transfer};
+use super::{Channels, Curve, Decode, Fit, InputRecipe, Over, Recipe, Size, Step, Transfer};
 
 impl Recipe {
     /// What the recipe does, in order. Each item is the path of a field, as in TOML, and one line of text.
@@ -17,9 +17,34 @@ impl Recipe {
                 lines.push(("output.decode", "a picture".into()));
                 lines.push(("output.scale", format!("its values times {}", short(output.scale))));
             }
+            Decode::Mask if !output.regions.is_empty() => {
+                let numbers: Vec<String> = output.regions.iter().map(u16::to_string).collect();
+                let numbers = numbers.join(", ");
+                lines.push((
+                    "output.decode",
+                    "a mask that regions are painted on, later ones over earlier ones".into(),
+                ));
+                lines.push(("output.regions", format!("the channels paint the classes {numbers}")));
+                lines
+                    .push(("output.threshold", format!("where their values are above {}", output.threshold)));
+            }
             Decode::Mask if channels[1] == 1 => {
                 lines.push(("output.decode", "a mask of two classes".into()));
                 lines.push(("output.threshold", format!("class 1 above {}", output.threshold)));
+            }
+            Decode::Classes => {
+                lines.push(("output.decode", "a mask: the network gives class numbers".into()))
+            }
+            Decode::Labels => {
+                lines.push(("output.decode", format!("{} labels, which may overlap", channels[1])));
+                lines.push((
+                    "output.threshold",
+                    format!("a label where its value is above {}", output.threshold),
+                ));
+            }
+            Decode::Values => {
+                let text = "measurements: as they are in float files, from black to white in others";
+                lines.push(("output.decode", text.into()));
             }
             Decode::Mask => {
                 lines.push((
@@ -70,8 +95,24 @@ impl InputRecipe {
             Fit::Edge => "padded with its edge",
             Fit::Reflect => "padded with its reflection",
         };
-        if let Some([h, w]) = self.size {
-            lines.push(("input.size", format!("{how} to {h}x{w} pixels (height x width), the result back")));
+        match self.size {
+            Some(Size::Fixed([h, w])) => {
+                lines.push((
+                    "input.size",
+                    format!("{how} to {h}x{w} pixels (height x width), the result back"),
+                ));
+            }
+            Some(Size::Native) => lines.push(("input.size", "the picture's own size".into())),
+            None => {}
+        }
+        if let Some(tile) = self.tile {
+            let overlap = self.overlap.map(|pixels| format!(" that overlap by {pixels}")).unwrap_or_default();
+            lines.push(("input.tile", format!("larger pictures in tiles of at most {tile} pixels{overlap}")));
+        }
+        if self.border > 0 {
+            let text =
+                format!("the picture mirrored outwards by {} pixels, which the network removes", self.border);
+            lines.push(("input.border", text));
         }
         if let Some(multiple) = self.multiple {
             lines.push((

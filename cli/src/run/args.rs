@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::inputs::InputArgs;
+use crate::values::RunSize;
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -38,8 +39,13 @@ pub(crate) struct RunArgs {
     /// same names. Give the option once for each
     #[arg(long, value_name = "NAME=FILE", value_parser = further_file, help_heading = NETWORK)]
     pub(super) also: Vec<FurtherFile>,
-    /// Output of the network that is the result [default: the recipe's output.name, else the largest]
-    #[arg(long = "output", value_name = "NAME", help_heading = NETWORK)]
+    /// Size at which the network runs; native is the picture's own [default: the recipe's, else for masks the size that
+    /// the file was exported for, else native]
+    #[arg(long, value_name = "HEIGHTxWIDTH|native", help_heading = NETWORK)]
+    pub(super) size: Option<RunSize>,
+    /// Output of the network that is the result, by its name or its place from 0 [default: the recipe's output.name, else
+    /// the largest]
+    #[arg(long = "output", value_name = "NAME|NUMBER", help_heading = NETWORK)]
     output_name: Option<String>,
 
     /// The result; its extension decides the format: .png .jpg .tiff .bmp .webp .exr .pfm .npy, .txt for scores. With
@@ -76,7 +82,7 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "FILE", help_heading = RESULTS)]
     pub(super) reference: Option<PathBuf>,
 
-    /// For masks of one channel: class 1 above this value, instead of the model's threshold
+    /// For masks of one channel and labels: what is above this value, instead of the model's threshold
     #[arg(long, value_name = "T", help_heading = QUALITY)]
     pub(super) threshold: Option<f32>,
     /// For masks: keep only the largest connected component of each class
@@ -129,7 +135,7 @@ pub(crate) struct RunArgs {
     /// Size of the frames of a raw stream
     #[arg(long, value_name = "WIDTHxHEIGHT", value_parser = frame_size, requires = "pixel_format", help_heading = STREAMS)]
     pub(super) frame_size: Option<(usize, usize)>,
-    /// Feed an .npy array to the network unchanged, without the recipe
+    /// Feed an .npy array to the network unchanged, and take its result unchanged, without the recipe
     #[arg(long, help_heading = STREAMS)]
     pub(super) raw: bool,
 }
@@ -180,6 +186,11 @@ impl RunArgs {
         options.result = self.output_name.clone();
         options.inputs = self.inputs.read()?;
         Ok(options)
+    }
+
+    /// Whether the result was chosen by name.
+    pub(super) fn names_output(&self) -> bool {
+        self.output_name.is_some()
     }
 
     /// The requested results and their files.

@@ -9,6 +9,7 @@ pub(super) use args::RunArgs;
 
 use super::{Common, device, text};
 use crate::error::{Error, Result};
+use crate::values::RunSize;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::path::Path;
 use std::process::ExitCode;
@@ -16,13 +17,16 @@ use std::time::Duration;
 use unet_wgpu::image::{
     FurtherFile, Palette, PictureFile, Pipeline, PipelineOptions, Report, join_cases, names_several,
 };
-use unet_wgpu::recipe::Decode;
-use unet_wgpu::{Model, Role};
+use unet_wgpu::recipe::{Decode, Fit};
+use unet_wgpu::{Model, Role, Signature};
 
 pub(super) fn run(args: &RunArgs, common: &Common) -> Result<ExitCode> {
     let targets = args.targets()?;
     let model = model(args)?;
+    let assumed = if args.raw { Vec::new() } else { assumed(args, &model) };
+    let tell = || assumed.iter().for_each(|line| common.say(line));
     if stream::is_stream(args, &targets) {
+        tell();
         return stream::run(args, &targets, model, common);
     }
     args.check_no_stream()?;
@@ -30,8 +34,12 @@ pub(super) fn run(args: &RunArgs, common: &Common) -> Result<ExitCode> {
         || args.input.iter().any(|path| names_several(path))
         || targets.paths().any(names_folder);
     match many {
-        true => many::run_many(args, &targets, model, common),
-        false => files::run_one(args, &targets, model, common),
+        true => {
+            tell();
+            many::run_many(args, &targets, model, common)
+        }
+        // An error is the only line.
+        false => files::run_one(args, &targets, model, common).inspect(|_| tell()),
     }
 }
 
@@ -54,9 +62,34 @@ fn model(args: &RunArgs) -> Result<Model> {
     if !args.bands.is_empty() {
         model.recipe.input.bands = args.bands.iter().copied().map(usize::from).collect();
     }
-    let output = &mut model.recipe.output;
-    output.threshold = args.threshold.unwrap_or(output.threshold);
+    let recipe = &mut model.recipe;
+    recipe.output.threshold = args.threshold.unwrap_or(recipe.output.threshold);
+    if let Some(RunSize(size)) = args.size {
+        (recipe.input.size, recipe.input.multiple, recipe.input.fit) = (Some(size), None, Fit::Resize);
+    }
     Ok(model)
+}
+
+/// What was assumed about the network, one line each: which of several outputs is the result, and what its numbers mean.
+fn assumed(args: &RunArgs, model: &Model) -> Vec<String> {
+    let mut lines = Vec::new();
+    if let Some(known) = model.known_as() {
+        lines.push(format!("known as {known}; its recipe is used (MODEL.toml replaces parts of it)"));
+    }
+    let Signature { outputs, reason, .. } = model.signature();
+    let others =
+        outputs.iter().filter(|output| output.role == Role::Output).map(|output| output.name.as_str());
+    let others: Vec<&str> = others.collect();
+    if let Some(result) = outputs.iter().find(|output| output.role == Role::Result)
+        && !others.is_empty()
+        && !args.names_output()
+        && model.recipe.output.name.is_none()
+    {
+        let others = others.join(", ");
+        lines.push(format!("the result is {}: {reason}; --output chooses another of: {others}", result.name));
+    }
+    lines.extend(model.assumptions().map(str::to_string));
+    lines
 }
 
 /// The pipeline that the options describe. It has no device yet, so bad input is reported first.
@@ -69,15 +102,25 @@ fn pipeline(args: &RunArgs, model: Model) -> Result<Pipeline> {
         .with_palette(args.palette.as_deref().map(Palette::open).transpose()?);
     let pipeline = Pipeline::new(model, options)?;
     let gives = pipeline.output_info();
-    let is_mask = gives.decode == Decode::Mask;
+    let is_mask = gives.decode.is_mask();
+    let has_threshold = match gives.decode {
+        Decode::Labels => true,
+        Decode::Mask => gives.channels == 1 || !pipeline.model().recipe.output.regions.is_empty(),
+        _ => false,
+    };
     let refuse = |message: &str| Err(Error::Usage(message.into()));
-    if args.threshold.is_some_and(|t| !t.is_finite() || !is_mask || gives.channels != 1) {
-        return refuse("--threshold takes a finite number and is for masks of one channel; drop it");
+    if args.threshold.is_some_and(|t| !t.is_finite() || !has_threshold) {
+        return refuse(
+            "--threshold takes a finite number and is for masks of one channel and labels; drop it",
+        );
     }
     if (args.keep_largest || args.min_area.is_some() || args.palette.is_some()) && !is_mask {
         return refuse("--keep-largest, --min-area and --palette are for masks; drop them");
     }
     if let Some(path) = &args.reference {
+        if matches!(gives.decode, Decode::Labels | Decode::Values) {
+            return refuse("--reference is for pictures and masks of one class a pixel; drop it");
+        }
         if gives.decode == Decode::Scores {
             return refuse("--reference is for pictures and masks; the model gives scores");
         }

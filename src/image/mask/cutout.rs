@@ -4,19 +4,21 @@ use super::Mask;
 use crate::error::{Error, Result};
 use crate::image::Picture;
 use crate::image::resample::{Filter, resize};
-use crate::recipe::Step;
+use crate::recipe::{Decode, OutputRecipe, Step};
 use crate::tensor::{Shape, Tensor};
 
 /// A network's result `(n, classes, h, w)` as probabilities: unchanged if
 /// [`Model::gives_probabilities`](crate::Model::gives_probabilities) says so, else the sigmoid of one channel or the
-/// softmax over several.
+/// softmax over several. Labels and regions do not exclude each other: the sigmoid of each channel.
 ///
 /// # Errors
 /// Only errors of the steps sigmoid and softmax.
-pub fn probabilities(result: &Tensor, are_probabilities: bool) -> Result<Tensor> {
+pub fn probabilities(result: &Tensor, are_probabilities: bool, recipe: &OutputRecipe) -> Result<Tensor> {
     let mut result = result.clone();
+    let exclude = recipe.decode != Some(Decode::Labels) && recipe.regions.is_empty();
     match result.shape().c {
         _ if are_probabilities => {}
+        _ if !exclude => Step::Sigmoid.apply(&mut result, None)?,
         1 => Step::Sigmoid.apply(&mut result, None)?,
         _ => Step::Softmax.apply(&mut result, None)?,
     }

@@ -17,8 +17,8 @@ pub use statistics::{ClassStatistics, Statistics};
 
 use crate::error::{Error, Result};
 use crate::image::Georeference;
-use crate::recipe::OutputRecipe;
-use crate::tensor::Tensor;
+use crate::recipe::{Decode, OutputRecipe};
+use crate::tensor::{Shape, Tensor};
 use std::sync::Arc;
 
 /// Most classes: their numbers have 16 bits.
@@ -40,24 +40,48 @@ pub struct Mask {
 impl Mask {
     /// Decides the class of each pixel from a network's result `(1, channels, height, width)`.
     ///
-    /// With one channel, class 1 is above the threshold, class 0 elsewhere. With several, the class has the largest
-    /// value; the first one if several are equal. Names and colours come from the recipe; by default they are numbers
-    /// and the PASCAL VOC colours.
+    /// With one channel, class 1 is above the threshold, class 0 elsewhere, or the values are class numbers, as the
+    /// recipe says. With several, the class has the largest value, the first one if several are equal; or the channels
+    /// paint the recipe's regions, later ones over earlier ones. Labels that may overlap are painted likewise, as the
+    /// classes 1, 2 and so on. Names and colours come from the recipe; by default they are numbers and the PASCAL VOC
+    /// colours.
     ///
     /// # Errors
-    /// When the result has several pictures, or more than 65,536 channels.
+    /// When the result has several pictures, more than 65,536 channels, or values that are no class numbers, and when
+    /// the recipe has not one region for each channel.
     pub fn new(result: &Tensor, recipe: &OutputRecipe) -> Result<Mask> {
         let shape = result.shape();
         if shape.n != 1 || shape.c > MAX_CLASSES {
             let expected = format!("one picture of at most {MAX_CLASSES} classes (or write .npy)");
             return Err(Error::shape("mask", expected, shape));
         }
-        let classes = match shape.c {
-            1 => result.data().iter().map(|&v| u16::from(v > recipe.threshold)).collect(),
+        let labels: Vec<u16> = match recipe.decode {
+            Some(Decode::Labels) => (1..=u16::try_from(shape.c).unwrap_or(u16::MAX)).collect(),
+            _ => recipe.regions.clone(),
+        };
+        let classes = match (recipe.decode, shape.c) {
+            (Some(Decode::Classes), 1) => numbers(result)?,
+            (Some(Decode::Classes), _) => {
+                return Err(Error::shape("class numbers", "one channel", format!("{} channels", shape.c)));
+            }
+            _ if !labels.is_empty() => painted(result, &labels, recipe.threshold)?,
+            (_, 1) => result.data().iter().map(|&v| u16::from(v > recipe.threshold)).collect(),
             _ => largest(result),
         };
-        let (count, palette) = (shape.c.max(2), Palette::voc());
-        let named = |i: usize| recipe.classes.get(i);
+        let most = match labels.is_empty() {
+            true => classes.iter().copied().max().unwrap_or(0),
+            false => labels.iter().copied().max().unwrap_or(0),
+        };
+        let is_direct = labels.is_empty() && recipe.decode != Some(Decode::Classes);
+        let count = if is_direct { shape.c } else { (usize::from(most) + 1).max(recipe.classes.len()) };
+        let (count, palette) = (count.clamp(2, MAX_CLASSES), Palette::voc());
+        // The names of labels do not count the background.
+        let is_labels = recipe.decode == Some(Decode::Labels);
+        let named = |i: usize| match (is_labels, i) {
+            (false, _) => recipe.classes.get(i),
+            (true, 0) => None,
+            (true, _) => recipe.classes.get(i - 1),
+        };
         let name = |i| named(i).map_or_else(|| number_as_name(i), |class| class.name.clone());
         let color = |i| named(i).and_then(|class| class.color).unwrap_or_else(|| palette.color(i));
         Ok(Mask {
@@ -68,6 +92,27 @@ impl Mask {
             names: (0..count).map(name).collect(),
             georeference: None,
         })
+    }
+
+    /// A mask of each channel by itself: class 1 where its value is above the threshold.
+    ///
+    /// # Errors
+    /// When the result has several pictures.
+    pub(crate) fn of_labels(result: &Tensor, recipe: &OutputRecipe) -> Result<Vec<Mask>> {
+        let shape = Shape { c: 1, ..result.shape() };
+        let channel = |c: usize| {
+            let plane = Tensor::new(shape, result.plane(0, c).to_vec())?;
+            let mut mask =
+                Mask::new(&plane, &OutputRecipe { decode: None, regions: Vec::new(), ..recipe.clone() })?;
+            let class = recipe.classes.get(c);
+            mask.names =
+                vec![number_as_name(0), class.map_or_else(|| format!("label {}", c + 1), |c| c.name.clone())];
+            if let Some(color) = class.and_then(|class| class.color) {
+                mask.colors[1] = color;
+            }
+            Ok(mask)
+        };
+        (0..result.shape().c).map(channel).collect()
     }
 
     /// The same mask with the colours of a palette. Classes without a name get the palette's name.
@@ -138,6 +183,31 @@ impl Mask {
 /// The name of a class without a name.
 fn number_as_name(class: usize) -> String {
     format!("class {class}")
+}
+
+/// Class numbers that the network gives.
+fn numbers(result: &Tensor) -> Result<Vec<u16>> {
+    let number = |&v: &f32| match v.round() {
+        number if (0.0..MAX_CLASSES as f32).contains(&number) && (v - number).abs() < 1e-3 => {
+            Ok(number as u16)
+        }
+        _ => Err(Error::shape("class numbers", format!("whole numbers below {MAX_CLASSES}"), v)),
+    };
+    result.data().iter().map(number).collect()
+}
+
+/// The class that the last channel above the threshold paints; 0 where none is.
+fn painted(result: &Tensor, labels: &[u16], threshold: f32) -> Result<Vec<u16>> {
+    if labels.len() != result.shape().c {
+        let expected = format!("{} channels, one for each of the recipe's output.regions", labels.len());
+        return Err(Error::shape("the result", expected, result.shape().c));
+    }
+    let mut classes = vec![0; result.shape().pixels()];
+    for (c, &label) in labels.iter().enumerate() {
+        let plane = classes.iter_mut().zip(result.plane(0, c));
+        plane.filter(|(_, v)| **v > threshold).for_each(|(class, _)| *class = label);
+    }
+    Ok(classes)
 }
 
 /// The channel with the largest value, for each pixel.

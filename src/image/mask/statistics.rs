@@ -32,6 +32,20 @@ pub struct ClassStatistics {
 }
 
 impl Mask {
+    /// Pixels and components of labels that may overlap. Their masks have one label each; this one is where they are all
+    /// painted, and its class 0 is where no label is.
+    pub(crate) fn statistics_of(&self, labels: &[Mask]) -> Statistics {
+        let mut all = self.statistics();
+        for (class, label) in labels.iter().enumerate().map(|(i, label)| (i + 1, label)) {
+            if let (Some(place), Some(own)) =
+                (all.classes.get_mut(class), label.statistics().classes.into_iter().nth(1))
+            {
+                *place = ClassStatistics { class, ..own };
+            }
+        }
+        all
+    }
+
     /// Pixels and [components](Mask::components) of each class.
     pub fn statistics(&self) -> Statistics {
         let shares = self.shares().into_iter().zip(self.counts()).enumerate();

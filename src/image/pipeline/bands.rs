@@ -5,10 +5,10 @@ use super::source::in_file;
 use super::{Outcome, Pipeline, Report, Sink, Target, TargetKind, Targets};
 use crate::error::{Error, Result, Setting};
 use crate::image::decode::check_result;
-use crate::image::prepare::{padded_rows, result_size};
+use crate::image::prepare::{check_proportion, padded_rows, result_size};
 use crate::image::{Artifact, Format, Georeference, Picture, RowWriter, Rows};
 use crate::lock::lock;
-use crate::recipe::{Fit, InputRecipe};
+use crate::recipe::{Decode, Fit, InputRecipe, Size};
 use crate::session::SessionOptions;
 use crate::tensor::{Shape, Tensor};
 use crate::tiles::TiledSession;
@@ -55,7 +55,6 @@ impl Pipeline {
         let because = |reason: String| Some(NeedsWhole { setting: None, reason });
         let recipe = &self.model.recipe;
         let own = [rows.height(), rows.width()];
-        let fixed = self.model.exported_size().is_some();
         let target = targets
             .0
             .iter()
@@ -77,9 +76,18 @@ impl Pipeline {
         if self.output_info.has_states {
             return because("the network, which keeps states from picture to picture,".into());
         }
-        if fixed || recipe.input.fit == Fit::Resize && recipe.input.fitted(own).is_ok_and(|size| size != own)
+        let is_native = recipe.input.size == Some(Size::Native) || self.output_info.decode == Decode::Image;
+        let is_fixed = self.model.exported_size().is_some() && !is_native;
+        if is_fixed
+            || recipe.input.fit == Fit::Resize && recipe.input.fitted(own).is_ok_and(|size| size != own)
         {
-            return because("the one size that the network takes".into());
+            return because("the one size that the network is run at".into());
+        }
+        if matches!(self.output_info.decode, Decode::Labels | Decode::Values | Decode::Classes) {
+            return because("a result of labels, classes or measurements".into());
+        }
+        if self.output_info.decode == Decode::Mask && self.output_info.scale < 1.0 {
+            return because("the result, which is enlarged to the picture,".into());
         }
         match recipe.finishes_in_bands() {
             true => None,
@@ -125,6 +133,8 @@ impl Pipeline {
         let built = start.elapsed();
 
         let output = session.output_shape();
+        check_proportion(input, output)?;
+        let is_whole = self.model.takes_whole_numbers();
         let [height, width] = result_size(own, input, output);
         let shows_input = |target: &&Target| target.kind != TargetKind::Result;
         if let Some(target) = targets.0.iter().find(shows_input).filter(|_| [height, width] != own) {
@@ -156,6 +166,9 @@ impl Pipeline {
             let window = window.borrow();
             let named = |error| in_file(error, path, window.held.as_ref(), window.first);
             tensor.check_finite().map_err(named)?;
+            if is_whole {
+                tensor.data_mut().iter_mut().for_each(|v| *v = v.round().max(0.0));
+            }
             Ok(tensor)
         };
         let mut write = |first: usize, result: Tensor| {
@@ -278,7 +291,7 @@ impl Sink for BandFile {
                 let begin = || RowWriter::indexed(path, mask.width(), height, mask.colors());
                 begun(&mut self.writer, begin)?.write_indices(mask.classes())
             }
-            Artifact::Scores(_) | Artifact::Numbers(_) | Artifact::Statistics(_) => {
+            Artifact::Labels(_) | Artifact::Scores(_) | Artifact::Numbers(_) | Artifact::Statistics(_) => {
                 Err(Error::Usage(format!("{}: only pictures and masks go row by row", path.display())))
             }
         }

@@ -21,13 +21,14 @@ pub use targets::{Artifact, Target, TargetKind, Targets};
 
 use super::resample::{Filter, resize};
 use super::{Decoded, Depth, Georeference, Mask, Palette, Picture, Prepared};
+use crate::augment::Augment;
 use crate::error::{Error, Result};
 use crate::lock::lock;
 use crate::model::Model;
 use crate::recipe::Decode;
 use crate::session::{Device, SessionOptions};
 use crate::tensor::{Shape, Tensor};
-use crate::tiles::{TileOptions, TiledSession};
+use crate::tiles::{Blend, TileOptions, TiledSession};
 use lane::Lane;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
@@ -226,12 +227,28 @@ impl Pipeline {
     /// A pipeline without a device. It can already read and prepare pictures.
     ///
     /// # Errors
-    /// When the recipe has invalid numbers, or the network does not run at its example size.
-    pub fn new(mut model: Model, options: PipelineOptions) -> Result<Pipeline> {
+    /// When the recipe has invalid numbers, when the network does not run at its example size, and [`Error::Usage`] when
+    /// copies of the input are to be averaged but the network gives class numbers.
+    pub fn new(mut model: Model, mut options: PipelineOptions) -> Result<Pipeline> {
         model.recipe.check()?;
         let output_info = OutputInfo::of(&model)?;
         // Of a picture of one pixel, the result is still a picture.
         model.recipe.output.decode.get_or_insert(output_info.decode);
+        let input = &model.recipe.input;
+        let tiles = &mut options.tiles;
+        (tiles.size, tiles.overlap) = match tiles.size {
+            None => (input.tile, tiles.overlap.or(input.tile.and(input.overlap))),
+            size => (size, tiles.overlap),
+        };
+        if output_info.decode == Decode::Classes {
+            // Class numbers have no mean.
+            if tiles.augment != Augment::None {
+                let reason =
+                    "the network gives class numbers, of which there is no average; leave --tta out".into();
+                return Err(Error::Usage(reason));
+            }
+            tiles.blend = Blend::Crop;
+        }
         Ok(Pipeline {
             model,
             output_info,
@@ -352,6 +369,8 @@ impl Pipeline {
     pub fn decode(&self, outcome: &Outcome) -> Result<Decoded> {
         let depth = outcome.picture.as_ref().map(Picture::depth).unwrap_or_default();
         Ok(match Decoded::new(&outcome.result, &self.model.recipe, depth)? {
+            // Measurements have no opacity.
+            Decoded::Image(picture) if self.output_info.decode == Decode::Values => Decoded::Image(picture),
             Decoded::Image(picture) => {
                 let size = [picture.height(), picture.width()];
                 let alpha = outcome.picture.as_ref().and_then(Picture::alpha);

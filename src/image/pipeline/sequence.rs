@@ -60,6 +60,13 @@ impl dyn Sink {
     }
 }
 
+/// Why labels have no page.
+fn overlapping() -> Error {
+    let message = "labels that may overlap take a page each, so stacks and videos have no room for them; run the pages as \
+                   single pictures, or write --overlay, which paints later labels over earlier ones";
+    Error::Usage(message.into())
+}
+
 /// A stream of frames. In a grey stream, colours become luma, and class numbers become levels from black to white.
 struct Frames<W: Write> {
     // Declared before `aside`, so it is closed first.
@@ -82,6 +89,7 @@ impl<W: Write + Send> Sink for Frames<W> {
                 Picture::new(picture.to_channels(Channels::Gray), picture.depth())?
             }
             Artifact::Picture(picture) => picture,
+            Artifact::Labels(_) => return Err(overlapping()),
             Artifact::Scores(_) | Artifact::Numbers(_) | Artifact::Statistics(_) => return Err(not_a_page()),
         };
         self.writer.write(&picture)
@@ -110,6 +118,7 @@ impl Sink for PageWriter {
                     self.push(&Picture::new(Tensor::new(shape, plane.to_vec())?, Depth::Float)?)
                 })
             }
+            Artifact::Labels(_) => Err(overlapping()),
             Artifact::Scores(_) | Artifact::Statistics(_) => Err(not_a_page()),
         }
     }

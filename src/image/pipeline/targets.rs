@@ -3,13 +3,16 @@
 use super::{Outcome, OutputInfo, Pipeline, Sink};
 use crate::error::{Error, Result, Setting};
 use crate::image::{
-    Decoded, Format, Mask, PageWriter, Picture, Score, Statistics, check_writable, cutout, encode_npy,
+    Decoded, Depth, Format, Mask, PageWriter, Picture, Score, Statistics, check_writable, cutout, encode_npy,
     probabilities, side_by_side, write_atomic,
 };
 use crate::recipe::Decode;
 use crate::tensor::Tensor;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
+
+/// Share of a picture's values above which a line says that they were clipped.
+const CLIPPED: f64 = 0.01;
 
 /// A kind of file that can be made of an outcome.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -50,6 +53,8 @@ pub enum Artifact {
     Picture(Picture),
     /// A class for each pixel.
     Mask(Mask),
+    /// A mask for each of several labels that may overlap.
+    Labels(Vec<Mask>),
     /// Class scores, highest first.
     Scores(Vec<Score>),
     /// Numbers, NCHW.
@@ -124,7 +129,9 @@ impl TargetKind {
                 "the model gives a picture; end the name in .png, .jpg, .tiff, .bmp, .webp, .exr, .pfm or .npy",
             ),
             TargetKind::Result
-                if decode == Decode::Image && !matches!(channels, 1 | 3) && format != Format::Npy =>
+                if matches!(decode, Decode::Image | Decode::Values)
+                    && !matches!(channels, 1 | 3)
+                    && format != Format::Npy =>
             {
                 refuse("the model's result has neither 1 nor 3 channels; end the name in .npy")
             }
@@ -141,13 +148,21 @@ impl TargetKind {
     /// Refuses kinds that the network does not provide.
     fn check_kind(self, info: &OutputInfo) -> Result<()> {
         let reason = match (self, info.decode) {
-            (TargetKind::Result, _) | (_, Decode::Mask) => return Ok(()),
-            (TargetKind::Compare, Decode::Image) if matches!(info.channels, 1 | 3) => return Ok(()),
-            (TargetKind::Compare, Decode::Image) => {
+            (TargetKind::Result, _) | (_, Decode::Mask | Decode::Labels) => return Ok(()),
+            (TargetKind::Probabilities, Decode::Classes) => {
+                "the network gives class numbers, and keeps their probabilities to itself; leave it out"
+            }
+            (_, Decode::Classes) => return Ok(()),
+            (TargetKind::Compare, Decode::Image | Decode::Values) if matches!(info.channels, 1 | 3) => {
+                return Ok(());
+            }
+            (TargetKind::Compare, Decode::Image | Decode::Values) => {
                 "the model's result has neither 1 nor 3 channels; leave it out"
             }
             (_, Decode::Scores) => "the model gives class scores; leave it out",
-            (_, Decode::Image) => "this is made of masks, the model gives pictures; leave it out",
+            (_, Decode::Image | Decode::Values) => {
+                "this is made of masks, the model gives pictures; leave it out"
+            }
         };
         Err(Error::Setting { setting: self.setting(), path: None, reason: reason.into() })
     }
@@ -213,7 +228,9 @@ impl Targets {
             (Decode::Scores, _) => "txt",
             (Decode::Image, "exr") => "exr",
             (Decode::Image, "pfm" | "hdr") => "pfm",
-            (Decode::Image, "npy") => "npy",
+            (Decode::Image | Decode::Values, "npy") => "npy",
+            // A page for each label.
+            (Decode::Labels, _) => "tiff",
             _ => drawing,
         });
         let file = |target: &Target| {
@@ -242,6 +259,10 @@ impl Artifact {
         match self {
             Artifact::Picture(picture) => picture.encode(path),
             Artifact::Mask(mask) => mask.encode(path),
+            Artifact::Labels(_) => {
+                let message = "labels that overlap are several masks; end the name in .tiff or .npy";
+                Err(Error::Usage(format!("{}: {message}", path.display())))
+            }
             Artifact::Scores(scores) => Ok(Score::table(scores).into_bytes()),
             Artifact::Numbers(tensor) => Ok(encode_npy(tensor)),
             Artifact::Statistics(table) => {
@@ -269,17 +290,36 @@ impl Pipeline {
             let path = &target.path;
             let made = self.make(target, outcome, decoded.as_ref())?;
             notes.extend(made.loss(path));
+            if target.kind == TargetKind::Result {
+                notes.extend(self.range_note(&made, outcome, path));
+            }
             match made {
+                Artifact::Labels(masks) if Format::of(path)? == Format::Tiff => {
+                    let mut file = PageWriter::create(path)?;
+                    file.set_georeference(outcome.georeference());
+                    masks.into_iter().try_for_each(|mask| file.put(Artifact::Mask(mask)))?;
+                    pages.push(file);
+                }
+                Artifact::Labels(masks) => {
+                    let names: Vec<PathBuf> =
+                        masks.iter().map(|mask| label_path(path, &mask.names()[1])).collect();
+                    let list =
+                        names.iter().map(|name| name.display().to_string()).collect::<Vec<_>>().join(", ");
+                    notes.push(format!("labels may overlap, so each has a file: {list}"));
+                    for (mask, name) in masks.iter().zip(names) {
+                        files.push((name, mask.encode(path)?));
+                    }
+                }
                 Artifact::Numbers(_) if Format::of(path)? == Format::Tiff => {
                     let mut file = PageWriter::create(path)?;
                     file.set_georeference(outcome.georeference());
                     file.put(made)?;
                     pages.push(file);
                 }
-                _ => files.push((path, made.encode(path)?)),
+                _ => files.push((path.clone(), made.encode(path)?)),
             }
         }
-        files.into_iter().try_for_each(|(path, bytes)| write_atomic(path, &bytes))?;
+        files.into_iter().try_for_each(|(path, bytes)| write_atomic(&path, &bytes))?;
         pages.into_iter().try_for_each(PageWriter::finish)?;
         Ok((decoded, notes))
     }
@@ -292,6 +332,44 @@ impl Pipeline {
     ) -> Result<Option<Decoded>> {
         let wanted = targets.any(|target| !target.is_numbers() && target.kind != TargetKind::Probabilities);
         wanted.then(|| self.decode(outcome)).transpose()
+    }
+
+    /// A mask for each label, after the options' clean-up.
+    fn labels(&self, outcome: &Outcome) -> Result<Vec<Mask>> {
+        let masks = Mask::of_labels(&outcome.result, &self.model.recipe.output)?;
+        Ok(masks.into_iter().map(|mask| self.cleaned(mask)).collect())
+    }
+
+    /// A line about values that the file of a result does not hold as they are.
+    fn range_note(&self, made: &Artifact, outcome: &Outcome, path: &Path) -> Option<String> {
+        let Artifact::Picture(picture) = made else { return None };
+        if holds_floats(path) {
+            return None;
+        }
+        if self.output_info.decode == Decode::Values {
+            let [low, high] = range(&outcome.result);
+            return Some(format!(
+                "the values, {low} to {high}, are drawn from black to white; .npy, .tiff, .exr and .pfm hold them as they are"
+            ));
+        }
+        if Format::of(path).is_ok_and(|format| format.depth(picture.depth()) == Depth::Float) {
+            return None;
+        }
+        // In 8-bit steps; half of one is rounding.
+        let white = picture.depth().white();
+        let (low, high) = (-0.5 / 255.0 * white, (1.0 + 0.5 / 255.0) * white);
+        let values = picture.planes().data();
+        let outside = values.iter().filter(|v| !(low..=high).contains(*v)).count();
+        let share = outside as f64 / values.len() as f64;
+        let [least, most] = range(picture.planes()).map(|v| v * 255.0 / white);
+        (share > CLIPPED).then(|| {
+            format!(
+                "{:.0} % of the result's values lie outside 0 to 255 and were clipped (they go from {least:.0} to \
+                 {most:.0}); if the network counts in other units, set scale under [output] in MODEL.toml, which is {}",
+                share * 100.0,
+                self.model.recipe.output.scale
+            )
+        })
     }
 
     /// Makes one target from an outcome and its decoded result.
@@ -307,8 +385,28 @@ impl Pipeline {
         let drawing = |drawing: Picture| Artifact::Picture(drawing.with_georeference(place.cloned()));
         Ok(match (target.kind, decoded) {
             (TargetKind::Result, _) if target.is_numbers() => Artifact::Numbers(outcome.result.clone()),
-            (TargetKind::Probabilities, _) => {
-                Artifact::Numbers(probabilities(&outcome.result, self.output_info.probabilities)?)
+            (TargetKind::Probabilities, _) => Artifact::Numbers(probabilities(
+                &outcome.result,
+                self.output_info.probabilities,
+                &self.model.recipe.output,
+            )?),
+            (TargetKind::Result, Some(Decoded::Mask(_))) if self.output_info.decode == Decode::Labels => {
+                Artifact::Labels(self.labels(outcome)?)
+            }
+            (TargetKind::Result, Some(Decoded::Image(result)))
+                if self.output_info.decode == Decode::Values && !holds_floats(&target.path) =>
+            {
+                Artifact::Picture(stretched(result)?)
+            }
+            (TargetKind::Compare, Some(Decoded::Image(result)))
+                if self.output_info.decode == Decode::Values =>
+            {
+                Artifact::Picture(side_by_side(&[picture()?, &stretched(result)?])?)
+            }
+            (TargetKind::Statistics, Some(Decoded::Mask(mask)))
+                if self.output_info.decode == Decode::Labels =>
+            {
+                Artifact::Statistics(mask.statistics_of(&self.labels(outcome)?))
             }
             (TargetKind::Result, Some(Decoded::Image(result))) => Artifact::Picture(result.clone()),
             (TargetKind::Result, Some(Decoded::Mask(mask))) => Artifact::Mask(mask.clone()),
@@ -328,6 +426,35 @@ impl Pipeline {
             _ => return Err(refuse("the model gives nothing that this is made of; leave it out")),
         })
     }
+}
+
+/// Whether a file of that name holds floats.
+fn holds_floats(path: &Path) -> bool {
+    Format::of(path).is_ok_and(|format| format.depth(Depth::Float) == Depth::Float)
+}
+
+/// The smallest and the largest value.
+fn range(tensor: &Tensor) -> [f32; 2] {
+    let fold = |start, f: fn(f32, f32) -> f32| tensor.data().iter().copied().fold(start, f);
+    [fold(f32::INFINITY, f32::min), fold(f32::NEG_INFINITY, f32::max)]
+}
+
+/// Measurements as a picture of 16 bits, from black to white.
+fn stretched(values: &Picture) -> Result<Picture> {
+    let [low, high] = range(values.planes());
+    let span = if high > low { high - low } else { 1.0 };
+    let planes = values.planes();
+    let stretch = |i: usize| (planes.data()[i] - low) / span * Depth::Sixteen.white();
+    Picture::new(Tensor::from_fn(planes.shape(), stretch), Depth::Sixteen)
+}
+
+/// The file of a label: `mask.png` and `hand` make `mask-hand.png`.
+fn label_path(path: &Path, label: &str) -> PathBuf {
+    let plain = |c: char| if c.is_alphanumeric() || "._-".contains(c) { c } else { '_' };
+    let label: String = label.chars().map(plain).collect();
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    let extension = path.extension().unwrap_or_default().to_string_lossy();
+    path.with_file_name(format!("{stem}-{label}.{extension}"))
 }
 
 /// An absolute path.

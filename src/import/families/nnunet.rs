@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::graph::{Activation, Binary, Conv, PadMode, Pool, PoolKind, ValueId};
 use crate::import::tensors::StateDict;
 use crate::model::Model;
-use crate::recipe::{Class, InputRecipe, Over, Recipe, Step};
+use crate::recipe::{Class, Decode, InputRecipe, Over, Recipe, Step};
 use serde_json::Value;
 
 const LEAKY: Activation = Activation::LeakyRelu(0.01);
@@ -174,18 +174,63 @@ fn recipe(dict: &StateDict<'_>) -> Result<(Recipe, bool)> {
             names.join(", ")
         );
     }
-    let mut classes: Vec<(u64, Class)> = labels["labels"]
-        .as_object()
-        .into_iter()
-        .flatten()
-        .filter_map(|(name, value)| Some((value.as_u64()?, Class { name: name.clone(), color: None })))
-        .collect();
-    classes.sort_by_key(|class| class.0);
-    // Labels that are regions have no number of their own.
-    if classes.iter().enumerate().all(|(i, class)| class.0 == i as u64) {
-        recipe.output.classes = classes.into_iter().map(|class| class.1).collect();
+    labelling(&mut recipe, &labels)?;
+    // As nnU-Net predicts larger pictures: patches that overlap by half, weighted by a Gaussian.
+    if let [Some(h), Some(w)] = [0, 1].map(|axis| configuration["patch_size"][axis].as_u64())
+        && h == w
+        && (64..=4096).contains(&h)
+    {
+        recipe.input.tile = usize::try_from(h).ok();
     }
     Ok((recipe, plans.is_object() || labels.is_object()))
+}
+
+/// Classes or regions from `dataset.json`, as in nnunetv2/utilities/label_handling. The label `ignore` has no channel.
+fn labelling(recipe: &mut Recipe, dataset: &Value) -> Result<()> {
+    let labels = dataset["labels"].as_object().into_iter().flatten().filter(|(name, _)| *name != "ignore");
+    let labels: Vec<(&String, &Value)> = labels.collect();
+    let class = |name: &str| Class { name: name.into(), color: None };
+    let has_regions = labels.iter().any(|(_, value)| value.as_array().is_some_and(|list| list.len() > 1));
+    if !has_regions {
+        let number = |value: &Value| value.as_u64().or(value[0].as_u64());
+        let mut classes: Vec<(u64, Class)> =
+            labels.iter().filter_map(|(name, value)| Some((number(value)?, class(name)))).collect();
+        classes.sort_by_key(|class| class.0);
+        if classes.iter().enumerate().all(|(i, class)| class.0 == i as u64) {
+            recipe.output.classes = classes.into_iter().map(|class| class.1).collect();
+        }
+        return Ok(());
+    }
+    // A channel for each region that is not the background, in the file's order.
+    let is_background = |value: &Value| match value.as_array() {
+        Some(list) => list.iter().all(|number| number == 0),
+        None => value == 0,
+    };
+    let regions: Vec<&String> =
+        labels.iter().filter(|(_, value)| !is_background(value)).map(|(name, _)| *name).collect();
+    let Some(order) = dataset["regions_class_order"].as_array() else {
+        // Without the order that paints them over each other, regions are labels.
+        recipe.output.decode = Some(Decode::Labels);
+        recipe.output.classes = regions.iter().map(|name| class(name)).collect();
+        return Ok(());
+    };
+    let number = |value: &Value| value.as_u64().and_then(|number| u16::try_from(number).ok());
+    let order: Option<Vec<u16>> = order.iter().map(number).collect();
+    let order = order.filter(|order| order.len() == regions.len()).ok_or_else(|| {
+        let expected = format!("a class number for each of {} regions", regions.len());
+        Error::shape("dataset.json's regions_class_order", expected, &dataset["regions_class_order"])
+    })?;
+    let last = order.iter().copied().max().unwrap_or(0);
+    let name = |number: u16| match order.iter().position(|&of| of == number) {
+        _ if number == 0 => class("background"),
+        Some(place) => class(regions[place]),
+        None => class(&format!("class {number}")),
+    };
+    if usize::from(last) <= 4 * order.len() {
+        recipe.output.classes = (0..=last).map(name).collect();
+    }
+    recipe.output.regions = order;
+    Ok(())
 }
 
 /// The effect of one of nnU-Net's normalisation schemes on a channel (nnunetv2/preprocessing/normalization). Errors

@@ -14,17 +14,20 @@ mod external;
 mod file;
 mod fold;
 mod functions;
+mod layout;
 mod network;
 mod node;
 mod operators;
 mod ports;
 mod proto;
+mod result;
 mod sort;
 mod view;
 mod weigh;
 
 use crate::error::{Error, Result};
-use crate::model::Model;
+use crate::known;
+use crate::model::{Guess, Model};
 use crate::network::{Choice, FixedInput, Network, NodeReport};
 use crate::recipe::Recipe;
 use crate::tensor::Tensor;
@@ -91,8 +94,22 @@ pub(super) fn open(path: &Path, choice: &Choice<'_>) -> Result<Model> {
 }
 
 fn model(bytes: Bytes, mut external: External, choice: &Choice<'_>) -> Result<Model> {
-    let network = File::decode(bytes, &mut external).and_then(|file| OnnxNetwork::new(file.into(), choice));
-    Ok(Model::of_network(Arc::new(network.map_err(Error::one_line)?), Recipe::default()))
+    let file = File::decode(bytes, &mut external).map_err(Error::one_line)?;
+    let mut inputs = choice.inputs.to_vec();
+    let mut guesses = Vec::new();
+    for name in file.graph.input.iter().map(|input| &input.name) {
+        let given = inputs.iter().any(|input| input.name == *name);
+        if let Some((value, why)) = known::default_input(name).filter(|_| !given) {
+            let line = format!("the input {name} is {value}: {why} (--input {name}=NUMBER)");
+            guesses.push(Guess { field: "inputs", reason: line.clone(), doubt: Some(line) });
+            inputs.push(FixedInput { name: name.clone(), dims: Vec::new(), values: vec![value] });
+        }
+    }
+    let choice = Choice { inputs: &inputs, ..*choice };
+    let network = OnnxNetwork::new(file.into(), &choice).map_err(Error::one_line)?;
+    let mut model = known::complete(Model::of_network(Arc::new(network), Recipe::default()), &choice)?;
+    model.guesses.extend(guesses);
+    Ok(model)
 }
 
 /// The network in a converted file.

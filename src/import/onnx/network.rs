@@ -8,12 +8,17 @@
 use super::array::Kind;
 use super::build::{Builder, Live};
 use super::file::File;
-use super::ports::{Declared, Layout, Ports};
+use super::layout::{self, Layout};
+use super::ports::{Declared, Picture, Ports};
 use super::proto;
+use super::result;
 use super::view::{View, any_shape};
 use crate::error::{Error, Result};
 use crate::graph::{Crop, Graph, Pad, PadAmount, PadMode, Rearrange, Slice, ValueId};
-use crate::network::{Choice, Fate, Network, NodeReport, PortInfo, Role, Signature, StoredNetwork};
+use crate::network::{
+    Choice, Fate, Network, NodeReport, PortInfo, Role, Signature, StoredNetwork, Traits, by_name_or_place,
+    proportion, scales,
+};
 use crate::tensor::Shape;
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -21,6 +26,12 @@ use std::sync::Arc;
 
 /// The side at which nodes are looked at where the file fixes none.
 const SURVEYED: usize = 256;
+
+/// Sides that are tried first where the file fixes none; then all from the first one on, as many as [`SEARCHED`].
+const SIDES: [usize; 4] = [SURVEYED, 224, 512, 64];
+
+/// Sides that are tried in turn. Networks whose sides are, say, 16k + 8 take one of them.
+const SEARCHED: usize = 64;
 
 /// Most times that a network is built until the extents of its states stay as they are.
 const ROUNDS: usize = 8;
@@ -33,6 +44,8 @@ pub(super) struct OnnxNetwork {
     /// The states and the result that a recipe or a caller named.
     carry: Option<Vec<[String; 2]>>,
     chosen: Option<String>,
+    /// Pixels by which the result is smaller than the network's input on each side.
+    border: usize,
     /// A shape of the picture that the network takes.
     example: Shape,
     /// The output that is the result.
@@ -40,8 +53,65 @@ pub(super) struct OnnxNetwork {
     reason: String,
     /// The outputs that can be asked for.
     available: Vec<String>,
+    /// By output, the order of its axes.
+    layouts: HashMap<String, Layout>,
     /// By output, its pixels for one of the picture, when that is a whole number or one over it.
     ratios: HashMap<String, [f64; 2]>,
+    traits: Option<Traits>,
+}
+
+/// The sides that a network is tried with: those of the picture and a border around it, brought up to the next one with
+/// a remainder.
+#[derive(Clone, Copy)]
+struct Grid {
+    border: usize,
+    multiple: usize,
+    /// For rows and columns.
+    rest: [usize; 2],
+}
+
+impl Grid {
+    /// The shape of the network's input for a picture.
+    fn of(self, picture: Shape) -> Shape {
+        let side = |side: usize, rest: usize| {
+            let least = side + 2 * self.border;
+            least + (rest + self.multiple - least % self.multiple) % self.multiple
+        };
+        Shape { h: side(picture.h, self.rest[0]), w: side(picture.w, self.rest[1]), ..picture }
+    }
+
+    /// The shape that the result of a network has that keeps sizes but for the border.
+    fn kept(self, picture: Shape) -> Shape {
+        let padded = self.of(picture);
+        Shape { h: padded.h - 2 * self.border, w: padded.w - 2 * self.border, ..padded }
+    }
+
+    /// Nothing is added.
+    fn is_empty(self, picture: Shape) -> bool {
+        self.of(picture) == picture
+    }
+
+    /// What brings a picture to that shape.
+    fn pad(self, picture: Shape) -> Pad {
+        let amount = match self {
+            Grid { border: 0, rest: [0, 0], multiple } => PadAmount::Multiple(multiple),
+            Grid { border, .. } => {
+                let Shape { h, w, .. } = self.of(picture);
+                let [first, bottom, right] = [border, h - picture.h - border, w - picture.w - border];
+                PadAmount::Fixed([first, first, bottom, right].map(|side| side as isize))
+            }
+        };
+        Pad { amount, mode: PadMode::Reflect }
+    }
+}
+
+/// A graph for one shape of the picture.
+struct Built {
+    graph: Graph,
+    /// Extents of the outputs that states come from.
+    states: Vec<Vec<usize>>,
+    /// By output, the order of its axes.
+    layouts: HashMap<String, Layout>,
 }
 
 /// Shapes for which a network is built.
@@ -71,7 +141,12 @@ impl Network for OnnxNetwork {
 
     fn exported_size(&self) -> Option<[usize; 2]> {
         let [h, w] = self.ports.picture.size;
-        Some([h?, w?])
+        let inside = |side: usize| side.saturating_sub(2 * self.border).max(1);
+        Some([inside(h?), inside(w?)])
+    }
+
+    fn traits(&self) -> Result<Traits> {
+        self.traits.ok_or_else(|| Error::Model("the network takes no size".into()))
     }
 
     fn metadata(&self) -> &[(String, String)] {
@@ -113,7 +188,8 @@ impl Network for OnnxNetwork {
     fn configured(&self, choice: &Choice<'_>) -> Result<Arc<dyn Network>> {
         let carry = choice.carry.or(self.carry.as_deref());
         let result = choice.result.or(self.chosen.as_deref());
-        Ok(Arc::new(OnnxNetwork::new(self.file.clone(), &Choice { carry, result, ..*choice })?))
+        let border = choice.border.max(self.border);
+        Ok(Arc::new(OnnxNetwork::new(self.file.clone(), &Choice { carry, result, border, ..*choice })?))
     }
 
     fn nodes(&self, input: Shape) -> Option<Vec<NodeReport>> {
@@ -133,33 +209,42 @@ impl OnnxNetwork {
             inputs => Arc::new(file.with_fixed(inputs)?),
         };
         let ports = Ports::of(&file.graph, &file.constants, choice.carry)?;
-        if let Some(name) = choice.result
-            && !ports.outputs.iter().any(|output| output.name == name)
-        {
-            let known =
-                ports.outputs.iter().map(|output| output.name.as_str()).collect::<Vec<_>>().join(", ");
-            return Err(Error::UnknownName { kind: "output", name: name.into(), known });
+        let names: Vec<&str> = ports.outputs.iter().map(|output| output.name.as_str()).collect();
+        let chosen = choice.result.map(|text| by_name_or_place(text, &names).to_string());
+        if let Some(name) = chosen.as_ref().filter(|name| !names.contains(&name.as_str())) {
+            let known = names.join(", ");
+            return Err(Error::UnknownName { kind: "output", name: name.clone(), known });
         }
         let mut network = OnnxNetwork {
             file,
             ports,
             carry: choice.carry.map(<[_]>::to_vec),
-            chosen: choice.result.map(str::to_string),
+            result: chosen.clone().unwrap_or_default(),
+            chosen,
+            border: choice.border,
             example: Shape::new(1, 1, 1, 1),
-            result: choice.result.unwrap_or_default().into(),
             reason: "it was chosen by name".into(),
             available: Vec::new(),
+            layouts: HashMap::new(),
             ratios: HashMap::new(),
+            traits: None,
         };
+        let border = Grid { border: choice.border, multiple: 1, rest: [0; 2] };
         let mut first = None;
-        for side in [SURVEYED, 224, 512, 64] {
-            let picture = network.ports.picture.sized(side).check("input")?;
-            match network.padded(Given { picture, others: &[], open: Some(1) }, 1) {
-                Ok(graph) => {
-                    network.learn(&graph, picture)?;
-                    return Ok(network);
-                }
+        for side in SIDES.into_iter().chain(SURVEYED + 1..=SURVEYED + SEARCHED) {
+            let padded = network.ports.picture.sized(side);
+            let [h, w] = [padded.h, padded.w].map(|side| side.saturating_sub(2 * border.border));
+            let picture = Shape { h, w, ..padded }.check("input")?;
+            let made = network.padded(Given { picture, others: &[], open: Some(1) }, border);
+            match made.and_then(|built| network.learn(built, picture)) {
+                Ok(()) => return Ok(network),
                 Err(error) => first = first.or(Some(error)),
+            }
+            let is_fixed = network.ports.picture.size.iter().all(Option::is_some);
+            if is_fixed
+                || side >= SURVEYED && !matches!(first, Some(Error::Shape { .. })) && !SIDES.contains(&side)
+            {
+                break;
             }
         }
         let first = first.unwrap_or_else(|| Error::Model("the network takes no size".into()));
@@ -167,24 +252,34 @@ impl OnnxNetwork {
     }
 
     /// Takes from the graph for an example how the sizes of its outputs depend on the picture's, and which of them is
-    /// the result.
-    fn learn(&mut self, graph: &Graph, picture: Shape) -> Result<()> {
+    /// the result. Errors if the result is not smaller by the border.
+    fn learn(&mut self, Built { mut graph, layouts, .. }: Built, picture: Shape) -> Result<()> {
         let shapes = graph.shapes([picture])?;
         let is_state = |name: &str| self.ports.states.iter().any(|state| state.output == name);
         let made = graph.outputs().iter().filter_map(|o| Some((o.name.as_str(), shapes[o.value.index()]?)));
         let made: Vec<(&str, Shape)> = made.filter(|(name, _)| !is_state(name)).collect();
-        let even = |r: f64| r.fract() == 0.0 || (1.0 / r).fract() == 0.0;
         let ratio = |&(name, y): &(&str, Shape)| {
-            let ratio = [y.h as f64 / picture.h as f64, y.w as f64 / picture.w as f64];
-            (y.pixels() > 1 && ratio.iter().all(|&r| even(r))).then(|| (name.to_string(), ratio))
+            let ratio = proportion([y.h, y.w], [picture.h, picture.w]).filter(|_| y.pixels() > 1)?;
+            Some((name.to_string(), ratio))
         };
-        let ratios = made.iter().filter_map(ratio).collect();
-        if self.result.is_empty() {
-            let (result, reason) = result(&made, picture, self.ports.picture.layout)?;
+        let ratios: HashMap<_, _> = made.iter().filter_map(ratio).collect();
+        if self.chosen.is_none() {
+            let (result, reason) = result::choose(&made, &graph, picture, self.ports.picture.layout)?;
             (self.result, self.reason) = (result.into(), reason);
         }
-        self.available = graph.outputs().iter().map(|output| output.name.clone()).collect();
-        (self.example, self.ratios) = (picture, ratios);
+        let size = made.iter().find(|(name, _)| *name == self.result).map(|(_, shape)| shape);
+        if let (true, Some(y)) = (self.border > 0 && !ratios.contains_key(&self.result), size) {
+            let padded = Grid { border: self.border, multiple: 1, rest: [0; 2] }.of(picture);
+            let expected = format!(
+                "a result of {}x{}, or a multiple, for {}x{} pixels",
+                picture.h, picture.w, padded.h, padded.w
+            );
+            return Err(Error::shape("the recipe's input.border", expected, format!("{}x{}", y.h, y.w)));
+        }
+        let available = graph.outputs().iter().map(|output| output.name.clone()).collect();
+        (self.example, self.ratios, self.layouts, self.available) = (picture, ratios, layouts, available);
+        graph.set_result(&self.result.clone())?;
+        self.traits = Some(Traits::of(&graph, picture)?);
         Ok(())
     }
 
@@ -208,18 +303,20 @@ impl OnnxNetwork {
             return Err(Error::shape("input", format!("{channels} channels"), input.c));
         }
         let ratio = self.ratios.get(&self.result);
-        let fits = |y: Shape| {
-            ratio.is_none_or(|[h, w]| [input.h as f64 * h, input.w as f64 * w] == [y.h as f64, y.w as f64])
-        };
+        let fits = |y: Shape| ratio.is_none_or(|[h, w]| scales(y.h, input.h, *h) && scales(y.w, input.w, *w));
+        // Sides with the same remainders as the example's.
+        let [h, w] = [self.example.h, self.example.w].map(|side| side + 2 * self.border);
+        let grid =
+            |multiple: usize| Grid { border: self.border, multiple, rest: [h % multiple, w % multiple] };
         let mut tried = None;
         let mut first = None;
-        for multiple in [1, 2, 4, 8, 16, 32, 64, 128, 256] {
-            let padded = padded_to(input, multiple);
+        for grid in [1, 2, 4, 8, 16, 32, 64, 128, 256].map(grid) {
+            let padded = grid.of(input);
             if tried == Some(padded) {
                 continue;
             }
             tried = Some(padded);
-            match self.padded(given, multiple) {
+            match self.padded(given, grid).map(|built| built.graph) {
                 Ok(graph) if fits(graph.output_shape(input)?) => return Ok(graph),
                 Ok(_) => {}
                 Err(error) => first = first.or(Some(error)),
@@ -238,21 +335,21 @@ impl OnnxNetwork {
         })
     }
 
-    /// The network behind a pad up to a multiple, its outputs cropped again.
-    fn padded(&self, given: Given<'_>, multiple: usize) -> Result<Graph> {
+    /// The network behind a pad, its outputs cropped again.
+    fn padded(&self, given: Given<'_>, grid: Grid) -> Result<Built> {
         if self.ports.states.is_empty() {
-            return Ok(self.attempt(given, multiple, &[])?.0);
+            return self.attempt(given, grid, &[]);
         }
-        let named = self.ports.picture.known(padded_to(given.picture, multiple))?;
+        let named = self.ports.picture.known(grid.of(given.picture))?;
         let mut first = None;
         for known in [&HashMap::new(), &named] {
             let states = self.ports.states.iter();
             let guess = states.map(|state| state.input.resolve(known, None, Some(1)));
             let mut dims = guess.collect::<Result<Vec<_>>>()?;
             for _ in 0..ROUNDS {
-                match self.attempt(given, multiple, &dims) {
-                    Ok((graph, next)) if next == dims => return Ok(graph),
-                    Ok((_, next)) => dims = next,
+                match self.attempt(given, grid, &dims) {
+                    Ok(built) if built.states == dims => return Ok(built),
+                    Ok(built) => dims = built.states,
                     Err(error) => {
                         first = first.or(Some(error));
                         break;
@@ -263,15 +360,10 @@ impl OnnxNetwork {
         Err(first.unwrap_or_else(|| Error::Model("its states become larger with each run".into())))
     }
 
-    /// The network with states of these extents, and the extents of the outputs that they come from.
-    fn attempt(
-        &self,
-        given: Given<'_>,
-        multiple: usize,
-        states: &[Vec<usize>],
-    ) -> Result<(Graph, Vec<Vec<usize>>)> {
+    /// The network with states of these extents.
+    fn attempt(&self, given: Given<'_>, grid: Grid, states: &[Vec<usize>]) -> Result<Built> {
         let mut builder = Builder::new(&self.file, &self.ports.picture.declared.name, given.picture);
-        set_inputs(&mut builder, &self.ports, given, multiple, states)?;
+        set_inputs(&mut builder, &self.ports, given, grid, states)?;
         builder.run()?;
 
         let mut next = Vec::with_capacity(states.len());
@@ -284,18 +376,24 @@ impl OnnxNetwork {
             state.input.resolve(&HashMap::new(), Some(any_shape(&dims)?), None)?;
             next.push(dims);
         }
-        let shape = given.picture;
-        let outputs = self.outputs(&mut builder, Some(shape).filter(|&s| s != padded_to(s, multiple)))?;
+        let mut layouts = HashMap::new();
+        let outputs = self.outputs(&mut builder, given.picture, grid, &mut layouts)?;
         builder.graph.set_outputs(&outputs)?;
         for state in &self.ports.states {
             builder.graph.carry(&state.output, &state.input.name)?;
         }
         builder.graph.prune();
-        Ok((builder.graph, next))
+        Ok(Built { graph: builder.graph, states: next, layouts })
     }
 
     /// The outputs, the result first; those of a padded picture cropped to its own shape.
-    fn outputs(&self, builder: &mut Builder<'_>, crop_to: Option<Shape>) -> Result<Vec<(&str, ValueId)>> {
+    fn outputs(
+        &self,
+        builder: &mut Builder<'_>,
+        picture: Shape,
+        grid: Grid,
+        layouts: &mut HashMap<String, Layout>,
+    ) -> Result<Vec<(&str, ValueId)>> {
         let mut outputs = Vec::new();
         let mut first = None;
         for Declared { name, .. } in &self.ports.outputs {
@@ -303,9 +401,15 @@ impl OnnxNetwork {
             let made = builder.output(name).and_then(|live| match is_state {
                 true => builder.placed(&live, any_shape(&live.dims())?),
                 false => {
-                    let y = self.planar(builder, live)?;
-                    match (crop_to, self.ratios.get(name)) {
-                        (Some(shape), Some(&ratio)) => crop(builder, y, shape, ratio),
+                    let known = self.layouts.get(name).copied();
+                    let layout = known.unwrap_or_else(|| self.layout(name, &live.dims(), grid.kept(picture)));
+                    layouts.insert(name.clone(), layout);
+                    let (view, shape) = layout.planar(&live.view)?;
+                    let shape =
+                        shape.map_or_else(|| any_shape(&view.dims()), |shape| shape.check("result"))?;
+                    let y = builder.placed(&Live { view, ..live }, shape)?;
+                    match self.ratios.get(name) {
+                        Some(&ratio) if grid.kept(picture) != picture => crop(builder, y, picture, ratio),
                         _ => Ok(y),
                     }
                 }
@@ -325,70 +429,37 @@ impl OnnxNetwork {
         }
     }
 
-    /// An output in the order NCHW. Class scores, `(n, classes)`, are pictures of one pixel.
-    fn planar(&self, builder: &mut Builder<'_>, live: Live) -> Result<ValueId> {
-        let dims = live.dims();
-        let view = match (&dims[..], self.ports.picture.layout) {
-            ([_, _, _, _], Layout::Nhwc) => live.view.permuted(&[0, 3, 1, 2])?,
-            _ => live.view.clone(),
-        };
-        let shape = match view.dims()[..] {
-            [n, c] => Shape::new(n, c, 1, 1).check("result")?,
-            ref dims => any_shape(dims)?,
-        };
-        builder.placed(&Live { view, ..live }, shape)
+    /// The order of an output's axes.
+    fn layout(&self, name: &str, dims: &[usize], picture: Shape) -> Layout {
+        let input = self.ports.picture.layout;
+        let last = layout::output(&self.file.graph, name);
+        let last = last.unwrap_or(matches!(input, Layout::Nhwc | Layout::Hwc));
+        match input {
+            Layout::Flat => Layout::Flat,
+            _ => layout::of_result(dims, picture, last),
+        }
     }
 }
 
-/// The shape with its sides brought up to a multiple.
-fn padded_to(shape: Shape, multiple: usize) -> Shape {
-    Shape { h: shape.h.next_multiple_of(multiple), w: shape.w.next_multiple_of(multiple), ..shape }
-}
-
-/// Which of the outputs for a picture is the result, and why: the largest, the first of equals.
-fn result<'a>(made: &[(&'a str, Shape)], picture: Shape, layout: Layout) -> Result<(&'a str, String)> {
-    let none = || Error::Model("no node makes the network's output".into());
-    let &(first, _) = made.first().ok_or_else(none)?;
-    if made.len() == 1 || layout == Layout::Flat {
-        let only = if made.len() == 1 { "only" } else { "first" };
-        return Ok((first, format!("it is the {only} output")));
-    }
-    let most = made.iter().map(|(_, shape)| shape.pixels()).max().unwrap_or(0);
-    let largest: Vec<&str> =
-        made.iter().filter(|(_, shape)| shape.pixels() == most).map(|(name, _)| *name).collect();
-    let size = match most == picture.pixels() {
-        true => "of the picture's size".to_string(),
-        false => format!("of the largest size, {most} pixels"),
-    };
-    let reason = match largest.len() {
-        1 => format!("it is the only output {size}"),
-        count => format!("it is the first of {count} outputs {size}"),
-    };
-    Ok((largest[0], reason))
-}
-
-/// Gives all inputs their values. The picture, and each input with its rows and columns, is padded up to a multiple.
+/// Gives all inputs their values. The picture, and each input with its rows and columns, is padded.
 fn set_inputs<'a>(
     builder: &mut Builder<'a>,
     ports: &'a Ports,
     given: Given<'_>,
-    multiple: usize,
+    grid: Grid,
     states: &[Vec<usize>],
 ) -> Result<()> {
-    let picture = &ports.picture;
-    let is_padded = padded_to(given.picture, multiple) != given.picture;
-    let pad = |builder: &mut Builder<'a>, id: ValueId| match is_padded {
-        true => {
-            let op = Pad { amount: PadAmount::Multiple(multiple), mode: PadMode::Reflect };
-            builder.push("pad to stride", op, &[id])
-        }
-        false => Ok(id),
+    let picture: &Picture = &ports.picture;
+    let pad = |builder: &mut Builder<'a>, id: ValueId| match grid.is_empty(given.picture) {
+        true => Ok(id),
+        false => builder.push("pad to stride", grid.pad(given.picture), &[id]),
     };
     let x = pad(builder, Graph::INPUT)?;
     let shape = builder.shape(x);
     let dims = picture.extents(shape)?;
     let view = match picture.layout {
         Layout::Nhwc => View::whole(&[shape.n, shape.c, shape.h, shape.w]).permuted(&[0, 2, 3, 1])?,
+        Layout::Hwc => View::whole(&[shape.c, shape.h, shape.w]).permuted(&[1, 2, 0])?,
         _ => View::whole(&dims),
     };
     builder.set(&picture.declared.name, Live::new(x, view));
@@ -430,7 +501,9 @@ fn survey(file: &File, ports: &Ports, picture: Shape) -> Vec<NodeReport> {
     // What cannot be built is among the nodes' fates.
     let _ = states
         .collect::<Result<Vec<_>>>()
-        .and_then(|states| set_inputs(&mut builder, ports, given, 1, &states))
+        .and_then(|states| {
+            set_inputs(&mut builder, ports, given, Grid { border: 0, multiple: 1, rest: [0; 2] }, &states)
+        })
         .and_then(|()| builder.run());
     let report = |(node, fate): (&proto::Node, Fate)| NodeReport {
         name: if node.name.is_empty() {
@@ -451,7 +524,7 @@ fn crop(builder: &mut Builder<'_>, y: ValueId, input: Shape, ratio: [f64; 2]) ->
     }
     let shape = builder.shape(y);
     let part = |len: usize| Slice { start: 0, len, step: 1 };
-    let scaled = |side: usize, ratio: f64| (side as f64 * ratio).floor().max(1.0) as usize;
+    let scaled = |side: usize, ratio: f64| (side as f64 * ratio).ceil() as usize;
     let [h, w] = [scaled(input.h, ratio[0]).min(shape.h), scaled(input.w, ratio[1]).min(shape.w)];
     let slice = Rearrange::slice(shape, [part(shape.n), part(shape.c), part(h), part(w)])?;
     builder.push("crop to input", slice, &[y])

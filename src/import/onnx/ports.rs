@@ -2,6 +2,7 @@
 
 use super::array::{Array, Kind};
 use super::constants::Constants;
+use super::layout::{self, Layout};
 use super::node::extent;
 use super::proto;
 use super::view::{any_shape, product};
@@ -62,16 +63,6 @@ pub(super) struct Picture {
     pub(super) size: [Option<usize>; 2],
     /// All extents, where the file fixes them and they are no picture's.
     pub(super) dims: Vec<usize>,
-}
-
-/// The order of the picture's axes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Layout {
-    Nchw,
-    Nhwc,
-    Chw,
-    /// Extents that are no picture's; missing ones are 1 in front.
-    Flat,
 }
 
 /// An input's fixed value as a constant of the type that the file declares.
@@ -333,37 +324,27 @@ impl Declared {
 impl Picture {
     fn of(declared: Declared, graph: &proto::Graph, constants: &Constants) -> Result<Picture> {
         let dims = declared.dims.clone().unwrap_or_default();
-        let first = graph.node.iter().find(|n| n.input.contains(&declared.name));
-        let nhwc = first.is_some_and(|n| {
-            n.op_type == "Transpose" && n.attribute.iter().any(|a| a.name == "perm" && a.ints == [0, 3, 1, 2])
-        });
-        // Where the file does not say it, the first convolution does.
-        let weights = || {
-            let conv = first.filter(|n| n.op_type == "Conv")?;
-            let weight = constants.get(conv.input.get(1)?)?;
-            let groups = conv.attribute.iter().find(|a| a.name == "group").map_or(1, |a| a.i);
-            weight.dims.get(1)?.checked_mul(extent(groups).ok()?).filter(|&channels| channels > 0)
-        };
+        let told = layout::input(graph, constants, &declared.name);
         let known = |dim: &Dim| match dim {
             Dim::Fixed(extent) => Some(*extent),
             Dim::Named(_) => None,
         };
-        let (layout, c, size) = match &dims[..] {
-            [_, h, w, c] if nhwc => (Layout::Nhwc, known(c), [known(h), known(w)]),
-            [_, c, h, w] => (Layout::Nchw, known(c), [known(h), known(w)]),
-            [c, h, w] => (Layout::Chw, known(c), [known(h), known(w)]),
-            // torch's exporter leaves the shape out where all of it is dynamic.
-            [] => (Layout::Nchw, None, [None; 2]),
+        let layout = told.layout(&dims);
+        let (c, size) = match (&dims[..], layout) {
+            ([_, h, w, c], Layout::Nhwc) | ([h, w, c], Layout::Hwc) => (known(c), [known(h), known(w)]),
+            ([_, c, h, w], _) | ([c, h, w], _) => (known(c), [known(h), known(w)]),
+            ([], _) => (None, [None; 2]),
             _ => {
                 let unknown = || Error::shape(&declared.name, "known extents", declared.extents());
                 let dims =
                     dims.iter().map(|dim| known(dim).ok_or_else(unknown)).collect::<Result<Vec<_>>>()?;
                 let Shape { n, c, h, w } = any_shape(&dims)?;
-                let (layout, size) = (Layout::Flat, [Some(h), Some(w)]);
+                let size = [Some(h), Some(w)];
                 return Ok(Picture { declared, layout, channels: c, pictures: n, size, dims });
             }
         };
-        let channels = c.or_else(weights).ok_or_else(|| {
+        // Where the file does not say it, the first convolution does.
+        let channels = c.or(told.channels).ok_or_else(|| {
             let got = declared.extents();
             Error::shape(&declared.name, "4 extents with a known number of channels", got)
         })?;
@@ -384,7 +365,9 @@ impl Picture {
             Layout::Nchw => Ok(vec![n, c, h, w]),
             Layout::Nhwc => Ok(vec![n, h, w, c]),
             Layout::Chw if n == 1 => Ok(vec![c, h, w]),
-            Layout::Chw => Err(Error::shape("input", "one picture", n)),
+            Layout::Hwc if n == 1 => Ok(vec![h, w, c]),
+            Layout::Chw | Layout::Hwc => Err(Error::shape("input", "one picture", n)),
+            Layout::Nhw | Layout::Hw => Err(Error::shape("input", "an axis of channels", shape)),
             Layout::Flat if product(&self.dims) == shape.elements() => Ok(self.dims.clone()),
             Layout::Flat => Err(Error::shape("input", format!("{:?}", self.dims), shape)),
         }
@@ -409,7 +392,8 @@ impl Picture {
         let rows = match self.layout {
             Layout::Nchw | Layout::Chw => own.len().saturating_sub(2),
             Layout::Nhwc => 1,
-            Layout::Flat => return false,
+            Layout::Hwc => 0,
+            Layout::Nhw | Layout::Hw | Layout::Flat => return false,
         };
         let sides = own.get(rows..rows + 2);
         let named = |dim: &Dim| matches!(dim, Dim::Named(name) if !name.is_empty());

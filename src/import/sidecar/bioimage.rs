@@ -133,6 +133,12 @@ impl Description {
         if input_axes.channels.len() == 3 && input_axes.channels.first().is_some_and(blue_first) {
             recipe["input"]["channels"] = "bgr".into();
         }
+        // The description knows how large things are in pixels: the picture keeps its size.
+        recipe["input"]["size"] = "native".into();
+        if let Some(side) = input_axes.fixed {
+            let overlap = (2 * output_axes.halo).max(side / 4);
+            (recipe["input"]["tile"], recipe["input"]["overlap"]) = (side.into(), overlap.into());
+        }
         if let Some(multiple) = input_axes.multiple {
             (recipe["input"]["multiple"], recipe["input"]["fit"]) = (multiple.into(), "reflect".into());
         }
@@ -200,12 +206,15 @@ struct Axes {
     channels: Vec<String>,
     /// Both sides are a multiple of this.
     multiple: Option<usize>,
+    /// Both sides are this, and no other.
+    fixed: Option<usize>,
     halo: usize,
 }
 
 impl Axes {
     fn of(tensor: &Value) -> Result<Axes> {
-        let mut axes = Axes { order: String::new(), channels: Vec::new(), multiple: None, halo: 0 };
+        let (order, channels) = (String::new(), Vec::new());
+        let mut axes = Axes { order, channels, multiple: None, fixed: None, halo: 0 };
         match &tensor["axes"] {
             // Version 0.4: one string, with shape and halo beside it, one number for each axis.
             Value::String(word) => {
@@ -214,6 +223,7 @@ impl Axes {
                 for (i, axis) in word.chars().enumerate().filter(|(_, axis)| "yx".contains(*axis)) {
                     let shape = &tensor["shape"];
                     axes.sides(axis, at(&shape["min"], i), at(&shape["step"], i), at(&tensor["halo"], i));
+                    axes.fix(axis, at(shape, i));
                 }
             }
             Value::Array(list) => {
@@ -244,6 +254,7 @@ impl Axes {
                             number(&size["step"]),
                             number(&axis["halo"]),
                         );
+                        axes.fix(letter, number(size));
                     }
                 }
             }
@@ -255,6 +266,12 @@ impl Axes {
             return Err(Error::shape("axes", "some of b and c, and y and x (two dimensions)", &axes.order));
         }
         Ok(axes)
+    }
+
+    /// Merges the fixed size of one side.
+    fn fix(&mut self, axis: char, side: Option<u64>) {
+        let side = side.and_then(|side| usize::try_from(side).ok()).filter(|side| (32..=4096).contains(side));
+        self.fixed = if axis == 'y' || self.fixed == side { side } else { None };
     }
 
     /// Merges the sizes of one side.

@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 /// Fields that only make sense together. A source that sets one of them replaces all of them.
 const UNITS: [(&str, &[&str]); 3] = [
     ("input", &["transfer", "scale", "steps", "mean", "std"]),
-    ("input", &["size", "multiple", "fit"]),
-    ("output", &["decode", "scale", "threshold", "steps"]),
+    ("input", &["size", "multiple", "fit", "tile", "overlap"]),
+    ("output", &["decode", "scale", "threshold", "regions", "steps"]),
 ];
 
 /// A recipe in progress, and the source of each field.
@@ -52,6 +52,14 @@ impl Layers {
                 other => *other = Value::Object(fields),
             }
         }
+    }
+
+    /// Whether a source with a name set the field of that path, or one that belongs to it.
+    pub(super) fn is_set(&self, path: &str) -> bool {
+        let Some((section, field)) = path.split_once('.') else { return self.origins.contains_key(path) };
+        let unit = UNITS.iter().find(|(of, fields)| *of == section && fields.contains(&field));
+        let fields = unit.map_or(std::slice::from_ref(&field), |(_, fields)| fields);
+        fields.iter().any(|field| self.origins.contains_key(&format!("{section}.{field}")))
     }
 
     fn set(&mut self, path: &str, from: &str) {

@@ -1,7 +1,8 @@
 //! One recipe from all files beside a model that describe its use.
 //!
 //! In order of precedence: `MODEL.toml`, field by field; what the model's own code base stores with it (`unet.recipe`,
-//! nnU-Net's plans, `config.json`); a bioimage.io description; ONNX metadata; guesses from names and shapes.
+//! nnU-Net's plans, `config.json`); a bioimage.io description; ONNX metadata; the code base of a network that is known by
+//! its structure; what the network itself tells ([`meaning`]).
 
 mod bioimage;
 mod layers;
@@ -9,6 +10,7 @@ mod properties;
 mod yaml;
 
 use crate::error::{Error, Result};
+use crate::meaning;
 use crate::model::Model;
 use crate::recipe::Recipe;
 use bioimage::Description;
@@ -58,11 +60,18 @@ fn complete(
     written: Option<(Value, String)>,
 ) -> Result<Model> {
     let mut layers = Layers::default();
+    let metadata = model.metadata().to_vec();
+    let notes = properties::Notes::read(&metadata)?;
+    if model.recipe_source.is_none() && !model.guesses.is_empty() && notes.classes() > 0 {
+        model = meaning::read(model, notes.classes())?;
+    }
     let own = layers::said(&model.recipe)?;
     if model.recipe_source.is_none() {
-        layers.lay(own.clone(), "");
+        layers.lay(own.clone(), model.known.unwrap_or_default());
     }
-    layers.lay(properties::part(model.metadata()), "the file's metadata");
+    let (part, doubts) = notes.part(&model)?;
+    layers.lay(part, "the file's metadata");
+    model.guesses.extend(doubts);
     if let Some(description) = description {
         let by_hand = written.as_ref().map(|(value, _)| value);
         let part = description.part(by_hand).map_err(|e| e.at(&description.name()).one_line())?;
@@ -75,7 +84,11 @@ fn complete(
     if let Some((value, name)) = written {
         layers.overlay(value, &name);
     }
+    model.guesses.retain(|guess| !layers.is_set(guess.field));
     (model.recipe, model.origins) = layers.finish().map_err(Error::one_line)?;
+    for guess in model.guesses.iter().filter(|guess| guess.field.contains('.')) {
+        model.origins.entry(guess.field.into()).or_insert_with(|| guess.reason.clone());
+    }
     Ok(model)
 }
 
