@@ -4,6 +4,7 @@ mod axes;
 mod broadcasts;
 mod composites;
 mod einsum;
+mod levels;
 mod matrices;
 mod microsoft;
 mod norms;
