@@ -369,11 +369,11 @@ impl Pipeline {
     pub fn decode(&self, outcome: &Outcome) -> Result<Decoded> {
         let depth = outcome.picture.as_ref().map(Picture::depth).unwrap_or_default();
         Ok(match Decoded::new(&outcome.result, &self.model.recipe, depth)? {
-            // Measurements have no opacity.
-            Decoded::Image(picture) if self.output_info.decode == Decode::Values => Decoded::Image(picture),
             Decoded::Image(picture) => {
                 let size = [picture.height(), picture.width()];
-                let alpha = outcome.picture.as_ref().and_then(Picture::alpha);
+                // Measurements have no opacity.
+                let is_picture = self.output_info.decode != Decode::Values;
+                let alpha = outcome.picture.as_ref().filter(|_| is_picture).and_then(Picture::alpha);
                 let picture = picture.with_alpha(alpha.map(|a| resize(a, size, Filter::Bilinear)))?;
                 let picture = picture.with_georeference(outcome.georeference());
                 Decoded::Image(match &outcome.picture {

@@ -105,7 +105,16 @@ const fn kind(name: &'static str, remedy: &'static str, is: fn(&[u8]) -> bool) -
 
 /// A line about a file with these first bytes, if it is of a kind that is known but not read.
 pub(super) fn explain(head: &[u8]) -> Option<String> {
-    let Kind { name, remedy, .. } = KINDS.iter().find(|kind| (kind.is)(head))?;
+    line(KINDS, head)
+}
+
+/// The same for files that lie beside pictures, where texts are no surprise.
+pub(super) fn explain_beside(head: &[u8]) -> Option<String> {
+    line(&KINDS[..KINDS.len() - 1], head)
+}
+
+fn line(kinds: &[Kind], head: &[u8]) -> Option<String> {
+    let Kind { name, remedy, .. } = kinds.iter().find(|kind| (kind.is)(head))?;
     Some(format!("this is {name}, which cannot be read; {remedy}"))
 }
 

@@ -232,11 +232,11 @@ fn decoder(mut source: Box<dyn Source>) -> Result<Box<dyn Decode>, String> {
     })
 }
 
-/// A line about a file of another kind than a picture that is read, or a text.
+/// A line about a file that is of a known kind, but neither a picture that is read nor a text.
 pub(in crate::image) fn other_kind(path: &Path) -> Option<String> {
     let mut head = Vec::new();
     File::open(path).ok()?.take(HEAD).read_to_end(&mut head).ok()?;
-    foreign::explain(&head).filter(|_| std::str::from_utf8(&head).is_err())
+    foreign::explain_beside(&head)
 }
 
 /// Converts samples of `N` bytes to f32.

@@ -215,7 +215,7 @@ fn read(source: &mut Box<dyn Source>) -> io::Result<Option<Vec<Directory>>> {
             };
             let (values, value) = (number(&entry[4..4 + word]), &entry[4 + word..]);
             // Values that do not fit stand elsewhere.
-            let fits = bytes > 0 && values <= (word / bytes) as u64;
+            let fits = bytes > 0 && (1..=(word / bytes) as u64).contains(&values);
             Entry {
                 tag: number(&entry[..2]) as u16,
                 value: if fits { number(&value[..bytes]) } else { u64::MAX },
