@@ -425,6 +425,17 @@ def quantised():
     by_tool("quantised_dynamic", lambda a, b: quantize_dynamic(a, b, weight_type=QuantType.QUInt8, op_types_to_quantize=["Conv", "MatMul"]))
     by_tool("quantised_dynamic_channels", lambda a, b: quantize_dynamic(a, b, weight_type=QuantType.QInt8, per_channel=True, op_types_to_quantize=["Conv", "MatMul"]))
 
+    # Bilinear resizing of whole numbers, and operators that only move them.
+    moves = [FIRST, n("MaxPool", "c", "p", kernel_shape=[2, 2], strides=[2, 2]),
+             h.make_node("Resize", ["p", "", "sc"], ["up"], mode="linear", coordinate_transformation_mode="half_pixel"),
+             n("Concat", "up c", "k", axis=1), n("LeakyRelu", "k", "k1", alpha=0.1), n("Pad", "k1 pd", "k2", mode="reflect"), n("Split", "k2", "s1 s2", axis=1),
+             n("Add", "s1 s2", "k3"), n("Transpose", "k3", "k4", perm=[0, 2, 3, 1]), n("MatMul", "k4 mm", "k5"), n("Transpose", "k5", "k6", perm=[0, 3, 1, 2]),
+             n("ConvTranspose", "k6 wt", "y", kernel_shape=[2, 2], strides=[2, 2])]
+    model = make(moves, {"sc": constants["sc"], "pd": ints(0, 0, 1, 1, 0, 0, 1, 1), "mm": normal(8, 8), "wt": normal(8, 2, 2, 2)}, 17)
+    for act, label in [(QuantType.QUInt8, "u8"), (QuantType.QInt8, "s8")]:
+        by_tool(f"quantised_qoperator_{label}_bilinear", lambda a, b: quantize_static(
+            a, b, Data(), quant_format=QuantFormat.QOperator, activation_type=act, weight_type=QuantType.QInt8))
+
     conv = n("Conv", "x wk b", "u", kernel_shape=[3, 3], pads=[1, 1, 1, 1])
     s8 = (np.abs(W).max(axis=(1, 2, 3)) / 127).astype(np.float32)
     case("quantised_weights", [n("DequantizeLinear", "q s z", "wk", axis=0), conv, LAST],

@@ -74,8 +74,8 @@ const EXACT: [&str; 31] = [
 
 /// Whether an operator gives the same numbers for whole numbers as for floats.
 fn is_exact(reader: &Reader<'_>) -> bool {
-    let picks = matches!(reader.op(), "Resize" | "Upsample") && reader.text("mode", "nearest") == "nearest";
-    EXACT.contains(&reader.op()) || picks
+    let resizes = matches!(reader.op(), "Resize" | "Upsample") && reader.text("mode", "nearest") != "cubic";
+    EXACT.contains(&reader.op()) || resizes
 }
 
 /// Makes a graph of a file's nodes, one after another.

@@ -99,7 +99,7 @@ impl<'a> Builder<'a> {
             "RMSNormalization" | "SimplifiedLayerNormalization" => self.rms_norm(reader),
             "Concat" => self.concat(reader),
             "Pad" => self.pad(reader),
-            "Resize" | "Upsample" => self.resize(reader),
+            "Resize" | "Upsample" => self.resize_or_truncate(reader),
             _ => Err(reader.unsupported("there is no kernel for it")),
         }
     }

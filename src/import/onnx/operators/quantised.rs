@@ -151,6 +151,16 @@ impl<'a> Builder<'a> {
         Ok(Some(vec![Value::Live(made)]))
     }
 
+    /// A resized value. Between whole numbers, ONNX Runtime drops the fractions.
+    pub(super) fn resize_or_truncate(&mut self, reader: &Reader<'a>) -> Result<Live> {
+        let is_whole = self.operand(reader, 0)?.live().is_some_and(|live| live.kind.is_whole());
+        let resized = self.resize(reader)?;
+        match is_whole && reader.text("mode", "nearest") != "nearest" {
+            true => self.apply(reader.name(), &resized, Activation::Trunc),
+            false => Ok(resized),
+        }
+    }
+
     /// The sum of a convolution of whole numbers. Places that are padded hold the zero point, and so count as 0.
     fn conv_integer(
         &mut self,
