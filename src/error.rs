@@ -19,6 +19,9 @@ pub enum Error {
     /// A model file, or a graph built by hand, does not describe a network that can run.
     #[error("{0}")]
     Model(String),
+    /// The tensors of a file belong to no network that is known by names and shapes. An ONNX export of the network runs.
+    #[error("{0}")]
+    UnknownNetwork(String),
     /// A size exceeds a limit of the device or of the caller. Nothing was allocated.
     #[error("{what} needs {needed} bytes, {available} are allowed ({hint})")]
     LimitExceeded {
@@ -204,6 +207,7 @@ impl Error {
                 Error::Shape { what: format!("{node}: {what}"), expected, got }
             }
             Error::Model(message) => Error::Model(format!("{node}: {message}")),
+            Error::UnknownNetwork(message) => Error::UnknownNetwork(format!("{node}: {message}")),
             other => other,
         }
     }
@@ -220,6 +224,7 @@ impl Error {
         };
         match self {
             Error::Model(message) => Error::Model(line(message)),
+            Error::UnknownNetwork(message) => Error::UnknownNetwork(line(message)),
             Error::Shape { what, expected, got } => {
                 Error::Shape { what: line(what), expected: line(expected), got: line(got) }
             }

@@ -28,6 +28,8 @@ pub struct Model {
     /// Where the recipe comes from: an entry of the file, or a file of the model's code base. `None` where it is
     /// guessed from names and shapes.
     pub recipe_source: Option<&'static str>,
+    /// What was taken from the file and what was left, a line each; empty if all of it was taken.
+    pub notes: Vec<String>,
     /// The source of the recipe of a network that is known by its structure.
     pub(crate) known: Option<&'static str>,
     /// What the recipe takes from the network itself, where nothing describes its use.
@@ -83,6 +85,7 @@ impl Model {
             recipe_source: None,
             known: None,
             guesses: Vec::new(),
+            notes: Vec::new(),
         }
     }
 

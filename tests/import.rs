@@ -88,7 +88,7 @@ impl File {
 
 fn message(bytes: &[u8]) -> String {
     match Model::from_safetensors(bytes) {
-        Err(error @ (Error::Model(_) | Error::Shape { .. })) => {
+        Err(error @ (Error::Model(_) | Error::UnknownNetwork(_) | Error::Shape { .. })) => {
             let text = error.to_string();
             assert!(!text.contains(char::is_control) && text.chars().count() < 2000, "{text}");
             text

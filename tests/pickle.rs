@@ -18,7 +18,7 @@ fn bytes(name: &str) -> Vec<u8> {
 
 fn message(file: &[u8]) -> String {
     match Model::from_pytorch(file) {
-        Err(error @ (Error::Model(_) | Error::Shape { .. })) => error.to_string(),
+        Err(error @ (Error::Model(_) | Error::UnknownNetwork(_) | Error::Shape { .. })) => error.to_string(),
         other => panic!("expected an error that tells of the file, got {:?}", other.err()),
     }
 }
@@ -223,9 +223,9 @@ fn pickles_that_do_not_add_up_are_refused() {
     .concat();
     for (pickle, part) in [
         (deep, "empty stack"),
-        (tuples, "no state dict"),
+        (tuples, "nested too deep"),
         (lists, "more than"),
-        (laughs, "no state dict"),
+        (laughs, "shared too often"),
         (cyclic, "nested too deep"),
         (copies, ""),
         (b"\x80\x02}.".to_vec(), "no state dict"),

@@ -86,7 +86,7 @@ fn archive(entry: &[u8]) -> Vec<u8> {
 
 fn message(file: &[u8]) -> String {
     match Model::from_tza(file) {
-        Err(error @ (Error::Model(_) | Error::Shape { .. })) => error.to_string(),
+        Err(error @ (Error::Model(_) | Error::UnknownNetwork(_) | Error::Shape { .. })) => error.to_string(),
         other => panic!("expected an error that tells of the file, got {:?}", other.err()),
     }
 }
@@ -121,7 +121,7 @@ fn archives_that_do_not_add_up_are_refused() {
         (changed(at(b"enc_conv1.weight"), b"enc_conv0"), "enc_conv0.weight twice"),
         (changed(at(b"dec_conv0.bias"), b"dec_conv9"), "extra tensor dec_conv9.bias"),
         (changed(at(b"dec_conv4a.weight"), b"dec_conv9a"), "missing tensor dec_conv4a.weight"),
-        (message(&archive(b"\x01\x04\0\0\0xf\x0c\0\0\0\0\0\0\0")), "do not look like a U-Net"),
+        (message(&archive(b"\x01\x04\0\0\0xf\x0c\0\0\0\0\0\0\0")), "belong to no known network"),
         (message(&archive(b"\0f\x0c\0\0\0\0\0\0\0")), "layout"),
     ] {
         assert!(text.contains(part) && text.lines().count() == 1, "{part}: {text}");

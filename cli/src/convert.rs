@@ -34,7 +34,9 @@ pub(super) fn run(args: &ConvertArgs, common: &Common) -> Result<ExitCode> {
         return Err(Error::Usage(format!("{}: end the name in .safetensors", args.out.display())));
     }
     check_writable(&args.out)?;
-    let bytes = Model::open(&args.model)?.to_safetensors(args.weights == Weights::F16)?;
+    let model = Model::open(&args.model)?;
+    model.notes.iter().for_each(|note| common.say(note));
+    let bytes = model.to_safetensors(args.weights == Weights::F16)?;
     write_atomic(&args.out, &bytes)?;
     common.say(&format!("{}, {}", args.out.display(), super::text::mib(bytes.len() as u64)));
     Ok(ExitCode::SUCCESS)

@@ -21,7 +21,23 @@ impl Error {
     pub(crate) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Error + '_ {
         move |source| Error::Library(unet_wgpu::Error::Io { path: path.into(), source })
     }
+
+    /// What else to do, a line each.
+    pub(crate) fn hint(&self) -> &'static [&'static str] {
+        match self {
+            Error::Library(unet_wgpu::Error::UnknownNetwork(_)) => &EXPORT,
+            _ => &[],
+        }
+    }
 }
+
+/// The way around a network that is not known.
+const EXPORT: [&str; 3] = [
+    "export it to ONNX where its code is: torch.onnx.export(net.eval(), torch.rand(1, 3, 256, 256), \"net.onnx\", \
+     input_names=[\"x\"], output_names=[\"y\"], dynamic_axes={\"x\": {2: \"h\", 3: \"w\"}, \"y\": {2: \"h\", 3: \"w\"}})",
+    "then run that file: unet run picture.png -m net.onnx -o result.png",
+    "for other weights of the same code: unet import weights.pth --like net.onnx -o net.safetensors",
+];
 
 impl From<unet_wgpu::Error> for Error {
     fn from(error: unet_wgpu::Error) -> Error {

@@ -205,6 +205,7 @@ fn json(model: &Model, graph: &Graph, layers: &[Layer], plan: &Plan) -> serde_js
         "layers": layers,
         "fingerprint": model.fingerprint().ok().map(|number| format!("{number:016x}")),
         "family": model.family.or(model.known_as()),
+        "notes": model.notes,
         "config": model.config,
         "recipe": model.recipe,
         "recipe_origins": model.origins,
@@ -316,7 +317,8 @@ fn totals(
         .map_or("every output pixel depends on the whole picture".into(), |f| format!("{f}x{f} pixels"));
     let buffers = plan.activations.len() + plan.weights.len();
     let family = model.family.or(model.known_as()).map(|family| format!("family           {family}"));
-    let mut lines: Vec<String> = family.into_iter().collect();
+    let notes = model.notes.iter().map(|note| format!("note             {note}"));
+    let mut lines: Vec<String> = family.into_iter().chain(notes).collect();
     lines.extend([
         format!("parameters       {}", text::thousands(graph.parameters() as u64)),
         format!("work             {gflop:.3} GFLOP (two for a multiply-add)"),

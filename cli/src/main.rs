@@ -7,6 +7,7 @@ mod convert;
 mod device;
 mod devices;
 mod error;
+mod import;
 mod inputs;
 mod inspect;
 mod man;
@@ -47,6 +48,7 @@ enum Command {
     Run(Box<run::RunArgs>),
     Inspect(inspect::InspectArgs),
     Convert(convert::ConvertArgs),
+    Import(import::ImportArgs),
     Verify(verify::VerifyArgs),
     Devices(devices::DevicesArgs),
     Bench(bench::BenchArgs),
@@ -221,6 +223,7 @@ fn main() -> ExitCode {
         Command::Run(args) => run::run(&args, &common),
         Command::Inspect(args) => inspect::run(&args, &common),
         Command::Convert(args) => convert::run(&args, &common),
+        Command::Import(args) => import::run(&args, &common),
         Command::Verify(args) => verify::run(&args, &common),
         Command::Devices(args) => devices::run(&args),
         Command::Bench(args) => bench::run(&args, &common),
@@ -231,6 +234,7 @@ fn main() -> ExitCode {
     };
     result.unwrap_or_else(|error| {
         text::say(&error.to_string());
+        error.hint().iter().for_each(|line| text::say(line));
         ExitCode::FAILURE
     })
 }

@@ -5,11 +5,13 @@
 
 mod bundle;
 mod families;
+mod foreign;
 #[cfg(feature = "onnx")]
 pub(crate) mod onnx;
 pub(crate) mod open;
 #[cfg(feature = "pickle")]
 mod pickle;
+mod reparam;
 mod safetensors;
 #[cfg(feature = "recipes")]
 mod sidecar;

@@ -1,7 +1,7 @@
 //! Opening a model file of any format, with the files beside it that describe its use.
 
 use super::tensors::Source;
-use super::{safetensors, tza};
+use super::{foreign, safetensors, tza};
 use crate::error::{Error, Result};
 use crate::model::Model;
 use crate::network::{Choice, FixedInput};
@@ -53,6 +53,9 @@ pub struct OpenOptions {
     pub inputs: Vec<FixedInput>,
     /// The output that is the result: its name, or its place in the file, from 0. Absent, sizes and names decide.
     pub result: Option<String>,
+    /// The part of a checkpoint that is the network, by the beginning of its tensors' names. For a file that holds
+    /// several networks.
+    pub part: Option<String>,
 }
 
 impl OpenOptions {
@@ -65,6 +68,11 @@ impl OpenOptions {
     pub fn with_input(mut self, input: FixedInput) -> OpenOptions {
         self.inputs.push(input);
         self
+    }
+
+    /// The same with the part of a checkpoint that is the network.
+    pub fn with_part(self, name: impl Into<String>) -> OpenOptions {
+        OpenOptions { part: Some(name.into()), ..self }
     }
 
     /// The same with an output that is the result.
@@ -84,33 +92,42 @@ fn file(path: &Path, options: &OpenOptions, recipe: &Recipe) -> Result<Model> {
     };
     // Asked before opening: opening a pipe would wait for its writer.
     let metadata = std::fs::metadata(path).map_err(Error::io(path))?;
+    let at_path = |e: Error| e.one_line().at(&path.display().to_string());
+    if metadata.is_dir() {
+        return Err(at_path(foreign::folder(path)));
+    }
     if !metadata.is_file() {
-        let kind = if metadata.is_dir() { "is a folder" } else { "is not a regular file" };
-        return Err(Error::Model(format!("{}: {kind}; expected a model file", path.display())));
+        return Err(at_path(Error::Model("is not a regular file; expected a model file".into())));
     }
     let mut file = File::open(path).map_err(Error::io(path))?;
     let mut first = Vec::new();
-    (&mut file).take(16).read_to_end(&mut first).map_err(Error::io(path))?;
+    (&mut file).take(foreign::FIRST as u64).read_to_end(&mut first).map_err(Error::io(path))?;
+    if let Some(error) = foreign::file(path, &first) {
+        return Err(at_path(error));
+    }
     #[cfg(feature = "onnx")]
     if super::onnx::is_onnx(&first) {
         return super::onnx::open(path, &choice);
     }
     file.rewind().map_err(Error::io(path))?;
-    read(Box::new(file), &first, metadata.len(), path)
+    read(Box::new(file), &first, metadata.len(), path, options.part.as_deref())
         .and_then(|model| model.configured(&choice))
-        .map_err(|e| e.one_line().at(&path.display().to_string()))
+        .map_err(at_path)
 }
 
 /// Reads a file of `len` bytes that begins with `first` and lies at `path`.
-fn read(source: Box<dyn Source>, first: &[u8], len: u64, path: &Path) -> Result<Model> {
+fn read(source: Box<dyn Source>, first: &[u8], len: u64, path: &Path, part: Option<&str>) -> Result<Model> {
     let folder = path.parent();
     #[cfg(feature = "pickle")]
     if super::pickle::is_pytorch(first) {
-        return super::pickle::read(source, len, folder);
+        return super::pickle::read(source, len, folder, part);
     }
     if tza::is_tza(first) {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         return tza::read(source, len, &name);
     }
-    safetensors::read(source, len, folder)
+    if safetensors::is_safetensors(first) || path.extension().is_some_and(|e| e == "safetensors") {
+        return safetensors::read(source, len, folder, part);
+    }
+    Err(foreign::unknown(first))
 }

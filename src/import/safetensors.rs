@@ -24,13 +24,23 @@ impl Model {
     /// # Errors
     /// [`Error::Model`] and [`Error::Shape`] name what in the file is wrong.
     pub fn from_safetensors(bytes: &[u8]) -> Result<Model> {
-        read(Box::new(Cursor::new(bytes)), bytes.len() as u64, None).map_err(Error::one_line)
+        read(Box::new(Cursor::new(bytes)), bytes.len() as u64, None, None).map_err(Error::one_line)
     }
+}
+
+/// Whether a file begins as safetensors does: 8 bytes of length, then JSON.
+pub(super) fn is_safetensors(first: &[u8]) -> bool {
+    first.get(8) == Some(&b'{')
 }
 
 /// Reads a model from a file of `len` bytes. A file that is not a model, or not complete, is refused before its tensors
 /// are read.
-pub(super) fn read(mut source: Box<dyn Source + '_>, len: u64, folder: Option<&Path>) -> Result<Model> {
+pub(super) fn read(
+    mut source: Box<dyn Source + '_>,
+    len: u64,
+    folder: Option<&Path>,
+    part: Option<&str>,
+) -> Result<Model> {
     let mut more = |count: u64| {
         let mut bytes = Vec::new();
         (&mut source).take(count).read_to_end(&mut bytes).map(|_| bytes).map_err(broken)
@@ -43,8 +53,7 @@ pub(super) fn read(mut source: Box<dyn Source + '_>, len: u64, folder: Option<&P
     };
     let mut tensors = StateDict::new(source, len, header.tensors().into_iter().map(stored));
 
-    tensors.folder = folder.map(Path::to_owned);
-
+    (tensors.folder, tensors.part) = (folder.map(Path::to_owned), part.map(str::to_owned));
     let metadata = header.metadata().clone().unwrap_or_default();
     if let Some(model) = bundle::read(&mut tensors, &metadata)? {
         return Ok(model);

@@ -1,11 +1,13 @@
 //! The tensors of a file by name, for every format. Numbers are read when a network asks for them.
 
+use super::reparam::{self, Reparam};
 use crate::error::{Error, Result};
 use crate::tensor::{Shape, Tensor};
 use ::safetensors::Dtype;
 use serde_json::{Map, Value};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Seek, SeekFrom};
+use std::ops::Bound;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -18,7 +20,7 @@ pub(crate) trait Source: Read + Seek {}
 impl<T: Read + Seek> Source for T {}
 
 /// The location of a tensor's numbers.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub(crate) struct Stored {
     pub(crate) dtype: Dtype,
     pub(crate) shape: Vec<usize>,
@@ -26,16 +28,14 @@ pub(crate) struct Stored {
     pub(crate) strides: Vec<usize>,
     /// Offset of the first element in the file, bytes.
     pub(crate) place: u64,
+    /// What makes these numbers a weight, if they are only a part of one.
+    pub(super) reparam: Option<Box<Reparam>>,
 }
 
 impl Stored {
     /// A contiguous tensor; the last axis is the fastest.
     pub(crate) fn contiguous(dtype: Dtype, shape: &[usize], place: u64) -> Stored {
-        let mut strides = vec![1; shape.len()];
-        for axis in (1..shape.len()).rev() {
-            strides[axis - 1] = shape[axis].saturating_mul(strides[axis]);
-        }
-        Stored { dtype, shape: shape.into(), strides, place }
+        Stored { dtype, shape: shape.into(), strides: contiguous(shape), place, reparam: None }
     }
 
     /// Number of elements, and the distance from the first to the last of them plus one. `None` if either overflows.
@@ -48,6 +48,18 @@ impl Stored {
     }
 }
 
+/// The strides of a tensor whose last axis is the fastest.
+fn contiguous(shape: &[usize]) -> Vec<usize> {
+    let mut strides = vec![1; shape.len()];
+    for axis in (1..shape.len()).rev() {
+        strides[axis - 1] = shape[axis].saturating_mul(strides[axis]);
+    }
+    strides
+}
+
+/// Names of wrappers that PyTorch puts around modules, anywhere in a name.
+const WRAPPERS: [&str; 3] = ["_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module."];
+
 /// Tensors by name, and other values of the file.
 pub(crate) struct StateDict<'a> {
     source: Box<dyn Source + 'a>,
@@ -56,8 +68,12 @@ pub(crate) struct StateDict<'a> {
     budget: u64,
     /// Plain values by name: epochs, class values, hyper-parameters.
     pub(crate) values: Map<String, Value>,
+    /// The prefix of the tensors that are being read.
+    scope: String,
     /// The folder of the file, if it is a file.
     pub(crate) folder: Option<PathBuf>,
+    /// The part of the file that a caller chose, if the file holds several networks.
+    pub(crate) part: Option<String>,
 }
 
 impl<'a> StateDict<'a> {
@@ -69,26 +85,78 @@ impl<'a> StateDict<'a> {
     ) -> StateDict<'a> {
         // PyTorch counts batches in every norm; inference does not use the count.
         let tensors = tensors.into_iter().filter(|(name, _)| !name.ends_with("num_batches_tracked"));
+        let bare = |(name, stored): (String, Stored)| {
+            (WRAPPERS.iter().fold(name, |name, wrapper| name.replace(wrapper, "")), stored)
+        };
+        let mut tensors = tensors.map(bare).collect();
+        reparam::join(&mut tensors);
         // 16-bit numbers become 32-bit ones, which doubles the size.
         let budget = len.saturating_mul(2).saturating_add(16 << 20) / 4;
-        StateDict { source, tensors: tensors.collect(), budget, values: Map::new(), folder: None }
+        StateDict { source, tensors, budget, values: Map::new(), scope: String::new(), folder: None, part: None }
     }
 
-    /// Removes prefixes that all names share: wrappers such as `module.`, `model.` or `_orig_mod.`.
-    pub(crate) fn unwrap_names(&mut self) {
-        while let Some(part) = self.common_part() {
-            let tensors = std::mem::take(&mut self.tensors).into_iter();
-            self.tensors = tensors.map(|(name, stored)| (name[part..].into(), stored)).collect();
+    /// A plain value of the file; the one nearest to the tensors counts.
+    pub(crate) fn value(&self, key: &str) -> Option<&Value> {
+        let (mut values, mut found) = (&self.values, self.values.get(key));
+        for word in self.scope.split_terminator('.') {
+            let Some(Value::Object(inner)) = values.get(word) else { break };
+            (values, found) = (inner, inner.get(key).or(found));
         }
+        found
     }
 
-    /// Length of the first part of all names, with its dot, if it is the same in all and at least two parts follow in
-    /// each.
-    fn common_part(&self) -> Option<usize> {
-        let first = self.tensors.keys().next()?;
-        let part = &first[..=first.find('.')?];
-        let agrees = |name: &String| name.starts_with(part) && name[part.len()..].contains('.');
-        self.tensors.keys().all(agrees).then_some(part.len())
+    /// Removes a tensor.
+    pub(crate) fn remove(&mut self, name: &str) {
+        self.tensors.remove(name);
+    }
+
+    /// The tensors that are not yet taken.
+    pub(crate) fn tensors(&self) -> impl Iterator<Item = (&str, &Stored)> {
+        self.tensors.iter().map(|(name, stored)| (name.as_str(), stored))
+    }
+
+    /// The tensors below a prefix, under the rest of their names.
+    pub(crate) fn below(&self, prefix: &str) -> BTreeMap<String, Stored> {
+        let all = self.tensors.range::<str, _>((Bound::Included(prefix), Bound::Unbounded));
+        all.map_while(|(name, stored)| Some((name.strip_prefix(prefix)?.to_string(), stored.clone()))).collect()
+    }
+
+    /// What `read` makes of the tensors below a prefix, which it sees under the rest of their names, and the names of
+    /// those that it took. If it makes nothing, all tensors stay.
+    pub(crate) fn within<T>(
+        &mut self,
+        prefix: &str,
+        read: impl FnOnce(&mut Self) -> Result<Option<T>>,
+    ) -> Result<Option<(T, BTreeMap<String, Stored>)>> {
+        let mut part = self.below(prefix);
+        let others = std::mem::replace(&mut self.tensors, part.clone());
+        self.scope = prefix.into();
+        let made = read(self);
+        self.scope.clear();
+        let left = std::mem::replace(&mut self.tensors, others);
+        if matches!(made, Ok(Some(_))) {
+            part.retain(|name, _| !left.contains_key(name));
+            part.keys().for_each(|name| self.remove(&format!("{prefix}{name}")));
+        }
+        Ok(made?.map(|made| (made, part)))
+    }
+
+    /// All prefixes of names, each with its dot, and the empty one.
+    pub(crate) fn prefixes(&self) -> BTreeSet<String> {
+        let of = |name: &'_ String| -> Vec<String> {
+            name.match_indices('.').map(|(dot, _)| name[..=dot].to_string()).collect()
+        };
+        self.tensors.keys().flat_map(of).chain([String::new()]).collect()
+    }
+
+    /// The longest prefix of all names.
+    pub(crate) fn common_prefix(&self) -> String {
+        let Some((first, last)) = self.tensors.keys().next().zip(self.tensors.keys().next_back()) else {
+            return String::new();
+        };
+        // Names are sorted: what the first and the last share, all share.
+        let shared = first.bytes().zip(last.bytes()).take_while(|(a, b)| a == b).count();
+        first.as_bytes()[..shared].iter().rposition(|&b| b == b'.').map_or("", |dot| &first[..=dot]).to_string()
     }
 
     /// Names of the tensors that are not yet taken.
@@ -165,7 +233,7 @@ impl<'a> StateDict<'a> {
     pub(crate) fn check_all_taken(&self) -> Result<()> {
         match self.tensors.keys().next() {
             None => Ok(()),
-            Some(extra) => Err(Error::Model(format!(
+            Some(extra) => Err(Error::UnknownNetwork(format!(
                 "extra tensor {extra} ({} in all) has no place in the architecture",
                 self.tensors.len()
             ))),
@@ -185,6 +253,36 @@ impl<'a> StateDict<'a> {
 
     fn read(&mut self, name: &str, shape: Shape, stored: &Stored) -> Result<Arc<Tensor>> {
         shape.check(&format!("tensor {name}"))?;
+        let mut data = self.numbers(name, stored)?;
+        if let Some(reparam) = &stored.reparam {
+            let joined = match &**reparam {
+                Reparam::WeightNorm { g } => {
+                    let numbers = self.numbers(name, g)?;
+                    reparam::weight_norm(&data, &stored.shape, &numbers, &g.shape)
+                }
+                Reparam::SpectralNorm { u, v } => {
+                    let [u, v] = [self.numbers(name, u)?, self.numbers(name, v)?];
+                    reparam::spectral_norm(&data, &stored.shape, &u, &v)
+                }
+            };
+            data = joined.ok_or_else(|| {
+                Error::Model(format!("the parts of tensor {name} (weight norm or spectral norm) do not fit"))
+            })?;
+        }
+        let tensor = Tensor::new(shape, data)?;
+        if let Some(v) = tensor.data().iter().find(|v| !v.is_finite()) {
+            return Err(Error::Model(format!("tensor {name} holds {v}; weights must be finite")));
+        }
+        if name.ends_with("running_var")
+            && let Some(v) = tensor.data().iter().find(|v| **v < 0.0)
+        {
+            return Err(Error::Model(format!("tensor {name} holds {v}; a variance is not negative")));
+        }
+        Ok(Arc::new(tensor))
+    }
+
+    /// The numbers of a tensor in index order.
+    fn numbers(&mut self, name: &str, stored: &Stored) -> Result<Vec<f32>> {
         let broken = |what: &str| Error::Model(format!("tensor {name} {what} (is the file complete?)"));
         let (count, span) = stored.extent().ok_or_else(|| broken("is too large"))?;
         self.budget = self
@@ -201,18 +299,8 @@ impl<'a> StateDict<'a> {
         }
         let dense = numbers(name, stored.dtype, &raw)?;
         drop(raw);
-        let is_contiguous = *stored == Stored::contiguous(stored.dtype, &stored.shape, stored.place);
-        let data = if is_contiguous { dense } else { gather(&dense, stored, count) };
-        let tensor = Tensor::new(shape, data)?;
-        if let Some(v) = tensor.data().iter().find(|v| !v.is_finite()) {
-            return Err(Error::Model(format!("tensor {name} holds {v}; weights must be finite")));
-        }
-        if name.ends_with("running_var")
-            && let Some(v) = tensor.data().iter().find(|v| **v < 0.0)
-        {
-            return Err(Error::Model(format!("tensor {name} holds {v}; a variance is not negative")));
-        }
-        Ok(Arc::new(tensor))
+        let is_contiguous = stored.strides == contiguous(&stored.shape);
+        Ok(if is_contiguous { dense } else { gather(&dense, stored, count) })
     }
 }
 

@@ -23,6 +23,7 @@ use unet_wgpu::{Model, Role, Signature};
 pub(super) fn run(args: &RunArgs, common: &Common) -> Result<ExitCode> {
     let targets = args.targets()?;
     let model = model(args)?;
+    model.notes.iter().for_each(|note| common.say(note));
     let assumed = if args.raw { Vec::new() } else { assumed(args, &model) };
     let tell = || assumed.iter().for_each(|line| common.say(line));
     if stream::is_stream(args, &targets) {

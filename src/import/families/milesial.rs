@@ -53,7 +53,7 @@ pub(super) fn recognise(dict: &mut StateDict<'_>) -> Result<Option<Model>> {
     net.conv("outc.conv", y)?;
 
     let mut recipe = segment(0.0);
-    recipe.output.classes = classes(net.dict.values.get("mask_values"));
+    recipe.output.classes = classes(net.dict.value("mask_values"));
     Ok(net.finish("milesial Pytorch-UNet", recipe))
 }
 

@@ -14,21 +14,22 @@ mod nnunet;
 mod noise2noise;
 pub(super) mod oidn;
 mod own;
+mod parts;
 mod smp;
+mod unlike;
 
 pub(super) use own::Renamed;
 
 use super::tensors::{StateDict, Stored};
 use crate::error::{Error, Result};
 use crate::model::Model;
-use crate::tensor::Shape;
 use ::safetensors::Dtype;
 use net::Net;
 use std::io::Cursor;
 
 type Recognise = fn(&mut StateDict<'_>) -> Result<Option<Model>>;
 
-/// Tried in this order. [`own`] is the last resort.
+/// Families that are known by the names of their own code, tried in this order.
 const FAMILIES: [Recognise; 9] = [
     milesial::recognise,
     mateuszbuda::recognise,
@@ -40,6 +41,9 @@ const FAMILIES: [Recognise; 9] = [
     monai_unet::recognise,
     nnunet::recognise,
 ];
+
+/// Families of any names, tried if no other fits.
+const WHOLE: [Recognise; 1] = [own::recognise];
 
 impl Model {
     /// Builds the network that tensors in memory belong to, found by their names and shapes as PyTorch's state dicts
@@ -68,17 +72,5 @@ impl Model {
 
 /// The network that the tensors belong to.
 pub(super) fn recognise(dict: &mut StateDict<'_>) -> Result<Model> {
-    dict.unwrap_names();
-    for recognise in FAMILIES {
-        if let Some(model) = recognise(dict)? {
-            dict.check_all_taken()?;
-            // Finds channels that do not fit now, not at the first picture.
-            let input = Shape::new(1, model.input_channels(), 512, 512);
-            model.graph(input)?.shapes(input)?;
-            return Ok(model);
-        }
-    }
-    let model = own::build(dict)?;
-    dict.check_all_taken()?;
-    Ok(model)
+    parts::recognise(dict)
 }

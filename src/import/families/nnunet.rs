@@ -144,7 +144,7 @@ fn residual_stack(net: &mut Net<'_, '_>, name: &str, mut x: ValueId, stride: [us
 
 /// Normalisation and classes from plans and labels, and whether any of them were found.
 fn recipe(dict: &StateDict<'_>) -> Result<(Recipe, bool)> {
-    let init = dict.values.get("init_args").cloned().unwrap_or_default();
+    let init = dict.value("init_args").cloned().unwrap_or_default();
     let beside = |name: &str| -> Result<Value> {
         Ok(dict.sidecar(name)?.or(dict.sidecar(&format!("../{name}"))?).unwrap_or_default())
     };

@@ -57,7 +57,13 @@ impl Level<'_> {
 /// From this project's tensor names to the file's.
 pub(super) type Names = HashMap<String, String>;
 
-/// The network of a state dict that no other family recognises.
+/// The network of a state dict that no other family recognises, if its tensors make one.
+pub(super) fn recognise(dict: &mut StateDict<'_>) -> Result<Option<Model>> {
+    let Ok((config, names)) = infer(&dict.shapes()) else { return Ok(None) };
+    model(dict, config, names).map(Some)
+}
+
+/// The same, with the reason why they make none.
 pub(super) fn build(dict: &mut StateDict<'_>) -> Result<Model> {
     let (config, names) = infer(&dict.shapes())?;
     model(dict, config, names)
@@ -148,10 +154,7 @@ pub(super) fn infer(shapes: &Shapes<'_>) -> Result<(UnetConfig, Names)> {
 }
 
 fn unknown(what: &str) -> Error {
-    Error::Model(format!(
-        "no unet.config in the metadata, and the tensors do not look like a U-Net of this family: {what} \
-         (add unet.config, see the README)"
-    ))
+    Error::UnknownNetwork(format!("its tensors belong to no known network: {what}"))
 }
 
 /// Checks that a level has two convolutions, each followed by a norm or none, and in the decoder an up-sampling.

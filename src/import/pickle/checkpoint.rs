@@ -1,36 +1,14 @@
-//! Finds the state dict in a checkpoint, and the plain values around it.
+//! Collects the tensors of a checkpoint under dotted names, and the plain values around them.
 //!
-//! Training programs wrap state dicts in dicts of their own, next to optimisers and settings. Whole modules and
-//! TorchScript store tensors as attributes of nested objects.
+//! Training programs wrap state dicts in dicts, lists and tuples of their own, next to optimisers and settings. Whole
+//! modules and TorchScript store tensors as attributes of nested objects. Which of the tensors are the network is
+//! decided later, from their names.
 
 use super::broken;
 use super::machine::{Id, Object, Pickle, Value, View};
 use crate::error::Result;
-use ::safetensors::Dtype;
 use serde_json::{Map, Value as Json};
 use std::cell::Cell;
-
-/// Keys under which a checkpoint stores its network; the first that exists is used. Averages of weights come before
-/// the weights of the last step, because authors evaluate the averages.
-const NETWORKS: [&str; 17] = [
-    "params_ema",
-    "ema_state_dict",
-    "state_dict_ema",
-    "model_ema",
-    "ema_model",
-    "ema",
-    "network_weights",
-    "state_dict",
-    "model_state_dict",
-    "model_state",
-    "net_state_dict",
-    "model",
-    "net",
-    "network",
-    "generator",
-    "params",
-    "weights",
-];
 
 /// Prefixes of keys whose tensors do not belong to a network.
 const TRAINING: [&str; 5] = ["optim", "sched", "lr_", "scaler", "grad_scaler"];
@@ -48,21 +26,15 @@ const MAX_ARRAY: usize = 1024;
 /// Tensors by name.
 pub(super) type Views<'p, 'a> = Vec<(String, &'p View<'a>)>;
 
-/// The tensors of the pickle's state dict, and the plain values around and inside it.
+/// The tensors of the pickle except those of optimisers, and its plain values.
 pub(super) fn read<'p, 'a>(pickle: &'p Pickle<'a>) -> Result<(Views<'p, 'a>, Map<String, Json>)> {
     let reader = Reader { pickle, visits: Cell::new(0) };
-    let Some(dict) = reader.find(pickle.root, 0)? else {
-        return Err(broken("it holds no state dict: nothing in it is a dict of tensors"));
-    };
     let mut tensors = Vec::new();
-    reader.flatten(dict, "", 0, &mut tensors)?;
-    let mut values = plain(pickle);
-    if dict != pickle.root
-        && let Some(Json::Object(within)) = reader.json(dict, 0)
-    {
-        values.extend(within);
+    reader.flatten(pickle.root, "", 0, &mut tensors)?;
+    if tensors.is_empty() {
+        return Err(broken("it holds no state dict: nothing in it is a dict of tensors"));
     }
-    Ok((tensors, values))
+    Ok((tensors, plain(pickle)))
 }
 
 /// The plain values of a dict.
@@ -110,57 +82,12 @@ impl<'p, 'a> Reader<'p, 'a> {
         }
     }
 
-    /// Finds the value that holds the network's tensors.
-    fn find(&self, id: Id, depth: usize) -> Result<Option<Id>> {
-        let dict = match self.pickle.get(id) {
-            Value::Dict(dict) => dict,
-            Value::Object(_) => {
-                let mut tensors = Vec::new();
-                self.flatten(id, "", depth, &mut tensors)?;
-                return Ok((!tensors.is_empty()).then_some(id));
-            }
-            _ => return Ok(None),
-        };
-        self.visit(depth, dict.len())?;
-        for network in NETWORKS {
-            if let Some((_, value)) = self.entries(dict).find(|(key, _)| *key == network)
-                && let Some(found) = self.find(value, depth + 1)?
-            {
-                return Ok(Some(found));
-            }
-        }
-        // Scalars are losses and scores; bytes are states of random number generators.
-        let is_weight = |(_, value)| match self.pickle.get(value) {
-            Value::Tensor(view) => !view.shape.is_empty() && view.dtype != Dtype::U8,
-            _ => false,
-        };
-        if self.entries(dict).any(is_weight) {
-            return Ok(Some(id));
-        }
-        let mut found = Vec::new();
-        for (key, value) in self.entries(dict) {
-            if !TRAINING.iter().any(|word| key.to_lowercase().starts_with(word))
-                && let Some(inner) = self.find(value, depth + 1)?
-            {
-                found.push((key, inner));
-            }
-        }
-        found.dedup_by_key(|(_, inner)| *inner);
-        match found[..] {
-            [] => Ok(None),
-            [(_, one)] => Ok(Some(one)),
-            _ => {
-                let keys: Vec<&str> = found.iter().map(|(key, _)| *key).collect();
-                Err(broken(format!("it holds several networks ({}); save one alone", keys.join(", "))))
-            }
-        }
-    }
-
     /// Collects tensors under dotted names.
     fn flatten(&self, id: Id, prefix: &str, depth: usize, tensors: &mut Views<'p, 'a>) -> Result<()> {
         let entries = match self.pickle.get(id) {
             Value::Dict(entries) => entries,
             Value::Object(object) => self.attributes(object),
+            Value::List(items) | Value::Tuple(items) => return self.flatten_list(items, prefix, depth, tensors),
             _ => return Ok(()),
         };
         self.visit(depth, entries.len() + prefix.len() / 16)?;
@@ -173,16 +100,43 @@ impl<'p, 'a> Reader<'p, 'a> {
                     self.flatten(value, prefix, depth + 1, tensors)?;
                 }
                 _ if is_module => {}
-                Value::Tensor(view) => {
-                    self.visit(depth, (prefix.len() + key.len()) / 16)?;
-                    tensors.push((format!("{prefix}{key}"), view));
-                }
-                Value::Dict(_) | Value::Object(_) => {
+                Value::Tensor(view) => self.tensor(key, view, prefix, depth, tensors)?,
+                Value::Dict(_) | Value::Object(_) | Value::List(_) | Value::Tuple(_)
+                    if !TRAINING.iter().any(|word| key.to_lowercase().starts_with(word)) =>
+                {
                     self.flatten(value, &format!("{prefix}{key}."), depth + 1, tensors)?;
                 }
                 _ => {}
             }
         }
+        Ok(())
+    }
+
+    /// The same for the items of a list, whose names are their numbers. Lists of numbers may be long.
+    fn flatten_list(&self, items: &[Id], prefix: &str, depth: usize, tensors: &mut Views<'p, 'a>) -> Result<()> {
+        self.visit(depth, items.len() / 64)?;
+        for (i, &item) in items.iter().enumerate() {
+            match self.pickle.get(item) {
+                Value::Tensor(view) => self.tensor(&i.to_string(), view, prefix, depth, tensors)?,
+                Value::Dict(_) | Value::Object(_) | Value::List(_) | Value::Tuple(_) => {
+                    self.flatten(item, &format!("{prefix}{i}."), depth + 1, tensors)?;
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn tensor(
+        &self,
+        key: &str,
+        view: &'p View<'a>,
+        prefix: &str,
+        depth: usize,
+        tensors: &mut Views<'p, 'a>,
+    ) -> Result<()> {
+        self.visit(depth, (prefix.len() + key.len()) / 16)?;
+        tensors.push((format!("{prefix}{key}"), view));
         Ok(())
     }
 

@@ -10,6 +10,7 @@ use super::machine::{Pickle, Value, View};
 use super::zip::{self, Directory};
 use super::{MAX_PICKLE, broken, checkpoint};
 use crate::error::Result;
+use crate::import::foreign;
 use crate::import::tensors::{Source, Stored};
 use serde_json::{Map, Value as Json};
 use std::collections::HashMap;
@@ -17,8 +18,15 @@ use std::collections::HashMap;
 /// `0x1950a86a20f9469cfc6c`, little-endian.
 const MAGIC: [u8; 10] = [0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19];
 
-/// Tensors by name, and the plain values around them.
-type Contents = (Vec<(String, Stored)>, Map<String, Json>);
+/// What a file holds.
+pub(super) struct Contents {
+    /// By name.
+    pub(super) tensors: Vec<(String, Stored)>,
+    /// The plain values around the tensors.
+    pub(super) values: Map<String, Json>,
+    /// Whether it also holds code: TorchScript.
+    pub(super) holds_code: bool,
+}
 
 /// Offset and length of a storage's bytes.
 type Room = (u64, u64);
@@ -40,7 +48,7 @@ fn archive(source: &mut dyn Source, len: u64) -> Result<Contents> {
     let is_root = |root: &&str| root.is_empty() || root.find('/') == Some(root.len() - 1);
     let root = directory.keys().find_map(|name| name.strip_suffix("data.pkl").filter(is_root));
     let Some(root) = root else {
-        return Err(broken("the archive holds no data.pkl, so PyTorch did not write it"));
+        return Err(foreign::archive(directory.keys().map(String::as_str)));
     };
     let mut file = |name: &str, most: u64| entry(source, len, &directory, &format!("{root}{name}"), most);
     if directory.contains_key(&format!("{root}byteorder")) && file("byteorder", 16)? != b"little" {
@@ -59,7 +67,8 @@ fn archive(source: &mut dyn Source, len: u64) -> Result<Contents> {
             rooms.insert(key, (entry.place(&name, source, len)?, entry.len));
         }
     }
-    Ok((resolve(views, &rooms)?, values))
+    let holds_code = directory.keys().any(|name| name.starts_with(&format!("{root}code/")));
+    Ok(Contents { tensors: resolve(views, &rooms)?, values, holds_code })
 }
 
 /// The bytes of an entry.
@@ -109,7 +118,7 @@ fn legacy(source: &mut dyn Source, len: u64) -> Result<Contents> {
         place = end;
     }
     let (views, values) = checkpoint::read(&main)?;
-    Ok((resolve(views, &rooms)?, values))
+    Ok(Contents { tensors: resolve(views, &rooms)?, values, holds_code: false })
 }
 
 /// Finds the position of each tensor in the file.
@@ -118,8 +127,7 @@ fn resolve(views: Views<'_, '_>, rooms: &HashMap<&str, Room>) -> Result<Vec<(Str
         let &(start, room) = rooms
             .get(view.storage.key)
             .ok_or_else(|| broken(format!("storage {} of tensor {name} is missing", view.storage.key)))?;
-        let stored =
-            Stored { dtype: view.dtype, shape: view.shape.clone(), strides: view.strides.clone(), place: 0 };
+        let stored = Stored { strides: view.strides.clone(), ..Stored::contiguous(view.dtype, &view.shape, 0) };
         let size = (view.dtype.bitsize() / 8) as u64;
         let part = view.storage.offset.checked_mul((view.storage.dtype.bitsize() / 8) as u64);
         let begin = (view.offset as u64).checked_mul(size).and_then(|offset| offset.checked_add(part?));

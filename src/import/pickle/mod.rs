@@ -14,6 +14,7 @@ use super::families;
 use super::tensors::{Source, StateDict};
 use crate::error::{Error, Result};
 use crate::model::Model;
+use container::Contents;
 use std::io::Cursor;
 use std::path::Path;
 
@@ -26,7 +27,7 @@ impl Model {
     /// # Errors
     /// [`Error::Model`] and [`Error::Shape`] name what in the file is wrong.
     pub fn from_pytorch(bytes: &[u8]) -> Result<Model> {
-        read(Box::new(Cursor::new(bytes)), bytes.len() as u64, None).map_err(Error::one_line)
+        read(Box::new(Cursor::new(bytes)), bytes.len() as u64, None, None).map_err(Error::one_line)
     }
 }
 
@@ -36,11 +37,21 @@ pub(super) fn is_pytorch(first: &[u8]) -> bool {
 }
 
 /// Reads a file of `len` bytes.
-pub(super) fn read(mut source: Box<dyn Source + '_>, len: u64, folder: Option<&Path>) -> Result<Model> {
-    let (tensors, values) = container::open(&mut *source, len)?;
+pub(super) fn read(
+    mut source: Box<dyn Source + '_>,
+    len: u64,
+    folder: Option<&Path>,
+    part: Option<&str>,
+) -> Result<Model> {
+    let Contents { tensors, values, holds_code } = container::open(&mut *source, len)?;
     let mut dict = StateDict::new(source, len, tensors);
-    (dict.values, dict.folder) = (values, folder.map(Path::to_owned));
-    families::recognise(&mut dict)
+    (dict.values, dict.folder, dict.part) = (values, folder.map(Path::to_owned), part.map(str::to_owned));
+    families::recognise(&mut dict).map_err(|error| match error {
+        Error::UnknownNetwork(what) if holds_code => Error::UnknownNetwork(format!(
+            "it is TorchScript, whose code is not run; its tensors can be read where the network is known, and {what}"
+        )),
+        other => other,
+    })
 }
 
 fn broken(what: impl std::fmt::Display) -> Error {
