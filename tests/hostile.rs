@@ -36,7 +36,10 @@ fn survives(what: &str, read: impl Fn() -> Result<Model>) -> bool {
     let start = Instant::now();
     let told = |error: Error| {
         let text = error.to_string();
-        assert!(matches!(error, Error::Model(_) | Error::UnknownNetwork(_) | Error::Shape { .. }), "{what}: {error:?}");
+        assert!(
+            matches!(error, Error::Model(_) | Error::UnknownNetwork(_) | Error::Shape { .. }),
+            "{what}: {error:?}"
+        );
         assert!(text.lines().count() == 1 && text.chars().count() < 2000, "{what}: {text}");
     };
     let outcome = catch_unwind(AssertUnwindSafe(|| {

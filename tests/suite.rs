@@ -3,6 +3,7 @@
 mod cases; // one table of operator cases: what each operator is, where it is tested, how a random network draws it
 mod device; // the GPU that tests run on
 mod docs; // README and docs: links, lengths of lines
+mod families; // checkpoints and state dicts of further code bases; files that are no model
 mod fixtures; // pictures, recipes and model files that the tests of the command make too
 mod formats; // pictures that go in and come out as bytes
 mod hostile; // damaged files of every format, and ONNX files that ask for the impossible

@@ -93,8 +93,11 @@ const KINDS: &[Kind] = &[
     kind(
         |f| {
             let text = f.text();
-            let is_tag = |tag: &str| text.get(..tag.len()).is_some_and(|start| start.eq_ignore_ascii_case(tag));
-            is_tag("<!doctype html") || is_tag("<html") || (text.starts_with('<') && f.says(&["<head", "<body"]))
+            let is_tag =
+                |tag: &str| text.get(..tag.len()).is_some_and(|start| start.eq_ignore_ascii_case(tag));
+            is_tag("<!doctype html")
+                || is_tag("<html")
+                || (text.starts_with('<') && f.says(&["<head", "<body"]))
         },
         "a web page",
         "the download gave a page instead of the file; open the address in a browser and save the file itself",
@@ -142,7 +145,11 @@ const KINDS: &[Kind] = &[
         "the weights of an ncnn model",
         "put its .param file beside it, of the same name, and name that",
     ),
-    kind(|f| f.starts(b"MATLAB "), "a MATLAB file", "export the network to ONNX: exportONNXNetwork(net, \"net.onnx\")"),
+    kind(
+        |f| f.starts(b"MATLAB "),
+        "a MATLAB file",
+        "export the network to ONNX: exportONNXNetwork(net, \"net.onnx\")",
+    ),
     kind(
         |f| f.starts(b"\x93NUMPY"),
         "a NumPy array",
@@ -185,7 +192,8 @@ const KINDS: &[Kind] = &[
 ];
 
 /// The formats that are read.
-const READ: &str = "expected ONNX, PyTorch (.pth, .pt, .ckpt), safetensors, ncnn (.param) or Open Image Denoise (.tza)";
+const READ: &str =
+    "expected ONNX, PyTorch (.pth, .pt, .ckpt), safetensors, ncnn (.param) or Open Image Denoise (.tza)";
 
 /// The error that names a file by its first bytes; `None` if it may be a model.
 pub(super) fn file(path: &Path, first: &[u8]) -> Option<Error> {
@@ -213,30 +221,57 @@ const HOLDINGS: &[(&str, &str, &str)] = &[
     (".mlmodel", "a Core ML package", ORIGIN),
     (".pdmodel", "a PaddlePaddle model", PADDLE),
     (".pdiparams", "a PaddlePaddle model", PADDLE),
-    ("serialized_exported_program.json", "a program of torch.export", "export the network to ONNX: torch.onnx.export"),
+    (
+        "serialized_exported_program.json",
+        "a program of torch.export",
+        "export the network to ONNX: torch.onnx.export",
+    ),
     ("archive_format", "a program of torch.export", "export the network to ONNX: torch.onnx.export"),
-    ("data.pkl", "an unpacked PyTorch file", "name the file as it was before, or zip it again without compression"),
+    (
+        "data.pkl",
+        "an unpacked PyTorch file",
+        "name the file as it was before, or zip it again without compression",
+    ),
     ("bioimageio.yaml", "a bioimage.io package", "unpack it and name its bioimageio.yaml"),
     ("rdf.yaml", "a bioimage.io package", "unpack it and name its rdf.yaml"),
-    (".npy", "an archive of NumPy arrays", "a model file holds a network; export it to ONNX in the code that made it"),
+    (
+        ".npy",
+        "an archive of NumPy arrays",
+        "a model file holds a network; export it to ONNX in the code that made it",
+    ),
     ("[Content_Types].xml", "an office document", "name a model file"),
 ];
 
 /// The error that names a folder by the names of its entries.
 pub(super) fn folder(path: &Path) -> Error {
     let mut names: Vec<String> = std::fs::read_dir(path)
-        .map(|entries| entries.flatten().take(10_000).map(|e| e.file_name().to_string_lossy().into_owned()).collect())
+        .map(|entries| {
+            entries.flatten().take(10_000).map(|e| e.file_name().to_string_lossy().into_owned()).collect()
+        })
         .unwrap_or_default();
     names.sort();
     // A Core ML package holds its model two folders down.
     if path.join("Data/com.apple.CoreML").is_dir() {
         names.insert(0, "com.apple.CoreML".into());
     }
-    let kind = holding(&names).map(|(what, todo)| format!("this folder is {what}, not a model that is read: {todo}"));
+    let kind = holding(&names)
+        .map(|(what, todo)| format!("this folder is {what}, not a model that is read: {todo}"));
     let first = |endings: &[&str]| names.iter().find(|name| endings.iter().any(|end| name.ends_with(end)));
-    let model = first(&[".onnx", ".safetensors", ".pth", ".pt", ".ckpt", ".param", ".tza", "bioimageio.yaml", "rdf.yaml"]);
+    let model = first(&[
+        ".onnx",
+        ".safetensors",
+        ".pth",
+        ".pt",
+        ".ckpt",
+        ".param",
+        ".tza",
+        "bioimageio.yaml",
+        "rdf.yaml",
+    ]);
     let message = match (model, kind) {
-        (Some(name), _) => format!("is a folder; name the model file in it, such as {}", path.join(name).display()),
+        (Some(name), _) => {
+            format!("is a folder; name the model file in it, such as {}", path.join(name).display())
+        }
         (None, Some(message)) => message,
         (None, None) if path.join("fold_0").is_dir() => {
             "is a folder of nnU-Net; name a checkpoint in it, such as fold_0/checkpoint_final.pth".into()

@@ -1,6 +1,8 @@
 //! Opening a model file of any format, with the files beside it that describe its use.
 
 use super::tensors::Source;
+#[cfg(feature = "onnx")]
+use super::tensors::StateDict;
 use super::{foreign, safetensors, tza};
 use crate::error::{Error, Result};
 use crate::model::Model;
@@ -56,6 +58,9 @@ pub struct OpenOptions {
     /// The part of a checkpoint that is the network, by the beginning of its tensors' names. For a file that holds
     /// several networks.
     pub part: Option<String>,
+    /// An ONNX export of the code that a state dict belongs to. Its graph gets the numbers of the state dict.
+    #[cfg(feature = "onnx")]
+    pub like: Option<PathBuf>,
 }
 
 impl OpenOptions {
@@ -73,6 +78,12 @@ impl OpenOptions {
     /// The same with the part of a checkpoint that is the network.
     pub fn with_part(self, name: impl Into<String>) -> OpenOptions {
         OpenOptions { part: Some(name.into()), ..self }
+    }
+
+    /// The same with an ONNX export whose graph gets the numbers of the state dict.
+    #[cfg(feature = "onnx")]
+    pub fn with_like(self, export: impl Into<PathBuf>) -> OpenOptions {
+        OpenOptions { like: Some(export.into()), ..self }
     }
 
     /// The same with an output that is the result.
@@ -110,9 +121,29 @@ fn file(path: &Path, options: &OpenOptions, recipe: &Recipe) -> Result<Model> {
         return super::onnx::open(path, &choice);
     }
     file.rewind().map_err(Error::io(path))?;
+    #[cfg(feature = "onnx")]
+    if let Some(export) = &options.like {
+        let mut dict = dict(Box::new(file), &first, metadata.len(), path).map_err(at_path)?;
+        dict.part = options.part.clone();
+        return super::onnx::like::model(&mut dict, export, &choice).map_err(at_path);
+    }
     read(Box::new(file), &first, metadata.len(), path, options.part.as_deref())
         .and_then(|model| model.configured(&choice))
         .map_err(at_path)
+}
+
+/// The tensors of a file of `len` bytes that begins with `first` and lies at `path`.
+#[cfg(feature = "onnx")]
+fn dict(source: Box<dyn Source>, first: &[u8], len: u64, path: &Path) -> Result<StateDict<'static>> {
+    let folder = path.parent();
+    #[cfg(feature = "pickle")]
+    if super::pickle::is_pytorch(first) {
+        return super::pickle::dict(source, len, folder).map(|(dict, _)| dict);
+    }
+    if safetensors::is_safetensors(first) || path.extension().is_some_and(|e| e == "safetensors") {
+        return safetensors::dict(source, len, folder).map(|(dict, _)| dict);
+    }
+    Err(Error::Model("expected a state dict, a file of PyTorch or safetensors".into()))
 }
 
 /// Reads a file of `len` bytes that begins with `first` and lies at `path`.

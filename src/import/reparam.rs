@@ -33,7 +33,8 @@ pub(super) fn join(tensors: &mut BTreeMap<String, Stored>) {
         for module in bases(tensors, base) {
             let name = |part: &str| format!("{module}{part}");
             if tensors.contains_key(&name(u)) && tensors.contains_key(&name(v)) {
-                let [Some(weight), Some(u), Some(v)] = [base, u, v].map(|part| tensors.remove(&name(part))) else {
+                let [Some(weight), Some(u), Some(v)] = [base, u, v].map(|part| tensors.remove(&name(part)))
+                else {
                     continue;
                 };
                 let weight = Stored { reparam: Some(Box::new(Reparam::SpectralNorm { u, v })), ..weight };
@@ -45,7 +46,9 @@ pub(super) fn join(tensors: &mut BTreeMap<String, Stored>) {
         for module in bases(tensors, base) {
             let name = |part: &str| format!("{module}{part}");
             if tensors.contains_key(&name(g)) {
-                let [Some(weight), Some(g)] = [base, g].map(|part| tensors.remove(&name(part))) else { continue };
+                let [Some(weight), Some(g)] = [base, g].map(|part| tensors.remove(&name(part))) else {
+                    continue;
+                };
                 let weight = Stored { reparam: Some(Box::new(Reparam::WeightNorm { g })), ..weight };
                 tensors.insert(name("weight"), weight);
             }

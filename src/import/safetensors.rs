@@ -36,25 +36,13 @@ pub(super) fn is_safetensors(first: &[u8]) -> bool {
 /// Reads a model from a file of `len` bytes. A file that is not a model, or not complete, is refused before its tensors
 /// are read.
 pub(super) fn read(
-    mut source: Box<dyn Source + '_>,
+    source: Box<dyn Source + '_>,
     len: u64,
     folder: Option<&Path>,
     part: Option<&str>,
 ) -> Result<Model> {
-    let mut more = |count: u64| {
-        let mut bytes = Vec::new();
-        (&mut source).take(count).read_to_end(&mut bytes).map(|_| bytes).map_err(broken)
-    };
-    let header_bytes = header_len(&more(8)?, len)?;
-    let header = header(&more(header_bytes)?, len)?;
-    let data = 8 + header_bytes;
-    let stored = |(name, info): (String, &TensorInfo)| {
-        (name, Stored::contiguous(info.dtype, &info.shape, data + info.data_offsets.0 as u64))
-    };
-    let mut tensors = StateDict::new(source, len, header.tensors().into_iter().map(stored));
-
-    (tensors.folder, tensors.part) = (folder.map(Path::to_owned), part.map(str::to_owned));
-    let metadata = header.metadata().clone().unwrap_or_default();
+    let (mut tensors, metadata) = dict(source, len, folder)?;
+    tensors.part = part.map(str::to_owned);
     if let Some(model) = bundle::read(&mut tensors, &metadata)? {
         return Ok(model);
     }
@@ -66,6 +54,29 @@ pub(super) fn read(
     let graph = config.build(&mut Renamed::unchanged(&mut tensors))?;
     tensors.check_all_taken()?;
     Ok(with_recipe(Model::new(graph, Recipe::default()).with_config(config), recipe))
+}
+
+/// The tensors and the metadata of a file of `len` bytes.
+pub(super) fn dict<'a>(
+    mut source: Box<dyn Source + 'a>,
+    len: u64,
+    folder: Option<&Path>,
+) -> Result<(StateDict<'a>, HashMap<String, String>)> {
+    let mut more = |count: u64| {
+        let mut bytes = Vec::new();
+        (&mut source).take(count).read_to_end(&mut bytes).map(|_| bytes).map_err(broken)
+    };
+    let header_bytes = header_len(&more(8)?, len)?;
+    let header = header(&more(header_bytes)?, len)?;
+    let data = 8 + header_bytes;
+    let stored = |(name, info): (String, &TensorInfo)| {
+        (name, Stored::contiguous(info.dtype, &info.shape, data + info.data_offsets.0 as u64))
+    };
+    let mut tensors: Vec<(String, &TensorInfo)> = header.tensors().into_iter().collect();
+    tensors.sort_by_key(|(_, info)| info.data_offsets);
+    let mut tensors = StateDict::new(source, len, tensors.into_iter().map(stored));
+    tensors.folder = folder.map(Path::to_owned);
+    Ok((tensors, header.metadata().clone().unwrap_or_default()))
 }
 
 /// A recipe that the file holds is instead of what its names told.

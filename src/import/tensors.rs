@@ -30,12 +30,14 @@ pub(crate) struct Stored {
     pub(crate) place: u64,
     /// What makes these numbers a weight, if they are only a part of one.
     pub(super) reparam: Option<Box<Reparam>>,
+    /// The tensor's position among those of the file.
+    pub(crate) order: usize,
 }
 
 impl Stored {
     /// A contiguous tensor; the last axis is the fastest.
     pub(crate) fn contiguous(dtype: Dtype, shape: &[usize], place: u64) -> Stored {
-        Stored { dtype, shape: shape.into(), strides: contiguous(shape), place, reparam: None }
+        Stored { dtype, shape: shape.into(), strides: contiguous(shape), place, reparam: None, order: 0 }
     }
 
     /// Number of elements, and the distance from the first to the last of them plus one. `None` if either overflows.
@@ -85,14 +87,23 @@ impl<'a> StateDict<'a> {
     ) -> StateDict<'a> {
         // PyTorch counts batches in every norm; inference does not use the count.
         let tensors = tensors.into_iter().filter(|(name, _)| !name.ends_with("num_batches_tracked"));
-        let bare = |(name, stored): (String, Stored)| {
-            (WRAPPERS.iter().fold(name, |name, wrapper| name.replace(wrapper, "")), stored)
+        let bare = |(order, (name, stored)): (usize, (String, Stored))| {
+            let name = WRAPPERS.iter().fold(name, |name, wrapper| name.replace(wrapper, ""));
+            (name, Stored { order, ..stored })
         };
-        let mut tensors = tensors.map(bare).collect();
+        let mut tensors = tensors.enumerate().map(bare).collect();
         reparam::join(&mut tensors);
         // 16-bit numbers become 32-bit ones, which doubles the size.
         let budget = len.saturating_mul(2).saturating_add(16 << 20) / 4;
-        StateDict { source, tensors, budget, values: Map::new(), scope: String::new(), folder: None, part: None }
+        StateDict {
+            source,
+            tensors,
+            budget,
+            values: Map::new(),
+            scope: String::new(),
+            folder: None,
+            part: None,
+        }
     }
 
     /// A plain value of the file; the one nearest to the tensors counts.
@@ -103,6 +114,11 @@ impl<'a> StateDict<'a> {
             (values, found) = (inner, inner.get(key).or(found));
         }
         found
+    }
+
+    /// Puts a tensor in the place of another.
+    pub(crate) fn replace(&mut self, name: String, stored: Stored) {
+        self.tensors.insert(name, stored);
     }
 
     /// Removes a tensor.
@@ -118,7 +134,8 @@ impl<'a> StateDict<'a> {
     /// The tensors below a prefix, under the rest of their names.
     pub(crate) fn below(&self, prefix: &str) -> BTreeMap<String, Stored> {
         let all = self.tensors.range::<str, _>((Bound::Included(prefix), Bound::Unbounded));
-        all.map_while(|(name, stored)| Some((name.strip_prefix(prefix)?.to_string(), stored.clone()))).collect()
+        all.map_while(|(name, stored)| Some((name.strip_prefix(prefix)?.to_string(), stored.clone())))
+            .collect()
     }
 
     /// What `read` makes of the tensors below a prefix, which it sees under the rest of their names, and the names of
@@ -156,7 +173,11 @@ impl<'a> StateDict<'a> {
         };
         // Names are sorted: what the first and the last share, all share.
         let shared = first.bytes().zip(last.bytes()).take_while(|(a, b)| a == b).count();
-        first.as_bytes()[..shared].iter().rposition(|&b| b == b'.').map_or("", |dot| &first[..=dot]).to_string()
+        first.as_bytes()[..shared]
+            .iter()
+            .rposition(|&b| b == b'.')
+            .map_or("", |dot| &first[..=dot])
+            .to_string()
     }
 
     /// Names of the tensors that are not yet taken.
@@ -220,6 +241,14 @@ impl<'a> StateDict<'a> {
         Ok(bytes)
     }
 
+    /// The numbers of a tensor of any shape, in index order. It stays.
+    #[cfg(feature = "onnx")]
+    pub(crate) fn floats(&mut self, name: &str) -> Result<Vec<f32>> {
+        let stored = self.tensors.get(name).cloned();
+        let stored = stored.ok_or_else(|| Error::Model(format!("missing tensor {name}")))?;
+        self.weight(name, &stored)
+    }
+
     /// Takes a vector of any length.
     pub(crate) fn take_vector(&mut self, name: &str) -> Result<Arc<[f32]>> {
         match self.shape(name) {
@@ -253,6 +282,17 @@ impl<'a> StateDict<'a> {
 
     fn read(&mut self, name: &str, shape: Shape, stored: &Stored) -> Result<Arc<Tensor>> {
         shape.check(&format!("tensor {name}"))?;
+        let tensor = Tensor::new(shape, self.weight(name, stored)?)?;
+        if name.ends_with("running_var")
+            && let Some(v) = tensor.data().iter().find(|v| **v < 0.0)
+        {
+            return Err(Error::Model(format!("tensor {name} holds {v}; a variance is not negative")));
+        }
+        Ok(Arc::new(tensor))
+    }
+
+    /// The numbers of a weight in index order, joined from its parts.
+    fn weight(&mut self, name: &str, stored: &Stored) -> Result<Vec<f32>> {
         let mut data = self.numbers(name, stored)?;
         if let Some(reparam) = &stored.reparam {
             let joined = match &**reparam {
@@ -269,16 +309,10 @@ impl<'a> StateDict<'a> {
                 Error::Model(format!("the parts of tensor {name} (weight norm or spectral norm) do not fit"))
             })?;
         }
-        let tensor = Tensor::new(shape, data)?;
-        if let Some(v) = tensor.data().iter().find(|v| !v.is_finite()) {
+        if let Some(v) = data.iter().find(|v| !v.is_finite()) {
             return Err(Error::Model(format!("tensor {name} holds {v}; weights must be finite")));
         }
-        if name.ends_with("running_var")
-            && let Some(v) = tensor.data().iter().find(|v| **v < 0.0)
-        {
-            return Err(Error::Model(format!("tensor {name} holds {v}; a variance is not negative")));
-        }
-        Ok(Arc::new(tensor))
+        Ok(data)
     }
 
     /// The numbers of a tensor in index order.

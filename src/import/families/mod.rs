@@ -4,7 +4,10 @@
 //! network as that code base runs it, for every picture size that runs there. Errors name the tensor that does not
 //! fit.
 
+mod chain;
 mod drunet;
+mod fast_style;
+mod lwnet;
 mod mateuszbuda;
 mod milesial;
 mod monai_basic;
@@ -16,9 +19,12 @@ pub(super) mod oidn;
 mod own;
 mod parts;
 mod smp;
+mod torch_em;
 mod unlike;
 
 pub(super) use own::Renamed;
+#[cfg(feature = "onnx")]
+pub(super) use parts::set_aside;
 
 use super::tensors::{StateDict, Stored};
 use crate::error::{Error, Result};
@@ -30,7 +36,7 @@ use std::io::Cursor;
 type Recognise = fn(&mut StateDict<'_>) -> Result<Option<Model>>;
 
 /// Families that are known by the names of their own code, tried in this order.
-const FAMILIES: [Recognise; 9] = [
+const FAMILIES: [Recognise; 12] = [
     milesial::recognise,
     mateuszbuda::recognise,
     noise2noise::recognise,
@@ -40,10 +46,13 @@ const FAMILIES: [Recognise; 9] = [
     monai_basic::recognise,
     monai_unet::recognise,
     nnunet::recognise,
+    torch_em::recognise,
+    lwnet::recognise,
+    fast_style::recognise,
 ];
 
 /// Families of any names, tried if no other fits.
-const WHOLE: [Recognise; 1] = [own::recognise];
+const WHOLE: [Recognise; 2] = [chain::recognise, own::recognise];
 
 impl Model {
     /// Builds the network that tensors in memory belong to, found by their names and shapes as PyTorch's state dicts

@@ -8,6 +8,7 @@ use crate::graph::{
 };
 use crate::model::Model;
 use crate::recipe::{Decode, OutputRecipe, Recipe};
+use crate::tensor::Shape;
 
 /// Batch normalisation's epsilon: PyTorch's default.
 const EPS: f64 = 1e-5;
@@ -16,17 +17,32 @@ const EPS: f64 = 1e-5;
 pub(super) struct Net<'a, 'b> {
     pub(super) dict: &'a mut StateDict<'b>,
     pub(super) graph: Graph,
+    /// Shapes of all values for a picture of [`SIDE`] pixels a side.
+    shapes: Vec<Shape>,
 }
+
+/// A side that all families take.
+const SIDE: usize = 512;
 
 impl<'a, 'b> Net<'a, 'b> {
     /// Starts a network whose first layer is the convolution `first`.
     pub(super) fn new(dict: &'a mut StateDict<'b>, first: &str) -> Result<Net<'a, 'b>> {
         let name = format!("{first}.weight");
         match dict.shape(&name) {
-            Some(&[_, channels, _, _]) => Ok(Net { graph: Graph::new(channels), dict }),
+            Some(&[_, channels, _, _]) => Ok(Net::of_channels(dict, channels)),
             Some(other) => Err(Error::shape(format!("tensor {name}"), "4 extents", format!("{other:?}"))),
             None => Err(Error::Model(format!("missing tensor {name}"))),
         }
+    }
+
+    /// Starts a network that reads a picture of so many channels.
+    pub(super) fn of_channels(dict: &'a mut StateDict<'b>, channels: usize) -> Net<'a, 'b> {
+        Net { dict, graph: Graph::new(channels), shapes: vec![Shape::new(1, channels, SIDE, SIDE)] }
+    }
+
+    /// Channels of a value.
+    pub(super) fn channels(&self, x: ValueId) -> usize {
+        self.shapes[x.index()].c
     }
 
     pub(super) fn has(&self, tensor: &str) -> bool {
@@ -34,6 +50,10 @@ impl<'a, 'b> Net<'a, 'b> {
     }
 
     pub(super) fn push(&mut self, name: &str, op: impl Into<Op>, inputs: &[ValueId]) -> Result<ValueId> {
+        let op = op.into();
+        let shapes: Vec<Shape> = inputs.iter().map(|input| self.shapes[input.index()]).collect();
+        let made = op.rules().infer(&shapes).map_err(|e| e.at(name))?;
+        self.shapes.extend(made);
         self.graph.push(name, op, inputs)
     }
 
@@ -65,10 +85,15 @@ impl<'a, 'b> Net<'a, 'b> {
     }
 
     pub(super) fn batch_norm(&mut self, name: &str, x: ValueId) -> Result<ValueId> {
+        self.batch_norm_with(name, x, EPS)
+    }
+
+    /// The same with another epsilon.
+    pub(super) fn batch_norm_with(&mut self, name: &str, x: ValueId, eps: f64) -> Result<ValueId> {
         let mut part = |part: &str| self.dict.take_vector(&format!("{name}.{part}"));
         let (gamma, beta) = (part("weight")?, part("bias")?);
         let (mean, var) = (part("running_mean")?, part("running_var")?);
-        self.push(name, BatchNorm::new(&gamma, &beta, &mean, &var, EPS)?, &[x])
+        self.push(name, BatchNorm::new(&gamma, &beta, &mean, &var, eps)?, &[x])
     }
 
     /// The norm of that name: batch norm if there are statistics, else instance norm over `channels`, with scale and

@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::import::tensors::{StateDict, Stored};
 use crate::model::Model;
 use crate::tensor::Shape;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Words at the beginning of a part of a name whose tensors serve training only.
 const TRAINING: [&str; 11] = [
@@ -89,12 +89,18 @@ pub(super) fn recognise(dict: &mut StateDict<'_>) -> Result<Model> {
         )));
     }
     let mut model = one.model;
-    let others: Vec<String> = one.twins.into_iter().chain(groups(left.into_iter().chain(aside))).collect();
-    if !others.is_empty() {
+    // The dict that holds everything needs no mention.
+    let around = one.prefix.split_inclusive('.').next().unwrap_or_default().to_string();
+    let rest = groups(left.into_iter().chain(aside), &around);
+    let others: Vec<String> = one.twins.into_iter().chain(rest).collect();
+    if !others.is_empty() || one.averaged {
         let average = if one.averaged { ", an average of weights" } else { "" };
-        let rest = others.iter().take(8).cloned().collect::<Vec<_>>().join(", ");
-        let more = if others.len() > 8 { format!(" and {} more", others.len() - 8) } else { String::new() };
-        model.notes.push(format!("weights: {}{average}; not used: {rest}{more}", display(&one.prefix)));
+        let rest = match others.len() {
+            0 => String::new(),
+            1..=8 => format!("; not used: {}", others.join(", ")),
+            count => format!("; not used: {} and {} more", others[..8].join(", "), count - 8),
+        };
+        model.notes.push(format!("weights: {}{average}{rest}", display(&one.prefix)));
     }
     Ok(model)
 }
@@ -136,10 +142,22 @@ fn search(dict: &mut StateDict<'_>, families: &[Attempt], first_error: &mut Opti
             }
             Ok(None)
         };
+        let shadows = if is_average(&prefix) { None } else { shadows(dict, &prefix, &subtree) };
+        if let Some(shadows) = &shadows {
+            shadows.iter().for_each(|(name, shadow, stored)| {
+                dict.replace(format!("{prefix}{name}"), stored.clone());
+                dict.remove(shadow);
+            });
+        }
         match dict.within(&prefix, attempt) {
-            Ok(None) => {}
+            Ok(None) => {
+                for (name, shadow, stored) in shadows.into_iter().flatten() {
+                    dict.replace(format!("{prefix}{name}"), subtree[&name].clone());
+                    dict.replace(shadow, stored);
+                }
+            }
             Ok(Some((model, taken))) => {
-                let averaged = is_average(&prefix);
+                let averaged = is_average(&prefix) || shadows.is_some();
                 found.push(Found { prefix, model, taken, averaged, twins: Vec::new() });
             }
             Err(error) => drop(first_error.get_or_insert(error)),
@@ -159,8 +177,40 @@ fn is_average(prefix: &str) -> bool {
     words.any(is_word) && !prefix.contains("online_model")
 }
 
+/// Averages of the parameters below a prefix that are stored without their names: as a list (torch_ema), or under
+/// names without dots (the LitEma of CompVis). Name of the parameter, name of the average, and the average.
+fn shadows(
+    dict: &StateDict<'_>,
+    prefix: &str,
+    subtree: &BTreeMap<String, Stored>,
+) -> Option<Vec<(String, String, Stored)>> {
+    let below = |name: &str| name.rfind('.').map_or(0, |dot| dot + 1);
+    let averages = dict.tensors().filter(|(name, _)| is_average(&name[..below(name)]));
+    let folder = averages.map(|(name, _)| name[..below(name)].to_string()).find(|folder| folder != prefix)?;
+    let is_parameter = |name: &str| {
+        !name.ends_with("running_mean") && !name.ends_with("running_var") && !is_average(&name[..below(name)])
+    };
+    let mut parameters: Vec<(&String, &Stored)> =
+        subtree.iter().filter(|(name, _)| is_parameter(name)).collect();
+    parameters.sort_by_key(|(_, stored)| stored.order);
+    let all: BTreeMap<&str, &Stored> = dict.tensors().collect();
+    let pair = |(i, (name, own)): (usize, (&String, &Stored))| {
+        let listed = format!("{folder}{i}");
+        let shadow = if all.contains_key(listed.as_str()) {
+            listed
+        } else {
+            format!("{folder}{}", name.replace('.', ""))
+        };
+        let stored = all.get(shadow.as_str()).filter(|stored| stored.shape == own.shape)?;
+        Some((name.clone(), shadow, (*stored).clone()))
+    };
+    let is_whole = !all.contains_key(format!("{folder}{}", parameters.len()).as_str());
+    (is_whole && !parameters.is_empty()).then_some(())?;
+    parameters.into_iter().enumerate().map(pair).collect()
+}
+
 /// Removes tensors that serve training only, and returns their names.
-fn set_aside(dict: &mut StateDict<'_>) -> Vec<String> {
+pub(in crate::import) fn set_aside(dict: &mut StateDict<'_>) -> Vec<String> {
     let serves = |name: &str| {
         name.split('.').any(|part| {
             let part = part.to_lowercase();
@@ -187,17 +237,13 @@ fn left(dict: &StateDict<'_>, found: &Found) -> Vec<String> {
     dict.tensors().filter(is_weight).map(|(name, _)| name.to_string()).collect()
 }
 
-/// Names as the parts that they begin with: `criterion.*`.
-fn groups(names: impl Iterator<Item = String>) -> Vec<String> {
-    let mut groups: BTreeMap<String, usize> = BTreeMap::new();
-    for name in names {
-        let group = match name.split_once('.') {
-            Some((first, _)) => format!("{first}.*"),
-            None => name,
-        };
-        *groups.entry(group).or_default() += 1;
-    }
-    groups.into_keys().collect()
+/// Names, without a prefix, as the parts that they begin with: `criterion.*`.
+fn groups(names: impl Iterator<Item = String>, prefix: &str) -> Vec<String> {
+    let group = |name: String| {
+        let name = name.strip_prefix(prefix).unwrap_or(&name);
+        name.split_once('.').map_or(name.to_string(), |(first, _)| format!("{first}.*"))
+    };
+    names.map(group).collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 /// A prefix as people write it.
@@ -219,14 +265,20 @@ fn nothing(dict: &mut StateDict<'_>) -> Error {
     if let Some(part) = &dict.part
         && !dict.names().any(|name| name.starts_with(&format!("{part}.")))
     {
-        return Error::UnknownName { kind: "part of the file", name: part.clone(), known: groups(dict.names().map(String::from)).join(", ") };
+        return Error::UnknownName {
+            kind: "part of the file",
+            name: part.clone(),
+            known: groups(dict.names().map(String::from), "").join(", "),
+        };
     }
     let names: Vec<&str> = dict.names().collect();
     if names.is_empty() {
         return Error::Model("the file holds no weights".into());
     }
     if let Some(what) = unlike::named(&names) {
-        return Error::UnknownNetwork(format!("the weights of {what}; U-Nets and other convolutional networks run here"));
+        return Error::UnknownNetwork(format!(
+            "the weights of {what}; U-Nets and other convolutional networks run here"
+        ));
     }
     let prefix = dict.common_prefix();
     match dict.within(&prefix, |dict| super::own::build(dict).map(Some)) {

@@ -2,7 +2,10 @@
 
 /// Words that all occur in the names of such a network, and what it is.
 const KINDS: &[(&[&str], &str)] = &[
-    (&["bb.layers.", "relative_position_bias_table", "decoder."], "BiRefNet, with a Swin transformer as its encoder"),
+    (
+        &["bb.layers.", "relative_position_bias_table", "decoder."],
+        "BiRefNet, with a Swin transformer as its encoder",
+    ),
     (&["image_encoder.", "mask_decoder.", "prompt_encoder."], "Segment Anything (SAM), a vision transformer"),
     (&["relative_position_bias_table"], "a Swin transformer"),
     (&["segformer.encoder."], "SegFormer, a vision transformer"),
@@ -15,12 +18,18 @@ const KINDS: &[(&[&str], &str)] = &[
     (&["text_model.encoder.layers.", "position_embedding"], "a text encoder (CLIP)"),
     (&["visual.transformer.", "text_projection"], "CLIP, a transformer"),
     (&["shared.weight", "encoder.block.0.layer.0.SelfAttention"], "a text encoder (T5)"),
-    (&["cond_stage_model.", "first_stage_model.", "model.diffusion_model."], "Stable Diffusion with its text encoder"),
+    (
+        &["cond_stage_model.", "first_stage_model.", "model.diffusion_model."],
+        "Stable Diffusion with its text encoder",
+    ),
     (&["lm_head.", "self_attn.q_proj"], "a language model"),
     (&["self_attn.q_proj"], "a transformer"),
     (&["transformer.h.0.attn."], "a language model (GPT)"),
     (&["joint_blocks."], "a diffusion transformer"),
-    (&["transformer_blocks.0.attn1.to_q", "down_blocks."], "a diffusion U-Net with cross-attention (diffusers)"),
+    (
+        &["transformer_blocks.0.attn1.to_q", "down_blocks."],
+        "a diffusion U-Net with cross-attention (diffusers)",
+    ),
     (&["backbone.body.", "rpn.head."], "an object detector (Faster or Mask R-CNN)"),
     (&["backbone.bottom_up."], "an object detector of Detectron2"),
     (&[".cv1.conv.weight", ".dfl."], "a YOLO object detector"),

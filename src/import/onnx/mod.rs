@@ -15,6 +15,7 @@ mod file;
 mod fold;
 mod functions;
 mod layout;
+pub(super) mod like;
 mod network;
 mod node;
 mod operators;

@@ -87,7 +87,9 @@ impl<'p, 'a> Reader<'p, 'a> {
         let entries = match self.pickle.get(id) {
             Value::Dict(entries) => entries,
             Value::Object(object) => self.attributes(object),
-            Value::List(items) | Value::Tuple(items) => return self.flatten_list(items, prefix, depth, tensors),
+            Value::List(items) | Value::Tuple(items) => {
+                return self.flatten_list(items, prefix, depth, tensors);
+            }
             _ => return Ok(()),
         };
         self.visit(depth, entries.len() + prefix.len() / 16)?;
@@ -113,7 +115,13 @@ impl<'p, 'a> Reader<'p, 'a> {
     }
 
     /// The same for the items of a list, whose names are their numbers. Lists of numbers may be long.
-    fn flatten_list(&self, items: &[Id], prefix: &str, depth: usize, tensors: &mut Views<'p, 'a>) -> Result<()> {
+    fn flatten_list(
+        &self,
+        items: &[Id],
+        prefix: &str,
+        depth: usize,
+        tensors: &mut Views<'p, 'a>,
+    ) -> Result<()> {
         self.visit(depth, items.len() / 64)?;
         for (i, &item) in items.iter().enumerate() {
             match self.pickle.get(item) {

@@ -127,7 +127,8 @@ fn resolve(views: Views<'_, '_>, rooms: &HashMap<&str, Room>) -> Result<Vec<(Str
         let &(start, room) = rooms
             .get(view.storage.key)
             .ok_or_else(|| broken(format!("storage {} of tensor {name} is missing", view.storage.key)))?;
-        let stored = Stored { strides: view.strides.clone(), ..Stored::contiguous(view.dtype, &view.shape, 0) };
+        let stored =
+            Stored { strides: view.strides.clone(), ..Stored::contiguous(view.dtype, &view.shape, 0) };
         let size = (view.dtype.bitsize() / 8) as u64;
         let part = view.storage.offset.checked_mul((view.storage.dtype.bitsize() / 8) as u64);
         let begin = (view.offset as u64).checked_mul(size).and_then(|offset| offset.checked_add(part?));

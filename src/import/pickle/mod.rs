@@ -38,20 +38,31 @@ pub(super) fn is_pytorch(first: &[u8]) -> bool {
 
 /// Reads a file of `len` bytes.
 pub(super) fn read(
-    mut source: Box<dyn Source + '_>,
+    source: Box<dyn Source + '_>,
     len: u64,
     folder: Option<&Path>,
     part: Option<&str>,
 ) -> Result<Model> {
-    let Contents { tensors, values, holds_code } = container::open(&mut *source, len)?;
-    let mut dict = StateDict::new(source, len, tensors);
-    (dict.values, dict.folder, dict.part) = (values, folder.map(Path::to_owned), part.map(str::to_owned));
+    let (mut dict, holds_code) = dict(source, len, folder)?;
+    dict.part = part.map(str::to_owned);
     families::recognise(&mut dict).map_err(|error| match error {
         Error::UnknownNetwork(what) if holds_code => Error::UnknownNetwork(format!(
             "it is TorchScript, whose code is not run; its tensors can be read where the network is known, and {what}"
         )),
         other => other,
     })
+}
+
+/// The tensors of a file of `len` bytes, and whether it also holds code.
+pub(super) fn dict<'a>(
+    mut source: Box<dyn Source + 'a>,
+    len: u64,
+    folder: Option<&Path>,
+) -> Result<(StateDict<'a>, bool)> {
+    let Contents { tensors, values, holds_code } = container::open(&mut *source, len)?;
+    let mut dict = StateDict::new(source, len, tensors);
+    (dict.values, dict.folder) = (values, folder.map(Path::to_owned));
+    Ok((dict, holds_code))
 }
 
 fn broken(what: impl std::fmt::Display) -> Error {
