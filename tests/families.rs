@@ -202,7 +202,7 @@ fn files_that_are_no_model_are_named() {
         assert!(!text.contains("readable safetensors"), "{name}: {text}");
     }
     std::fs::write(folder.path().join("net.bin"), [0; 16]).expect("it is written");
-    let text = Model::open(folder.path().join("net.bin")).err().expect("it is refused").to_string();
+    let text = Model::open(folder.path().join("net.bin")).expect_err("it is refused").to_string();
     assert!(text.contains("OpenVINO"), "{text}");
 }
 
@@ -240,7 +240,7 @@ fn archives_and_folders_are_named_by_what_they_hold() {
     ] {
         let file = folder.path().join("net.zip");
         std::fs::write(&file, archive(names)).expect("it is written");
-        let text = Model::open(&file).err().expect("it is refused").to_string();
+        let text = Model::open(&file).expect_err("it is refused").to_string();
         assert!(text.contains(part), "{part}: {text}");
     }
     for (names, part) in [
@@ -253,12 +253,12 @@ fn archives_and_folders_are_named_by_what_they_hold() {
     ] {
         let inner = tempfile::tempdir().expect("a folder");
         names.iter().for_each(|name| std::fs::write(inner.path().join(name), "").expect("it is written"));
-        let text = Model::open(inner.path()).err().expect("it is refused").to_string();
+        let text = Model::open(inner.path()).expect_err("it is refused").to_string();
         assert!(text.contains(part), "{part}: {text}");
     }
     let package = folder.path().join("net.mlpackage");
     std::fs::create_dir_all(package.join("Data/com.apple.CoreML")).expect("it is made");
-    let text = Model::open(&package).err().expect("it is refused").to_string();
+    let text = Model::open(&package).expect_err("it is refused").to_string();
     assert!(text.contains("Core ML"), "{text}");
 }
 
