@@ -3,12 +3,15 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 vectors=../tests/vectors
-mkdir -p corpus/{onnx,pickle,picture,safetensors,tza,video}
+mkdir -p corpus/{model,ncnn,onnx,pickle,picture,safetensors,tza,video}
 cp $vectors/onnx_*.onnx $vectors/spellings/*.onnx corpus/onnx/
 find $vectors/zoo -name '*.onnx' -size -24k -exec cp {} corpus/onnx/ \;
 cp $vectors/state_dicts/small* $vectors/state_dicts/{views,milesial}.pth corpus/pickle/
 cp $vectors/named.safetensors $vectors/state_dicts/smp/model.safetensors corpus/safetensors/
 cp $vectors/state_dicts/*.tza corpus/tza/
+for param in $vectors/ncnn/*.param; do
+    { cat "$param"; printf '\0'; cat "${param%.param}.bin"; } >"corpus/ncnn/$(basename "$param")"
+done
 cp $vectors/snapshots/overlay.png corpus/picture/
 for extension in jpg tiff bmp webp exr pfm ppm; do
     cargo run --release --quiet --manifest-path ../Cargo.toml -- run $vectors/snapshots/overlay.png \

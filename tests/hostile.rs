@@ -3,7 +3,7 @@
 mod onnx; // ONNX files that ask for the impossible
 mod pictures; // picture files of every format: cut, damaged, greedy
 
-use crate::{import, zoo};
+use crate::{import, ncnn, zoo};
 use rayon::prelude::*;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -111,6 +111,22 @@ fn damaged(files: &[Vec<u8>], random: &mut Random) -> Vec<u8> {
         }
     }
     file
+}
+
+/// A text and the bytes behind its first zero, as one file.
+fn read_ncnn(bytes: &[u8]) -> Result<Model> {
+    let end = bytes.iter().position(|&byte| byte == 0).unwrap_or(bytes.len());
+    Model::from_ncnn(&bytes[..end], bytes.get(end + 1..).unwrap_or(&[]))
+}
+
+#[test]
+fn damaged_ncnn() {
+    let joined = |case: &str| {
+        let [param, bin] = ncnn::files(case);
+        [&param[..], &[0], &bin].concat()
+    };
+    let files = ["esrgan", "branches", "norms", "cunet_half"].map(joined);
+    torment("ncnn", &files, MUTATIONS / 10, read_ncnn);
 }
 
 /// Truncates and damages files of a format, on all cores.

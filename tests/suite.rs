@@ -13,6 +13,7 @@ mod layers; // the source: what each module may name
 mod light; // light of any range: curves, exposure, float pictures that come back
 mod masks; // masks: their files, components, statistics, drawings and scores; likeness of pictures
 mod meaning; // recipes that follow from the graph: layouts, sizes, outputs, labels, measurements
+mod ncnn; // ncnn files
 mod networks; // random networks of all operators, with rewrites on and off
 mod onnx; // ONNX files: results, and what is refused
 mod oracle; // graphs in plain f64 loops: what the cases are compared with

@@ -7,6 +7,8 @@ mod bundle;
 mod families;
 mod foreign;
 #[cfg(feature = "onnx")]
+mod ncnn;
+#[cfg(feature = "onnx")]
 pub(crate) mod onnx;
 pub(crate) mod open;
 #[cfg(feature = "pickle")]

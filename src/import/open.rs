@@ -13,8 +13,8 @@ use std::io::{Read, Seek};
 use std::path::{Path, PathBuf};
 
 impl Model {
-    /// Reads a model file: safetensors; Open Image Denoise's weights (`.tza`); with the feature `onnx`, ONNX; with the
-    /// feature `pickle`, what PyTorch saves (`.pth`, `.pt`, `.ckpt`: zip archives, the format before them,
+    /// Reads a model file: safetensors; Open Image Denoise's weights (`.tza`); with the feature `onnx`, ONNX and ncnn
+    /// (`.param` with its `.bin` beside it); with the feature `pickle`, what PyTorch saves (`.pth`, `.pt`, `.ckpt`: zip archives, the format before them,
     /// TorchScript's tensors), without running any of it.
     ///
     /// With the feature `recipes`, `MODEL.toml` and a bioimage.io description beside the file complete its recipe, and
@@ -115,6 +115,10 @@ fn file(path: &Path, options: &OpenOptions, recipe: &Recipe) -> Result<Model> {
     (&mut file).take(foreign::FIRST as u64).read_to_end(&mut first).map_err(Error::io(path))?;
     if let Some(error) = foreign::file(path, &first) {
         return Err(at_path(error));
+    }
+    #[cfg(feature = "onnx")]
+    if super::ncnn::is_param(&first) {
+        return super::ncnn::open(path, &choice).map_err(at_path);
     }
     #[cfg(feature = "onnx")]
     if super::onnx::is_onnx(&first) {

@@ -16,6 +16,7 @@ import segmentation_models_pytorch as smp
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
+import torchvision
 from safetensors.torch import save_file
 from torch.nn.utils import parametrizations, spectral_norm, weight_norm
 
@@ -405,6 +406,38 @@ def families():
     smp_case("smp_timm", smp.Unet, "tu-resnet18", 32, (1, 3, 64, 64), decoder_channels=(256, 128, 64, 64, 32))
 
 
+# ---- pyimagesearch's tutorial ----
+
+class Pair(nn.Module):
+    def __init__(self, ins, outs):
+        super().__init__()
+        self.conv1, self.conv2 = nn.Conv2d(ins, outs, 3), nn.Conv2d(outs, outs, 3)
+
+    def forward(self, x):
+        return self.conv2(F.relu(self.conv1(x)))
+
+
+class Tutorial(nn.Module):
+    def __init__(self, widths, classes):
+        super().__init__()
+        self.encoder = Held("encBlocks", nn.ModuleList(Pair(a, b) for a, b in zip(widths, widths[1:])))
+        back = widths[:0:-1]
+        self.decoder = Held("upconvs", nn.ModuleList(nn.ConvTranspose2d(a, b, 2, 2) for a, b in zip(back, back[1:])))
+        self.decoder.dec_blocks = nn.ModuleList(Pair(a, b) for a, b in zip(back, back[1:]))
+        self.head = nn.Conv2d(back[-1], classes, 1)
+
+    def forward(self, x):
+        size, skips = x.shape[2:], []
+        for i, block in enumerate(self.encoder.encBlocks):
+            x = block(F.max_pool2d(x, 2) if i else x)
+            skips.append(x)
+        skips.pop()
+        for up, block in zip(self.decoder.upconvs, self.decoder.dec_blocks):
+            x = up(x)
+            x = block(torch.cat([x, torchvision.transforms.CenterCrop(x.shape[2:])(skips.pop())], 1))
+        return F.interpolate(self.head(x), size)
+
+
 # ---- weights for the graph of an export ----
 
 class Odd(nn.Module):
@@ -454,6 +487,9 @@ def main():
     checkpoints()
     families()
     likes()
+    net = randomise(Tutorial([3, 2, 4, 8], 1))
+    result("tutorial", net, (1, 3, 61, 78))
+    save("tutorial.pth", net.state_dict())
     save_file(RESULTS, OUT / "results.safetensors")
 
 

@@ -18,6 +18,8 @@ mod noise2noise;
 pub(super) mod oidn;
 mod own;
 mod parts;
+#[cfg(feature = "onnx")]
+mod pyimagesearch;
 mod smp;
 mod torch_em;
 mod unlike;
@@ -36,7 +38,7 @@ use std::io::Cursor;
 type Recognise = fn(&mut StateDict<'_>) -> Result<Option<Model>>;
 
 /// Families that are known by the names of their own code, tried in this order.
-const FAMILIES: [Recognise; 12] = [
+const FAMILIES: &[Recognise] = &[
     milesial::recognise,
     mateuszbuda::recognise,
     noise2noise::recognise,
@@ -49,10 +51,12 @@ const FAMILIES: [Recognise; 12] = [
     torch_em::recognise,
     lwnet::recognise,
     fast_style::recognise,
+    #[cfg(feature = "onnx")]
+    pyimagesearch::recognise,
 ];
 
 /// Families of any names, tried if no other fits.
-const WHOLE: [Recognise; 2] = [chain::recognise, own::recognise];
+const WHOLE: &[Recognise] = &[chain::recognise, own::recognise];
 
 impl Model {
     /// Builds the network that tensors in memory belong to, found by their names and shapes as PyTorch's state dicts

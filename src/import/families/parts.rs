@@ -27,7 +27,7 @@ const TRAINING: [&str; 11] = [
 ];
 
 /// Whole parts of names, likewise.
-const DISCRIMINATORS: [&str; 4] = ["netd", "net_d", "disc", "d"];
+const DISCRIMINATORS: [&str; 3] = ["netd", "net_d", "disc"];
 
 /// Words anywhere in a part of a name, likewise.
 const TRAINING_WITHIN: [&str; 6] = ["_loss", "metric", "confmat", "criterion", "accuracy", "num_updates"];
@@ -59,10 +59,10 @@ impl Found {
 pub(super) fn recognise(dict: &mut StateDict<'_>) -> Result<Model> {
     let aside = set_aside(dict);
     let mut first_error = None;
-    let mut found = search(dict, &FAMILIES, &mut first_error);
+    let mut found = search(dict, FAMILIES, &mut first_error);
     if found.is_empty() {
         // These take chains and levels of any names: all tensors must be theirs.
-        found = search(dict, &WHOLE, &mut None);
+        found = search(dict, WHOLE, &mut None);
         if let [one] = &found[..]
             && let Some(extra) = left(dict, one).first()
         {

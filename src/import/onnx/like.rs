@@ -247,6 +247,8 @@ impl<'a, 'b> Fill<'a, 'b> {
         let fits = |(&i, name): (&usize, &&str)| {
             name.ends_with(self.slots[i].part) && self.fits(&self.slots[i], name, false)
         };
+        let vectors: Vec<usize> =
+            vectors.into_iter().filter(|i| own.iter().any(|name| fits((i, name)))).collect();
         if own.len() == vectors.len() && vectors.iter().zip(&own).all(fits) {
             let own: Vec<String> = own.into_iter().map(String::from).collect();
             vectors.into_iter().zip(own).for_each(|(i, name)| found[i] = Some((name, false)));

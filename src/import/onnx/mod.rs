@@ -10,6 +10,7 @@
 mod array;
 mod build;
 mod constants;
+pub(super) mod emit;
 mod external;
 mod file;
 mod fold;
