@@ -101,6 +101,18 @@ fn formats() -> Vec<Row> {
             "`unet run noisy.exr -m rt_hdr.tza -o out.exr`",
             "the recipe from the file's name",
         ),
+        (
+            "import/ncnn/mod.rs",
+            "an ncnn network (`.param`, `.bin`)",
+            "`unet run in.png -m net.param -o out.png`",
+            "the network from the text, its weights from the `.bin` of the same name",
+        ),
+        (
+            "import/onnx/like.rs",
+            "weights of any other PyTorch code",
+            "`unet import weights.pth --like net.onnx -o net.safetensors`",
+            "the graph from one ONNX export of the code, the numbers from the weights",
+        ),
     ];
     let row = |(source, what, to_type, from): (&str, &str, &str, &str)| {
         assert!(root().join("src").join(source).is_file(), "{source} is gone; change this table");
@@ -128,16 +140,25 @@ fn pictures() -> Vec<Row> {
             "channels from the numbers",
         ),
     ];
-    // Kinds with the same remedy share a row.
+    rows.extend(refused(crate::image::refused_pictures()));
+    rows
+}
+
+/// Model files of other formats.
+fn models() -> Vec<Row> {
+    refused(crate::import::refused_models())
+}
+
+/// Files that are not read. Kinds with the same remedy share a row.
+fn refused<'a>(kinds: impl IntoIterator<Item = (&'a str, &'a str)>) -> Vec<Row> {
     let mut refused: Vec<(String, String)> = Vec::new();
-    for (what, remedy) in crate::image::refused_pictures() {
+    for (what, remedy) in kinds {
         match refused.iter_mut().find(|(_, known)| known == remedy) {
             Some((kinds, _)) => kinds.push_str(&format!(", {what}")),
             None => refused.push((what.into(), remedy.into())),
         }
     }
-    rows.extend(refused.iter().map(|(what, remedy)| Row::new(what, remedy, "not read")));
-    rows
+    refused.iter().map(|(what, remedy)| Row::new(what, remedy, "not read")).collect()
 }
 
 #[test]
@@ -145,7 +166,7 @@ fn documented() {
     let path = root().join("docs/models.md");
     let text = fs::read_to_string(&path).unwrap();
     let head = "| what you have | what to type or do | what is taken from where |\n| --- | --- | --- |\n";
-    let rows = [formats(), families(), pictures()].concat_rows();
+    let rows = [formats(), families(), models(), pictures()].concat_rows();
     let table = format!("{head}{rows}");
     let (before, rest) = text.split_once(BEGIN).expect("the table begins");
     let (found, after) = rest.split_once(END).expect("the table ends");

@@ -298,3 +298,11 @@ fn holding(names: &[impl AsRef<str>]) -> Option<(&'static str, &'static str)> {
     let holds = |end: &str| names.iter().any(|name| name.as_ref().trim_end_matches('/').ends_with(end));
     HOLDINGS.iter().find(|(end, ..)| holds(end)).map(|(_, what, todo)| (*what, *todo))
 }
+
+/// The kinds of model files that are not read, and what to do.
+#[cfg(test)]
+pub(crate) fn refused_models() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let kinds = KINDS.iter().filter(|kind| [TF, KERAS, TFLITE, ORIGIN, PADDLE].contains(&kind.todo));
+    let mut seen = std::collections::HashSet::new();
+    kinds.map(|kind| (kind.what, kind.todo)).filter(move |kind| seen.insert(*kind))
+}

@@ -19,3 +19,6 @@ mod safetensors;
 mod sidecar;
 mod tensors;
 mod tza;
+
+#[cfg(test)]
+pub(crate) use foreign::refused_models;

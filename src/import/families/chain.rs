@@ -1,4 +1,4 @@
-//! Chains of 3x3 convolutions: DnCNN and its relatives (Zhang et al. 2017, 2018).
+//! DnCNN, FDnCNN, IRCNN and FFDNet (Zhang et al. 2017, 2018): chains of 3x3 convolutions.
 //!
 //! `dncnn.0, dncnn.2, ...` is DnCNN in PyTorch by its author and by SaoYan; `model.0, model.2, ...` is one of
 //! github.com/cszn/KAIR. All give the noise, which is taken from the picture, except FDnCNN and FFDNet, which read a

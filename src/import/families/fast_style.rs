@@ -1,4 +1,4 @@
-//! Fast neural style (Johnson et al. 2016) as github.com/pytorch/examples has it: `TransformerNet`.
+//! fast neural style (Johnson et al. 2016) as github.com/pytorch/examples has it: `TransformerNet`.
 //!
 //! Reflected borders; instance norm with weights; five residual blocks; nearest neighbour before the convolutions on
 //! the way up. Pictures go in and come out in 0..255.

@@ -1,4 +1,5 @@
-//! The family of this project: derives the architecture of a plain state dict from its names and shapes.
+//! A plain U-Net of any code base with levels such as `enc1`, `down2` and `up1`: the family of this project, derived from
+//! names and shapes.
 //!
 //! Names differ between code bases: a level may be `enc1`, `encoder1`, `down1` or `downs.0`, its convolutions `conv1`
 //! or `block.0`. Tensors are therefore grouped by level. Within a level, convolutions and norms have the natural order

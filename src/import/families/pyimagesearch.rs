@@ -1,4 +1,4 @@
-//! The U-Net of pyimagesearch's tutorial (`encoder.encBlocks`): valid convolutions, skips cut to their middle, no ReLU
+//! pyimagesearch's U-Net (`encoder.encBlocks`): valid convolutions, skips cut to their middle, no ReLU
 //! at the end of a block, and a result that is brought to the picture's size by the nearest pixels.
 //!
 //! Relatives with `encoder.enc_blocks` differ in padding and activations, which names do not tell, and are refused. How

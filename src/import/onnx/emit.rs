@@ -112,7 +112,13 @@ impl Emit {
 
     /// The network.
     pub(in crate::import) fn finish(self, choice: &Choice<'_>) -> Result<Model> {
-        let file = File { graph: self.graph, constants: self.constants, opset: OPSET, metadata: Vec::new() };
+        let file = File {
+            graph: self.graph,
+            constants: self.constants,
+            opset: OPSET,
+            weights: Arc::default(),
+            metadata: Vec::new(),
+        };
         let network = OnnxNetwork::new(Arc::new(file), choice).map_err(Error::one_line)?;
         Ok(Model::of_network(Arc::new(network), Recipe::default()))
     }
