@@ -8,6 +8,7 @@ mod param;
 mod weights;
 
 use crate::error::{Error, Result};
+use crate::known;
 use crate::model::Model;
 use crate::network::Choice;
 use std::path::Path;
@@ -49,5 +50,5 @@ pub(super) fn open(path: &Path, choice: &Choice<'_>) -> Result<Model> {
 
 fn read(param: &[u8], bin: &[u8], choice: &Choice<'_>) -> Result<Model> {
     let layers = param::parse(param)?;
-    layers::network(&layers, weights::Weights::new(bin))?.finish(choice)
+    known::complete(layers::network(&layers, weights::Weights::new(bin))?.finish(choice)?, choice)
 }

@@ -12,6 +12,7 @@ use super::proto::Node;
 use crate::error::{Error, Result};
 use crate::import::families;
 use crate::import::tensors::StateDict;
+use crate::known;
 use crate::model::Model;
 use crate::network::Choice;
 use crate::recipe::Recipe;
@@ -39,7 +40,7 @@ pub(in crate::import) fn model(
     families::set_aside(dict);
     let notes = Fill::new(&file, dict)?.run(&mut file)?;
     let network = OnnxNetwork::new(file.into(), choice)?;
-    let mut model = Model::of_network(Arc::new(network), Recipe::default());
+    let mut model = known::complete(Model::of_network(Arc::new(network), Recipe::default()), choice)?;
     model.notes = notes;
     Ok(model)
 }
