@@ -63,7 +63,7 @@ const KNOWN: [Known; 10] = [
     // frame to frame.
     Known {
         name: "Robust Video Matting",
-        fingerprints: &[4, 5],
+        fingerprints: &[0x61e4_8be9_bfef_a479, 0x79b7_bf63_6a5a_ae5f],
         result: Some("pha"),
         recipe: || {
             let input = InputRecipe::default().with_size(Some(Size::Native));

@@ -1,6 +1,6 @@
 //! What the first and last operators of a graph tell of the numbers that it takes and gives.
 
-use super::{Activation, Binary, BinaryKind, Graph, Op, ReduceKind, ValueId};
+use super::{Activation, Binary, BinaryKind, Graph, Op, ReduceKind, Step, ValueId};
 use crate::tensor::Shape;
 
 /// Factors of a network's first operators below this bring values from 0 to 255 to a small range.
@@ -158,7 +158,7 @@ impl Walk<'_> {
                     after.factor = -after.factor;
                     None
                 }
-                Activation::Round | Activation::Floor | Activation::Ceil => {
+                Activation::Round | Activation::Floor | Activation::Ceil | Activation::Trunc => {
                     rounded = true;
                     None
                 }
@@ -194,12 +194,31 @@ impl Walk<'_> {
                     after.factor *= f64::from(norm.scale[0]);
                 }
                 Op::Binary(Binary { kind, .. }) => {
-                    if self.is_spelled_softmax(*kind, inputs) {
+                    let closing = match kind {
+                        BinaryKind::Less | BinaryKind::LessOrEqual | BinaryKind::Equal => {
+                            Some(Closing::Truth)
+                        }
+                        BinaryKind::Div if self.is_softmax_of(inputs) => Some(Closing::Softmax),
+                        BinaryKind::Sub if self.is_log_softmax_of(inputs) => {
+                            return (Closing::LogSoftmax, bounds);
+                        }
+                        _ => None,
+                    };
+                    if let Some(closing) = closing {
                         limit(&mut bounds, after.of([0.0, 1.0]));
-                        return (Closing::Softmax, bounds);
+                        return (closing, bounds);
                     }
                     let from_picture = inputs.iter().any(|&input| self.is_picture(input));
                     return (if from_picture { Closing::Picture } else { Closing::Open }, bounds);
+                }
+                Op::Pointwise(pointwise) if matches!(pointwise.steps[..], [Step::Select { .. }]) => {
+                    return match (self.constant(inputs[1]), self.constant(inputs[2])) {
+                        (Some(a), Some(b)) => {
+                            limit(&mut bounds, after.of([a, b]));
+                            (Closing::Truth, bounds)
+                        }
+                        _ => (Closing::Open, bounds),
+                    };
                 }
                 Op::Concat(_) => {
                     let mut parts = inputs.iter().map(|&part| self.back(part));
@@ -226,13 +245,40 @@ impl Walk<'_> {
     }
 
     /// `exp(x) / sum(exp(x))`.
-    fn is_spelled_softmax(&self, kind: BinaryKind, inputs: &[ValueId]) -> bool {
-        let sum_of = |value: ValueId| match self.op(value) {
-            Some((Op::Reduce(reduce), from)) if reduce.kind == ReduceKind::Sum => Some(from[0]),
+    fn is_softmax_of(&self, inputs: &[ValueId]) -> bool {
+        self.activated(inputs[0], Activation::Exp).is_some() && self.summed(inputs[1]) == Some(inputs[0])
+    }
+
+    /// `x - log(sum(exp(x)))`.
+    fn is_log_softmax_of(&self, inputs: &[ValueId]) -> bool {
+        let sum = self.activated(inputs[1], Activation::Log).and_then(|sum| self.summed(sum));
+        sum.and_then(|exp| self.activated(exp, Activation::Exp)) == Some(inputs[0])
+    }
+
+    /// The number that all elements of a constant are.
+    fn constant(&self, mut value: ValueId) -> Option<f64> {
+        while let Some((Op::Rearrange(_), inputs)) = self.op(value) {
+            value = inputs[0];
+        }
+        let Some((Op::Constant(constant), _)) = self.op(value) else { return None };
+        let data = constant.0.data();
+        data.iter().all(|v| *v == data[0]).then(|| f64::from(data[0]))
+    }
+
+    /// What a value is that function of.
+    fn activated(&self, value: ValueId, function: Activation) -> Option<ValueId> {
+        match self.op(value) {
+            Some((Op::Activation(found), inputs)) if *found == function => Some(inputs[0]),
             _ => None,
-        };
-        let is_exp = |value| matches!(self.op(value), Some((Op::Activation(Activation::Exp), _)));
-        kind == BinaryKind::Div && is_exp(inputs[0]) && sum_of(inputs[1]) == Some(inputs[0])
+        }
+    }
+
+    /// What a value is a sum of.
+    fn summed(&self, value: ValueId) -> Option<ValueId> {
+        match self.op(value) {
+            Some((Op::Reduce(reduce), inputs)) if reduce.kind == ReduceKind::Sum => Some(inputs[0]),
+            _ => None,
+        }
     }
 
     /// Whether a value is an input, moved, resampled, limited or scaled.
@@ -324,7 +370,21 @@ mod tests {
         let sum = super::super::Reduce { kind: ReduceKind::Sum, axes: [true, false, false] };
         let sum = graph.push("sum", sum, &[exp]).expect("a free name");
         graph.push("div", Binary::new(BinaryKind::Div), &[exp, sum]).expect("a free name");
-        let ends = graph.ends(&graph.shapes(Shape::new(1, 3, 8, 8)).expect("shapes that fit"));
-        assert_eq!((ends.closing, ends.bounds), (Closing::Softmax, [0.0, 1.0]));
+        let ends =
+            |graph: &Graph| graph.ends(&graph.shapes(Shape::new(1, 3, 8, 8)).expect("shapes that fit"));
+        assert_eq!((ends(&graph).closing, ends(&graph).bounds), (Closing::Softmax, [0.0, 1.0]));
+        let log = graph.push("log", Activation::Log, &[sum]).expect("a free name");
+        graph.push("sub", Binary::new(BinaryKind::Sub), &[Graph::INPUT, log]).expect("a free name");
+        assert_eq!(ends(&graph).closing, Closing::LogSoftmax);
+        graph.push("less", Binary::new(BinaryKind::Less), &[Graph::INPUT, log]).expect("a free name");
+        assert_eq!((ends(&graph).closing, ends(&graph).bounds), (Closing::Truth, [0.0, 1.0]));
+        let less = graph.output();
+        let [high, low] = [("high", 255.0), ("low", 0.0)].map(|(name, value)| {
+            let tensor = Tensor::from_fn(Shape::new(1, 1, 1, 1), |_| value).into();
+            graph.push(name, super::super::Constant(tensor), &[]).expect("a free name")
+        });
+        let select = super::super::Pointwise::select();
+        graph.push("select", select, &[less, high, low]).expect("a free name");
+        assert_eq!((ends(&graph).closing, ends(&graph).bounds), (Closing::Truth, [0.0, 255.0]));
     }
 }
