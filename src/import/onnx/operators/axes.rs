@@ -195,12 +195,15 @@ impl<'a> Builder<'a> {
             return Err(Error::shape("concat", format!("{rank} axes"), format!("{:?}", part.dims())));
         }
         // A value beside itself, as PyTorch 0.4 doubles pixels, is a view.
-        let mut dims = first.dims();
-        if dims[along] == 1 && parts.iter().all(|part| part == first) {
-            dims[along] = parts.len();
-            let view = first.view.expanded(&dims)?;
+        if parts.iter().all(|part| part == first) {
+            let mut dims = first.dims();
+            let mut split = [&dims[..along], &[1], &dims[along..]].concat();
+            let one = self.reshaped_live(first, &split)?;
+            split[along] = parts.len();
+            dims[along] = dims[along].saturating_mul(parts.len());
             any_shape(&dims)?;
-            return Ok(Live { view, ..first.clone() });
+            let repeated = Live { view: one.view.expanded(&split)?, ..one };
+            return self.reshaped_live(&repeated, &dims);
         }
         // Any order of axes that all parts share will do. Use the order in which the first part is a plain value.
         let mut order: Vec<usize> = (0..rank).collect();

@@ -38,6 +38,9 @@ impl<'a> Builder<'a> {
         if scale.iter().chain(&shift).any(|v| !v.is_finite()) {
             return Err(Error::shape("constant", "finite numbers", "an infinity"));
         }
+        if scale.iter().all(|&v| v == 1.0) && shift.iter().all(|&v| v == 0.0) {
+            return Ok(live.clone());
+        }
         self.apply(
             name,
             live,
