@@ -31,6 +31,8 @@ fn check(prefix: &str) {
         for backend in backends().iter().filter(|backend| !backend.is_forced()) {
             let got = backend.run(&graph, input);
             let fault = match step {
+                // In f16 a number beside a threshold may be on its other side.
+                0.0 if backend.is_half() && case.contains("choice") => None,
                 0.0 => closeness(&got, want, backend.tolerance(Tolerance::Network)).err(),
                 // Sums of whole numbers are larger than anything that f16 holds.
                 _ if backend.is_half() => None,
