@@ -132,7 +132,7 @@ def many():
     single("shapes", lambda n, x: chain(n, x, ("Padding", "0=1 1=2 2=3 3=1 4=2"), ("Padding", "0=1 1=0 2=0 3=1 4=1"),
         ("Padding", "0=1 1=1 2=1 3=1 4=0 5=0.5"), ("Interp", "0=2 1=2.0 2=1.5 6=0"), ("Interp", "0=2 3=16 4=20 6=1"),
         ("Interp", "0=3 3=24 4=20"), ("Reorg", "0=2"), ("PixelShuffle", "0=2 1=1"), ("Permute", "0=1"),
-        ("Crop", "0=1 1=2 2=0 3=10 4=9 5=4")))
+        ("Crop", "0=1 1=2 2=0 3=10 4=9 5=4")), is_fixed=True)
 
     def branches(n, x):
         a, b, c = n.add("Split", [x], outs=3)
