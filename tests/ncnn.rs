@@ -61,7 +61,7 @@ fn ncnn_files_that_do_not_add_up_are_refused_by_name() {
         (message("7767517\n1 1\nInput data 0 1 data\n", &[]), "number of channels is not told"),
         (changed("PReLU", "LSTM"), "not supported"),
         (changed("0=8 1=3", "0=9 1=3"), "24 is not divisible by 9"),
-        (changed(" b2_0 ", " b99 "), "no layer before makes its input b99"),
+        (changed(" b2_0 ", " b99 "), "no layer before makes its input b2_0"),
         (changed("6=216", "6=216 8=1"), "int8"),
         (message(&param, &bin[..bin.len() - 8]), "ends early"),
         (message(&param, &[&bin[..], &[0; 4]].concat()), "belong to no layer"),
