@@ -2,18 +2,19 @@
 //!
 //! An encoder level is a ConvBlock, whose result is the skip, and a 2x2 max pool. The bottleneck is a ConvBlock. A
 //! decoder level is up-sampling by 2, concatenation with the skip, and a ConvBlock. A 1x1 convolution follows. A
-//! ConvBlock is two times 3x3 convolution, batch normalisation (eps 1e-5) and activation.
+//! ConvBlock is two times 3x3 convolution, batch normalisation (eps 1e-5) and activation. Options of [`UnetConfig`]
+//! exchange each of these.
 
 use crate::error::{Error, Result};
 use crate::graph::{
-    Activation, BatchNorm, Binary, Concat, Conv, ConvTranspose, Crop, Graph, Pad, PadAmount, PadMode, Pool,
-    Reduce, Resize, ResizeTo, Softmax, ValueId,
+    self, Activation, BatchNorm, Binary, Concat, Conv, ConvTranspose, Crop, Graph, NormOver, Pad, PadAmount,
+    PadMode, Pool, Reduce, Resize, ResizeTo, Softmax, ValueId,
 };
 use crate::tensor::{Random, Shape, Tensor};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
-/// Batch normalisation's epsilon throughout the family: PyTorch's default.
+/// Epsilon of the norms: PyTorch's default.
 const EPS: f64 = 1e-5;
 
 /// A network of the family. As JSON it is the `unet.config` entry of a model file.
@@ -29,6 +30,9 @@ pub struct UnetConfig {
     pub encoder: Vec<usize>,
     /// Channels of the bottleneck.
     pub bottleneck: usize,
+    /// Dilation of the bottleneck's 3x3 convolutions, 1 to 16. A larger one sees more of the picture.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub dilation: usize,
     /// Channels of each decoder level, deepest first. Empty for an encoder-only network: the bottleneck is averaged
     /// over the picture, and a linear layer computes class scores.
     pub decoder: Vec<usize>,
@@ -53,9 +57,15 @@ pub struct UnetConfig {
     /// The function after the last convolution.
     #[serde(default)]
     pub output: Output,
-    /// Whether the input is added to the result. The network then predicts a correction.
+    /// Whether the input is added to the result. The network then predicts a correction. If the input has more channels
+    /// than the result, its first ones are added. If the result is larger, the input is enlarged bicubically.
     #[serde(default)]
     pub residual: bool,
+    /// The result's height and width for one pixel of the input, 1 to 4. From 2 on, the last layer is a transposed
+    /// convolution of stride `scale` and kernel `3 * scale`, which is a 3x3 convolution and a pixel shuffle in one
+    /// (Shi et al. 2016).
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub scale: usize,
     /// How a picture is padded if its sides are not multiples of `2^levels`.
     #[serde(default)]
     pub pad: PadMode,
@@ -66,6 +76,7 @@ setters!(UnetConfig {
     with_out_channels(out_channels: usize),
     with_encoder(encoder: impl Into<Vec<usize>>),
     with_bottleneck(bottleneck: usize),
+    with_dilation(dilation: usize),
     with_decoder(decoder: impl Into<Vec<usize>>),
     with_up(up: Option<Vec<usize>>),
     with_upsample(upsample: Upsample),
@@ -75,11 +86,20 @@ setters!(UnetConfig {
     with_concat(concat: ConcatOrder),
     with_output(output: Output),
     with_residual(residual: bool),
+    with_scale(scale: usize),
     with_pad(pad: PadMode),
 });
 
 fn yes() -> bool {
     true
+}
+
+fn one() -> usize {
+    1
+}
+
+fn is_one(number: &usize) -> bool {
+    *number == 1
 }
 
 /// How a decoder level doubles its resolution.
@@ -102,6 +122,8 @@ pub enum Norm {
     /// Batch normalisation.
     #[default]
     Batch,
+    /// Instance normalisation with a factor and a summand for each channel.
+    Instance,
     /// Nothing.
     None,
 }
@@ -204,6 +226,7 @@ impl UnetConfig {
             out_channels,
             encoder: encoder.into(),
             bottleneck,
+            dilation: 1,
             decoder: decoder.into(),
             up: None,
             upsample: Upsample::default(),
@@ -213,6 +236,7 @@ impl UnetConfig {
             concat: ConcatOrder::default(),
             output: Output::default(),
             residual: false,
+            scale: 1,
             pad: PadMode::default(),
         }
     }
@@ -248,12 +272,17 @@ impl UnetConfig {
         {
             return refuse("leaky_relu", "a finite slope", slope.to_string());
         }
-        if self.residual && (self.in_channels != self.out_channels || self.decoder.is_empty()) {
-            return refuse(
-                "residual",
-                "as many channels out as in, and a decoder",
-                self.out_channels.to_string(),
-            );
+        if !(1..=16).contains(&self.dilation) {
+            return refuse("dilation", "1 to 16", self.dilation.to_string());
+        }
+        if !(1..=4).contains(&self.scale) {
+            return refuse("scale", "1 to 4", self.scale.to_string());
+        }
+        if self.decoder.is_empty() && (self.residual || self.scale > 1) {
+            return refuse("residual and scale", "a decoder", "an encoder-only network".into());
+        }
+        if self.residual && self.in_channels < self.out_channels {
+            return refuse("residual", "at most as many channels out as in", self.out_channels.to_string());
         }
         Ok(())
     }
@@ -275,7 +304,7 @@ impl UnetConfig {
             skips.push(skip);
             y = (builder.graph.push(&format!("enc{}.pool", i + 1), Pool::MAX_2X2, &[skip.0])?, width);
         }
-        y = builder.block("bottleneck", y, self.bottleneck)?;
+        y = builder.block_dilated("bottleneck", y, self.bottleneck, self.dilation)?;
         if self.decoder.is_empty() {
             let mean = builder.graph.push("average", Reduce::GLOBAL_AVERAGE, &[y.0])?;
             let scores = builder.conv("classifier", (mean, y.1), self.out_channels, 1, true)?;
@@ -291,9 +320,14 @@ impl UnetConfig {
             let joined = builder.graph.push(&format!("{stage}.concat"), Concat::default(), &parts)?;
             y = builder.block(&stage, (joined, up.1 + skip.1), width)?;
         }
+        if self.scale > 1 {
+            let result = builder.enlarged(y)?;
+            return builder.finish(result);
+        }
         let mut result = builder.conv("output", y, self.out_channels, 1, true)?;
         if self.residual {
-            result = builder.graph.push("residual", Binary::ADD, &[x, result])?;
+            let first = builder.first_channels(x)?;
+            result = builder.graph.push("residual", Binary::ADD, &[first, result])?;
         }
         let cropped = builder.graph.push("crop", Crop, &[result, Graph::INPUT])?;
         builder.finish(cropped)
@@ -319,7 +353,11 @@ impl UnetConfig {
             let [up, joined, y] = ["up", "concat", "act2"].map(|part| shape(&format!("dec{i}.{part}")));
             lines.push(format!("dec{i}  up {up:<14}+ skip{i} → concat {joined:<15}→ {y}"));
         }
-        let head = if self.decoder.is_empty() { "classifier" } else { "output 1x1" };
+        let head = match (self.decoder.is_empty(), self.scale) {
+            (true, _) => "classifier".to_string(),
+            (_, 1) => "output 1x1".into(),
+            (_, scale) => format!("output {0}x{0}", 3 * scale),
+        };
         lines.push(format!("{head:<13}{}", graph.output_shape(input)?));
         Ok(lines.join("\n"))
     }
@@ -339,24 +377,31 @@ impl Builder<'_> {
         Ok(self.weights.tensor(name, Shape::new(len, 1, 1, 1))?.data().into())
     }
 
-    fn conv(&mut self, name: &str, (x, from): Wide, to: usize, kernel: usize, bias: bool) -> Result<ValueId> {
+    /// A convolution with its weights, and without dilation.
+    fn weighted(&mut self, name: &str, from: usize, to: usize, kernel: usize, bias: bool) -> Result<Conv> {
         let weight = self.weights.tensor(&format!("{name}.weight"), Shape::new(to, from, kernel, kernel))?;
         let bias = if bias { Some(self.vector(&format!("{name}.bias"), to)?) } else { None };
-        self.graph.push(name, Conv::new(weight, bias).same(), &[x])
+        Ok(Conv::new(weight, bias))
+    }
+
+    fn conv(&mut self, name: &str, (x, from): Wide, to: usize, kernel: usize, bias: bool) -> Result<ValueId> {
+        let conv = self.weighted(name, from, to, kernel, bias)?;
+        self.graph.push(name, conv.same(), &[x])
     }
 
     /// Two times convolution, norm, activation.
     fn block(&mut self, stage: &str, x: Wide, width: usize) -> Result<Wide> {
+        self.block_dilated(stage, x, width, 1)
+    }
+
+    fn block_dilated(&mut self, stage: &str, x: Wide, width: usize, dilation: usize) -> Result<Wide> {
         let (mut y, mut from) = x;
         for i in 1..=2 {
-            y = self.conv(&format!("{stage}.conv{i}"), (y, from), width, 3, self.config.bias)?;
-            if self.config.norm == Norm::Batch {
-                let name = format!("{stage}.norm{i}");
-                let mut part = |part: &str| self.vector(&format!("{name}.{part}"), width);
-                let (gamma, beta) = (part("weight")?, part("bias")?);
-                let (mean, var) = (part("running_mean")?, part("running_var")?);
-                y = self.graph.push(&name, BatchNorm::new(&gamma, &beta, &mean, &var, EPS)?, &[y])?;
-            }
+            let name = format!("{stage}.conv{i}");
+            let conv =
+                Conv { dilation: [dilation; 2], ..self.weighted(&name, from, width, 3, self.config.bias)? };
+            y = self.graph.push(&name, conv.same(), &[y])?;
+            y = self.norm(&format!("{stage}.norm{i}"), y, width)?;
             let activation = match self.config.activation {
                 BlockActivation::Relu => Activation::Relu,
                 BlockActivation::LeakyRelu(slope) => Activation::LeakyRelu(slope),
@@ -365,6 +410,52 @@ impl Builder<'_> {
             from = width;
         }
         Ok((y, width))
+    }
+
+    fn norm(&mut self, name: &str, x: ValueId, width: usize) -> Result<ValueId> {
+        let norm = self.config.norm;
+        let mut part = |part: &str| self.vector(&format!("{name}.{part}"), width);
+        match norm {
+            Norm::None => Ok(x),
+            Norm::Batch => {
+                let (gamma, beta) = (part("weight")?, part("bias")?);
+                let (mean, var) = (part("running_mean")?, part("running_var")?);
+                self.graph.push(name, BatchNorm::new(&gamma, &beta, &mean, &var, EPS)?, &[x])
+            }
+            Norm::Instance => {
+                let (scale, shift) = (Some(part("weight")?), Some(part("bias")?));
+                let norm = graph::Norm::new(NormOver::Groups(width), EPS as f32);
+                self.graph.push(name, graph::Norm { scale, shift, ..norm }, &[x])
+            }
+        }
+    }
+
+    /// The channels of the input that a residual adds.
+    fn first_channels(&mut self, x: ValueId) -> Result<ValueId> {
+        let (from, to) = (self.config.in_channels, self.config.out_channels);
+        if from == to {
+            return Ok(x);
+        }
+        let one_hot = Tensor::from_fn(Shape::new(to, from, 1, 1), |i| f32::from(i % from == i / from));
+        self.graph.push("residual.channels", Conv::new(Arc::new(one_hot), None), &[x])
+    }
+
+    /// The last layer of a network whose result is larger than its input.
+    fn enlarged(&mut self, (x, from): Wide) -> Result<ValueId> {
+        let (to, scale) = (self.config.out_channels, self.config.scale);
+        let weight = self.weights.tensor("output.weight", Shape::new(from, to, 3 * scale, 3 * scale))?;
+        let bias = self.vector("output.bias", to)?;
+        let shuffle = ConvTranspose { padding: [scale; 4], ..ConvTranspose::new(weight, Some(bias), scale) };
+        let result = self.graph.push("output", shuffle, &[x])?;
+        let factor = ResizeTo::Scale([scale as f32; 2]);
+        if !self.config.residual {
+            let size = self.graph.push("size", Resize::nearest(factor), &[Graph::INPUT])?;
+            return self.graph.push("crop", Crop, &[result, size]);
+        }
+        let input = self.first_channels(Graph::INPUT)?;
+        let input = self.graph.push("bicubic", Resize::bicubic(factor), &[input])?;
+        let cropped = self.graph.push("crop", Crop, &[result, input])?;
+        self.graph.push("residual", Binary::ADD, &[input, cropped])
     }
 
     fn up(&mut self, stage: &str, (x, from): Wide, to: usize) -> Result<Wide> {

@@ -97,7 +97,7 @@ fn the_generator_is_the_one_of_the_vectors() {
 #[test]
 fn small_networks_agree_with_pytorch() {
     let vectors = Vectors::read("unets");
-    assert!(vectors.cases.len() >= 19, "{} cases", vectors.cases.len());
+    assert!(vectors.cases.len() >= 25, "{} cases", vectors.cases.len());
     for (name, case) in &vectors.cases {
         let parse = |key: &str| case[key].as_u64().unwrap_or_else(|| panic!("{name}: {key}"));
         let config: UnetConfig = serde_json::from_value(case["config"].clone()).unwrap();
@@ -125,7 +125,7 @@ fn a_network_takes_its_weights_by_name() {
 #[test]
 fn bad_configurations_are_refused_with_what_was_expected() {
     let good = || UnetConfig::new(3, 3, &[4, 8], 8, &[8, 4]);
-    let cases: [(UnetConfig, &str); 11] = [
+    let cases: [(UnetConfig, &str); 14] = [
         (good().with_encoder(vec![]).with_decoder(vec![]), "encoder: expected 1 to 6 levels, got 0"),
         (good().with_encoder(vec![1; 7]), "encoder: expected 1 to 6 levels, got 7"),
         (good().with_in_channels(0), "widths: expected 1 to 65536 channels, got 0"),
@@ -136,13 +136,19 @@ fn bad_configurations_are_refused_with_what_was_expected() {
         (good().with_decoder([8]), "decoder: expected 2 levels, as the encoder (or none), got 1"),
         (good().with_up(Some(vec![8])), "up: expected one width for each decoder level, got 1"),
         (
-            good().with_residual(true).with_out_channels(1),
-            "residual: expected as many channels out as in, and a decoder, got 1",
+            good().with_residual(true).with_out_channels(4),
+            "residual: expected at most as many channels out as in, got 4",
         ),
         (
             good().with_residual(true).with_decoder(vec![]),
-            "residual: expected as many channels out as in, and a decoder, got 3",
+            "residual and scale: expected a decoder, got an encoder-only network",
         ),
+        (
+            good().with_scale(2).with_decoder(vec![]),
+            "residual and scale: expected a decoder, got an encoder-only network",
+        ),
+        (good().with_scale(5), "scale: expected 1 to 4, got 5"),
+        (good().with_dilation(0), "dilation: expected 1 to 16, got 0"),
     ];
     for (config, want) in cases {
         let error = config.build(&mut RandomWeights::new(1)).unwrap_err();
@@ -236,7 +242,9 @@ fn random_config(random: &mut Random) -> UnetConfig {
     let mut config = UnetConfig::new(ends[0], ends[1], &encoder, ends[2], &decoder);
     config.upsample =
         random.pick(&[Upsample::ConvTranspose, Upsample::NearestConv, Upsample::BilinearConv1x1]);
-    config.norm = random.pick(&[Norm::Batch, Norm::None]);
+    config.norm = random.pick(&[Norm::Batch, Norm::Instance, Norm::None]);
+    config.dilation = 1 + random.below(3);
+    config.scale = random.pick(&[1, 1, 1, 2, 3]);
     config.bias = random.below(4) > 0;
     config.activation = random.pick(&[BlockActivation::Relu, BlockActivation::LeakyRelu(0.1)]);
     config.concat = random.pick(&[ConcatOrder::UpSkip, ConcatOrder::SkipUp]);
@@ -244,8 +252,8 @@ fn random_config(random: &mut Random) -> UnetConfig {
     config.pad = random.pick(&[PadMode::Zero, PadMode::Edge, PadMode::Reflect]);
     config.up = (random.below(2) == 0).then_some(up);
     match random.below(4) {
-        0 => (config.residual, config.out_channels) = (true, config.in_channels),
-        1 => (config.decoder, config.up) = (Vec::new(), None),
+        0 => (config.residual, config.out_channels) = (true, 1 + random.below(config.in_channels)),
+        1 => (config.decoder, config.up, config.scale) = (Vec::new(), None, 1),
         _ => {}
     }
     config

@@ -3,6 +3,9 @@
 A network is described by a small configuration (a dict, stored as JSON in the file). Encoder level 1 is the
 full-resolution level; decoder level N is joined with encoder level N. State-dict names are part of the format:
 `enc1.conv1.weight`, `enc1.norm1.running_mean`, `bottleneck.conv2.bias`, `dec3.up.weight`, `output.bias`, ...
+
+The configuration's fields are those of `UnetConfig` in src/unet.rs. Only the options that a trained model needs are
+here.
 """
 
 import json
@@ -24,29 +27,43 @@ CELLS = DENOISE | {
 SEED = DENOISE | {
     "encoder": [64, 128, 256, 512], "bottleneck": 512, "decoder": [256, 128, 64, 64], "residual": False,
 }
+UPSCALE2X = DENOISE | {
+    "encoder": [48, 64], "bottleneck": 96, "decoder": [64, 48], "up": [64, 48], "norm": "none", "scale": 2,
+}
+INPAINT = DENOISE | {
+    "in_channels": 4, "encoder": [24, 48, 64, 80], "bottleneck": 96, "decoder": [80, 64, 48, 24],
+    "up": [80, 64, 48, 24], "norm": "none", "activation": {"leaky_relu": 0.1}, "dilation": 2,
+}
 
 
 class ConvBlock(nn.Module):
-    """Two times 3x3 convolution, batch norm, ReLU. The size does not change."""
+    """Two times 3x3 convolution, norm, activation. The size does not change."""
 
-    def __init__(self, inputs, outputs):
+    def __init__(self, config, inputs, outputs, dilation=1):
         super().__init__()
-        self.conv1 = nn.Conv2d(inputs, outputs, 3, padding=1)
-        self.norm1 = nn.BatchNorm2d(outputs, eps=1e-5)
-        self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1)
-        self.norm2 = nn.BatchNorm2d(outputs, eps=1e-5)
+        norm = {
+            "batch": lambda: nn.BatchNorm2d(outputs, eps=1e-5),
+            "instance": lambda: nn.InstanceNorm2d(outputs, eps=1e-5, affine=True),
+            "none": nn.Identity,
+        }[config["norm"]]
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, padding=dilation, dilation=dilation)
+        self.norm1 = norm()
+        self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=dilation, dilation=dilation)
+        self.norm2 = norm()
+        activation = config["activation"]
+        self.act = nn.ReLU() if activation == "relu" else nn.LeakyReLU(activation["leaky_relu"])
 
     def forward(self, x):
-        x = torch.relu(self.norm1(self.conv1(x)))
-        return torch.relu(self.norm2(self.conv2(x)))
+        x = self.act(self.norm1(self.conv1(x)))
+        return self.act(self.norm2(self.conv2(x)))
 
 
 class UpBlock(ConvBlock):
     """Doubles the size with a transposed convolution, appends the encoder's features, then applies a ConvBlock."""
 
-    def __init__(self, inputs, skip, outputs):
-        super().__init__(inputs + skip, outputs)
-        self.up = nn.ConvTranspose2d(inputs, inputs, 2, stride=2)
+    def __init__(self, config, inputs, up, skip, outputs):
+        super().__init__(config, up + skip, outputs)
+        self.up = nn.ConvTranspose2d(inputs, up, 2, stride=2)
 
     def forward(self, x, skip):
         return super().forward(torch.cat([self.up(x), skip], dim=1))
@@ -57,7 +74,7 @@ class UNet(nn.Module):
 
     def __init__(self, config):
         super().__init__()
-        fixed = {"upsample": "conv_transpose", "norm": "batch", "activation": "relu", "concat": "up_skip"}
+        fixed = {"upsample": "conv_transpose", "concat": "up_skip"}
         for key, value in fixed.items():
             if config[key] != value:
                 raise ValueError(f"{key} must be {value!r}, not {config[key]!r}")
@@ -65,14 +82,21 @@ class UNet(nn.Module):
         self.levels = len(config["encoder"])
         channels = config["in_channels"]
         for level, width in enumerate(config["encoder"], start=1):
-            self.add_module(f"enc{level}", ConvBlock(channels, width))
+            self.add_module(f"enc{level}", ConvBlock(config, channels, width))
             channels = width
-        self.bottleneck = ConvBlock(channels, config["bottleneck"])
+        self.bottleneck = ConvBlock(config, channels, config["bottleneck"], config.get("dilation", 1))
         channels = config["bottleneck"]
-        for level, width in zip(range(self.levels, 0, -1), config["decoder"], strict=True):
-            self.add_module(f"dec{level}", UpBlock(channels, config["encoder"][level - 1], width))
+        ups = config.get("up") or [channels, *config["decoder"][:-1]]
+        for level, up, width in zip(range(self.levels, 0, -1), ups, config["decoder"], strict=True):
+            self.add_module(f"dec{level}", UpBlock(config, channels, up, config["encoder"][level - 1], width))
             channels = width
-        self.output = nn.Conv2d(channels, config["out_channels"], 1)
+        self.scale = config.get("scale", 1)
+        if self.scale == 1:
+            self.output = nn.Conv2d(channels, config["out_channels"], 1)
+        else:
+            # A 3x3 convolution and a pixel shuffle in one layer.
+            kernel, scale = 3 * self.scale, self.scale
+            self.output = nn.ConvTranspose2d(channels, config["out_channels"], kernel, scale, padding=scale)
 
     def logits(self, x):
         """The result before the sigmoid and before the residual sum."""
@@ -86,11 +110,16 @@ class UNet(nn.Module):
             x = self.get_submodule(f"dec{level}")(x, skips.pop())
         return self.output(x)
 
+    def base(self, x):
+        """What a residual network's result is added to: the first channels of its input, at the result's size."""
+        x = x[:, : self.config["out_channels"]]
+        return x if self.scale == 1 else nn.functional.interpolate(x, scale_factor=self.scale, mode="bicubic")
+
     def forward(self, x):
         y = self.logits(x)
         if self.config["output"] == "sigmoid":
             y = torch.sigmoid(y)
-        return x + y if self.config["residual"] else y
+        return self.base(x) + y if self.config["residual"] else y
 
     def export(self, path, recipe):
         """Writes weights, configuration and recipe (pre- and post-processing) as safetensors."""
@@ -146,9 +175,11 @@ def parameters(net):
 
 if __name__ == "__main__":
     assert parameters(UNet(SEED)) == 14_789_059
-    for name, config in {"denoise": DENOISE, "cells": CELLS, "seed": SEED}.items():
+    shipped = {"denoise": DENOISE, "cells": CELLS, "upscale2x": UPSCALE2X, "inpaint": INPAINT, "seed": SEED}
+    for name, config in shipped.items():
         net = UNet(config).eval()
         x = torch.rand(1, config["in_channels"], 32, 48)
+        scale = config.get("scale", 1)
         with torch.no_grad():
-            assert net(x).shape == (1, config["out_channels"], 32, 48)
+            assert net(x).shape == (1, config["out_channels"], 32 * scale, 48 * scale)
         print(f"{name}: {parameters(net):,} parameters")

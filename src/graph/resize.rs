@@ -87,6 +87,11 @@ impl Resize {
         Resize { to, interpolation: Interpolation::Linear, coordinates }
     }
 
+    /// Bicubic (Keys 1981, a = -0.75) with half-pixel centres and without antialiasing, as in PyTorch.
+    pub const fn bicubic(to: ResizeTo) -> Resize {
+        Resize { to, interpolation: Interpolation::Cubic(-0.75), coordinates: Coordinates::HalfPixel }
+    }
+
     /// Factors for height and width. If sizes are given, they follow from the shapes.
     fn scale(&self, from: Shape) -> [f64; 2] {
         match self.to {

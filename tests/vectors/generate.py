@@ -310,17 +310,27 @@ def unet(config, weights, x):
     def vector(name, length):
         return weights(name, (length, 1, 1, 1)).reshape(length)
 
-    def conv(name, x, out, kernel, bias):
+    def conv(name, x, out, kernel, bias, dilation=1):
         weight = weights(f"{name}.weight", (out, x.shape[1], kernel, kernel))
-        return F.conv2d(x, weight, vector(f"{name}.bias", out) if bias else None, padding=kernel // 2)
+        padding = kernel // 2 * dilation
+        return F.conv2d(x, weight, vector(f"{name}.bias", out) if bias else None, padding=padding, dilation=dilation)
 
-    def block(stage, x, width):
-        for i in (1, 2):
-            x = conv(f"{stage}.conv{i}", x, width, 3, config.get("bias", True))
-            if config.get("norm", "batch") == "batch":
+    def norm(name, x, width):
+        match config.get("norm", "batch"):
+            case "batch":
                 parts = ("weight", "bias", "running_mean", "running_var")
-                gamma, beta, mean, var = (vector(f"{stage}.norm{i}.{part}", width) for part in parts)
-                x = F.batch_norm(x, mean, var, gamma, beta, False, 0.0, 1e-5)
+                gamma, beta, mean, var = (vector(f"{name}.{part}", width) for part in parts)
+                return F.batch_norm(x, mean, var, gamma, beta, False, 0.0, 1e-5)
+            case "instance":
+                gamma, beta = (vector(f"{name}.{part}", width) for part in ("weight", "bias"))
+                return F.instance_norm(x, None, None, gamma, beta, eps=1e-5)
+            case "none":
+                return x
+
+    def block(stage, x, width, dilation=1):
+        for i in (1, 2):
+            x = conv(f"{stage}.conv{i}", x, width, 3, config.get("bias", True), dilation)
+            x = norm(f"{stage}.norm{i}", x, width)
             activation = config.get("activation", "relu")
             x = F.relu(x) if activation == "relu" else F.leaky_relu(x, f32(activation["leaky_relu"]))
         return x
@@ -336,14 +346,15 @@ def unet(config, weights, x):
                 x = F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
                 return conv(f"{stage}.up", x, out, 1, True)
 
-    depth, (height, width) = len(config["encoder"]), x.shape[2:]
+    depth, (height, width), given = len(config["encoder"]), x.shape[2:], x
+    channels_out, scale = config["out_channels"], config.get("scale", 1)
     mode = {"reflect": "reflect", "edge": "replicate", "zero": "constant"}[config.get("pad", "reflect")]
     x = F.pad(x, (0, -width % 2**depth, 0, -height % 2**depth), mode=mode)
     y, skips = x, []
     for i, channels in enumerate(config["encoder"]):
         skips.append(block(f"enc{i + 1}", y, channels))
         y = F.max_pool2d(skips[-1], 2)
-    y = block("bottleneck", y, config["bottleneck"])
+    y = block("bottleneck", y, config["bottleneck"], config.get("dilation", 1))
     if not config["decoder"]:
         y = conv("classifier", y.mean((2, 3), keepdim=True), config["out_channels"], 1, True)
     else:
@@ -354,10 +365,19 @@ def unet(config, weights, x):
             if config.get("concat", "up_skip") == "skip_up":
                 parts.reverse()
             y = block(stage, torch.cat(parts, 1), channels)
-        y = conv("output", y, config["out_channels"], 1, True)
+        if scale == 1:
+            y = conv("output", y, channels_out, 1, True)
+        else:
+            # The transposed convolution is a 3x3 convolution and a pixel shuffle.
+            weight = weights("output.weight", (y.shape[1], channels_out, 3 * scale, 3 * scale))
+            taps = weight.reshape(-1, channels_out, 3, scale, 3, scale).flip(2, 4)
+            kernel = taps.permute(1, 3, 5, 0, 2, 4).reshape(channels_out * scale**2, -1, 3, 3)
+            bias = vector("output.bias", channels_out).repeat_interleave(scale**2)
+            y = F.pixel_shuffle(F.conv2d(y, kernel, bias, padding=1), scale)
+        y = y[:, :, : height * scale, : width * scale]
         if config.get("residual"):
-            y = x + y
-        y = y[:, :, :height, :width]
+            base = given[:, :channels_out]
+            y = y + (F.interpolate(base, scale_factor=scale, mode="bicubic") if scale > 1 else base)
     match config.get("output", "none"):
         case "sigmoid":
             y = torch.sigmoid(y)
@@ -393,6 +413,12 @@ SMALL = {
     "pad_zero": (small(2, pad="zero"), (1, 25, 19)),
     "encoder_only": (small(3, decoder=[], out_channels=10), (2, 32, 32)),
     "encoder_only_odd_softmax": (small(2, decoder=[], out_channels=5, output="softmax"), (1, 25, 19)),
+    "residual_of_the_first_channels": (small(2, residual=True, in_channels=4), (1, 25, 19)),
+    "dilated_bottleneck": (small(2, dilation=3, activation={"leaky_relu": 0.1}, norm="none"), (1, 25, 19)),
+    "instance_norm": (small(2, norm="instance", pad="edge"), (2, 25, 19)),
+    "twice_as_large": (small(2, scale=2, norm="none", residual=True), (1, 25, 19)),
+    "three_times_as_large": (small(1, scale=3, out_channels=2, residual=True), (1, 13, 18)),
+    "four_times_without_residual": (small(1, scale=4, out_channels=1, output="sigmoid"), (1, 13, 18)),
 }
 
 
