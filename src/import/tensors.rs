@@ -262,7 +262,7 @@ impl<'a> StateDict<'a> {
     pub(crate) fn check_all_taken(&self) -> Result<()> {
         match self.tensors.keys().next() {
             None => Ok(()),
-            Some(extra) => Err(Error::UnknownNetwork(format!(
+            Some(extra) => Err(Error::Model(format!(
                 "extra tensor {extra} ({} in all) has no place in the architecture",
                 self.tensors.len()
             ))),
