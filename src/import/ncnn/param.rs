@@ -1,7 +1,7 @@
 //! The text of a network: one layer a line, with the names of its blobs and numbered parameters.
 
 use crate::error::{Error, Result};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 /// Most layers.
 const MAX_LAYERS: usize = 1 << 14;
@@ -83,6 +83,13 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Vec<Layer<'_>>> {
     let layers: Vec<Layer<'_>> = lines.take(MAX_LAYERS + 1).map(layer).collect::<Result<_>>()?;
     if layers.len() > MAX_LAYERS || layers.len() != count {
         return Err(broken(format!("expected {count} layers, at most {MAX_LAYERS}, got {}", layers.len())));
+    }
+    let mut made: HashSet<&str> = HashSet::new();
+    for layer in &layers {
+        if let Some(blob) = layer.inputs.iter().find(|blob| !made.contains(*blob)) {
+            return Err(layer.error(format!("no layer before makes its input {blob}")));
+        }
+        made.extend(layer.outputs.iter().copied());
     }
     Ok(layers)
 }

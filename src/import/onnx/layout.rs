@@ -204,8 +204,9 @@ impl Told {
     }
 }
 
-/// Follows an output backwards: whether channels are last.
-pub(super) fn output(graph: &Graph, name: &str) -> Option<bool> {
+/// Follows an output backwards: whether channels are last. `picture` is the name of the input, and whether its channels
+/// are last.
+pub(super) fn output(graph: &Graph, name: &str, picture: (&str, bool)) -> Option<bool> {
     let makers: HashMap<&str, &Node> =
         graph.node.iter().flat_map(|node| node.output.iter().map(move |o| (o.as_str(), node))).collect();
     let mut seen = HashSet::new();
@@ -213,6 +214,9 @@ pub(super) fn output(graph: &Graph, name: &str) -> Option<bool> {
     while let Some(name) = next.pop_front() {
         if seen.len() > STEPS || !seen.insert(name) {
             continue;
+        }
+        if name == picture.0 {
+            return Some(picture.1);
         }
         let Some(node) = makers.get(name) else { continue };
         match permutation(node) {
@@ -233,24 +237,41 @@ pub(super) fn output(graph: &Graph, name: &str) -> Option<bool> {
     None
 }
 
-/// The layout of a result with these extents, for a picture of that shape: the one whose rows and columns are in
-/// proportion to the picture's. If both or none are, `last` decides whether channels are last.
-pub(super) fn of_result(dims: &[usize], picture: Shape, last: bool) -> Layout {
-    let factors = |h: usize, w: usize| proportion([h, w], [picture.h, picture.w]);
-    let fits = |h: usize, w: usize| factors(h, w).is_some_and(|[down, across]| down == across);
+/// The layout of a result with these extents, for a picture of that shape. `told` is whether channels are last, as the
+/// graph tells it. If it does not, the layout is the one whose rows and columns are in proportion to the picture's; if
+/// both or none are, that of the picture. A layout unlike the picture's needs an exact proportion, because small extents
+/// are often in proportion by chance.
+pub(super) fn of_result(dims: &[usize], picture: Shape, told: Option<bool>, picture_last: bool) -> Layout {
+    let fits = |h: usize, w: usize| {
+        proportion([h, w], [picture.h, picture.w]).is_some_and(|[down, across]| down == across)
+    };
+    let exact = |h: usize, w: usize| {
+        let same = h * picture.w == w * picture.h;
+        let whole = h.is_multiple_of(picture.h) || picture.h.is_multiple_of(h.max(1));
+        (h, w) == (1, 1) || (fits(h, w) && same && whole)
+    };
     match *dims {
-        [_, a, b, c] => match (fits(b, c), fits(a, b)) {
-            (true, false) => Layout::Nchw,
-            (false, true) => Layout::Nhwc,
-            _ if last => Layout::Nhwc,
-            _ => Layout::Nchw,
-        },
-        [a, b, c] => match (fits(b, c), fits(a, b)) {
-            (false, true) => Layout::Hwc,
-            (true, true) if last && a != picture.n => Layout::Hwc,
-            _ if a == picture.n && picture.n > 1 => Layout::Nhw,
-            _ => Layout::Chw,
-        },
+        [_, a, b, c] => {
+            let last = told.unwrap_or_else(|| match (fits(b, c), exact(a, b)) {
+                (true, false) => false,
+                (false, true) => true,
+                _ => picture_last,
+            });
+            if last { Layout::Nhwc } else { Layout::Nchw }
+        }
+        [a, b, c] => {
+            let last = match told {
+                Some(false) => false,
+                // Of three axes, an ArgMax over the last has taken the channels away.
+                Some(true) => fits(a, b) && (!fits(b, c) || a != picture.n),
+                None => exact(a, b) && (!fits(b, c) || picture_last && a != picture.n),
+            };
+            match last {
+                true => Layout::Hwc,
+                false if a == picture.n && picture.n > 1 => Layout::Nhw,
+                false => Layout::Chw,
+            }
+        }
         [h, w] if fits(h, w) && picture.n == 1 => Layout::Hw,
         _ => Layout::Flat,
     }
@@ -278,10 +299,25 @@ mod tests {
             (&[32, 48], false, Hw),
             (&[1, 10], false, Flat),
         ] {
-            assert_eq!(of_result(dims, picture, last), layout, "{dims:?}");
+            assert_eq!(of_result(dims, picture, None, last), layout, "{dims:?}");
         }
-        assert_eq!(of_result(&[4, 32, 48], Shape { n: 4, ..picture }, false), Nhw);
+        assert_eq!(of_result(&[4, 32, 48], Shape { n: 4, ..picture }, None, false), Nhw);
         let square = Shape::new(1, 3, 32, 32);
-        assert_eq!([true, false].map(|last| of_result(&[1, 32, 32, 32], square, last)), [Nhwc, Nchw]);
+        let of_square = |told, last| of_result(&[1, 32, 32, 32], square, told, last);
+        assert_eq!([true, false].map(|last| of_square(None, last)), [Nhwc, Nchw]);
+        assert_eq!([true, false].map(|told| of_square(Some(told), !told)), [Nhwc, Nchw]);
+    }
+
+    #[test]
+    fn extents_in_proportion_by_chance_tell_nothing() {
+        use Layout::*;
+        for (dims, picture, told, layout) in [
+            (&[1, 2, 3, 5][..], Shape::new(1, 2, 11, 17), Some(false), Nchw),
+            (&[1, 2, 3, 5], Shape::new(1, 2, 11, 17), None, Nchw),
+            (&[1, 3, 5], Shape::new(1, 3, 1, 5), None, Chw),
+            (&[2, 2, 4], Shape::new(1, 2, 2, 2), Some(false), Chw),
+        ] {
+            assert_eq!(of_result(dims, picture, told, false), layout, "{dims:?}");
+        }
     }
 }

@@ -432,11 +432,11 @@ impl OnnxNetwork {
     /// The order of an output's axes.
     fn layout(&self, name: &str, dims: &[usize], picture: Shape) -> Layout {
         let input = self.ports.picture.layout;
-        let last = layout::output(&self.file.graph, name);
-        let last = last.unwrap_or(matches!(input, Layout::Nhwc | Layout::Hwc));
+        let last = matches!(input, Layout::Nhwc | Layout::Hwc);
+        let told = layout::output(&self.file.graph, name, (&self.ports.picture.declared.name, last));
         match input {
             Layout::Flat => Layout::Flat,
-            _ => layout::of_result(dims, picture, last),
+            _ => layout::of_result(dims, picture, told, last),
         }
     }
 }
