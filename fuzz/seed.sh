@@ -4,6 +4,7 @@ set -euo pipefail
 cd "$(dirname "$0")"
 vectors=../tests/vectors
 mkdir -p corpus/{model,ncnn,onnx,pickle,picture,safetensors,tza,video}
+cp seeds/model/*.json corpus/model/
 cp $vectors/onnx_*.onnx $vectors/spellings/*.onnx corpus/onnx/
 find $vectors/zoo -name '*.onnx' -size -24k -exec cp {} corpus/onnx/ \;
 cp $vectors/state_dicts/small* $vectors/state_dicts/{views,milesial}.pth corpus/pickle/
