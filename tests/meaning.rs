@@ -121,6 +121,17 @@ fn the_graph_tells_what_its_result_is() {
 }
 
 #[test]
+fn a_result_of_one_size_is_not_cropped() {
+    let model = open("fixed_result");
+    for [h, w] in [[256, 256], [33, 47], [64, 64], [300, 200]] {
+        let input = Shape::new(1, 3, h, w);
+        let result =
+            model.graph(input).and_then(|graph| graph.output_shape(input)).expect("it takes any size");
+        assert_eq!(result, Shape::new(1, 1, 9, 10), "for {h}x{w}");
+    }
+}
+
+#[test]
 fn outputs_of_one_size_are_told_apart() {
     let reason = |name: &str| open(name).signature().reason;
     assert_eq!(reason("supervised"), "it is computed last of 3 outputs of the picture's size");

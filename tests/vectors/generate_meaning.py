@@ -213,6 +213,11 @@ def main():
     y = net.op("Transpose", net.op("Conv", "x", net.const(weight), kernel_shape=[1, 1]), perm=[0, 2, 3, 1])
     net.save("swap_last", [("x", FLOAT, NCHW)], {y: ("y", FLOAT, [1, "h", "w", 3])})
 
+    # One size, whatever the picture's. At 256x256 it is in proportion by chance.
+    net = Net(40)
+    y = net.op("Resize", net.body("x", 3, 1), "", "", net.const([1, 1, 9, 10], np.int64), mode="linear")
+    net.save("fixed_result", [("x", FLOAT, NCHW)], {y: ("y", FLOAT, [1, 1, 9, 10])})
+
     save_file(TENSORS, "meaning.safetensors")
 
 

@@ -237,7 +237,10 @@ impl OnnxNetwork {
             let picture = Shape { h, w, ..padded }.check("input")?;
             let made = network.padded(Given { picture, others: &[], open: Some(1) }, border);
             match made.and_then(|built| network.learn(built, picture)) {
-                Ok(()) => return Ok(network),
+                Ok(()) => {
+                    network.confirm(border)?;
+                    return Ok(network);
+                }
                 Err(error) => first = first.or(Some(error)),
             }
             let is_fixed = network.ports.picture.size.iter().all(Option::is_some);
@@ -280,6 +283,32 @@ impl OnnxNetwork {
         (self.example, self.ratios, self.layouts, self.available) = (picture, ratios, layouts, available);
         graph.set_result(&self.result.clone())?;
         self.traits = Some(Traits::of(&graph, picture)?);
+        Ok(())
+    }
+
+    /// Forgets proportions that hold at the example's size by chance: those of results that do not grow with the picture.
+    fn confirm(&mut self, grid: Grid) -> Result<()> {
+        let [fixed_h, fixed_w] = self.ports.picture.size.map(|side| side.is_some());
+        if fixed_h && fixed_w || self.ratios.values().all(|ratio| *ratio == [1.0; 2]) {
+            return Ok(());
+        }
+        let larger = |side: usize, is_fixed: bool| if is_fixed { side } else { 2 * side };
+        let Shape { h, w, .. } = self.example;
+        let picture = Shape { h: larger(h, fixed_h), w: larger(w, fixed_w), ..self.example };
+        let Ok(built) = self.padded(Given { picture, others: &[], open: Some(1) }, grid) else {
+            return Ok(());
+        };
+        let shapes = built.graph.shapes([picture])?;
+        for output in built.graph.outputs() {
+            let grows = |y: Shape, [down, across]: [f64; 2]| {
+                scales(y.h, picture.h, down) && scales(y.w, picture.w, across)
+            };
+            if let (Some(&ratio), Some(y)) = (self.ratios.get(&output.name), shapes[output.value.index()])
+                && !grows(y, ratio)
+            {
+                self.ratios.remove(&output.name);
+            }
+        }
         Ok(())
     }
 
@@ -408,8 +437,9 @@ impl OnnxNetwork {
                     let shape =
                         shape.map_or_else(|| any_shape(&view.dims()), |shape| shape.check("result"))?;
                     let y = builder.placed(&Live { view, ..live }, shape)?;
+                    let kept = grid.kept(picture);
                     match self.ratios.get(name) {
-                        Some(&ratio) if grid.kept(picture) != picture => crop(builder, y, picture, ratio),
+                        Some(&ratio) if kept != picture => crop(builder, y, [kept, picture], ratio),
                         _ => Ok(y),
                     }
                 }
@@ -518,7 +548,20 @@ fn survey(file: &File, ports: &Ports, picture: Shape) -> Vec<NodeReport> {
 }
 
 /// The part of a padded output that belongs to the picture.
-fn crop(builder: &mut Builder<'_>, y: ValueId, input: Shape, ratio: [f64; 2]) -> Result<ValueId> {
+///
+/// # Errors
+/// When the result does not grow with the padded picture: its part of the picture is unknown.
+fn crop(
+    builder: &mut Builder<'_>,
+    y: ValueId,
+    [padded, input]: [Shape; 2],
+    ratio: [f64; 2],
+) -> Result<ValueId> {
+    let made = builder.shape(y);
+    if !scales(made.h, padded.h, ratio[0]) || !scales(made.w, padded.w, ratio[1]) {
+        let expected = format!("{} and {} times {}x{}", ratio[0], ratio[1], padded.h, padded.w);
+        return Err(Error::shape("result", expected, format!("{}x{}", made.h, made.w)));
+    }
     if ratio == [1.0, 1.0] {
         return builder.push("crop to input", Crop, &[y, Graph::INPUT]);
     }
