@@ -15,6 +15,7 @@ mod external;
 mod file;
 mod fold;
 mod functions;
+mod grid;
 mod layout;
 pub(super) mod like;
 mod network;

@@ -8,16 +8,17 @@
 use super::array::Kind;
 use super::build::{Builder, Live};
 use super::file::File;
+use super::grid::{Grid, crop, grows};
 use super::layout::{self, Layout};
 use super::ports::{Declared, Picture, Ports};
 use super::proto;
 use super::result;
 use super::view::{View, any_shape};
 use crate::error::{Error, Result};
-use crate::graph::{Crop, Graph, Pad, PadAmount, PadMode, Rearrange, Slice, ValueId};
+use crate::graph::{Graph, ValueId};
 use crate::network::{
     Choice, Fate, Network, NodeReport, PortInfo, Role, Signature, StoredNetwork, Traits, by_name_or_place,
-    proportion, scales,
+    proportion,
 };
 use crate::tensor::Shape;
 use std::borrow::Cow;
@@ -58,51 +59,6 @@ pub(super) struct OnnxNetwork {
     /// By output, its pixels for one of the picture, when that is a whole number or one over it.
     ratios: HashMap<String, [f64; 2]>,
     traits: Option<Traits>,
-}
-
-/// The sides that a network is tried with: those of the picture and a border around it, brought up to the next one with
-/// a remainder.
-#[derive(Clone, Copy)]
-struct Grid {
-    border: usize,
-    multiple: usize,
-    /// For rows and columns.
-    rest: [usize; 2],
-}
-
-impl Grid {
-    /// The shape of the network's input for a picture.
-    fn of(self, picture: Shape) -> Shape {
-        let side = |side: usize, rest: usize| {
-            let least = side + 2 * self.border;
-            least + (rest + self.multiple - least % self.multiple) % self.multiple
-        };
-        Shape { h: side(picture.h, self.rest[0]), w: side(picture.w, self.rest[1]), ..picture }
-    }
-
-    /// The shape that the result of a network has that keeps sizes but for the border.
-    fn kept(self, picture: Shape) -> Shape {
-        let padded = self.of(picture);
-        Shape { h: padded.h - 2 * self.border, w: padded.w - 2 * self.border, ..padded }
-    }
-
-    /// Nothing is added.
-    fn is_empty(self, picture: Shape) -> bool {
-        self.of(picture) == picture
-    }
-
-    /// What brings a picture to that shape.
-    fn pad(self, picture: Shape) -> Pad {
-        let amount = match self {
-            Grid { border: 0, rest: [0, 0], multiple } => PadAmount::Multiple(multiple),
-            Grid { border, .. } => {
-                let Shape { h, w, .. } = self.of(picture);
-                let [first, bottom, right] = [border, h - picture.h - border, w - picture.w - border];
-                PadAmount::Fixed([first, first, bottom, right].map(|side| side as isize))
-            }
-        };
-        Pad { amount, mode: PadMode::Reflect }
-    }
 }
 
 /// A graph for one shape of the picture.
@@ -300,11 +256,8 @@ impl OnnxNetwork {
         };
         let shapes = built.graph.shapes([picture])?;
         for output in built.graph.outputs() {
-            let grows = |y: Shape, [down, across]: [f64; 2]| {
-                scales(y.h, picture.h, down) && scales(y.w, picture.w, across)
-            };
             if let (Some(&ratio), Some(y)) = (self.ratios.get(&output.name), shapes[output.value.index()])
-                && !grows(y, ratio)
+                && !grows(y, picture, ratio)
             {
                 self.ratios.remove(&output.name);
             }
@@ -332,7 +285,7 @@ impl OnnxNetwork {
             return Err(Error::shape("input", format!("{channels} channels"), input.c));
         }
         let ratio = self.ratios.get(&self.result);
-        let fits = |y: Shape| ratio.is_none_or(|[h, w]| scales(y.h, input.h, *h) && scales(y.w, input.w, *w));
+        let fits = |y: Shape| ratio.is_none_or(|&ratio| grows(y, input, ratio));
         // Sides with the same remainders as the example's.
         let [h, w] = [self.example.h, self.example.w].map(|side| side + 2 * self.border);
         let grid =
@@ -545,30 +498,4 @@ fn survey(file: &File, ports: &Ports, picture: Shape) -> Vec<NodeReport> {
         fate,
     };
     file.graph.node.iter().zip(builder.fates).map(report).collect()
-}
-
-/// The part of a padded output that belongs to the picture.
-///
-/// # Errors
-/// When the result does not grow with the padded picture: its part of the picture is unknown.
-fn crop(
-    builder: &mut Builder<'_>,
-    y: ValueId,
-    [padded, input]: [Shape; 2],
-    ratio: [f64; 2],
-) -> Result<ValueId> {
-    let made = builder.shape(y);
-    if !scales(made.h, padded.h, ratio[0]) || !scales(made.w, padded.w, ratio[1]) {
-        let expected = format!("{} and {} times {}x{}", ratio[0], ratio[1], padded.h, padded.w);
-        return Err(Error::shape("result", expected, format!("{}x{}", made.h, made.w)));
-    }
-    if ratio == [1.0, 1.0] {
-        return builder.push("crop to input", Crop, &[y, Graph::INPUT]);
-    }
-    let shape = builder.shape(y);
-    let part = |len: usize| Slice { start: 0, len, step: 1 };
-    let scaled = |side: usize, ratio: f64| (side as f64 * ratio).ceil() as usize;
-    let [h, w] = [scaled(input.h, ratio[0]).min(shape.h), scaled(input.w, ratio[1]).min(shape.w)];
-    let slice = Rearrange::slice(shape, [part(shape.n), part(shape.c), part(h), part(w)])?;
-    builder.push("crop to input", slice, &[y])
 }

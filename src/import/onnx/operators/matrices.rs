@@ -109,30 +109,17 @@ impl<'a> Builder<'a> {
                 rank >= 2 && rank <= other.view.rank().max(2) && product(&array.dims[..rank - 2]) == 1;
             plain.then(|| array.viewed(&View::whole(&array.dims[rank - 2..]))).transpose()
         };
-        match (a, b) {
-            (Value::Live(live), Value::Constant(array)) => {
-                if let Some(array) = single(array, live)? {
-                    return self.linear(
-                        name,
-                        live,
-                        Self::matrix(&array, true, 1.0)?,
-                        None,
-                        live.view.rank() - 1,
-                    );
-                }
-            }
-            (Value::Constant(array), Value::Live(live)) => {
-                if let Some(array) = single(array, live)? {
-                    return self.linear(
-                        name,
-                        live,
-                        Self::matrix(&array, false, 1.0)?,
-                        None,
-                        live.view.rank() - 2,
-                    );
-                }
-            }
-            _ => {}
+        // The weights stand right or left: the sum is over the last axis of the other operand, or the one before it.
+        let found = match (a, b) {
+            (Value::Live(live), Value::Constant(array)) => Some((live, array, 1)),
+            (Value::Constant(array), Value::Live(live)) => Some((live, array, 2)),
+            _ => None,
+        };
+        if let Some((live, array, behind)) = found
+            && let Some(array) = single(array, live)?
+        {
+            let weight = Self::matrix(&array, behind == 1, 1.0)?;
+            return self.linear(name, live, weight, None, live.view.rank() - behind);
         }
         let (a, b) = (self.as_live(a)?, self.as_live(b)?);
         self.product(name, &a, &b)
