@@ -148,6 +148,8 @@ pub enum Setting {
     Statistics,
     /// The picture or mask that a result is compared with.
     Reference,
+    /// The mask of the pixels that are missing.
+    Mask,
     /// Arrays that the network takes as they are, without the recipe.
     RawInput,
     /// Keeping only the largest component of each class of a mask.
@@ -169,6 +171,7 @@ impl std::fmt::Display for Setting {
             Setting::Comparison => "comparison",
             Setting::Statistics => "statistics",
             Setting::Reference => "reference",
+            Setting::Mask => "mask",
             Setting::RawInput => "raw input",
             Setting::KeepLargest => "keep_largest",
             Setting::MinArea => "min_area",

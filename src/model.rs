@@ -219,6 +219,11 @@ impl Model {
         self.network.input_channels()
     }
 
+    /// Channels that a picture must give: all of the network's but that of the mask.
+    pub fn picture_channels(&self) -> usize {
+        self.input_channels().saturating_sub(usize::from(self.recipe.input.mask.is_some()))
+    }
+
     /// Whether the file declares the picture's values as whole numbers.
     pub fn takes_whole_numbers(&self) -> bool {
         let inputs = self.signature().inputs;

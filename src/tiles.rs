@@ -241,6 +241,12 @@ impl TiledSession {
         self.rows.len() * self.columns.len()
     }
 
+    /// Rows and columns from one tile to the next; those of the picture if it fits as it is.
+    pub fn core(&self) -> [usize; 2] {
+        let step = |spans: &[Span], len: usize| spans.get(1).map_or(len, |span| span.input);
+        [step(&self.rows, self.input.h), step(&self.columns, self.input.w)]
+    }
+
     /// Whether the result is that of the whole picture, up to rounding.
     pub fn is_exact(&self) -> bool {
         self.exact || self.tiles() == 1

@@ -5,7 +5,7 @@
 use std::path::Path;
 use unet_wgpu::graph::{Activation, Graph};
 use unet_wgpu::image::{
-    Decoded, Depth, Input, Picture, Pipeline, PipelineOptions, Target, TargetKind, Targets,
+    Decoded, Depth, Input, Job, Picture, Pipeline, PipelineOptions, Target, TargetKind, Targets,
 };
 use unet_wgpu::recipe::{Channels, Curve, Decode, InputRecipe, Recipe, Step, Transfer};
 use unet_wgpu::{Device, Model, Random, SessionOptions, Shape, Tensor};
@@ -212,7 +212,7 @@ fn floats_go_row_by_row_as_they_go_whole() {
     let picture = Picture::new(pattern(), Depth::Float).unwrap();
     std::fs::write(&from, picture.encode(&from).unwrap()).unwrap();
     let target = Target { kind: TargetKind::Result, path: to.clone() };
-    same(hdr(Curve::Pu)).run_bands(&from, &Targets(vec![target]), &|_| {}).unwrap();
+    same(hdr(Curve::Pu)).run_bands(&Job::new(&from, Targets(vec![target])), &|_| {}).unwrap();
     assert_eq!(Picture::open(&to).unwrap().planes(), through(hdr(Curve::Pu), &picture).planes());
 }
 

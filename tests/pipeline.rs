@@ -11,8 +11,8 @@ use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
 use unet_wgpu::image::{
-    Batch, Depth, Input, Load, Outcome, Picture, Pipeline, PipelineOptions, Prepared, Target, TargetKind,
-    Targets, Threads,
+    Batch, Depth, Input, Job, Load, Outcome, Picture, Pipeline, PipelineOptions, Prepared, Target,
+    TargetKind, Targets, Threads,
 };
 use unet_wgpu::recipe::{Decode, Fit, InputRecipe, OutputRecipe, Over, Recipe, Size, Step};
 use unet_wgpu::tiles::TileOptions;
@@ -156,8 +156,9 @@ fn assert_bands(what: &str, model: &Model, options: &PipelineOptions, picture: &
     let whole = pipeline(model, options.clone().with_tiles(options.tiles.with_size(None)), Device::Cpu);
     whole.write(&whole.run(&Picture::open(&input).unwrap()).unwrap(), &targets("whole")).unwrap();
     let pipeline = pipeline(model, options.clone(), Device::Cpu);
-    let report =
-        pipeline.run_bands(&input, &targets("bands"), &|_| {}).unwrap_or_else(|e| panic!("{what}: {e}"));
+    let report = pipeline
+        .run_bands(&Job::new(&input, targets("bands")), &|_| {})
+        .unwrap_or_else(|e| panic!("{what}: {e}"));
     assert!(report.tiles > 2 && report.exact, "{what}: {} tiles", report.tiles);
     for (whole, bands) in targets("whole").paths().zip(targets("bands").paths()) {
         let [want, got] = [whole, bands].map(|path| Picture::open(path).unwrap());
@@ -260,7 +261,7 @@ fn what_needs_the_whole_picture_is_not_done_in_bands() {
         (&resized, &plain, out("a.png", TargetKind::Result), "one size"),
     ] {
         let pipeline = pipeline(&model(3, 2, recipe.clone(), 1), options.clone(), Device::Cpu);
-        let line = pipeline.run_bands(&input, &targets, &|_| {}).unwrap_err().to_string();
+        let line = pipeline.run_bands(&Job::new(&input, targets), &|_| {}).unwrap_err().to_string();
         assert!(line.contains(part) && line.contains("in.png") && !line.contains('\n'), "{line}");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "{part}");
     }
@@ -268,6 +269,6 @@ fn what_needs_the_whole_picture_is_not_done_in_bands() {
     let bytes = fs::read(&input).unwrap();
     fs::write(&input, &bytes[..bytes.len() / 2]).unwrap();
     let pipeline = pipeline(&model(3, 2, masks, 1), plain, Device::Cpu);
-    assert!(pipeline.run_bands(&input, &out("a.png", TargetKind::Result), &|_| {}).is_err());
+    assert!(pipeline.run_bands(&Job::new(&input, out("a.png", TargetKind::Result)), &|_| {}).is_err());
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
 }

@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 use unet_wgpu::graph::Graph;
 use unet_wgpu::image::{Decoded, Depth, Picture, Prepared, write_npy};
-use unet_wgpu::recipe::{Channels, Decode, Fit, InputRecipe, Over, Recipe, Size, Step};
+use unet_wgpu::recipe::{
+    Channels, Decode, Fit, InputRecipe, MaskPlace, MaskRecipe, Over, Recipe, Size, Step,
+};
 use unet_wgpu::{Device, Model, OpenOptions, Random, Session, SessionOptions, Shape, Tensor};
 
 fn row(values: &[f32]) -> Tensor {
@@ -453,13 +455,15 @@ fn the_examples_in_the_docs_are_recipes() {
         folder.open("net.onnx").unwrap().recipe
     };
     let recipes: Vec<Recipe> = blocks.map(opened).collect();
-    let [first, light] = &recipes[..] else { panic!("expected two examples, got {}", recipes.len()) };
+    let [first, hole, light] = &recipes[..] else { panic!("expected three, got {}", recipes.len()) };
     assert_eq!(
         (first.input.size, first.input.scale, first.input.mean.len()),
         (Some(Size::Fixed([320, 320])), 1.0, 3)
     );
     assert_eq!((first.input.steps.len(), first.output.steps.len()), (1, 1));
     assert_eq!(first.output.classes[1].color, Some([255, 80, 0]));
+    let mask = MaskRecipe::default().with_place(MaskPlace::First).with_hole(-0.5).with_known(0.5);
+    assert_eq!(hole.input.mask, Some(mask));
     assert_eq!((light.input.steps.len(), light.output.steps.len()), (2, 2));
 }
 

@@ -6,6 +6,7 @@ mod docs; // README and docs: links, lengths of lines
 mod families; // checkpoints and state dicts of further code bases; files that are no model
 mod fixtures; // pictures, recipes and model files that the tests of the command make too
 mod formats; // pictures that go in and come out as bytes
+mod holes; // networks that fill holes: what they get, what stays, masks of every kind
 mod hostile; // damaged files of every format, and ONNX files that ask for the impossible
 mod import; // model files: state dicts of other code bases, and headers that do not add up
 mod inputs; // ONNX files of several inputs and outputs, and states

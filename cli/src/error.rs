@@ -71,6 +71,7 @@ pub(crate) fn option(setting: Setting) -> &'static str {
         Setting::Comparison => "--compare",
         Setting::Statistics => "--stats",
         Setting::Reference => "--reference",
+        Setting::Mask => "--mask",
         Setting::RawInput => "--raw",
         Setting::KeepLargest => "--keep-largest",
         Setting::MinArea => "--min-area",

@@ -8,6 +8,7 @@ mod device; // the GPU that tests run on
 mod fixtures; // pictures and model files that the library's tests make too
 mod folders; // `unet run` on folders: resumed and shared work, stacks, streams, devices side by side
 mod help; // completions and manual pages
+mod holes; // `unet run` with networks that fill holes: masks, transparency, folders, pipes
 mod inputs; // networks of several inputs and outputs, and with states
 mod kept; // `unet tune` and `unet start`: what is kept between runs
 mod pictures; // pictures as people have them: other formats, animations, several files, bands, missing values

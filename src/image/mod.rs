@@ -7,6 +7,7 @@ mod bands;
 mod decode;
 mod files;
 mod georeference;
+mod hole;
 mod mask;
 mod picture;
 mod pipeline;
@@ -25,6 +26,7 @@ pub use files::{
     remove_temporary_files, write_atomic, write_npy,
 };
 pub use georeference::Georeference;
+pub use hole::Hole;
 pub use mask::{
     ClassScore, ClassStatistics, Component, Components, Mask, Palette, Reference, Scores, Statistics, cutout,
     probabilities,
@@ -32,5 +34,6 @@ pub use mask::{
 pub use picture::{Depth, Picture, side_by_side};
 pub use pipeline::*;
 pub use prepare::Prepared;
+use similarity::psnr_within;
 pub use similarity::{Similarity, similarity};
 pub use video::{FrameReader, FrameWriter, Stream, StreamFormat};

@@ -3,6 +3,7 @@
 use crate::error::{Error, Result};
 use crate::image::bands::Choice;
 use crate::image::georeference::Georeference;
+use crate::image::hole::Hole;
 use crate::recipe::{Channels, Curve, InputRecipe, Transfer};
 use crate::tensor::{Shape, Tensor};
 use std::ops::Range;
@@ -66,6 +67,7 @@ pub struct Picture {
     extra: Option<Tensor>,
     /// Opacity, 0 to 1, `(1, 1, height, width)`.
     alpha: Option<Tensor>,
+    hole: Option<Hole>,
     depth: Depth,
     /// The value of pixels without data, in the units of the planes.
     nodata: Option<f32>,
@@ -85,6 +87,7 @@ impl Picture {
             planes,
             extra: None,
             alpha: None,
+            hole: None,
             depth,
             nodata: None,
             georeference: None,
@@ -114,6 +117,16 @@ impl Picture {
             }
         }
         self.extra = extra;
+        Ok(self)
+    }
+
+    /// The same picture with missing pixels, which an inpainting network fills.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if the hole has another size.
+    pub fn with_hole(mut self, hole: Option<Hole>) -> Result<Picture> {
+        hole.as_ref().map_or(Ok(()), |hole| hole.check([self.width(), self.height()]))?;
+        self.hole = hole;
         Ok(self)
     }
 
@@ -165,6 +178,11 @@ impl Picture {
         self.alpha.as_ref()
     }
 
+    /// Its missing pixels, if it was given some.
+    pub fn hole(&self) -> Option<&Hole> {
+        self.hole.as_ref()
+    }
+
     /// Further bands, `(1, bands, height, width)`, if the file has more than colours.
     pub fn extra(&self) -> Option<&Tensor> {
         self.extra.as_ref()
@@ -210,10 +228,11 @@ impl Picture {
             ));
         }
         let part = |planes: &Tensor| planes.part(rows.clone(), 0..self.width());
-        let rows = Picture::new(part(&self.planes), self.depth)?
+        let part = Picture::new(part(&self.planes), self.depth)?
             .with_alpha(self.alpha.as_ref().map(part))?
-            .with_extra(self.extra.as_ref().map(part))?;
-        Ok(rows.with_nodata(self.nodata).with_georeference(self.georeference.clone()))
+            .with_extra(self.extra.as_ref().map(part))?
+            .with_hole(self.hole.as_ref().map(|hole| hole.rows(rows)))?;
+        Ok(part.with_nodata(self.nodata).with_georeference(self.georeference.clone()))
     }
 
     /// Pictures of the same width, depth and kind, stacked from top to bottom.
@@ -225,7 +244,8 @@ impl Picture {
             Error::shape("pictures to stack", "at least one, and all of the same kind", got)
         };
         let Some(first) = parts.first() else { return Err(unlike(&"none")) };
-        let kind = |p: &Picture| (p.width(), p.bands(), p.channels(), p.depth, p.alpha.is_some());
+        let kind =
+            |p: &Picture| (p.width(), p.bands(), p.channels(), p.depth, p.alpha.is_some(), p.hole.is_some());
         if let Some(other) = parts.iter().find(|part| kind(part) != kind(first)) {
             return Err(unlike(&format!("{} and {}", first.planes.shape(), other.planes.shape())));
         }
@@ -233,7 +253,8 @@ impl Picture {
         let planes: Vec<&Tensor> = parts.iter().map(Picture::planes).collect();
         let picture = Picture::new(stacked_rows(&planes)?, first.depth)?
             .with_alpha(stacked(parts.iter().filter_map(Picture::alpha).collect())?)?
-            .with_extra(stacked(parts.iter().filter_map(Picture::extra).collect())?)?;
+            .with_extra(stacked(parts.iter().filter_map(Picture::extra).collect())?)?
+            .with_hole(Hole::stacked(&parts.iter().filter_map(Picture::hole).collect::<Vec<_>>()))?;
         Ok(picture.with_nodata(first.nodata).with_georeference(first.georeference.clone()))
     }
 

@@ -1,14 +1,17 @@
 //! Prepares a picture for a network: size and normalisation before it, output steps and size after it.
 
-use super::Picture;
 use super::decode::check_result;
 use super::resample::{Filter, resize};
-use crate::error::{Error, Result};
+use super::{Hole, Picture};
+use crate::error::{Error, Result, Setting};
 use crate::model::Model;
 use crate::network::proportion;
 use crate::recipe::{Decode, Fit, Recipe, Size, Step};
 use crate::tensor::{Shape, Tensor};
 use std::ops::Range;
+
+/// The share of a resized pixel that comes from missing ones from which on it is missing itself.
+const TOUCHED: f32 = 1e-3;
 
 /// A network's input, and what is needed to bring its result back to the picture.
 #[derive(Debug, Clone)]
@@ -34,7 +37,8 @@ impl Prepared {
     /// # Errors
     /// Errors of [`Picture::values`] and [`Prepared::new`].
     pub fn picture(picture: &Picture, model: &Model) -> Result<Prepared> {
-        Prepared::new(picture.values(&model.recipe.input, model.input_channels())?, model)
+        let values = picture.values(&model.recipe.input, model.picture_channels())?;
+        Prepared::with_hole(values, picture.hole(), model)
     }
 
     /// Prepares values in 8-bit units with the recipe's transfer function, NCHW. Without a size in the recipe, masks and
@@ -45,9 +49,31 @@ impl Prepared {
     /// # Errors
     /// When the recipe does not match the channels, cannot pad to its size, or sets the exposure of several pictures.
     pub fn new(values: Tensor, model: &Model) -> Result<Prepared> {
+        Prepared::with_hole(values, None, model)
+    }
+
+    /// The same for a network that fills holes.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new), and when the recipe has a mask and there is no hole, or the other way round.
+    pub fn with_hole(values: Tensor, hole: Option<&Hole>, model: &Model) -> Result<Prepared> {
         let recipe = &model.recipe;
         recipe.check()?;
-        let shape = values.shape();
+        let shape = Shape { c: model.input_channels(), ..values.shape() };
+        let mask = match (&recipe.input.mask, hole) {
+            (Some(mask), Some(hole)) => {
+                hole.check([shape.w, shape.h])?;
+                let hole = hole.tensor();
+                let mask = mask.filled(&recipe.input, |each| {
+                    each(&values, &hole);
+                    Ok(())
+                })?;
+                Some((mask, hole))
+            }
+            (None, None) => None,
+            (Some(_), None) => return Err(no_hole("the network fills holes, and nothing says where one is")),
+            (None, Some(_)) => return Err(no_hole("the network takes no mask; leave it out")),
+        };
         let own = [shape.h, shape.w];
         let (wanted, how, exported) = size(model, shape)?;
         let fit = (wanted != own).then_some(how);
@@ -62,6 +88,9 @@ impl Prepared {
         input.normalize(&mut tensor)?;
         if model.takes_whole_numbers() {
             tensor.data_mut().iter_mut().for_each(|v| *v = v.round().max(0.0));
+        }
+        if let Some((mask, hole)) = mask {
+            tensor = mask.join(&tensor, &fitted_hole(hole, wanted, fit))?;
         }
         Ok(Prepared { tensor, own, fit, values, exposure, exported, raw: false })
     }
@@ -126,6 +155,25 @@ impl Prepared {
             result = resize(&result, own, filter);
         }
         Ok(result)
+    }
+}
+
+/// The error of a hole that is not asked for, or is missing.
+fn no_hole(reason: &str) -> Error {
+    Error::Setting { setting: Setting::Mask, path: None, reason: reason.into() }
+}
+
+/// A hole, `(1, 1, h, w)`, brought to the network's size as its picture is. Resized pixels are missing if missing ones
+/// are part of them.
+fn fitted_hole(hole: Tensor, size: [usize; 2], fit: Option<Fit>) -> Tensor {
+    match fit {
+        None => hole,
+        Some(Fit::Resize) => {
+            let mut hole = resize(&hole, size, Filter::Bicubic);
+            hole.data_mut().iter_mut().for_each(|v| *v = f32::from(u8::from(v.abs() > TOUCHED)));
+            hole
+        }
+        Some(fit) => pad(&hole, size, fit),
     }
 }
 

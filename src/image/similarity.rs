@@ -1,8 +1,9 @@
 //! Compares a picture with a reference.
 
-use super::Picture;
+use super::{Hole, Picture};
 use crate::error::{Error, Result};
 use crate::recipe::Channels;
+use crate::tensor::{Shape, Tensor};
 use std::fmt;
 
 /// Radius of the SSIM window in pixels, and its standard deviation.
@@ -23,6 +24,13 @@ pub struct Similarity {
     pub ssim: Option<f64>,
 }
 
+impl Similarity {
+    /// The figures by name.
+    pub(super) fn figures(&self) -> Vec<(&'static str, f64)> {
+        std::iter::once(("psnr", self.psnr)).chain(self.ssim.map(|ssim| ("ssim", ssim))).collect()
+    }
+}
+
 impl fmt::Display for Similarity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "PSNR {:.2} dB", self.psnr)?;
@@ -40,22 +48,48 @@ impl fmt::Display for Similarity {
 /// # Errors
 /// When the sizes differ.
 pub fn similarity(picture: &Picture, reference: &Picture) -> Result<Similarity> {
+    let [x, y] = alike(picture, reference)?;
+    let Shape { c, h, w, .. } = x.shape();
+    let ssim = (h.min(w) >= WINDOW).then(|| {
+        let sum: f64 = (0..c).map(|c| ssim(x.plane(0, c), y.plane(0, c), w)).sum();
+        sum / c as f64
+    });
+    Ok(Similarity { psnr: psnr(x.data().iter().zip(y.data())), ssim })
+}
+
+/// The peak signal-to-noise ratio over the pixels of a hole.
+///
+/// # Errors
+/// When the sizes differ.
+pub(super) fn psnr_within(hole: &Hole, picture: &Picture, reference: &Picture) -> Result<f64> {
+    hole.check([picture.width(), picture.height()])?;
+    let [x, y] = alike(picture, reference)?;
+    let is_hole = hole.tensor();
+    let pixels = x.data().iter().zip(y.data()).zip(is_hole.data().iter().cycle());
+    Ok(psnr(pixels.filter(|(_, hole)| **hole > 0.0).map(|(pixel, _)| pixel)))
+}
+
+/// Two pictures of one size as grey or colours, in 8-bit steps.
+fn alike(picture: &Picture, reference: &Picture) -> Result<[Tensor; 2]> {
     let size = |picture: &Picture| [picture.width(), picture.height()];
     let [own, wanted] = [size(picture), size(reference)];
     if own != wanted {
         let expected = format!("{}x{} pixels, the size of the result", own[0], own[1]);
         return Err(Error::shape("the reference", expected, format!("{}x{}", wanted[0], wanted[1])));
     }
-    let channels = picture.channels().max(reference.channels());
-    let wanted = if channels == 3 { Channels::Rgb } else { Channels::Gray };
-    let [x, y] = [picture, reference].map(|picture| picture.in_steps(wanted));
-    let squares = x.data().iter().zip(y.data()).map(|(&x, &y)| (f64::from(x) - f64::from(y)).powi(2));
-    let error = squares.sum::<f64>() / x.data().len() as f64;
-    let ssim = (own[0].min(own[1]) >= WINDOW).then(|| {
-        let sum: f64 = (0..channels).map(|c| ssim(x.plane(0, c), y.plane(0, c), own[0])).sum();
-        sum / channels as f64
-    });
-    Ok(Similarity { psnr: 10.0 * (PEAK * PEAK / error).log10(), ssim })
+    let is_color = picture.channels().max(reference.channels()) == 3;
+    let wanted = if is_color { Channels::Rgb } else { Channels::Gray };
+    Ok([picture, reference].map(|picture| picture.in_steps(wanted)))
+}
+
+/// The peak signal-to-noise ratio of pairs of values, dB.
+fn psnr<'a>(pairs: impl Iterator<Item = (&'a f32, &'a f32)>) -> f64 {
+    let (mut squares, mut count) = (0.0, 0.0);
+    for (&x, &y) in pairs {
+        squares += (f64::from(x) - f64::from(y)).powi(2);
+        count += 1.0;
+    }
+    10.0 * (PEAK * PEAK / (squares / count)).log10()
 }
 
 /// The mean structural similarity of two planes with `w` columns.

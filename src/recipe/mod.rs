@@ -5,12 +5,14 @@
 
 mod curve;
 mod exposure;
+mod mask;
 mod measure;
 mod size;
 mod step;
 mod words;
 
 pub use curve::Curve;
+pub use mask::{Fill, MaskPlace, MaskRecipe};
 pub use measure::Pass;
 pub use size::Size;
 pub use step::{Over, Step};
@@ -60,7 +62,7 @@ setters!(Recipe {
 });
 
 /// From a picture to the network's input, in this order: pixels without data, bands or channels, transfer function,
-/// size, `value * scale`, the steps, `(value - mean) / std`.
+/// size, `value * scale`, the steps, `(value - mean) / std`, the mask.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 #[non_exhaustive]
@@ -75,6 +77,8 @@ pub struct InputRecipe {
     pub also: Vec<String>,
     /// Channels that the picture is converted to. If absent, the network's input channels decide.
     pub channels: Option<Channels>,
+    /// For networks that fill holes: the mask among the network's channels.
+    pub mask: Option<MaskRecipe>,
     /// Size of the network's input. If absent, the size that a file fixes where its result is no picture; else the
     /// picture's own.
     pub size: Option<Size>,
@@ -106,6 +110,7 @@ setters!(InputRecipe {
     with_bands(bands: impl Into<Vec<usize>>),
     with_also(also: impl Into<Vec<String>>),
     with_channels(channels: Option<Channels>),
+    with_mask(mask: Option<MaskRecipe>),
     with_size(size: Option<Size>),
     with_multiple(multiple: Option<usize>),
     with_fit(fit: Fit),
@@ -126,6 +131,7 @@ impl Default for InputRecipe {
             bands: Vec::new(),
             also: Vec::new(),
             channels: None,
+            mask: None,
             size: None,
             multiple: None,
             fit: Fit::default(),
@@ -343,6 +349,9 @@ impl Recipe {
         if input.channels == Some(Channels::Bgr) && input.steps.contains(&Step::AutoExposure) {
             let message = "the step auto_exposure measures red, green, blue; set channels = \"rgb\"";
             return Err(Error::Model(message.into()));
+        }
+        if let Some(mask) = &input.mask {
+            mask.check(&input.steps)?;
         }
         input.steps.iter().chain(&output.steps).try_for_each(Step::check)
     }

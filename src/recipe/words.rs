@@ -1,6 +1,9 @@
 //! A recipe in words, for people.
 
-use super::{Channels, Curve, Decode, Fit, InputRecipe, Over, Recipe, Size, Step, Transfer};
+use super::{
+    Channels, Curve, Decode, Fill, Fit, InputRecipe, MaskPlace, MaskRecipe, Over, Recipe, Size, Step,
+    Transfer,
+};
 
 impl Recipe {
     /// What the recipe does, in order. Each item is the path of a field, as in TOML, and one line of text.
@@ -66,6 +69,7 @@ impl Recipe {
 
 impl InputRecipe {
     fn words(&self, channels: usize) -> Vec<(&'static str, String)> {
+        let channels = channels.saturating_sub(usize::from(self.mask.is_some()));
         let picture = match (self.channels, channels) {
             (Some(Channels::Rgb), _) | (None, 3) => "the picture as red, green, blue".into(),
             (Some(Channels::Bgr), _) => "the picture as blue, green, red".into(),
@@ -143,7 +147,25 @@ impl InputRecipe {
         if !self.std.is_empty() {
             lines.push(("input.std", format!("divided by {}", list(&self.std))));
         }
+        lines.extend(self.mask.as_ref().map(|mask| ("input.mask", mask.words())));
         lines
+    }
+}
+
+impl MaskRecipe {
+    /// Where the mask is, its values, and what lies in the hole.
+    pub(crate) fn words(&self) -> String {
+        let place = match self.place {
+            MaskPlace::First => "first",
+            MaskPlace::Last => "last",
+        };
+        let fill = match &self.fill {
+            Fill::Values(values) => format!("where the picture is {}", list(values)),
+            Fill::Mean => "where the picture is the mean of what is known".into(),
+            Fill::None => "where the picture stays as it is".into(),
+        };
+        let [hole, known] = [self.hole, self.known].map(short);
+        format!("the {place} channel is the mask: {hole} in the hole, {fill}, and {known} elsewhere")
     }
 }
 

@@ -39,6 +39,10 @@ pub(crate) struct RunArgs {
     /// same names. Give the option once for each
     #[arg(long, value_name = "NAME=FILE", value_parser = further_file, help_heading = NETWORK)]
     pub(super) also: Vec<FurtherFile>,
+    /// For networks that fill holes: the mask, whose white pixels are the hole; with several pictures, a folder of masks
+    /// with the same names, or one mask for all [default: the pixels that are not opaque]
+    #[arg(long, value_name = "FILE", help_heading = NETWORK)]
+    pub(super) mask: Option<PathBuf>,
     /// Size at which the network runs; native is the picture's own [default: the recipe's, else for masks the size that
     /// the file was exported for, else native]
     #[arg(long, value_name = "HEIGHTxWIDTH|native", help_heading = NETWORK)]
@@ -82,6 +86,9 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "FILE", help_heading = RESULTS)]
     pub(super) reference: Option<PathBuf>,
 
+    /// For networks that fill holes: mix the result with what is known within this many pixels around the hole
+    #[arg(long, value_name = "PIXELS", value_parser = clap::value_parser!(u32).range(1..=256), help_heading = QUALITY)]
+    pub(super) feather: Option<u32>,
     /// For masks of one channel and labels: what is above this value, instead of the model's threshold
     #[arg(long, value_name = "T", help_heading = QUALITY)]
     pub(super) threshold: Option<f32>,
@@ -156,6 +163,7 @@ Examples:
   unet run photo.jpg -m u2net.onnx --cutout person.png
   unet run scans/ -m unet.onnx -o masks/ --recursive --resume
   unet run 'scans/*.tif' -m unet.onnx -o masks/ --shard 1/2 --device 0,1
+  unet run photo.jpg -m inpaint.onnx --mask hole.png -o filled.png
   unet run noisy.exr -m rt_hdr.tza -o clean.exr --reference truth.exr
   unet run slide.tiff -m unet.onnx -o mask.tiff --max-memory 2G
   ffmpeg -i in.mp4 -f yuv4mpegpipe - | unet run - -m denoise.safetensors -o - | ffmpeg -i - out.mp4";

@@ -1,5 +1,6 @@
 //! Runs one file through the pipeline, and reports on any file.
 
+use super::names::Beside;
 use super::{RunArgs, names, progress, save_caches, summary};
 use crate::error::{Error, Result, option};
 use crate::{Common, device, text};
@@ -10,7 +11,8 @@ use std::process::ExitCode;
 use std::sync::{Mutex, PoisonError};
 use unet_wgpu::Model;
 use unet_wgpu::image::{
-    Decoded, Job, Mask, Outcome, PictureFile, Pipeline, Quality, Report, Sink, Source, Target, Targets,
+    Decoded, Job, Mask, Outcome, Picture, PictureFile, Pipeline, Quality, Report, Sink, Source, Target,
+    Targets,
 };
 
 /// The outcome of a file.
@@ -34,9 +36,12 @@ pub(super) fn run_one(args: &RunArgs, targets: &Targets, model: Model, common: &
     let file = PictureFile { path: input.clone(), name: input.clone(), also: Vec::new() };
     let PictureFile { path: input, name, also } =
         super::with_further_files(vec![file], args, pipeline.model()).remove(0);
-    let source = pipeline.open_with(&input, &also, targets, args.raw)?;
+    let mut job = Job { input: input.clone(), also, mask: None, name, targets: targets.clone() };
+    if let Some(mask) = &args.mask {
+        job.mask = Some(Beside::find(mask, false)?.of(&job, "mask")?.to_owned());
+    }
+    let source = pipeline.open_job(&job, args.raw)?;
     let pipeline = device::add_all(pipeline, common)?;
-    let job = Job { input: input.clone(), also, name, targets: targets.clone() };
 
     let bar = progress(Some(1), "tiles", format!("running on {}", names(&pipeline)), common);
     let done = |tiles: usize| {
@@ -89,8 +94,9 @@ pub(super) fn finish(
     if reference.is_some() && result.is_none() {
         result = Some(pipeline.decode(&outcome)?);
     }
+    let hole = outcome.picture.as_ref().and_then(Picture::hole);
     let quality =
-        reference.zip(result.as_ref()).map(|(path, result)| Quality::of(result, path)).transpose()?;
+        reference.zip(result.as_ref()).map(|(path, result)| Quality::of(result, hole, path)).transpose()?;
     let mut report = outcome.report;
     report.notes.extend(notes);
     Ok(Done { report, pages: 1, result, quality })
@@ -109,7 +115,7 @@ pub(super) fn apart(
         return Err(Error::Usage(format!("{}: {message}", job.input.display())));
     }
     let Source::Stack(pages) = source else {
-        let report = pipeline.run_bands(&job.input, &job.targets, done)?;
+        let report = pipeline.run_bands(job, done)?;
         return Ok(Done { report, pages: 1, result: None, quality: None });
     };
     let sink = |target: &Target| Ok((target.clone(), <dyn Sink>::pages(&target.path)?));

@@ -1,11 +1,11 @@
 //! Runs folders, patterns and lists of files through the pipeline.
 
 use super::files::{apart, finish, line, tell};
+use super::names::{Beside, Names};
 use super::{RunArgs, names, progress, rate, save_caches};
 use crate::error::{Error, Result};
 use crate::{Common, device, text};
 use indicatif::ProgressBar;
-use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -28,7 +28,9 @@ pub(super) fn run_many(args: &RunArgs, targets: &Targets, model: Model, common: 
     }
     let mut without = outputs.clone();
     without.extend(args.reference.as_deref());
-    let found = find_pictures(&args.input, args.recursive, &without)?;
+    without.extend(args.mask.as_deref());
+    let mut found = find_pictures(&args.input, args.recursive, &without)?;
+    found.retain(|found| Some(found.path.as_path()) != args.mask.as_deref());
     left_out(&args.input, args.recursive).iter().for_each(|line| common.say(line));
     let pipeline = super::pipeline(args, model)?;
     let shard = args.shard.unwrap_or(Shard::ALL);
@@ -36,7 +38,8 @@ pub(super) fn run_many(args: &RunArgs, targets: &Targets, model: Model, common: 
     let info = pipeline.output_info();
     let jobs = jobs(&found, targets, args.format.as_deref(), info, shard, args.overwrite)?;
     let references =
-        args.reference.as_deref().map(|folder| References::find(folder, args.recursive)).transpose()?;
+        args.reference.as_deref().map(|folder| Names::find(folder, args.recursive)).transpose()?;
+    let masks = args.mask.as_deref().map(|path| Beside::find(path, args.recursive)).transpose()?;
     let pipeline = device::add_all(pipeline, common)?;
     remove_temporary_files(jobs.iter().flat_map(|job| job.targets.paths()))?;
     let (ready, jobs): (Vec<Job>, Vec<Job>) = jobs.into_iter().partition(|job| args.resume && job.is_done());
@@ -50,6 +53,7 @@ pub(super) fn run_many(args: &RunArgs, targets: &Targets, model: Model, common: 
         args,
         common,
         references,
+        masks,
         bar: progress(Some(count as u64), "pictures", names(&pipeline), common),
         tally: Mutex::default(),
     };
@@ -79,7 +83,8 @@ struct Run<'a> {
     pipeline: &'a Pipeline,
     args: &'a RunArgs,
     common: &'a Common,
-    references: Option<References>,
+    references: Option<Names>,
+    masks: Option<Beside>,
     bar: ProgressBar,
     tally: Mutex<Tally>,
 }
@@ -92,8 +97,12 @@ struct Tally {
 }
 
 impl Run<'_> {
-    fn load(&self, job: Job) -> ((Job, Option<Source>), unet_wgpu::Result<Load>) {
-        match self.pipeline.open_with(&job.input, &job.also, &job.targets, self.args.raw) {
+    fn load(&self, mut job: Job) -> ((Job, Option<Source>), unet_wgpu::Result<Load>) {
+        match self.masks.as_ref().map(|masks| masks.of(&job, "mask").map(Path::to_owned)).transpose() {
+            Ok(mask) => job.mask = mask,
+            Err(error) => return ((job, None), Err(error)),
+        }
+        match self.pipeline.open_job(&job, self.args.raw) {
             Ok(Source::One(input)) => ((job, None), Ok(Load::Run(input))),
             Ok(source) => ((job, Some(source)), Ok(Load::Apart)),
             Err(error) => ((job, None), Err(error)),
@@ -107,7 +116,7 @@ impl Run<'_> {
         source: Option<Source>,
         outcome: unet_wgpu::Result<Option<Outcome>>,
     ) -> ControlFlow<()> {
-        let reference = || self.references.as_ref().map(|all| all.of(job)).transpose();
+        let reference = || self.references.as_ref().map(|all| all.of(job, "reference")).transpose();
         let done = outcome.map_err(Error::from).and_then(|outcome| match (outcome, source) {
             (Some(outcome), _) => finish(self.pipeline, outcome, &job.targets, reference()?),
             (None, Some(source)) => apart(self.pipeline, self.args, job, source, &|_| {}),
@@ -148,29 +157,6 @@ impl Tally {
 fn named(path: &Path, error: &Error) -> String {
     let (path, message) = (path.display().to_string(), error.to_string());
     if message.starts_with(&path) { message } else { format!("{path}: {message}") }
-}
-
-/// The files of the references by their names without extension.
-struct References(BTreeMap<PathBuf, PathBuf>);
-
-impl References {
-    fn find(folder: &Path, recursive: bool) -> Result<References> {
-        let found = find_pictures(&[folder.into()], recursive, &[])?;
-        Ok(References(found.into_iter().map(|found| (found.name.with_extension(""), found.path)).collect()))
-    }
-
-    /// The reference whose name is closest to that of the input, or of the case that it belongs to.
-    fn of(&self, job: &Job) -> Result<&Path> {
-        let input = &job.input;
-        let case = job.name.file_name().unwrap_or_default();
-        let name = if job.also.is_empty() { input.with_extension("") } else { input.with_file_name(case) };
-        let fitting = self.0.iter().filter(|(key, _)| name.ends_with(key));
-        let missing = || Error::Usage(format!("{}: no reference has its name", input.display()));
-        fitting
-            .max_by_key(|(key, _)| key.components().count())
-            .map(|(_, path)| path.as_path())
-            .ok_or_else(missing)
-    }
 }
 
 /// Means of each figure.

@@ -3,6 +3,7 @@
 mod args;
 mod files;
 mod many;
+mod names;
 mod stream;
 
 pub(super) use args::RunArgs;
@@ -63,6 +64,10 @@ fn model(args: &RunArgs) -> Result<Model> {
     if !args.bands.is_empty() {
         model.recipe.input.bands = args.bands.iter().copied().map(usize::from).collect();
     }
+    // Bands and further files may be all of the network's channels, the mask among them.
+    if args.bands.len() == model.input_channels() || !args.also.is_empty() {
+        model.recipe.input.mask = None;
+    }
     let recipe = &mut model.recipe;
     recipe.output.threshold = args.threshold.unwrap_or(recipe.output.threshold);
     if let Some(RunSize(size)) = args.size {
@@ -98,6 +103,7 @@ fn pipeline(args: &RunArgs, model: Model) -> Result<Pipeline> {
     let options = PipelineOptions::default()
         .with_tiles(args.tiles())
         .with_batch(args.batch.unwrap_or_default())
+        .with_feather(args.feather.map_or(0, |pixels| pixels as usize))
         .with_keep_largest(args.keep_largest)
         .with_min_area(args.min_area.unwrap_or(0))
         .with_palette(args.palette.as_deref().map(Palette::open).transpose()?);
@@ -117,6 +123,15 @@ fn pipeline(args: &RunArgs, model: Model) -> Result<Pipeline> {
     }
     if (args.keep_largest || args.min_area.is_some() || args.palette.is_some()) && !is_mask {
         return refuse("--keep-largest, --min-area and --palette are for masks; drop them");
+    }
+    if (args.mask.is_some() || args.feather.is_some()) && pipeline.model().recipe.input.mask.is_none() {
+        return refuse(
+            "--mask and --feather are for networks that fill holes, and this one takes no mask; drop them, or describe the \
+             mask as [input.mask] in MODEL.toml",
+        );
+    }
+    if args.raw && args.mask.is_some() {
+        return refuse("--raw gives the network its input as it is, mask and all; drop --mask");
     }
     if let Some(path) = &args.reference {
         if matches!(gives.decode, Decode::Labels | Decode::Values) {

@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 use unet_wgpu::Model;
 use unet_wgpu::image::{
-    FrameReader, Picture, Pipeline, Sink, Stream, StreamFormat, Target, TargetKind, Targets,
+    FrameReader, Hole, Picture, Pipeline, Sink, Stream, StreamFormat, Target, TargetKind, Targets,
 };
 
 /// Whether standard input, standard output or a video is involved.
@@ -76,6 +76,8 @@ fn frames(
 ) -> Result<()> {
     let frames = FrameReader::new(reader, args.pixel_format, args.frame_size)?;
     let stream = frames.stream().clone();
+    let hole = args.mask.as_deref().map(Hole::open).transpose()?;
+    let frames = frames.map(|frame| frame?.with_hole(hole.clone()));
     let sink = |target: &Target| Ok((target.clone(), sink(&target.path, stream.clone())?));
     let sinks = targets.0.iter().map(sink).collect::<Result<Vec<_>>>()?;
     let pipeline = device::add_all(pipeline, common)?;
@@ -112,7 +114,9 @@ fn picture(
         targets.0.iter().cloned().partition(|target| is_dash(&target.path));
     let files = Targets(files);
     files.check(Some(&args.input[0]), pipeline.output_info(), args.overwrite)?;
-    let input = pipeline.picture(Picture::from_reader(reader, name)?, name)?;
+    let hole = args.mask.as_deref().map(Hole::open).transpose()?;
+    let picture = Picture::from_reader(reader, name)?.with_hole(hole)?;
+    let input = pipeline.picture(picture, name)?;
     let pipeline = device::add_all(pipeline, common)?;
     let outcome = pipeline.run_input(input, &|_| {})?;
     let decoded = pipeline.decode(&outcome)?;

@@ -1,14 +1,14 @@
 //! Pictures that are never in memory as a whole: rows are read from a file, go through the network in tiles, and are
 //! written to files.
 
-use super::source::in_file;
-use super::{Outcome, Pipeline, Report, Sink, Target, TargetKind, Targets};
+use super::source::{in_file, of_file};
+use super::{Job, Outcome, Pipeline, Report, Sink, Target, TargetKind, Targets};
 use crate::error::{Error, Result, Setting};
 use crate::image::decode::check_result;
 use crate::image::prepare::{check_proportion, padded_rows, result_size};
-use crate::image::{Artifact, Format, Georeference, Picture, RowWriter, Rows};
+use crate::image::{Artifact, Format, Georeference, Hole, Picture, RowWriter, Rows};
 use crate::lock::lock;
-use crate::recipe::{Decode, Fit, InputRecipe, Size};
+use crate::recipe::{Decode, Fit, InputRecipe, MaskRecipe, Size};
 use crate::session::SessionOptions;
 use crate::tensor::{Shape, Tensor};
 use crate::tiles::TiledSession;
@@ -101,7 +101,8 @@ impl Pipeline {
     /// # Errors
     /// [`Error::Setting`] and [`Error::Usage`] name what needs the whole picture; errors of reading, running and
     /// writing.
-    pub fn run_bands(&self, path: &Path, targets: &Targets, done: &(dyn Fn(usize) + Sync)) -> Result<Report> {
+    pub fn run_bands(&self, job: &Job, done: &(dyn Fn(usize) + Sync)) -> Result<Report> {
+        let Job { input: path, targets, .. } = job;
         let rows = Rows::open(path)?;
         if let Some(NeedsWhole { setting, reason }) = self.needs_whole(&rows, targets) {
             let size = format!("{}x{} pixels go through row by row", rows.width(), rows.height());
@@ -122,7 +123,10 @@ impl Pipeline {
         let _turn = lock(&self.bands);
         let own = [rows.height(), rows.width()];
         let size @ [h, w] = self.model.recipe.input.fitted(own)?;
+        let hole = self.hole_of(job)?;
+        hole.as_ref().map_or(Ok(()), |hole| hole.check([own[1], own[0]])).map_err(|e| of_file(e, path))?;
         let (recipe, exposure) = self.measured(path, size)?;
+        let mask = self.filled(path, hole.as_ref(), &recipe)?;
         let output_recipe = self.model.recipe.output.with_exposure(exposure);
         let input = Shape::new(1, self.model.input_channels(), h, w);
         let start = Instant::now();
@@ -159,9 +163,14 @@ impl Pipeline {
             sinks.push((target.clone(), Box::new(file)));
         }
 
-        let window = RefCell::new(Window::new(rows));
+        let window = RefCell::new(Window {
+            hole,
+            is_opaque: mask.is_some() && job.mask.is_none(),
+            ..Window::new(rows)
+        });
         let mut read = |range: Range<usize>| {
-            let mut tensor = window.borrow_mut().padded(range, size, &recipe, input.c)?;
+            let mut tensor =
+                window.borrow_mut().padded(range.clone(), size, &recipe, self.model.picture_channels())?;
             recipe.normalize(&mut tensor)?;
             let window = window.borrow();
             let named = |error| in_file(error, path, window.held.as_ref(), window.first);
@@ -169,7 +178,10 @@ impl Pipeline {
             if is_whole {
                 tensor.data_mut().iter_mut().for_each(|v| *v = v.round().max(0.0));
             }
-            Ok(tensor)
+            match &mask {
+                Some(mask) => mask.join(&tensor, &window.hole(range, size, recipe.fit)?),
+                None => Ok(tensor),
+            }
         };
         let mut write = |first: usize, result: Tensor| {
             check_result(&result)?;
@@ -188,15 +200,18 @@ impl Pipeline {
         let tiles = session.tiles();
         session.stream(&mut read, &mut write, &|| done(tiles))?;
         report.run = start.elapsed() - built;
-        report.notes.extend(std::mem::take(&mut window.borrow_mut().notes));
+        let mut window = window.into_inner();
+        report.notes.append(&mut window.notes);
+        report.notes.extend(window.hole.iter().flat_map(Hole::notes));
         report.notes.extend(report.tiles_note());
+        report.notes.extend(window.hole.as_ref().and_then(|hole| report.hole_note(hole)));
         sinks.into_iter().try_for_each(|(_, sink)| sink.finish())?;
         Ok(report)
     }
 
     /// The input recipe with the statistics of this picture, padded to that height and width, and the exposure.
     fn measured(&self, path: &Path, size: [usize; 2]) -> Result<(InputRecipe, f64)> {
-        let (recipe, channels) = (&self.model.recipe.input, self.model.input_channels());
+        let (recipe, channels) = (&self.model.recipe.input, self.model.picture_channels());
         recipe.measured(size[0], &mut |each| {
             let mut window = Window::new(Rows::open(path)?);
             (0..size[0]).step_by(MEASURE_ROWS).try_for_each(|first| {
@@ -207,9 +222,39 @@ impl Pipeline {
     }
 }
 
+impl Pipeline {
+    /// The missing pixels of a picture, if the network fills holes.
+    fn hole_of(&self, job: &Job) -> Result<Option<Hole>> {
+        if job.mask.is_some() || self.model.recipe.input.mask.is_none() {
+            return self.mask_of(job);
+        }
+        let hole = Hole::of_transparent_file(&job.input)?;
+        hole.check_share().map_err(|error| of_file(error, &job.input))?;
+        Ok(Some(hole))
+    }
+
+    /// The recipe of the mask with what fills this picture's hole.
+    fn filled(&self, path: &Path, hole: Option<&Hole>, recipe: &InputRecipe) -> Result<Option<MaskRecipe>> {
+        let Some((mask, hole)) = recipe.mask.as_ref().zip(hole) else { return Ok(None) };
+        let filled = mask.filled(recipe, |each| {
+            let mut rows = Rows::open(path)?;
+            (0..rows.height()).step_by(MEASURE_ROWS).try_for_each(|first| {
+                let band = rows.next(MEASURE_ROWS)?;
+                let hole = hole.rows(first..first + band.height());
+                each(&band.values(recipe, self.model.picture_channels())?, &hole.tensor());
+                Ok(())
+            })
+        })?;
+        Ok(Some(filled))
+    }
+}
+
 /// The rows of a file that are still needed.
 struct Window {
     rows: Rows,
+    hole: Option<Hole>,
+    /// Whether opacity is left out.
+    is_opaque: bool,
     /// The first row in memory.
     first: usize,
     held: Option<Picture>,
@@ -218,7 +263,7 @@ struct Window {
 
 impl Window {
     fn new(rows: Rows) -> Window {
-        Window { rows, first: 0, held: None, notes: Vec::new() }
+        Window { rows, hole: None, is_opaque: false, first: 0, held: None, notes: Vec::new() }
     }
 
     /// Rows of the picture's values, padded to that height and width. Ranges must not go backwards.
@@ -237,13 +282,19 @@ impl Window {
         Ok(padded_rows(&held, self.first, height, range, w, recipe.fit))
     }
 
+    /// Rows of the hole, padded to that height and width. The same rows of the picture were read last.
+    fn hole(&self, range: Range<usize>, [_, w]: [usize; 2], fit: Fit) -> Result<Tensor> {
+        let hole = self.held()?.hole().ok_or_else(|| Error::Usage("the picture has no hole".into()))?;
+        Ok(padded_rows(&hole.tensor(), self.first, self.rows.height(), range, w, fit))
+    }
+
     /// Drops rows before `first` and reads rows up to `end`.
     fn advance(&mut self, first: usize, end: usize, recipe: &InputRecipe, channels: usize) -> Result<()> {
         let first = first.max(self.first);
         let mut held_to = self.first + self.held.as_ref().map_or(0, Picture::height);
         let mut parts = Vec::new();
         if first < held_to {
-            parts.push(self.part(first, held_to - first)?);
+            parts.push(self.part(first, held_to - first)?.with_hole(None)?);
         }
         self.first = first.min(held_to);
         // The number of rows read at once is limited.
@@ -254,9 +305,10 @@ impl Window {
                 self.notes.extend(next.notes().iter().cloned().chain(next.input_notes(recipe, channels)));
             }
             held_to += next.height();
-            parts.push(next);
+            parts.push(if self.is_opaque { next.with_alpha(None)? } else { next });
         }
-        self.held = Some(Picture::stacked(&parts)?);
+        let hole = self.hole.as_ref().map(|hole| hole.rows(self.first..held_to));
+        self.held = Some(Picture::stacked(&parts)?.with_hole(hole)?);
         Ok(())
     }
 

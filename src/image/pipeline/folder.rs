@@ -46,6 +46,8 @@ pub struct Job {
     pub input: PathBuf,
     /// Further files whose bands follow.
     pub also: Vec<FurtherFile>,
+    /// For networks that fill holes: the file of the mask. If absent, pixels that are not opaque are the hole.
+    pub mask: Option<PathBuf>,
     /// The path of the results in their folders, without their extension.
     pub name: PathBuf,
     /// Its results.
@@ -280,7 +282,8 @@ pub fn jobs(
             let targets = targets.of(&found.path, &name, info.decode, extension);
             targets.check_names(info)?;
             targets.check_apart(|path| inputs.contains(path), overwrite)?;
-            jobs.push(Job { input: found.path.clone(), also: found.also.clone(), name, targets });
+            let (input, also) = (found.path.clone(), found.also.clone());
+            jobs.push(Job { input, also, mask: None, name, targets });
         }
     }
     Ok(jobs)
@@ -294,6 +297,12 @@ fn stem(name: &Path) -> PathBuf {
 }
 
 impl Job {
+    /// A picture file alone, and the files to be made of it.
+    pub fn new(input: impl Into<PathBuf>, targets: Targets) -> Job {
+        let input = input.into();
+        Job { name: stem(&input), input, also: Vec::new(), mask: None, targets }
+    }
+
     /// Whether all of its results exist, and are thus complete.
     pub fn is_done(&self) -> bool {
         self.targets.paths().all(Path::is_file)

@@ -20,7 +20,7 @@ pub use source::Source;
 pub use targets::{Artifact, Target, TargetKind, Targets};
 
 use super::resample::{Filter, resize};
-use super::{Decoded, Depth, Georeference, Mask, Palette, Picture, Prepared};
+use super::{Decoded, Depth, Georeference, Hole, Mask, Palette, Picture, Prepared};
 use crate::augment::Augment;
 use crate::error::{Error, Result};
 use crate::lock::lock;
@@ -76,6 +76,9 @@ pub struct PipelineOptions {
     pub tiles: TileOptions,
     /// How many pictures of one size run at once.
     pub batch: Batch,
+    /// For networks that fill holes: pixels around a hole in which the result and what is known are mixed. Known pixels
+    /// stay as they are with 0.
+    pub feather: usize,
     /// For masks: keeps only the largest connected component of each class except 0.
     pub keep_largest: bool,
     /// For masks: connected components with fewer pixels become class 0.
@@ -87,6 +90,7 @@ pub struct PipelineOptions {
 setters!(PipelineOptions {
     with_tiles(tiles: TileOptions),
     with_batch(batch: Batch),
+    with_feather(feather: usize),
     with_keep_largest(keep_largest: bool),
     with_min_area(min_area: usize),
     with_palette(palette: Option<Palette>),
@@ -170,6 +174,8 @@ pub struct Report {
     pub tiles: usize,
     /// Shape of a tile.
     pub tile: Shape,
+    /// Rows and columns from one tile to the next; those of the picture if it was not cut.
+    pub core: [usize; 2],
     /// Whether the result is that of the whole picture.
     pub exact: bool,
     /// Time to build a session, if there was none for this size.
@@ -196,8 +202,10 @@ impl Input {
     /// # Errors
     /// Errors of [`Prepared::picture`].
     pub fn picture(picture: Picture, model: &Model) -> Result<Input> {
+        let picture = if model.recipe.input.mask.is_some() { picture.with_missing()? } else { picture };
         let prepared = Prepared::picture(&picture, model)?;
-        let notes = picture.input_notes(&model.recipe.input, model.input_channels());
+        let mut notes = picture.input_notes(&model.recipe.input, model.picture_channels());
+        notes.extend(picture.hole().into_iter().flat_map(Hole::notes));
         let picture = notes.iter().fold(picture, |picture, note| picture.with_note(Some(note)));
         Ok(Input { picture: Some(picture), prepared })
     }
@@ -206,20 +214,28 @@ impl Input {
     ///
     /// # Errors
     /// Errors of [`Prepared::new`]; [`Error::NonFinite`]; [`Error::Shape`] if the channels differ from the network's.
-    pub fn array(mut tensor: Tensor, raw: bool, model: &Model) -> Result<Input> {
+    pub fn array(tensor: Tensor, raw: bool, model: &Model) -> Result<Input> {
+        Input::array_with(tensor, None, raw, model)
+    }
+
+    /// The same for an array with missing pixels.
+    fn array_with(mut tensor: Tensor, hole: Option<Hole>, raw: bool, model: &Model) -> Result<Input> {
         if let Some(value) = model.recipe.input.nodata.filter(|_| !raw) {
             tensor.data_mut().iter_mut().filter(|v| !v.is_finite()).for_each(|v| *v = value as f32);
         }
         tensor.check_finite()?;
-        let (got, wanted) = (tensor.shape().c, model.input_channels());
+        let wanted = if raw { model.input_channels() } else { model.picture_channels() };
+        let got = tensor.shape().c;
         if got != wanted {
             return Err(Error::shape("array", format!("{wanted} channels, as the network takes"), got));
         }
         if raw {
             return Ok(Input { picture: None, prepared: Prepared::raw(tensor) });
         }
-        let picture = Picture::new(tensor.clone(), Depth::Sixteen).ok();
-        Ok(Input { picture, prepared: Prepared::new(tensor, model)? })
+        hole.as_ref().map_or(Ok(()), Hole::check_share)?;
+        let prepared = Prepared::with_hole(tensor.clone(), hole.as_ref(), model)?;
+        let picture = Picture::new(tensor, Depth::Sixteen).ok().map(|picture| picture.with_hole(hole));
+        Ok(Input { picture: picture.transpose()?, prepared })
     }
 }
 
@@ -235,6 +251,7 @@ impl Pipeline {
         // Of a picture of one pixel, the result is still a picture.
         model.recipe.output.decode.get_or_insert(output_info.decode);
         let input = &model.recipe.input;
+        check_mask(&model, &output_info)?;
         let tiles = &mut options.tiles;
         (tiles.size, tiles.overlap) = match tiles.size {
             None => (input.tile, tiles.overlap.or(input.tile.and(input.overlap))),
@@ -359,6 +376,7 @@ impl Pipeline {
         }
         report.notes.extend(input.prepared.note());
         report.notes.extend(report.tiles_note());
+        report.notes.extend(input.picture.as_ref().and_then(|picture| report.hole_note(picture.hole()?)));
         Ok(Outcome { picture: input.picture, result, report })
     }
 
@@ -375,6 +393,10 @@ impl Pipeline {
                 let is_picture = self.output_info.decode != Decode::Values;
                 let alpha = outcome.picture.as_ref().filter(|_| is_picture).and_then(Picture::alpha);
                 let picture = picture.with_alpha(alpha.map(|a| resize(a, size, Filter::Bilinear)))?;
+                let picture = match &outcome.picture {
+                    Some(input) => input.completed(picture, self.options.feather)?,
+                    None => picture,
+                };
                 let picture = picture.with_georeference(outcome.georeference());
                 Decoded::Image(match &outcome.picture {
                     Some(input) => picture.without_data_of(input)?,
@@ -410,6 +432,7 @@ impl Report {
             input: session.input_shape(),
             tiles: session.tiles(),
             tile: session.session().input_shape(),
+            core: session.core(),
             exact: session.is_exact(),
             build,
             run: Duration::ZERO,
@@ -426,4 +449,26 @@ impl Report {
         let Shape { w, h, .. } = self.tile;
         (self.tiles > 1).then(|| format!("{} tiles of {w}x{h} pixels, {effect}", self.tiles))
     }
+
+    /// A line about a hole of which a tile sees nothing but missing pixels.
+    fn hole_note(&self, hole: &Hole) -> Option<String> {
+        let [h, w] = self.core;
+        let effect = match self.exact {
+            true => "with the same result",
+            false => "so tiles inside it know little of what is around it (--tile PIXELS makes tiles larger)",
+        };
+        (self.tiles > 1 && hole.holds(self.core))
+            .then(|| format!("the hole is larger than the {w}x{h} pixels between tiles, {effect}"))
+    }
+}
+
+/// Refuses a mask for a network that does not fill pictures.
+fn check_mask(model: &Model, info: &OutputInfo) -> Result<()> {
+    let fills = info.decode == Decode::Image && matches!(info.channels, 1 | 3) && info.scale == 1.0;
+    if model.recipe.input.mask.is_none() || fills && model.picture_channels() > 0 {
+        return Ok(());
+    }
+    let expected = "a network that makes a picture of the same size from a picture and a mask";
+    let got = format!("{} channels from {}", info.channels, model.input_channels());
+    Err(Error::shape("the recipe's input.mask", expected, got))
 }

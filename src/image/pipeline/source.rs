@@ -1,9 +1,9 @@
 //! The contents of a file, which decide how it is processed.
 
 use super::bands::NeedsWhole;
-use super::{FurtherFile, Input, Pipeline, Targets};
+use super::{FurtherFile, Input, Job, Pipeline, Targets};
 use crate::error::{Error, Result, Setting};
-use crate::image::{Depth, Format, Pages, Picture, read_npy};
+use crate::image::{Depth, Format, Hole, Pages, Picture, read_npy};
 use std::path::Path;
 
 /// The contents of a file, which decide how it is processed.
@@ -23,28 +23,24 @@ impl Pipeline {
     /// # Errors
     /// Errors of reading and of [`Input`].
     pub fn open(&self, path: &Path, targets: &Targets, raw: bool) -> Result<Source> {
-        self.open_with(path, &[], targets, raw)
+        self.open_job(&Job::new(path, targets.clone()), raw)
     }
 
-    /// The same for a picture whose bands are followed by those of further files. They go in the order in which the
-    /// recipe names them, or as they are given if it names none. Further files of a case are not read if the picture
-    /// itself has as many bands as the network takes.
+    /// The same for a picture with its mask and further files. The bands of further files follow those of the picture in
+    /// the order in which the recipe names them, or as they are given if it names none. Further files of a case are not
+    /// read if the picture itself has as many bands as the network takes.
     ///
     /// # Errors
     /// Errors of reading and of [`Input`], and when names are unknown or missing, or sizes differ.
-    pub fn open_with(
-        &self,
-        path: &Path,
-        also: &[FurtherFile],
-        targets: &Targets,
-        raw: bool,
-    ) -> Result<Source> {
+    pub fn open_job(&self, job: &Job, raw: bool) -> Result<Source> {
+        let Job { input: path, also, targets, .. } = job;
+        let hole = self.mask_of(job)?;
         if path.extension().is_some_and(|e| e.eq_ignore_ascii_case("npy")) {
             let named = |error: Error| match error {
                 Error::NonFinite { .. } => Error::Picture { path: path.into(), message: error.to_string() },
                 error => error.at(&path.display().to_string()),
             };
-            let input = Input::array(read_npy(path)?, raw, &self.model).map_err(named)?;
+            let input = Input::array_with(read_npy(path)?, hole, raw, &self.model).map_err(named)?;
             let many = input.prepared.tensor().shape().n > 1;
             let is_array = |path: &Path| Format::of(path).is_ok_and(|format| format == Format::Npy);
             if let Some(target) = targets.paths().find(|path| many && !is_array(path)) {
@@ -57,7 +53,7 @@ impl Pipeline {
             let reason = "only .npy arrays go to the network as they are; leave it out for pictures";
             return Err(Error::setting(Setting::RawInput, path, reason));
         }
-        let mut pages = Pages::open(path)?;
+        let mut pages = Pages::open(path)?.with_hole(hole);
         if !also.is_empty() {
             return Ok(Source::One(Box::new(self.joined(pages, path, also)?)));
         }
@@ -65,7 +61,8 @@ impl Pipeline {
         if pages.total() > 1 {
             // The first frame of an animation stands for it where a single picture is asked for.
             if pages.is_animation() && !targets.paths().all(holds_pages) {
-                return Ok(Source::One(Box::new(self.picture(pages.first()?, path)?)));
+                let first = pages.first().map_err(|error| of_file(error, path))?;
+                return Ok(Source::One(Box::new(self.picture(first, path)?)));
             }
             return Ok(Source::Stack(pages));
         }
@@ -80,9 +77,20 @@ impl Pipeline {
                     path,
                     message: format!("{message}; the picture is needed whole because of {reason}"),
                 },
-                error => error,
+                error => of_file(error, path),
             })?;
         Ok(Source::One(Box::new(self.picture(picture, path)?)))
+    }
+
+    /// The hole that a picture's mask names.
+    pub(super) fn mask_of(&self, job: &Job) -> Result<Option<Hole>> {
+        match &job.mask {
+            Some(path) if self.model.recipe.input.mask.is_none() => {
+                let reason = "this network takes no mask; leave it out, or describe the mask as [input.mask] in MODEL.toml";
+                Err(Error::setting(Setting::Mask, path, reason))
+            }
+            mask => mask.as_deref().map(Hole::open).transpose(),
+        }
     }
 
     /// Prepares a picture of several files.
@@ -91,7 +99,8 @@ impl Pipeline {
         if pages.total() > 1 && !pages.is_animation() {
             return refuse("further files belong to a single picture, not to a stack".into());
         }
-        let picture = pages.next().expect("a file has a picture, or does not open")?;
+        let picture = pages.next().expect("a file has a picture, or does not open");
+        let picture = picture.map_err(|error| of_file(error, path))?;
         let names = &self.model.recipe.input.also;
         let mut ordered: Vec<&FurtherFile> = also.iter().collect();
         if !names.is_empty() {
@@ -107,7 +116,7 @@ impl Pipeline {
                 return refuse(format!("the network also takes {missing}; give it as --also {missing}=FILE"));
             }
             ordered.sort_by_key(|file| place(&file.name));
-        } else if picture.colors_and_extra() == self.model.input_channels() {
+        } else if picture.colors_and_extra() == self.model.picture_channels() {
             return self.picture(picture, path);
         }
         let mut others = Vec::new();
@@ -138,11 +147,18 @@ impl Pipeline {
     /// # Errors
     /// Errors of [`Input::picture`], and when the network's input is not finite.
     pub fn picture(&self, picture: Picture, path: &Path) -> Result<Input> {
-        let input =
-            Input::picture(picture, &self.model).map_err(|error| error.at(&path.display().to_string()))?;
+        let input = Input::picture(picture, &self.model).map_err(|error| of_file(error, path))?;
         let finite = input.prepared.tensor().check_finite();
         finite.map_err(|error| in_file(error, path, input.picture.as_ref(), 0))?;
         Ok(input)
+    }
+}
+
+/// An error about the picture of that file.
+pub(super) fn of_file(error: Error, path: &Path) -> Error {
+    match error {
+        Error::Setting { setting, path: None, reason } => Error::setting(setting, path, reason),
+        error => error.at(&path.display().to_string()),
     }
 }
 

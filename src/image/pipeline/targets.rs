@@ -420,7 +420,7 @@ impl Pipeline {
                 Artifact::Picture(side_by_side(&[picture()?, &mask.overlay(picture()?)?])?)
             }
             (TargetKind::Compare, Some(Decoded::Image(result))) => {
-                Artifact::Picture(side_by_side(&[picture()?, result])?)
+                Artifact::Picture(side_by_side(&[&picture()?.with_hole_shown()?, result])?)
             }
             (TargetKind::Statistics, Some(Decoded::Mask(mask))) => Artifact::Statistics(mask.statistics()),
             _ => return Err(refuse("the model gives nothing that this is made of; leave it out")),

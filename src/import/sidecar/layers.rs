@@ -6,7 +6,8 @@ use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
 /// Fields that only make sense together. A source that sets one of them replaces all of them.
-const UNITS: [(&str, &[&str]); 3] = [
+const UNITS: [(&str, &[&str]); 4] = [
+    ("input", &["mask"]),
     ("input", &["transfer", "scale", "steps", "mean", "std"]),
     ("input", &["size", "multiple", "fit", "tile", "overlap"]),
     ("output", &["decode", "scale", "threshold", "regions", "steps"]),
@@ -48,7 +49,9 @@ impl Layers {
                 self.set(&format!("{name}.{field}"), from);
             }
             match self.recipe.entry(name).or_insert_with(|| Value::Object(Map::new())) {
-                Value::Object(below) => below.extend(fields),
+                Value::Object(below) => {
+                    fields.into_iter().for_each(|(field, value)| merge(below, field, value))
+                }
                 other => *other = Value::Object(fields),
             }
         }
@@ -74,6 +77,14 @@ impl Layers {
         let recipe = parse(Value::Object(self.recipe))?;
         recipe.check()?;
         Ok((recipe, self.origins))
+    }
+}
+
+/// Sets a field; of a table, the fields that it has.
+fn merge(to: &mut Map<String, Value>, field: String, value: Value) {
+    match (to.get_mut(&field), value) {
+        (Some(Value::Object(below)), Value::Object(fields)) => below.extend(fields),
+        (_, value) => drop(to.insert(field, value)),
     }
 }
 

@@ -3,7 +3,7 @@
 use super::Rows;
 use super::rows::note;
 use crate::error::Result;
-use crate::image::Picture;
+use crate::image::{Hole, Picture};
 use std::path::Path;
 
 /// An iterator over the pictures of a file: the pages of a TIFF, the slices of a NIfTI volume, the frames of a GIF,
@@ -14,6 +14,7 @@ pub struct Pages {
     rows: Rows,
     total: usize,
     next: usize,
+    hole: Option<Hole>,
 }
 
 impl Pages {
@@ -23,7 +24,12 @@ impl Pages {
     /// Errors of [`Rows::open`].
     pub fn open(path: &Path) -> Result<Pages> {
         let mut rows = Rows::open(path)?;
-        Ok(Pages { total: rows.pages()?, rows, next: 0 })
+        Ok(Pages { total: rows.pages()?, rows, next: 0, hole: None })
+    }
+
+    /// The same pictures with a hole, the same in all of them.
+    pub fn with_hole(self, hole: Option<Hole>) -> Pages {
+        Pages { hole, ..self }
     }
 
     /// The first picture, before anything of it is read.
@@ -45,14 +51,14 @@ impl Pages {
     /// The first picture. A note says that there are more.
     pub(in crate::image) fn first(mut self) -> Result<Picture> {
         let note = note(self.total, self.is_animation());
-        Ok(self.rows.page()?.with_note(note.as_deref()))
+        self.rows.page()?.with_note(note.as_deref()).with_hole(self.hole)
     }
 
     fn page(&mut self) -> Result<Picture> {
         if self.next > 0 {
             self.rows.turn_page()?;
         }
-        self.rows.page()
+        self.rows.page()?.with_hole(self.hole.clone())
     }
 }
 
