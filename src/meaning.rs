@@ -12,6 +12,7 @@
 //! | arithmetic on the picture | | a picture |
 //! | anything | more pixels than the picture has | a picture |
 //! | anything | the picture's channels | a picture |
+//! | sigmoid, tanh, a convolution | a mask beside the picture, or three channels of four | a picture whose hole is filled |
 //! | ReLU, limits | one channel | a grey picture, or measurements such as depth |
 //! | a convolution | one channel | logits of a mask, above 0 |
 //! | a convolution | other channels | classes |
@@ -21,7 +22,8 @@
 use crate::graph::{Closing, Ends};
 use crate::model::{Guess, Model};
 use crate::network::{Role, Signature, Traits, is_whole};
-use crate::recipe::{Decode, Recipe, Step};
+use crate::recipe::{Decode, MaskRecipe, Recipe, Step};
+use crate::tensor::Shape;
 
 /// Parts of names that tell what a result is.
 const NAMES: [(Decode, &[&str]); 3] = [
@@ -45,6 +47,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) types: [&'a str; 2],
     /// Classes that the file's notes name.
     pub(crate) classes: usize,
+    /// Whether an input takes a mask beside the picture.
+    pub(crate) has_mask: bool,
 }
 
 /// The model with a recipe of what its network tells. `classes` are named by the file's notes.
@@ -59,7 +63,9 @@ pub(crate) fn read(mut model: Model, classes: usize) -> crate::Result<Model> {
     let name = |port: Option<&crate::PortInfo>| port.map_or(String::new(), |port| port.name.to_lowercase());
     let names = [name(picture), name(result)];
     let element = |port: Option<&crate::PortInfo>| port.map_or("float32", |port| port.element);
-    let facts = Facts { names: [&names[0], &names[1]], types: [element(picture), element(result)], classes };
+    let has_mask = inputs.iter().any(|port| port.role == Role::Mask);
+    let types = [element(picture), element(result)];
+    let facts = Facts { names: [&names[0], &names[1]], types, classes, has_mask };
     (model.recipe, model.guesses) = guess(&traits, &facts);
     Ok(model)
 }
@@ -89,6 +95,48 @@ pub(crate) fn guess(traits: &Traits, facts: &Facts<'_>) -> (Recipe, Vec<Guess>) 
         guesses.push(Guess { field: "input.mean", reason: reading.why, doubt: Some(doubt.into()) });
     }
     (recipe, guesses)
+}
+
+/// The mask of a network that fills holes, if a recipe does not describe its input otherwise: the input that is called
+/// so, or the last of four channels that become three.
+pub(crate) fn mask(model: &Model) -> Option<(MaskRecipe, Guess)> {
+    let input = &model.recipe.input;
+    if input.mask.is_some() || !input.bands.is_empty() || !input.also.is_empty() {
+        return None;
+    }
+    let inputs = model.signature().inputs;
+    let port = inputs.iter().find(|port| port.role == Role::Mask);
+    if port.is_none() && model.input_channels() != 4 {
+        return None;
+    }
+    let [taken, given] = model.network.traits().ok()?.shapes;
+    let decode = model.recipe.output.decode.unwrap_or_else(|| model.recipe.decode(given.c, given.pixels()));
+    if decode != Decode::Image || !fills([taken, given], port.is_some()) {
+        return None;
+    }
+    let mut mask = MaskRecipe::default();
+    if port.is_some_and(|port| port.element == "uint8") {
+        mask.hole = 255.0;
+    }
+    let (reason, place, classes) = match port {
+        Some(port) => (format!("the network has an input {}", port.name), "the mask", ""),
+        None => {
+            let classes = ", and decode = \"mask\" under [output] makes classes";
+            ("four channels become three".into(), "the last channel is the mask, which", classes)
+        }
+    };
+    let doubt = format!(
+        "the network fills holes, because {reason}; {place} is {}; [input.mask] in MODEL.toml changes it{classes}",
+        mask.values()
+    );
+    let reason = reason.to_string();
+    Some((mask, Guess { field: "input.mask", reason, doubt: Some(doubt) }))
+}
+
+/// Whether a network of these shapes makes a picture from a picture and a mask.
+fn fills([taken, given]: [Shape; 2], has_mask: bool) -> bool {
+    let by_channels = if has_mask { given.c + 1 == taken.c } else { (taken.c, given.c) == (4, 3) };
+    by_channels && (taken.h, taken.w) == (given.h, given.w)
 }
 
 /// What a result is, and why.
@@ -135,6 +183,12 @@ impl Reading {
             Closing::Truth if given == 1 => Reading::sure(Decode::Mask, "the network ends in a comparison"),
             Closing::Truth => Reading::sure(Decode::Labels, "the network compares each channel by itself"),
             Closing::Picture => Reading::sure(Decode::Image, "the network ends in arithmetic on the picture"),
+            _ if fills([input, output], facts.has_mask)
+                && named != Some(Decode::Mask)
+                && facts.classes != given =>
+            {
+                Reading::sure(Decode::Image, "a picture and a mask become a picture")
+            }
             _ if grows && (given == taken || matches!(given, 1 | 3)) => {
                 Reading::sure(Decode::Image, "the result has more pixels than the picture")
             }
@@ -282,7 +336,6 @@ fn words(decode: Decode, channels: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tensor::Shape;
 
     const ALL: [f64; 2] = [f64::NEG_INFINITY, f64::INFINITY];
     const POSITIVE: [f64; 2] = [0.0, f64::INFINITY];
@@ -291,7 +344,7 @@ mod tests {
     fn of(channels: [usize; 2], closing: Closing, bounds: [f64; 2], name: &str) -> (Recipe, usize) {
         let ends = Ends { closing, bounds, takes_bytes: false, looks_coarsely: true };
         let shapes = channels.map(|c| Shape::new(1, c, 64, 48));
-        let facts = Facts { names: ["input", name], types: ["float32"; 2], classes: 0 };
+        let facts = Facts { names: ["input", name], types: ["float32"; 2], classes: 0, has_mask: false };
         let (recipe, guesses) = guess(&Traits { ends, shapes, fingerprint: 0 }, &facts);
         (recipe, guesses.iter().filter(|guess| guess.doubt.is_some()).count())
     }
@@ -326,6 +379,10 @@ mod tests {
             ([9, 3], Open, ALL, "y", Image, 0.5, 1),
             ([1, 3], Open, ALL, "y", Mask, 0.0, 0),
             ([4, 4], Open, ALL, "y", Image, 0.5, 1),
+            ([4, 3], Open, ALL, "y", Image, 0.5, 0),
+            ([4, 3], Sigmoid, [0.0, 1.0], "y", Image, 0.5, 0),
+            ([4, 3], Open, ALL, "logits", Mask, 0.0, 0),
+            ([4, 3], Softmax, [0.0, 1.0], "y", Mask, 0.5, 0),
             ([3, 21], Open, ALL, "y", Mask, 0.0, 0),
         ] {
             let (recipe, found) = of(channels, closing, bounds, name);
@@ -351,7 +408,7 @@ mod tests {
             (false, "float16", 1.0 / 255.0, 255.0),
         ] {
             let traits = Traits { ends: Ends { takes_bytes, ..ends }, shapes, fingerprint: 0 };
-            let facts = Facts { names: ["x", "y"], types: [element, "float32"], classes: 0 };
+            let facts = Facts { names: ["x", "y"], types: [element, "float32"], classes: 0, has_mask: false };
             let (recipe, _) = guess(&traits, &facts);
             assert_eq!((recipe.input.scale, recipe.output.scale), (scale, output), "{element}");
         }

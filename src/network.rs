@@ -132,7 +132,8 @@ impl FixedInput {
 /// What a network takes and gives, by name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Signature {
-    /// In the order in which [`Session::with_options`](crate::Session::with_options) takes their shapes, states last.
+    /// In the order in which [`Session::with_options`](crate::Session::with_options) takes their shapes, states last. A
+    /// mask has no shape of its own.
     pub inputs: Vec<PortInfo>,
     /// The result first.
     pub outputs: Vec<PortInfo>,
@@ -158,6 +159,8 @@ pub struct PortInfo {
 pub enum Role {
     /// The input that takes the picture.
     Picture,
+    /// An input that takes the mask of an inpainting network. Callers give it as the last channel of the picture.
+    Mask,
     /// An input that a caller gives beside the picture.
     Value,
     /// The output that is the network's result.

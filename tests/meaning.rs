@@ -5,10 +5,10 @@ use crate::device::gpu;
 use crate::support::{Tolerance, Vectors, assert_close};
 use std::path::{Path, PathBuf};
 use unet_wgpu::image::{
-    Decoded, Depth, Outcome, Picture, Pipeline, PipelineOptions, Target, TargetKind, Targets,
+    Decoded, Depth, Hole, Outcome, Picture, Pipeline, PipelineOptions, Target, TargetKind, Targets,
 };
-use unet_wgpu::recipe::{Decode, Size};
-use unet_wgpu::{Device, Model, Session, SessionOptions, Shape, Tensor};
+use unet_wgpu::recipe::{Decode, MaskPlace, MaskRecipe, Size};
+use unet_wgpu::{Device, Model, Role, Session, SessionOptions, Shape, Tensor};
 
 fn vector(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/vectors/meaning/{name}.onnx"))
@@ -272,4 +272,65 @@ fn clipped_pictures_are_told() {
         "{lines:?}"
     );
     assert!(notes("out.npy").is_empty());
+}
+
+#[test]
+fn networks_that_fill_holes_are_known_by_their_inputs() {
+    let vectors = Vectors::read("meaning");
+    type Order = fn(&Tensor) -> Tensor;
+    let (first, last): (Order, Order) = (first, last);
+    for (name, order, white, line) in [
+        (
+            "fill_two",
+            first,
+            1.0,
+            "an input mask; the mask is 1 in the hole, where the picture is 0, and 0 elsewhere",
+        ),
+        ("fill_last", last, 255.0, "an input mask; the mask is 255 in the hole"),
+        (
+            "fill_one",
+            first,
+            1.0,
+            "four channels become three; the last channel is the mask, which is 1 in the hole",
+        ),
+    ] {
+        let model = open(name);
+        assert_eq!(model.recipe.input.mask, Some(MaskRecipe::default().with_hole(white)), "{name}");
+        assert_eq!((model.decode().expect(name), model.picture_channels()), (Decode::Image, 3), "{name}");
+        let lines: Vec<&str> = model.assumptions().collect();
+        assert!(lines.len() == 1 && lines[0].contains(line), "{name}: {lines:?}");
+        // The mask is the last channel, also where it has an input of its own.
+        let part = |part: &str| vectors.find(&format!("{name}/{part}")).map(order);
+        let input = part("input").unwrap_or_else(|| {
+            let [image, mask] = ["image", "mask"].map(|name| part(name).expect("both").into_data());
+            Tensor::new(Shape::new(1, 4, SIZE[0], SIZE[1]), [image, mask].concat()).expect("four channels")
+        });
+        let want = vectors.get(&format!("{name}/y"));
+        for device in [Some(Device::Cpu), gpu().map(Device::Gpu)].into_iter().flatten() {
+            let session = Session::new(&model, input.shape(), device).expect(name);
+            assert_close(name, &session.run(&input).expect(name), want, Tolerance::Network);
+        }
+        let white = Tensor::from_fn(Shape::new(1, 1, 60, 70), |i| if i % 70 < 20 { 255.0 } else { 0.0 });
+        let mask = Hole::of_mask(&Picture::new(white, Depth::Eight).expect("a plane"));
+        let (pipeline, outcome) = run(model, &striped(60, 70).with_hole(Some(mask)).expect("one size"));
+        assert!(pipeline.output_info().local, "{name}");
+        let Decoded::Image(filled) = pipeline.decode(&outcome).expect(name) else { panic!("{name}") };
+        assert_eq!(filled.rgb(20, 5), [20; 3], "{name}");
+        assert_ne!(filled.rgb(19, 5), [20; 3], "{name}");
+    }
+    let roles: Vec<_> =
+        open("fill_two").signature().inputs.into_iter().map(|port| (port.name, port.role)).collect();
+    assert_eq!(roles, [("image".into(), Role::Picture), ("mask".into(), Role::Mask)]);
+
+    // What a person writes counts.
+    for recipe in ["[output]\ndecode = \"mask\"", "[input]\nbands = [1, 2, 3, 4]"] {
+        let model = open_with("fill_one", recipe).expect("it is read");
+        assert_eq!((model.recipe.input.mask.clone(), model.assumptions().count()), (None, 0), "{recipe}");
+    }
+    let model = open_with("fill_one", "[input.mask]\nplace = \"first\"").expect("it is read");
+    assert_eq!(model.recipe.input.mask, Some(MaskRecipe::default().with_place(MaskPlace::First)));
+    assert_eq!(model.assumptions().count(), 0);
+    let model = open_with("fill_two", "[input.mask]\nplace = \"first\"").expect("it is read");
+    let line = Pipeline::new(model, PipelineOptions::default()).expect_err("it has a place").to_string();
+    assert!(line.contains("input.mask.place") && line.contains("input of its own"), "{line}");
 }

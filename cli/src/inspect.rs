@@ -243,6 +243,7 @@ fn ports(model: &Model, shapes: &[Shape]) -> Result<[Vec<PortLine>; 2]> {
         let shape = value.and_then(|value| values[value.index()]).unwrap_or(Shape::new(0, 0, 0, 0));
         let purpose = match &info.role {
             Role::Picture => "the picture".into(),
+            Role::Mask => "the mask, the last channel of what the network gets".into(),
             Role::Value => format!("give it with run --input {}=VALUE", info.name),
             Role::Result => format!("the result: {reason}"),
             Role::Output => format!("choose it with run --output {}", info.name),
@@ -250,9 +251,16 @@ fn ports(model: &Model, shapes: &[Shape]) -> Result<[Vec<PortLine>; 2]> {
         };
         PortLine { info, shape, purpose }
     };
+    let has_mask = inputs.iter().any(|info| info.role == Role::Mask);
     let input = |info: PortInfo| {
         let value = graph.inputs().iter().find(|input| input.name == info.name).map(|input| input.value);
-        line(info, value)
+        let mut line = line(info, value);
+        match line.info.role {
+            Role::Picture if has_mask => line.shape.c -= 1,
+            Role::Mask => line.shape = Shape { c: 1, ..shapes[0] },
+            _ => {}
+        }
+        line
     };
     let output = |info: PortInfo| {
         let value = graph.outputs().iter().find(|output| output.name == info.name).map(|output| output.value);

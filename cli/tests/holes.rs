@@ -6,7 +6,7 @@ use crate::desk::{Desk, Parts, stderr};
 use crate::fixtures::{decoding, noise};
 use std::fs;
 use std::process::Stdio;
-use unet_wgpu::image::{Depth, FrameReader, Picture};
+use unet_wgpu::image::{Depth, FrameReader, Picture, read_npy, write_npy};
 use unet_wgpu::recipe::{Decode, InputRecipe, MaskRecipe};
 use unet_wgpu::unet::UnetConfig;
 use unet_wgpu::{Shape, Tensor};
@@ -86,6 +86,22 @@ fn a_mask_or_transparency_is_filled() {
     ] {
         desk.refuses(&format!("run in.png {options} -o refused.png --device cpu"), &parts);
     }
+    desk.refuses(&format!("{run} --mask hole.png -o hole.png"), &["hole.png", "--out", "--overwrite"]);
+    // Numbers: those of the picture where it is known. An array needs a mask too.
+    let numbers = |name: &str| read_npy(&desk.path(name)).unwrap();
+    desk.unet(&format!("{run} --mask hole.png -o out.npy"));
+    let filled = desk.picture("out.png");
+    for (number, value) in numbers("out.npy").data().iter().zip(filled.planes().data()) {
+        assert!(
+            (255.0 * number - value).abs() < 0.01 || !(0.0..1.0).contains(number),
+            "{number} and {value}"
+        );
+    }
+    write_npy(&desk.path("in.npy"), picture.planes()).unwrap();
+    desk.unet("run in.npy -m fill.safetensors --device cpu --mask hole.png -o again.npy");
+    assert_eq!(numbers("again.npy"), numbers("out.npy"));
+    desk.refuses("run in.npy -m fill.safetensors --device cpu -o refused.npy", &["in.npy", "--mask"]);
+
     desk.put("fill.toml", b"[input.mask]\nfills = 0\n");
     desk.refuses(&format!("{run} --mask hole.png -o refused.png"), &["input.mask", "fills", "fill"]);
     desk.put("fill.toml", b"[input.mask]\nfill = \"median\"\n");

@@ -67,6 +67,20 @@ impl Decoded {
     }
 }
 
+/// The numbers that decode to this picture.
+pub(super) fn numbers_of(picture: &Picture, recipe: &Recipe) -> Tensor {
+    let (depth, mut planes) = (picture.depth(), picture.planes().clone());
+    if recipe.input.channels == Some(Channels::Bgr) && planes.shape().c == 3 {
+        planes = swapped(&planes);
+    }
+    if let Some(transfer) = recipe.input.transfer {
+        bring(planes.data_mut(), depth.white(), [depth.transfer(), transfer]);
+    }
+    let scale = (recipe.output.scale * f64::from(depth.white()) / 255.0) as f32;
+    planes.data_mut().iter_mut().for_each(|v| *v /= scale);
+    planes
+}
+
 impl Score {
     /// Scores as text, one line `score<TAB>class` for each.
     pub fn table(scores: &[Score]) -> String {

@@ -71,7 +71,9 @@ impl Prepared {
                 Some((mask, hole))
             }
             (None, None) => None,
-            (Some(_), None) => return Err(no_hole("the network fills holes, and nothing says where one is")),
+            (Some(_), None) => {
+                return Err(no_hole("the network fills holes: give a mask (white is the hole)"));
+            }
             (None, Some(_)) => return Err(no_hole("the network takes no mask; leave it out")),
         };
         let own = [shape.h, shape.w];

@@ -123,9 +123,12 @@ impl MaskRecipe {
     /// w)`, 1 where a pixel is missing. The fill must not be [`Fill::Mean`], which [`filled`](Self::filled) replaces.
     ///
     /// # Errors
-    /// When there is neither one fill nor one for each channel.
+    /// When there is neither one fill nor one for each channel, and for several pictures.
     pub(crate) fn join(&self, picture: &Tensor, hole: &Tensor) -> Result<Tensor> {
         let shape = picture.shape();
+        if shape.n != 1 {
+            return Err(Error::shape("an input with a hole", "one picture at a time", shape));
+        }
         let is_hole = |i: usize| hole.data()[i] > 0.0;
         let values = if let Fill::Values(values) = &self.fill { &values[..] } else { &[] };
         if ![0, 1, shape.c].contains(&values.len()) {

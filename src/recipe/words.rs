@@ -154,18 +154,23 @@ impl InputRecipe {
 
 impl MaskRecipe {
     /// Where the mask is, its values, and what lies in the hole.
-    pub(crate) fn words(&self) -> String {
+    fn words(&self) -> String {
         let place = match self.place {
             MaskPlace::First => "first",
             MaskPlace::Last => "last",
         };
+        format!("the {place} channel is the mask: {}", self.values())
+    }
+
+    /// Its values, and what lies in the hole.
+    pub(crate) fn values(&self) -> String {
         let fill = match &self.fill {
             Fill::Values(values) => format!("where the picture is {}", list(values)),
             Fill::Mean => "where the picture is the mean of what is known".into(),
             Fill::None => "where the picture stays as it is".into(),
         };
         let [hole, known] = [self.hole, self.known].map(short);
-        format!("the {place} channel is the mask: {hole} in the hole, {fill}, and {known} elsewhere")
+        format!("{hole} in the hole, {fill}, and {known} elsewhere")
     }
 }
 

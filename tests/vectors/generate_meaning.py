@@ -49,7 +49,7 @@ class Net:
         return self.op("MaxPool", x, kernel_shape=[2, 2], strides=[2, 2])
 
     def save(self, name, inputs, outputs, metadata=None, run=None):
-        """`run` is the input's array in the file's own layout."""
+        """`run` is the input's array in the file's own layout, or the arrays of all inputs by name."""
         info = lambda port: helper.make_tensor_value_info(*port)
         for made, (wanted, _, _) in outputs.items():
             self.nodes.append(helper.make_node("Identity", [made], [wanted]))
@@ -63,9 +63,10 @@ class Net:
         if run is not None:
             session = onnxruntime.InferenceSession(model.SerializeToString())
             names = [port[0] for port in outputs.values()]
-            for key, value in zip(names, session.run(names, {inputs[0][0]: run})):
+            arrays = run if isinstance(run, dict) else {inputs[0][0]: run}
+            given = arrays if isinstance(run, dict) else {"input": run}
+            for key, value in [*zip(names, session.run(names, arrays)), *given.items()]:
                 TENSORS[f"{name}/{key}"] = np.ascontiguousarray(value).astype(np.float32)
-            TENSORS[f"{name}/input"] = np.ascontiguousarray(run).astype(np.float32)
 
 
 def picture(net, *shape):
@@ -217,6 +218,26 @@ def main():
     net = Net(40)
     y = net.op("Resize", net.body("x", 3, 1), "", "", net.const([1, 1, 9, 10], np.int64), mode="linear")
     net.save("fixed_result", [("x", FLOAT, NCHW)], {y: ("y", FLOAT, [1, 1, 9, 10])})
+
+    # A picture and a mask, which comes first. The network itself empties the hole and keeps what is known.
+    net = Net(50)
+    known = net.op("Sub", net.const(1.0), "mask")
+    emptied = net.op("Mul", "image", known)
+    filled = net.op("Sigmoid", net.body(net.op("Concat", emptied, "mask", axis=1), 4, 3))
+    y = net.op("Add", net.op("Mul", filled, "mask"), net.op("Mul", "image", known))
+    hole = (net.random.random((1, 1, 16, 24)) < 0.3).astype(np.float32)
+    net.save("fill_two", [("mask", FLOAT, [1, 1, "h", "w"]), ("image", FLOAT, NCHW)], {y: ("y", FLOAT, NCHW)},
+             run={"image": picture(net, 1, 3, 16, 24), "mask": hole})
+    net = Net(51)  # the same with channels last and a mask of bytes
+    x, mask = net.op("Transpose", "image", perm=[0, 3, 1, 2]), net.op("Transpose", "mask", perm=[0, 3, 1, 2])
+    mask = net.op("Div", net.op("Cast", mask, to=FLOAT), net.const(255.0))
+    y = net.op("Sigmoid", net.body(net.op("Concat", mask, x, axis=1), 4, 3))
+    hole = (255 * (net.random.random((1, 16, 24, 1)) < 0.3)).astype(np.uint8)
+    net.save("fill_last", [("image", FLOAT, [1, "h", "w", 3]), ("mask", UINT8, [1, "h", "w", 1])],
+             {y: ("y", FLOAT, NCHW)}, run={"image": picture(net, 1, 16, 24, 3), "mask": hole})
+    net = Net(52)  # the mask is a fourth channel
+    net.save("fill_one", [("x", FLOAT, [1, 4, "h", "w"])], {net.body("x", 4, 3): ("y", FLOAT, NCHW)},
+             run=picture(net, 1, 4, 16, 24))
 
     save_file(TENSORS, "meaning.safetensors")
 

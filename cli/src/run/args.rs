@@ -4,7 +4,7 @@ use crate::error::{Error, Result};
 use crate::inputs::InputArgs;
 use crate::values::RunSize;
 use clap::{Args, ValueEnum};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use unet_wgpu::image::{Batch, FurtherFile, Shard, StreamFormat, Target, TargetKind, Targets, Threads};
 use unet_wgpu::tiles::{Blend, TileOptions};
@@ -194,6 +194,11 @@ impl RunArgs {
         options.result = self.output_name.clone();
         options.inputs = self.inputs.read()?;
         Ok(options)
+    }
+
+    /// The first picture and its mask.
+    pub(super) fn files(&self) -> impl Iterator<Item = &Path> {
+        self.input.first().into_iter().chain(&self.mask).map(PathBuf::as_path)
     }
 
     /// Whether the result was chosen by name.

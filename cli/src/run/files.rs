@@ -32,7 +32,7 @@ pub(super) fn run_one(args: &RunArgs, targets: &Targets, model: Model, common: &
         return Err(Error::Usage(message.into()));
     }
     let pipeline = super::pipeline(args, model)?;
-    targets.check(Some(input), pipeline.output_info(), args.overwrite)?;
+    targets.check(args.files(), pipeline.output_info(), args.overwrite)?;
     let file = PictureFile { path: input.clone(), name: input.clone(), also: Vec::new() };
     let PictureFile { path: input, name, also } =
         super::with_further_files(vec![file], args, pipeline.model()).remove(0);

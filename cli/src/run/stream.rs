@@ -113,7 +113,7 @@ fn picture(
     let (out, files): (Vec<Target>, Vec<Target>) =
         targets.0.iter().cloned().partition(|target| is_dash(&target.path));
     let files = Targets(files);
-    files.check(Some(&args.input[0]), pipeline.output_info(), args.overwrite)?;
+    files.check(args.files(), pipeline.output_info(), args.overwrite)?;
     let hole = args.mask.as_deref().map(Hole::open).transpose()?;
     let picture = Picture::from_reader(reader, name)?.with_hole(hole)?;
     let input = pipeline.picture(picture, name)?;

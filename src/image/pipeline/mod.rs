@@ -25,7 +25,8 @@ use crate::augment::Augment;
 use crate::error::{Error, Result};
 use crate::lock::lock;
 use crate::model::Model;
-use crate::recipe::Decode;
+use crate::network::Role;
+use crate::recipe::{Decode, MaskPlace};
 use crate::session::{Device, SessionOptions};
 use crate::tensor::{Shape, Tensor};
 use crate::tiles::{Blend, TileOptions, TiledSession};
@@ -464,6 +465,11 @@ impl Report {
 
 /// Refuses a mask for a network that does not fill pictures.
 fn check_mask(model: &Model, info: &OutputInfo) -> Result<()> {
+    let is_first = model.recipe.input.mask.as_ref().is_some_and(|mask| mask.place == MaskPlace::First);
+    if is_first && model.signature().inputs.iter().any(|port| port.role == Role::Mask) {
+        let expected = "no place, because the mask has an input of its own";
+        return Err(Error::shape("the recipe's input.mask.place", expected, "first"));
+    }
     let fills = info.decode == Decode::Image && matches!(info.channels, 1 | 3) && info.scale == 1.0;
     if model.recipe.input.mask.is_none() || fills && model.picture_channels() > 0 {
         return Ok(());

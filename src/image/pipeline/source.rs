@@ -38,7 +38,7 @@ impl Pipeline {
         if path.extension().is_some_and(|e| e.eq_ignore_ascii_case("npy")) {
             let named = |error: Error| match error {
                 Error::NonFinite { .. } => Error::Picture { path: path.into(), message: error.to_string() },
-                error => error.at(&path.display().to_string()),
+                error => of_file(error, path),
             };
             let input = Input::array_with(read_npy(path)?, hole, raw, &self.model).map_err(named)?;
             let many = input.prepared.tensor().shape().n > 1;

@@ -2,6 +2,7 @@
 
 use super::{Outcome, OutputInfo, Pipeline, Sink};
 use crate::error::{Error, Result, Setting};
+use crate::image::decode::numbers_of;
 use crate::image::{
     Decoded, Depth, Format, Mask, PageWriter, Picture, Score, Statistics, check_writable, cutout, encode_npy,
     probabilities, side_by_side, write_atomic,
@@ -175,16 +176,21 @@ impl Targets {
     }
 
     /// Refuses everything that could not be written, before any work is done: kinds that the model does not provide,
-    /// extensions, missing folders, duplicate names, and files that are the input. With `overwrite`, the result may
-    /// replace the input.
+    /// extensions, missing folders, duplicate names, and files that are inputs, such as the picture and its mask. With
+    /// `overwrite`, the result may replace one.
     ///
     /// # Errors
     /// [`Error::Setting`] and [`Error::Picture`], naming the file.
-    pub fn check(&self, input: Option<&Path>, info: &OutputInfo, overwrite: bool) -> Result<()> {
+    pub fn check<'a>(
+        &self,
+        inputs: impl IntoIterator<Item = &'a Path>,
+        info: &OutputInfo,
+        overwrite: bool,
+    ) -> Result<()> {
         self.check_names(info)?;
         self.paths().try_for_each(check_writable)?;
-        let input = input.and_then(|input| input.canonicalize().ok());
-        self.check_apart(|path| input.as_deref() == Some(path), overwrite)
+        let inputs: Vec<PathBuf> = inputs.into_iter().filter_map(|input| input.canonicalize().ok()).collect();
+        self.check_apart(|path| inputs.iter().any(|input| input == path), overwrite)
     }
 
     /// Refuses duplicate names and names of inputs, which `is_input` knows by their canonical paths.
@@ -372,6 +378,15 @@ impl Pipeline {
         })
     }
 
+    /// The numbers of a result. Of a picture with a hole, known pixels are those of the picture here too.
+    fn numbers(&self, outcome: &Outcome) -> Result<Tensor> {
+        let has_hole = outcome.picture.as_ref().is_some_and(|picture| picture.hole().is_some());
+        match if has_hole { Some(self.decode(outcome)?) } else { None } {
+            Some(Decoded::Image(picture)) => Ok(numbers_of(&picture, &self.model.recipe)),
+            _ => Ok(outcome.result.clone()),
+        }
+    }
+
     /// Makes one target from an outcome and its decoded result.
     ///
     /// # Errors
@@ -384,7 +399,7 @@ impl Pipeline {
         let place = outcome.picture.as_ref().and_then(Picture::georeference);
         let drawing = |drawing: Picture| Artifact::Picture(drawing.with_georeference(place.cloned()));
         Ok(match (target.kind, decoded) {
-            (TargetKind::Result, _) if target.is_numbers() => Artifact::Numbers(outcome.result.clone()),
+            (TargetKind::Result, _) if target.is_numbers() => Artifact::Numbers(self.numbers(outcome)?),
             (TargetKind::Probabilities, _) => Artifact::Numbers(probabilities(
                 &outcome.result,
                 self.output_info.probabilities,

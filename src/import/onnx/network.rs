@@ -118,6 +118,7 @@ impl Network for OnnxNetwork {
             role,
         };
         let mut inputs = vec![port(&picture.declared, Role::Picture)];
+        inputs.extend(picture.mask.iter().map(|mask| port(mask, Role::Mask)));
         inputs.extend(others.iter().map(|other| port(other, Role::Value)));
         inputs.extend(states.iter().map(|state| port(&state.input, Role::State(state.output.clone()))));
         let role = |declared: &Declared| {
@@ -440,12 +441,24 @@ fn set_inputs<'a>(
     let x = pad(builder, Graph::INPUT)?;
     let shape = builder.shape(x);
     let dims = picture.extents(shape)?;
+    let channels = |first: usize, count: usize, dims: &[usize]| {
+        let all = View::whole(&[shape.n, shape.c, shape.h, shape.w]);
+        let part = all.sliced(1, first, count, 1).and_then(|part| part.reshaped(dims));
+        part.ok_or_else(|| Error::shape("input", "channels that can be told apart", shape))
+    };
+    let c = picture.channels - usize::from(picture.mask.is_some());
     let view = match picture.layout {
-        Layout::Nhwc => View::whole(&[shape.n, shape.c, shape.h, shape.w]).permuted(&[0, 2, 3, 1])?,
-        Layout::Hwc => View::whole(&[shape.c, shape.h, shape.w]).permuted(&[1, 2, 0])?,
-        _ => View::whole(&dims),
+        Layout::Nhwc => channels(0, c, &[shape.n, c, shape.h, shape.w])?.permuted(&[0, 2, 3, 1])?,
+        Layout::Hwc => channels(0, c, &[c, shape.h, shape.w])?.permuted(&[1, 2, 0])?,
+        Layout::Flat => View::whole(&dims),
+        _ => channels(0, c, &dims)?,
     };
     builder.set(&picture.declared.name, Live::new(x, view));
+    if let Some(mask) = &picture.mask {
+        let view = channels(c, 1, &picture.mask_extents(mask, shape))?;
+        let kind = mask.kind().unwrap_or(Kind::Integer);
+        builder.set(&mask.name, Live { kind, ..Live::new(x, view) });
+    }
 
     let known = picture.known(given.picture)?;
     for (place, other) in ports.others.iter().enumerate() {

@@ -55,7 +55,10 @@ pub(super) struct State {
 #[derive(Debug, Clone)]
 pub(super) struct Picture {
     pub(super) declared: Declared,
+    /// The input of a mask beside the picture. Callers give it as the last channel of the picture.
+    pub(super) mask: Option<Declared>,
     pub(super) layout: Layout,
+    /// With that of the mask.
     pub(super) channels: usize,
     /// Pictures, where the file fixes them; else 1.
     pub(super) pictures: usize,
@@ -123,13 +126,17 @@ impl Ports {
         let mut others: Vec<Declared> = inputs.iter().filter(|input| !is_state(input)).cloned().collect();
         let place = (0..others.len()).rev().max_by_key(|&i| others[i].likeness());
         let place = place.ok_or_else(|| Error::shape("the network", "an input for a picture", "none"))?;
-        let picture = Picture::of(others.remove(place), graph, constants).map_err(|e| match carry {
+        let mut picture = Picture::of(others.remove(place), graph, constants).map_err(|e| match carry {
             None | Some([]) => e,
             Some(pairs) => {
                 let names = pairs.iter().map(|[_, input]| input.as_str()).collect::<Vec<_>>().join(", ");
                 Error::Model(format!("the recipe's carry of {names} leaves no input for a picture: {e}"))
             }
         })?;
+        if let Some(place) = others.iter().position(|input| picture.has_mask(input)) {
+            picture.mask = Some(others.remove(place));
+            picture.channels += 1;
+        }
         for input in others.iter().chain(states.iter().map(|state| &state.input)) {
             input.check()?;
         }
@@ -261,8 +268,18 @@ impl Declared {
         }
     }
 
-    /// How much it is like a picture: its axes, whether it has floats, and whether it has rows and columns.
-    fn likeness(&self) -> (usize, bool) {
+    /// Whether it is called a mask and has one channel.
+    fn is_mask(&self) -> bool {
+        let name = self.name.to_lowercase();
+        let is_one = matches!(
+            self.dims.as_deref(),
+            Some([_, Dim::Fixed(1), _, _] | [_, _, _, Dim::Fixed(1)] | [_, _, _])
+        );
+        is_one && (name.contains("mask") || name.contains("hole"))
+    }
+
+    /// How much it is like a picture: its axes, whether it is no mask, and whether it has floats.
+    fn likeness(&self) -> (usize, bool, bool) {
         let axes = match self.dims.as_deref() {
             Some([_, _, Dim::Fixed(1), Dim::Fixed(1)]) => 0,
             Some([_, _, _, _]) => 3,
@@ -270,7 +287,7 @@ impl Declared {
             Some([_, _, _]) => 1,
             _ => 0,
         };
-        (axes, self.kind() == Some(Kind::Float))
+        (axes, !self.is_mask(), self.kind() == Some(Kind::Float))
     }
 
     /// Whether nothing that the file says speaks against the output being this input of the next run.
@@ -340,7 +357,7 @@ impl Picture {
                     dims.iter().map(|dim| known(dim).ok_or_else(unknown)).collect::<Result<Vec<_>>>()?;
                 let Shape { n, c, h, w } = any_shape(&dims)?;
                 let size = [Some(h), Some(w)];
-                return Ok(Picture { declared, layout, channels: c, pictures: n, size, dims });
+                return Ok(Picture { declared, mask: None, layout, channels: c, pictures: n, size, dims });
             }
         };
         // Where the file does not say it, the first convolution does.
@@ -349,7 +366,7 @@ impl Picture {
             Error::shape(&declared.name, "4 extents with a known number of channels", got)
         })?;
         let pictures = if dims.len() == AXES { known(&dims[0]).unwrap_or(1) } else { 1 };
-        Ok(Picture { declared, layout, channels, pictures, size, dims: Vec::new() })
+        Ok(Picture { declared, mask: None, layout, channels, pictures, size, dims: Vec::new() })
     }
 
     /// A shape of the picture: the file's own height and width where it fixes them, elsewhere `side`.
@@ -358,9 +375,37 @@ impl Picture {
         Shape::new(self.pictures, self.channels, h, w)
     }
 
-    /// Its extents in the file's order.
+    /// Whether another input is a mask of the picture's size.
+    fn has_mask(&self, input: &Declared) -> bool {
+        let is_color = matches!(self.channels, 1 | 3)
+            && matches!(self.layout, Layout::Nchw | Layout::Nhwc | Layout::Chw | Layout::Hwc);
+        let dims = input.dims.as_deref().unwrap_or_default();
+        let sides = match dims {
+            [_, Dim::Fixed(1), h, w] | [_, h, w, Dim::Fixed(1)] | [h, w, Dim::Fixed(1)] | [_, h, w] => [h, w],
+            _ => return false,
+        };
+        let agree = |(side, own): (&&Dim, &Option<usize>)| match (side, own) {
+            (Dim::Fixed(side), Some(own)) => side == own,
+            (Dim::Fixed(_), None) => false,
+            (Dim::Named(_), _) => true,
+        };
+        is_color && input.is_mask() && sides.iter().zip(&self.size).all(agree)
+    }
+
+    /// The extents of the mask, for a picture of that shape, in the file's order.
+    pub(super) fn mask_extents(&self, mask: &Declared, Shape { n, h, w, .. }: Shape) -> Vec<usize> {
+        match mask.dims.as_deref().unwrap_or_default() {
+            [_, Dim::Fixed(1), _, _] => vec![n, 1, h, w],
+            [_, _, _, _] => vec![n, h, w, 1],
+            [_, _, Dim::Fixed(1)] => vec![h, w, 1],
+            _ => vec![n, h, w],
+        }
+    }
+
+    /// Its extents in the file's order, without the mask.
     pub(super) fn extents(&self, shape: Shape) -> Result<Vec<usize>> {
         let Shape { n, c, h, w } = shape;
+        let c = c - usize::from(self.mask.is_some());
         match self.layout {
             Layout::Nchw => Ok(vec![n, c, h, w]),
             Layout::Nhwc => Ok(vec![n, h, w, c]),

@@ -86,6 +86,10 @@ fn complete(
     }
     model.guesses.retain(|guess| !layers.is_set(guess.field));
     (model.recipe, model.origins) = layers.finish().map_err(Error::one_line)?;
+    if let Some((mask, guess)) = meaning::mask(&model) {
+        model.recipe.input.mask = Some(mask);
+        model.guesses.push(guess);
+    }
     for guess in model.guesses.iter().filter(|guess| guess.field.contains('.')) {
         model.origins.entry(guess.field.into()).or_insert_with(|| guess.reason.clone());
     }
