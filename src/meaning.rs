@@ -19,11 +19,14 @@
 //!
 //! Names of outputs (`mask`, `depth`, `denoised`) decide between readings that the operators leave open.
 
+mod mask;
+
+pub(crate) use mask::mask;
+
 use crate::graph::{Closing, Ends};
 use crate::model::{Guess, Model};
 use crate::network::{Role, Signature, Traits, is_whole};
-use crate::recipe::{Decode, MaskRecipe, Recipe, Step};
-use crate::tensor::Shape;
+use crate::recipe::{Decode, Recipe, Step};
 
 /// Parts of names that tell what a result is.
 const NAMES: [(Decode, &[&str]); 3] = [
@@ -97,48 +100,6 @@ pub(crate) fn guess(traits: &Traits, facts: &Facts<'_>) -> (Recipe, Vec<Guess>) 
     (recipe, guesses)
 }
 
-/// The mask of a network that fills holes, if a recipe does not describe its input otherwise: the input that is called
-/// so, or the last of four channels that become three.
-pub(crate) fn mask(model: &Model) -> Option<(MaskRecipe, Guess)> {
-    let input = &model.recipe.input;
-    if input.mask.is_some() || !input.bands.is_empty() || !input.also.is_empty() {
-        return None;
-    }
-    let inputs = model.signature().inputs;
-    let port = inputs.iter().find(|port| port.role == Role::Mask);
-    if port.is_none() && model.input_channels() != 4 {
-        return None;
-    }
-    let [taken, given] = model.network.traits().ok()?.shapes;
-    let decode = model.recipe.output.decode.unwrap_or_else(|| model.recipe.decode(given.c, given.pixels()));
-    if decode != Decode::Image || !fills([taken, given], port.is_some()) {
-        return None;
-    }
-    let mut mask = MaskRecipe::default();
-    if port.is_some_and(|port| port.element == "uint8") {
-        mask.hole = 255.0;
-    }
-    let (reason, place, classes) = match port {
-        Some(port) => (format!("the network has an input {}", port.name), "the mask", ""),
-        None => {
-            let classes = ", and decode = \"mask\" under [output] makes classes";
-            ("four channels become three".into(), "the last channel is the mask, which", classes)
-        }
-    };
-    let doubt = format!(
-        "the network fills holes, because {reason}; {place} is {}; [input.mask] in MODEL.toml changes it{classes}",
-        mask.values()
-    );
-    let reason = reason.to_string();
-    Some((mask, Guess { field: "input.mask", reason, doubt: Some(doubt) }))
-}
-
-/// Whether a network of these shapes makes a picture from a picture and a mask.
-fn fills([taken, given]: [Shape; 2], has_mask: bool) -> bool {
-    let by_channels = if has_mask { given.c + 1 == taken.c } else { (taken.c, given.c) == (4, 3) };
-    by_channels && (taken.h, taken.w) == (given.h, given.w)
-}
-
 /// What a result is, and why.
 struct Reading {
     decode: Decode,
@@ -183,7 +144,7 @@ impl Reading {
             Closing::Truth if given == 1 => Reading::sure(Decode::Mask, "the network ends in a comparison"),
             Closing::Truth => Reading::sure(Decode::Labels, "the network compares each channel by itself"),
             Closing::Picture => Reading::sure(Decode::Image, "the network ends in arithmetic on the picture"),
-            _ if fills([input, output], facts.has_mask)
+            _ if mask::fills([input, output], facts.has_mask)
                 && named != Some(Decode::Mask)
                 && facts.classes != given =>
             {
@@ -336,6 +297,7 @@ fn words(decode: Decode, channels: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tensor::Shape;
 
     const ALL: [f64; 2] = [f64::NEG_INFINITY, f64::INFINITY];
     const POSITIVE: [f64; 2] = [0.0, f64::INFINITY];

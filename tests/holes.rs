@@ -15,7 +15,7 @@ use unet_wgpu::recipe::{
     Decode, Fill, Fit, InputRecipe, MaskPlace, MaskRecipe, OutputRecipe, Recipe, Size, Step,
 };
 use unet_wgpu::tiles::TileOptions;
-use unet_wgpu::unet::{RandomWeights, UnetConfig};
+use unet_wgpu::unet::{Norm, RandomWeights, UnetConfig};
 use unet_wgpu::{Augment, Device, Model, SessionOptions, Shape, Tensor};
 
 const SIZE: [usize; 2] = [61, 74];
@@ -203,8 +203,8 @@ fn masks_of_every_kind_have_the_same_hole() {
     encode("half.png", &Picture::new(grey, Depth::Eight).unwrap());
     encode("red.png", &Picture::new(red, Depth::Eight).unwrap());
     encode("erased.png", &photo.with_alpha(alpha(0.0, 1.0)).unwrap());
-    encode("erased_black.png", &plain(0.0).with_alpha(alpha(0.2, 0.9)).unwrap());
-    encode("painted.png", &plain(255.0).with_alpha(alpha(1.0, 0.0)).unwrap());
+    encode("painted_black.png", &plain(0.0).with_alpha(alpha(0.9, 0.2)).unwrap());
+    encode("painted_white.png", &plain(255.0).with_alpha(alpha(1.0, 0.0)).unwrap());
     fs::write(folder.path().join("palette.png"), palette.encode(Path::new("palette.png")).unwrap()).unwrap();
     for entry in fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path()) {
         let hole = Hole::open(&entry).unwrap();
@@ -293,21 +293,37 @@ fn tiles_and_bands_carry_the_mask() {
 }
 
 #[test]
-fn a_hole_larger_than_a_tile_is_told() {
+fn a_hole_larger_than_a_tile_or_than_the_network_sees_is_told() {
+    const SIDE: usize = 192;
     let block = |side: usize| {
-        let value = |i: usize| if i % 200 < side && i / 200 < side { 255.0 } else { 0.0 };
-        Hole::of_mask(
-            &Picture::new(Tensor::from_fn(Shape::new(1, 1, 200, 200), value), Depth::Eight).unwrap(),
-        )
+        let value = |i: usize| if i % SIDE < side && i / SIDE < side { 255.0 } else { 0.0 };
+        let planes = Tensor::from_fn(Shape::new(1, 1, SIDE, SIDE), value);
+        Hole::of_mask(&Picture::new(planes, Depth::Eight).unwrap())
     };
-    let notes = |side: usize, tile: usize| {
-        let picture = noise(3, [200, 200], Depth::Eight, 1).with_hole(Some(block(side))).unwrap();
-        pipeline(model(MaskRecipe::default()), tiled(tile)).run(&picture).unwrap().report.notes.join("\n")
+    let [near, all] = [Norm::Batch, Norm::Instance].map(|norm| {
+        let config = UnetConfig::new(4, 3, &[4], 4, &[4]).with_norm(norm);
+        let mut model = Model::from_config(&config, &mut RandomWeights::new(3)).unwrap();
+        model.recipe = recipe(MaskRecipe::default());
+        model
+    });
+    let notes = |model: &Model, side: usize, tile: usize| {
+        let picture = noise(3, [SIDE, SIDE], Depth::Eight, 1).with_hole(Some(block(side))).unwrap();
+        pipeline(model.clone(), tiled(tile)).run(&picture).unwrap().report.notes.join("\n")
     };
-    assert!(notes(120, 64).contains("larger than the"), "{}", notes(120, 64));
-    assert!(!notes(20, 64).contains("larger than the"));
-    assert!(!notes(120, 200).contains("larger than the"));
-    assert!(notes(190, 200).contains("90 % of the picture"));
+    let field = near.graph(Shape::new(1, 4, SIDE, SIDE)).unwrap().receptive_field().unwrap();
+    for (model, side, tile, part) in [
+        (&near, field, SIDE, Some("pixels at once, and the hole is larger")),
+        (&near, field - 1, SIDE, None),
+        (&near, field - 1, 32, Some("larger than the 8x8 pixels between tiles, with the same result")),
+        (&all, 120, 128, Some("larger than the 64x64 pixels between tiles, so tiles inside")),
+        (&all, 60, 128, None),
+        (&all, 120, SIDE, None),
+    ] {
+        let text = notes(model, side, tile);
+        assert_eq!(text.contains("hole"), part.is_some(), "{side}, {tile}: {text}");
+        assert!(text.contains(part.unwrap_or_default()), "{side}, {tile}: {text}");
+    }
+    assert!(notes(&all, 180, SIDE).contains("87 % of the picture"));
 }
 
 #[test]

@@ -24,8 +24,8 @@ const MOST: f64 = 0.5;
 /// The missing pixels of a picture, or of a band of its rows.
 ///
 /// In a mask, white is the hole: a pixel whose brightest colour is above half of white. A mask with transparency has its
-/// hole where it is visible if all that is visible is white, as paint on an empty layer, and else where it is
-/// transparent, as in a picture of which a part was erased.
+/// hole where it is visible if all that is visible is white or of one colour, as paint on an empty layer, and else where
+/// it is transparent, as in a picture of which a part was erased.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Hole {
     width: usize,
@@ -222,6 +222,9 @@ struct Drawn {
     hidden: Hole,
     /// Whether all visible pixels are white.
     all_white: bool,
+    /// The colour of all visible pixels, or, if there are several, of the first.
+    color: Option<Vec<f32>>,
+    has_colors: bool,
     /// In units of 8-bit steps.
     brightest: f32,
 }
@@ -229,7 +232,7 @@ struct Drawn {
 impl Drawn {
     fn new() -> Drawn {
         let [white, visible, hidden] = [(); 3].map(|()| Hole::new(0));
-        Drawn { white, visible, hidden, all_white: true, brightest: 0.0 }
+        Drawn { white, visible, hidden, all_white: true, color: None, has_colors: false, brightest: 0.0 }
     }
 
     fn add(&mut self, band: &Picture) {
@@ -240,6 +243,9 @@ impl Drawn {
         for i in (0..band.width() * band.height()).filter(|&i| is_visible(i)) {
             self.brightest = self.brightest.max(brightness(i));
             self.all_white &= brightness(i) > HALF;
+            let color = || planes.iter().map(|plane| plane[i]);
+            let first = self.color.get_or_insert_with(|| color().collect());
+            self.has_colors |= !color().eq(first.iter().copied());
         }
         self.white.extend(band, |i| is_visible(i) && brightness(i) > HALF);
         if band.alpha().is_some() {
@@ -252,8 +258,9 @@ impl Drawn {
         if self.hidden.is_empty() {
             return self.white;
         }
-        let (hole, reading) = match self.all_white && !self.visible.is_empty() {
-            true => (self.visible, "the hole is where the mask is visible: all that is visible is white"),
+        let is_paint = (self.all_white || !self.has_colors) && !self.visible.is_empty();
+        let (hole, reading) = match is_paint {
+            true => (self.visible, "the hole is where the mask is visible, as paint on an empty layer"),
             false => (self.hidden, "the hole is where the mask is transparent"),
         };
         Hole { reading: Some(reading), ..hole }

@@ -8,7 +8,7 @@ use crate::image::decode::check_result;
 use crate::image::prepare::{check_proportion, padded_rows, result_size};
 use crate::image::{Artifact, Format, Georeference, Hole, Picture, RowWriter, Rows};
 use crate::lock::lock;
-use crate::recipe::{Decode, Fit, InputRecipe, MaskRecipe, Size};
+use crate::recipe::{Decode, Fit, InputRecipe, Size};
 use crate::session::SessionOptions;
 use crate::tensor::{Shape, Tensor};
 use crate::tiles::TiledSession;
@@ -29,7 +29,7 @@ const HUGE: f64 = (512 << 20) as f64;
 const TILE_MEMORY: u64 = 512 << 20;
 
 /// Rows that are read at once for measuring.
-const MEASURE_ROWS: usize = 64;
+pub(super) const MEASURE_ROWS: usize = 64;
 
 /// The reason why a picture is needed as a whole.
 pub(super) struct NeedsWhole {
@@ -46,7 +46,7 @@ impl Pipeline {
         let pixels = rows.width() as f64 * rows.height() as f64;
         let numbers = (rows.channels() + rows.extra_bands()) as f64
             + self.output_info.channels as f64 * self.output_info.scale.powi(2);
-        pixels * numbers > if self.output_info.local { LARGE } else { HUGE }
+        pixels * numbers > if self.output_info.receptive_field.is_some() { LARGE } else { HUGE }
     }
 
     /// Why a picture cannot be processed in bands; `None` if it can.
@@ -204,7 +204,7 @@ impl Pipeline {
         report.notes.append(&mut window.notes);
         report.notes.extend(window.hole.iter().flat_map(Hole::notes));
         report.notes.extend(report.tiles_note());
-        report.notes.extend(window.hole.as_ref().and_then(|hole| report.hole_note(hole)));
+        report.notes.extend(window.hole.as_ref().and_then(|hole| report.hole_note(hole, &self.output_info)));
         sinks.into_iter().try_for_each(|(_, sink)| sink.finish())?;
         Ok(report)
     }
@@ -219,33 +219,6 @@ impl Pipeline {
                 each(&window.padded(range, size, recipe, channels)?)
             })
         })
-    }
-}
-
-impl Pipeline {
-    /// The missing pixels of a picture, if the network fills holes.
-    fn hole_of(&self, job: &Job) -> Result<Option<Hole>> {
-        if job.mask.is_some() || self.model.recipe.input.mask.is_none() {
-            return self.mask_of(job);
-        }
-        let hole = Hole::of_transparent_file(&job.input)?;
-        hole.check_share().map_err(|error| of_file(error, &job.input))?;
-        Ok(Some(hole))
-    }
-
-    /// The recipe of the mask with what fills this picture's hole.
-    fn filled(&self, path: &Path, hole: Option<&Hole>, recipe: &InputRecipe) -> Result<Option<MaskRecipe>> {
-        let Some((mask, hole)) = recipe.mask.as_ref().zip(hole) else { return Ok(None) };
-        let filled = mask.filled(recipe, |each| {
-            let mut rows = Rows::open(path)?;
-            (0..rows.height()).step_by(MEASURE_ROWS).try_for_each(|first| {
-                let band = rows.next(MEASURE_ROWS)?;
-                let hole = hole.rows(first..first + band.height());
-                each(&band.values(recipe, self.model.picture_channels())?, &hole.tensor());
-                Ok(())
-            })
-        })?;
-        Ok(Some(filled))
     }
 }
 

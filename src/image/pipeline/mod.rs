@@ -4,6 +4,7 @@
 mod bands;
 mod flow;
 mod folder;
+mod holes;
 mod lane;
 mod reference;
 mod sequence;
@@ -25,8 +26,7 @@ use crate::augment::Augment;
 use crate::error::{Error, Result};
 use crate::lock::lock;
 use crate::model::Model;
-use crate::network::Role;
-use crate::recipe::{Decode, MaskPlace};
+use crate::recipe::Decode;
 use crate::session::{Device, SessionOptions};
 use crate::tensor::{Shape, Tensor};
 use crate::tiles::{Blend, TileOptions, TiledSession};
@@ -140,8 +140,9 @@ pub struct OutputInfo {
     pub scale: f64,
     /// Whether the values are probabilities and not logits.
     pub probabilities: bool,
-    /// Whether each pixel depends only on a bounded neighbourhood, so tiles can be exact.
-    pub local: bool,
+    /// Pixels of the input, along each side, that can affect one pixel of the result. If they are bounded, tiles can be
+    /// exact.
+    pub receptive_field: Option<usize>,
     /// Whether the network keeps states from picture to picture. In a [sequence](Pipeline::run_sequence) each picture
     /// begins with the states of the one before it; a single picture begins with zeros.
     pub has_states: bool,
@@ -157,7 +158,7 @@ impl OutputInfo {
             channels: output.c,
             scale: output.h as f64 / input.h as f64,
             probabilities: model.gives_probabilities(input)?,
-            local: graph.receptive_field().is_some(),
+            receptive_field: graph.receptive_field(),
             has_states: graph.carries().next().is_some(),
         })
     }
@@ -252,7 +253,7 @@ impl Pipeline {
         // Of a picture of one pixel, the result is still a picture.
         model.recipe.output.decode.get_or_insert(output_info.decode);
         let input = &model.recipe.input;
-        check_mask(&model, &output_info)?;
+        holes::check_mask(&model, &output_info)?;
         let tiles = &mut options.tiles;
         (tiles.size, tiles.overlap) = match tiles.size {
             None => (input.tile, tiles.overlap.or(input.tile.and(input.overlap))),
@@ -377,7 +378,9 @@ impl Pipeline {
         }
         report.notes.extend(input.prepared.note());
         report.notes.extend(report.tiles_note());
-        report.notes.extend(input.picture.as_ref().and_then(|picture| report.hole_note(picture.hole()?)));
+        report.notes.extend(
+            input.picture.as_ref().and_then(|picture| report.hole_note(picture.hole()?, &self.output_info)),
+        );
         Ok(Outcome { picture: input.picture, result, report })
     }
 
@@ -450,31 +453,4 @@ impl Report {
         let Shape { w, h, .. } = self.tile;
         (self.tiles > 1).then(|| format!("{} tiles of {w}x{h} pixels, {effect}", self.tiles))
     }
-
-    /// A line about a hole of which a tile sees nothing but missing pixels.
-    fn hole_note(&self, hole: &Hole) -> Option<String> {
-        let [h, w] = self.core;
-        let effect = match self.exact {
-            true => "with the same result",
-            false => "so tiles inside it know little of what is around it (--tile PIXELS makes tiles larger)",
-        };
-        (self.tiles > 1 && hole.holds(self.core))
-            .then(|| format!("the hole is larger than the {w}x{h} pixels between tiles, {effect}"))
-    }
-}
-
-/// Refuses a mask for a network that does not fill pictures.
-fn check_mask(model: &Model, info: &OutputInfo) -> Result<()> {
-    let is_first = model.recipe.input.mask.as_ref().is_some_and(|mask| mask.place == MaskPlace::First);
-    if is_first && model.signature().inputs.iter().any(|port| port.role == Role::Mask) {
-        let expected = "no place, because the mask has an input of its own";
-        return Err(Error::shape("the recipe's input.mask.place", expected, "first"));
-    }
-    let fills = info.decode == Decode::Image && matches!(info.channels, 1 | 3) && info.scale == 1.0;
-    if model.recipe.input.mask.is_none() || fills && model.picture_channels() > 0 {
-        return Ok(());
-    }
-    let expected = "a network that makes a picture of the same size from a picture and a mask";
-    let got = format!("{} channels from {}", info.channels, model.input_channels());
-    Err(Error::shape("the recipe's input.mask", expected, got))
 }

@@ -3,7 +3,7 @@
 use super::bands::NeedsWhole;
 use super::{FurtherFile, Input, Job, Pipeline, Targets};
 use crate::error::{Error, Result, Setting};
-use crate::image::{Depth, Format, Hole, Pages, Picture, read_npy};
+use crate::image::{Depth, Format, Pages, Picture, read_npy};
 use std::path::Path;
 
 /// The contents of a file, which decide how it is processed.
@@ -80,17 +80,6 @@ impl Pipeline {
                 error => of_file(error, path),
             })?;
         Ok(Source::One(Box::new(self.picture(picture, path)?)))
-    }
-
-    /// The hole that a picture's mask names.
-    pub(super) fn mask_of(&self, job: &Job) -> Result<Option<Hole>> {
-        match &job.mask {
-            Some(path) if self.model.recipe.input.mask.is_none() => {
-                let reason = "this network takes no mask; leave it out, or describe the mask as [input.mask] in MODEL.toml";
-                Err(Error::setting(Setting::Mask, path, reason))
-            }
-            mask => mask.as_deref().map(Hole::open).transpose(),
-        }
     }
 
     /// Prepares a picture of several files.

@@ -18,6 +18,7 @@ mod functions;
 mod grid;
 mod layout;
 pub(super) mod like;
+mod mask;
 mod network;
 mod node;
 mod operators;

@@ -455,7 +455,7 @@ fn set_inputs<'a>(
     };
     builder.set(&picture.declared.name, Live::new(x, view));
     if let Some(mask) = &picture.mask {
-        let view = channels(c, 1, &picture.mask_extents(mask, shape))?;
+        let view = channels(c, 1, &mask.mask_extents(shape))?;
         let kind = mask.kind().unwrap_or(Kind::Integer);
         builder.set(&mask.name, Live { kind, ..Live::new(x, view) });
     }

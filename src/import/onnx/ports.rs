@@ -268,16 +268,6 @@ impl Declared {
         }
     }
 
-    /// Whether it is called a mask and has one channel.
-    fn is_mask(&self) -> bool {
-        let name = self.name.to_lowercase();
-        let is_one = matches!(
-            self.dims.as_deref(),
-            Some([_, Dim::Fixed(1), _, _] | [_, _, _, Dim::Fixed(1)] | [_, _, _])
-        );
-        is_one && (name.contains("mask") || name.contains("hole"))
-    }
-
     /// How much it is like a picture: its axes, whether it is no mask, and whether it has floats.
     fn likeness(&self) -> (usize, bool, bool) {
         let axes = match self.dims.as_deref() {
@@ -373,33 +363,6 @@ impl Picture {
     pub(super) fn sized(&self, side: usize) -> Shape {
         let [h, w] = self.size.map(|own| own.unwrap_or(side));
         Shape::new(self.pictures, self.channels, h, w)
-    }
-
-    /// Whether another input is a mask of the picture's size.
-    fn has_mask(&self, input: &Declared) -> bool {
-        let is_color = matches!(self.channels, 1 | 3)
-            && matches!(self.layout, Layout::Nchw | Layout::Nhwc | Layout::Chw | Layout::Hwc);
-        let dims = input.dims.as_deref().unwrap_or_default();
-        let sides = match dims {
-            [_, Dim::Fixed(1), h, w] | [_, h, w, Dim::Fixed(1)] | [h, w, Dim::Fixed(1)] | [_, h, w] => [h, w],
-            _ => return false,
-        };
-        let agree = |(side, own): (&&Dim, &Option<usize>)| match (side, own) {
-            (Dim::Fixed(side), Some(own)) => side == own,
-            (Dim::Fixed(_), None) => false,
-            (Dim::Named(_), _) => true,
-        };
-        is_color && input.is_mask() && sides.iter().zip(&self.size).all(agree)
-    }
-
-    /// The extents of the mask, for a picture of that shape, in the file's order.
-    pub(super) fn mask_extents(&self, mask: &Declared, Shape { n, h, w, .. }: Shape) -> Vec<usize> {
-        match mask.dims.as_deref().unwrap_or_default() {
-            [_, Dim::Fixed(1), _, _] => vec![n, 1, h, w],
-            [_, _, _, _] => vec![n, h, w, 1],
-            [_, _, Dim::Fixed(1)] => vec![h, w, 1],
-            _ => vec![n, h, w],
-        }
     }
 
     /// Its extents in the file's order, without the mask.
