@@ -7,7 +7,7 @@ use crate::error::Result;
 use crate::meaning;
 use crate::model::Model;
 use crate::network::Choice;
-use crate::recipe::{Decode, InputRecipe, OutputRecipe, Over, Recipe, Size, Step};
+use crate::recipe::{Decode, Fit, InputRecipe, OutputRecipe, Over, Recipe, Size, Step};
 
 /// Mean and standard deviation of ImageNet, for values from 0 to 1.
 const IMAGENET: [[f64; 3]; 2] = [[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]];
@@ -70,10 +70,19 @@ const KNOWN: [Known; 10] = [
             segment("finds people in videos, with soft edges").with_input(input)
         },
     },
-    // Johnson et al. 2016, github.com/pytorch/examples: fast_neural_style/neural_style; also in the ONNX model zoo.
+    // Johnson et al. 2016, github.com/pytorch/examples: fast_neural_style/neural_style; also in the ONNX model zoo. Its
+    // first layer has 32 channels; in lighter and heavier variants 8, 12, 16, 24, 48 or 64.
     Known {
         name: "fast-neural-style",
-        fingerprints: &[0xbbcd_df76_ef5d_50c5],
+        fingerprints: &[
+            0xbbcd_df76_ef5d_50c5,
+            0x434e_aaad_991f_f385,
+            0xb167_2985_426e_bf85,
+            0x2a6a_25b4_e6f1_a905,
+            0x2348_87db_a05a_cf05,
+            0x2d3e_a1a2_3e28_c845,
+            0xcece_bf79_8fa0_d1e5,
+        ],
         result: None,
         recipe: || {
             let input = InputRecipe::default().with_scale(1.0).with_size(Some(Size::Native));
@@ -139,9 +148,9 @@ fn picture(description: &str) -> Recipe {
     Recipe::default().with_task("restore").with_description(description).with_output(output)
 }
 
-/// A network of convolutions without padding that takes a border off its input.
+/// A network of convolutions without padding that takes a border off its input, which waifu2x continues by its edge.
 fn valid(border: usize) -> Recipe {
-    picture("restores drawings").with_input(InputRecipe::default().with_border(border))
+    picture("restores drawings").with_input(InputRecipe::default().with_border(border).with_fit(Fit::Edge))
 }
 
 /// The model with the recipe of a known network, or else with what the network itself tells.
@@ -157,7 +166,8 @@ pub(crate) fn complete(model: Model, choice: &Choice<'_>) -> Result<Model> {
     let has = |name: &&str| model.signature().outputs.iter().any(|output| output.name == *name);
     let result = choice.result.or(known.result.filter(has));
     let border = if choice.border > 0 { choice.border } else { recipe.input.border };
-    let choice = Choice { result, border, carry: None, inputs: &[] };
+    let outside = if choice.border > 0 { choice.outside } else { recipe.input.outside() };
+    let choice = Choice { result, border, outside, carry: None, inputs: &[] };
     let model = model.configured(&choice)?;
     Ok(Model { recipe, known: Some(known.name), ..model })
 }

@@ -1,8 +1,8 @@
 //! A network with its weights and its recipe.
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::graph::Graph;
-use crate::network::{Choice, Network, NodeReport, Role, Signature, is_whole};
+use crate::network::{Choice, Network, NodeReport, Role, Signature, Traits, is_whole, proportion};
 use crate::recipe::{Decode, Recipe, Step};
 use crate::tensor::Shape;
 use crate::unet::{UnetConfig, Weights};
@@ -116,6 +116,27 @@ impl Model {
     pub(crate) fn configured(mut self, choice: &Choice<'_>) -> Result<Model> {
         if !choice.is_empty() {
             self.network = self.network.configured(choice)?;
+        }
+        Ok(self)
+    }
+
+    /// The same model, whose recipe says how much larger results are than pictures, if they are.
+    ///
+    /// # Errors
+    /// When the recipe says otherwise than the network.
+    pub(crate) fn with_scale(mut self) -> Result<Model> {
+        let Ok(Traits { shapes: [x, y], .. }) = self.network.traits() else { return Ok(self) };
+        // Sizes out of proportion have an error of their own, which a border may mend.
+        let Some([down, across]) = proportion([y.h, y.w], [x.h, x.w]) else { return Ok(self) };
+        match self.recipe.scale {
+            Some(scale) if [down, across] != [scale as f64; 2] => {
+                let expected = format!("the network's, which makes {}x{} of {}x{}", y.h, y.w, x.h, x.w);
+                return Err(Error::shape("the recipe's scale", expected, scale));
+            }
+            None if down == across && down > 1.0 && down.fract() == 0.0 && x.pixels() > 1 => {
+                self.recipe.scale = Some(down as usize);
+            }
+            _ => {}
         }
         Ok(self)
     }

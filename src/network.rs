@@ -1,7 +1,7 @@
 //! What a model computes, whatever kind of file it comes from.
 
 use crate::error::{Error, Result};
-use crate::graph::{Ends, Extent, Graph, Input, Output, stored};
+use crate::graph::{Ends, Extent, Graph, Input, Output, PadMode, stored};
 use crate::tensor::{Shape, Tensor};
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -81,8 +81,10 @@ pub(crate) struct Choice<'a> {
     pub(crate) result: Option<&'a str>,
     /// Inputs that get fixed values.
     pub(crate) inputs: &'a [FixedInput],
-    /// Pixels by which the result is smaller than the input on each side.
+    /// Pixels of the input that the result does not cover on each side.
     pub(crate) border: usize,
+    /// What continues the picture there.
+    pub(crate) outside: PadMode,
 }
 
 impl Choice<'_> {
@@ -172,12 +174,10 @@ pub enum Role {
 }
 
 /// Largest factor between the sizes of a picture and a result.
-#[cfg(any(feature = "image", feature = "onnx"))]
 const FACTOR: usize = 64;
 
 /// By how much a result is larger than a picture, along rows and columns: one factor for both, a whole number or one over
 /// it, rounded up or down; or a factor for each, where they divide exactly. `None` for other sizes.
-#[cfg(any(feature = "image", feature = "onnx"))]
 pub(crate) fn proportion(result: [usize; 2], picture: [usize; 2]) -> Option<[f64; 2]> {
     let [(h, own_h), (w, own_w)] = [(result[0], picture[0]), (result[1], picture[1])];
     if [h, w, own_h, own_w].contains(&0) {
@@ -192,7 +192,6 @@ pub(crate) fn proportion(result: [usize; 2], picture: [usize; 2]) -> Option<[f64
 }
 
 /// Whether a side of a result is a side of a picture times a factor, rounded up or down.
-#[cfg(any(feature = "image", feature = "onnx"))]
 pub(crate) fn scales(y: usize, x: usize, factor: f64) -> bool {
     let exact = x as f64 * factor;
     y as f64 == exact.floor() || y as f64 == exact.ceil()

@@ -9,13 +9,14 @@
 use crate::augment::Augment;
 use crate::error::{Error, Result, Setting};
 use crate::graph::Graph;
+use crate::lock::{lock, unlocked};
 use crate::model::Model;
 use crate::plan::FRAMES;
 use crate::session::{Device, Session, SessionOptions};
 use crate::tensor::{Shape, Tensor};
 use std::ops::Range;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Condvar, Mutex, PoisonError};
 
 /// Share of a tile's side that its neighbour also covers when tiles are blended.
 const OVERLAP: f64 = 0.5;
@@ -26,6 +27,9 @@ const DEVIATION: f64 = 1.0 / 8.0;
 /// Outputs along the side of a Winograd tile. If tiles begin at multiples of it on every level, sums are rounded as in
 /// the whole picture.
 const WINOGRAD: usize = 4;
+
+/// Most numbers of rows that are written at once: 16 MiB.
+const WRITTEN: usize = 4 << 20;
 
 /// Factor between the sizes of consecutive attempts.
 const SHRINK: f64 = 0.8;
@@ -153,7 +157,9 @@ impl TiledSession {
                 let made = graph.output_shape(tile)?;
                 let ratio = if made.h >= h { [made.h / h, 1] } else { [1, h / made.h] };
                 let [h, w] = [input.h, input.w].map(|side| side * ratio[0] / ratio[1]);
-                (graph, Shape { h, w, ..made }, Reach { stride: 1, align: 1, halo: None, ratio })
+                // The last tile ends with the picture, so it begins anywhere: only stride 1 allows that.
+                let halo = Some(Reach::of(&graph)).filter(|own| own.stride == 1).and_then(|own| own.halo);
+                (graph, Shape { h, w, ..made }, Reach { stride: 1, align: 1, halo, ratio })
             }
             None => {
                 let graph = whole?;
@@ -288,19 +294,20 @@ impl TiledSession {
         done: &(dyn Fn() + Sync),
     ) -> Result<()> {
         let tile = self.session.input_shape();
+        let Shape { c, h, w, .. } = self.output;
         let mut open = Tensor::zeros(Shape { h: self.session.output_shape().h, ..self.output });
         let mut first = 0;
         for (i, row) in self.rows.iter().enumerate() {
             let band = read(row.input..row.input + tile.h)?;
-            let results = self.band(&band, done)?;
             // The open rows begin with the first row that is not yet written.
             open = shifted(open, row.output - first);
             first = row.output;
-            for (column, result) in self.columns.iter().zip(&results) {
-                add(&mut open, result, row, column);
+            self.band(&band, row, &mut open, done)?;
+            let next = self.rows.get(i + 1).map_or(h, |next| next.output);
+            for start in (first..next).step_by((WRITTEN / (c * w)).max(1)) {
+                let end = next.min(start + (WRITTEN / (c * w)).max(1));
+                write(start, open.part(start - first..end - first, 0..w))?;
             }
-            let next = self.rows.get(i + 1).map_or(self.output.h, |next| next.output);
-            write(first, open.part(0..next - first, 0..self.output.w))?;
         }
         Ok(())
     }
@@ -320,23 +327,32 @@ impl TiledSession {
         Ok(sum)
     }
 
-    /// The results of all tiles in a row of tiles.
-    fn band(&self, band: &Tensor, done: &(dyn Fn() + Sync)) -> Result<Vec<Tensor>> {
+    /// Adds the results of a row of tiles to the open rows, from left to right, so that sums are always the same.
+    fn band(&self, band: &Tensor, row: &Span, open: &mut Tensor, done: &(dyn Fn() + Sync)) -> Result<()> {
         let width = self.session.input_shape().w;
-        let results: Vec<OnceLock<Result<Tensor>>> = self.columns.iter().map(|_| OnceLock::new()).collect();
+        let added: Added<'_> = Mutex::new((0, Ok(open)));
+        let turn = Condvar::new();
         let next = AtomicUsize::new(0);
         let work = || {
             loop {
                 let at = next.fetch_add(1, Ordering::Relaxed);
                 let Some(column) = self.columns.get(at) else { break };
+                let _let_go = LetGo(&added, &turn);
                 let tile = band.part(0..band.shape().h, column.input..column.input + width);
                 let result = self.run_tile(&tile);
-                let failed = result.is_err();
-                results[at].set(result).expect("each tile is computed by one thread");
-                done();
-                if failed {
-                    next.store(self.columns.len(), Ordering::Relaxed);
+                let waiting = turn.wait_while(lock(&added), |(count, _)| *count < at);
+                let mut added = waiting.unwrap_or_else(PoisonError::into_inner);
+                match (&mut added.1, result) {
+                    (Ok(open), Ok(result)) => add(open, &result, row, column),
+                    (open @ Ok(_), Err(error)) => {
+                        *open = Err(error);
+                        next.store(self.columns.len(), Ordering::Relaxed);
+                    }
+                    (Err(_), _) => {}
                 }
+                added.0 = added.0.max(at + 1);
+                turn.notify_all();
+                done();
             }
         };
         // On a GPU several runs overlap; on the CPU they take turns.
@@ -347,7 +363,22 @@ impl TiledSession {
             }
             work();
         });
-        results.into_iter().filter_map(OnceLock::into_inner).collect()
+        unlocked(added).1.map(|_| ())
+    }
+}
+
+/// The number of tiles that are added to the open rows, and these.
+type Added<'a> = Mutex<(usize, Result<&'a mut Tensor>)>;
+
+/// After a panic, lets the threads go that wait for their turn.
+struct LetGo<'a, 'b>(&'a Added<'b>, &'a Condvar);
+
+impl Drop for LetGo<'_, '_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            lock(self.0).0 = usize::MAX;
+            self.1.notify_all();
+        }
     }
 }
 

@@ -235,6 +235,18 @@ fn bands_give_what_the_whole_picture_gives() {
             }
         }
     }
+    // Larger results, and results that are mixed with the picture.
+    for (name, picture) in &pictures {
+        let config = UnetConfig::new(3, 3, &[4], 4, &[4]).with_residual(true);
+        for (config, strength) in [(config.clone().with_scale(2), 1.0), (config.with_scale(1), 0.3)] {
+            let mut model = Model::from_config(&config, &mut RandomWeights::new(11)).unwrap();
+            let output = OutputRecipe::default().with_decode(Some(Decode::Image)).with_strength(strength);
+            model.recipe = Recipe::default().with_output(output);
+            let extension = if *name == "floats" { "tiff" } else { "png" };
+            let what = format!("{name}, scale {}, strength {strength}", config.scale);
+            assert_bands(&what, &model, &tiled(64), picture, extension);
+        }
+    }
     let turned = PipelineOptions::default().with_tiles(tiled(64).tiles.with_augment(Augment::All));
     assert_bands("turned", &model(3, 2, decoding(Decode::Mask), 9), &turned, &rgb, "tiff");
 }

@@ -32,6 +32,7 @@ mod shaders; // every WGSL permutation, parsed and validated without a GPU
 mod snapshots; // what is drawn for people, against pictures that someone looked at
 mod spellings; // ways of writing a network in ONNX
 mod support; // backends, tolerances, vectors
+mod tasks; // networks of other people for super-resolution and style transfer
 mod tiles; // large pictures in parts
 mod tune; // measured kernel choices, compiled pipelines, and the files that keep them
 mod tza; // Open Image Denoise's weights: results, and what is refused

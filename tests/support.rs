@@ -10,6 +10,21 @@ use unet_wgpu::recipe::Recipe;
 use unet_wgpu::unet::Weights;
 use unet_wgpu::{Device, Error, Gpu, Model, Session, SessionOptions, Shape, Tensor, cpu};
 
+/// An array of one of NumPy's compressed archives, a zip file.
+pub(crate) fn npz(path: &Path, name: &str) -> Tensor {
+    let bytes = std::fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let file = format!("{name}.npy");
+    let is_entry =
+        |at: &usize| bytes[*at..].starts_with(b"PK\x03\x04") && bytes[at + 30..].starts_with(file.as_bytes());
+    let at = (0..bytes.len() - 30).find(is_entry).expect("the archive holds the array");
+    let length = |at: usize| usize::from(u16::from_le_bytes([bytes[at], bytes[at + 1]]));
+    let data = &bytes[at + 30 + length(at + 26) + length(at + 28)..];
+    let unpacked = tempfile::NamedTempFile::new().expect("a file");
+    std::io::copy(&mut flate2::read::DeflateDecoder::new(data), &mut unpacked.as_file())
+        .expect("it is deflated");
+    unet_wgpu::image::read_npy(unpacked.path()).expect("an array")
+}
+
 /// Every activation.
 pub(crate) const ACTIVATIONS: [Activation; 34] = [
     Activation::None,

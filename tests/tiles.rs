@@ -12,11 +12,24 @@ fn vectors(name: &str) -> Model {
     Model::open(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors").join(name)).expect("it is read")
 }
 
+/// A network whose result does not cover a border of its input.
+fn bordered(name: &str, border: usize) -> Model {
+    let folder = tempfile::tempdir().expect("a folder");
+    let recipe = folder.path().join("net.toml");
+    std::fs::write(&recipe, format!("scale = 2\n[input]\nborder = {border}\n")).expect("it is written");
+    let options = unet_wgpu::OpenOptions::default().with_recipe(recipe);
+    Model::open_with(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors").join(name), &options)
+        .expect("it is read")
+}
+
 /// Networks in which every pixel sees a bounded neighbourhood.
 fn networks() -> Vec<(&'static str, Model)> {
     let bilinear = UnetConfig::new(2, 1, &[4, 6], 8, &[6, 4]).with_upsample(Upsample::BilinearConv1x1);
     let deeper = UnetConfig::new(1, 2, &[4, 4], 4, &[4, 4]).with_upsample(Upsample::NearestConv);
+    let larger = UnetConfig::new(2, 2, &[4], 6, &[4]).with_scale(2).with_residual(true);
     vec![
+        ("larger", Model::from_config(&larger, &mut RandomWeights::new(3)).expect("it builds")),
+        ("larger, without padding", bordered("meaning/valid_double.onnx", 2)),
         ("configuration", Model::from_config(&bilinear, &mut RandomWeights::new(1)).expect("it builds")),
         ("ONNX", vectors("onnx_transposed.onnx")),
         ("deeper", Model::from_config(&deeper, &mut RandomWeights::new(2)).expect("it builds")),

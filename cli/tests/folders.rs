@@ -34,7 +34,7 @@ fn desk() -> Desk {
 }
 
 /// Writes a picture below the desk and creates its folders.
-fn put(desk: &Desk, name: &str, picture: &Picture) {
+pub(crate) fn put(desk: &Desk, name: &str, picture: &Picture) {
     let path = desk.path(name);
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     fs::write(&path, picture.encode(&path).unwrap()).unwrap();
@@ -94,7 +94,7 @@ fn piped(desk: &Desk, line: &str, input: &[u8]) -> Output {
 
 /// Runs a command that must succeed. Returns standard output.
 #[track_caller]
-fn through(desk: &Desk, line: &str, input: &[u8]) -> Vec<u8> {
+pub(crate) fn through(desk: &Desk, line: &str, input: &[u8]) -> Vec<u8> {
     let output = piped(desk, line, input);
     assert!(output.status.success(), "unet {line}: {}", stderr(&output));
     output.stdout
@@ -357,7 +357,7 @@ fn a_network_of_one_picture_a_time_runs_without_batches() {
 }
 
 /// A TIFF file of those pages.
-fn put_pages(path: &Path, pages: &[Picture]) {
+pub(crate) fn put_pages(path: &Path, pages: &[Picture]) {
     let mut writer = PageWriter::create(path).unwrap();
     pages.iter().for_each(|page| writer.push(page).unwrap());
     writer.finish().unwrap();
@@ -426,7 +426,7 @@ fn stacks_go_through_page_by_page() {
 }
 
 /// A raw stream of noise.
-fn raw(frames: usize, bytes: usize) -> Vec<u8> {
+pub(crate) fn raw(frames: usize, bytes: usize) -> Vec<u8> {
     let mut random = Random::new(frames as u64);
     (0..frames * bytes).map(|_| random.below(256) as u8).collect()
 }
@@ -470,7 +470,7 @@ fn frames_keep_their_order() {
     assert_eq!(frames(&fs::read(desk.path("over.y4m")).unwrap()).len(), 40);
 }
 
-fn frames(video: &[u8]) -> Vec<Picture> {
+pub(crate) fn frames(video: &[u8]) -> Vec<Picture> {
     FrameReader::new(video, None, None).unwrap().map(Result::unwrap).collect()
 }
 

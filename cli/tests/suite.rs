@@ -11,5 +11,6 @@ mod help; // completions and manual pages
 mod holes; // `unet run` with networks that fill holes: masks, transparency, folders, pipes
 mod inputs; // networks of several inputs and outputs, and with states
 mod kept; // `unet tune` and `unet start`: what is kept between runs
+mod larger; // results that are larger than their pictures, or mixed with them
 mod pictures; // pictures as people have them: other formats, animations, several files, bands, missing values
 mod subcommands; // every subcommand: results, options, and one clear line for every bad input

@@ -4,6 +4,7 @@ use crate::error::{Error, Result};
 use crate::image::bands::Choice;
 use crate::image::georeference::Georeference;
 use crate::image::hole::Hole;
+use crate::image::resample::{Filter, resize_rows};
 use crate::recipe::{Channels, Curve, InputRecipe, Transfer};
 use crate::tensor::{Shape, Tensor};
 use std::ops::Range;
@@ -233,6 +234,27 @@ impl Picture {
             .with_extra(self.extra.as_ref().map(part))?
             .with_hole(self.hole.as_ref().map(|hole| hole.rows(rows)))?;
         Ok(part.with_nodata(self.nodata).with_georeference(self.georeference.clone()))
+    }
+
+    /// The picture at another size: colours by bicubic interpolation, opacity by bilinear, further bands left out.
+    ///
+    /// # Errors
+    /// None for a size above 0.
+    pub fn resized(&self, size: [usize; 2]) -> Result<Picture> {
+        self.resized_rows(0, self.height(), size, 0..size[0])
+    }
+
+    /// Some rows of a picture of `height` rows at another size. `self` holds its rows from `first` on.
+    pub(super) fn resized_rows(
+        &self,
+        first: usize,
+        height: usize,
+        size: [usize; 2],
+        rows: Range<usize>,
+    ) -> Result<Picture> {
+        let part = |values, filter| resize_rows(values, first, height, size, rows.clone(), filter);
+        let picture = Picture::new(part(&self.planes, Filter::Bicubic), self.depth)?;
+        picture.with_alpha(self.alpha.as_ref().map(|alpha| part(alpha, Filter::Bilinear)))
     }
 
     /// Pictures of the same width, depth and kind, stacked from top to bottom.

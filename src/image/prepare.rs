@@ -2,7 +2,7 @@
 
 use super::decode::check_result;
 use super::resample::{Filter, resize};
-use super::{Hole, Picture};
+use super::{Depth, Hole, Picture};
 use crate::error::{Error, Result, Setting};
 use crate::model::Model;
 use crate::network::proportion;
@@ -23,6 +23,10 @@ pub struct Prepared {
     fit: Option<Fit>,
     /// The values before normalisation, if an output step needs them.
     values: Option<Tensor>,
+    /// The values at the picture's own size, if the result is mixed with them.
+    own_values: Option<Tensor>,
+    /// Whether the picture has no values beyond black and white.
+    limited: bool,
     /// The exposure factor of the picture, for the output step that undoes it.
     exposure: f64,
     /// Whether the size is the one that the file was exported for.
@@ -38,7 +42,8 @@ impl Prepared {
     /// Errors of [`Picture::values`] and [`Prepared::new`].
     pub fn picture(picture: &Picture, model: &Model) -> Result<Prepared> {
         let values = picture.values(&model.recipe.input, model.picture_channels())?;
-        Prepared::with_hole(values, picture.hole(), model)
+        let prepared = Prepared::with_hole(values, picture.hole(), model)?;
+        Ok(Prepared { limited: picture.depth() != Depth::Float, ..prepared })
     }
 
     /// Prepares values in 8-bit units with the recipe's transfer function, NCHW. Without a size in the recipe, masks and
@@ -80,6 +85,7 @@ impl Prepared {
         let (wanted, how, exported) = size(model, shape)?;
         let fit = (wanted != own).then_some(how);
         let (input, exposure) = recipe.input.exposed(&values)?;
+        let own_values = (recipe.output.strength < 1.0).then(|| values.clone());
         let mut tensor = match fit {
             None => values,
             Some(Fit::Resize) => resize(&values, wanted, Filter::Bicubic),
@@ -94,13 +100,24 @@ impl Prepared {
         if let Some((mask, hole)) = mask {
             tensor = mask.join(&tensor, &fitted_hole(hole, wanted, fit))?;
         }
-        Ok(Prepared { tensor, own, fit, values, exposure, exported, raw: false })
+        let limited = false;
+        Ok(Prepared { tensor, own, fit, values, own_values, limited, exposure, exported, raw: false })
     }
 
     /// Uses a network's input as it is. Its result is not changed either.
     pub fn raw(tensor: Tensor) -> Prepared {
         let own = [tensor.shape().h, tensor.shape().w];
-        Prepared { own, fit: None, values: None, exposure: 1.0, tensor, exported: false, raw: true }
+        Prepared {
+            own,
+            fit: None,
+            values: None,
+            own_values: None,
+            limited: false,
+            exposure: 1.0,
+            tensor,
+            exported: false,
+            raw: true,
+        }
     }
 
     /// The network's input, NCHW.
@@ -155,6 +172,9 @@ impl Prepared {
         }
         if is_picture && own != [result.shape().h, result.shape().w] {
             result = resize(&result, own, filter);
+        }
+        if let Some(values) = &self.own_values {
+            recipe.output.mix(&mut result, values, self.limited);
         }
         Ok(result)
     }

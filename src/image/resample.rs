@@ -1,6 +1,7 @@
 //! Resizes pictures with separable filters that widen when they shrink, as PIL's `Image.resize` does.
 
 use crate::tensor::{Shape, Tensor};
+use std::ops::Range;
 
 /// A filter by its name in PIL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,9 +35,9 @@ impl Filter {
         }
     }
 
-    /// For each of `to` positions: the first of `from` positions that counts, and the weights from there on. The
-    /// weights sum to 1.
-    fn weights(self, from: usize, to: usize) -> Vec<(usize, Vec<f64>)> {
+    /// For each of `to` positions in a range: the first of `from` positions that counts, and the weights from there on.
+    /// The weights sum to 1.
+    fn weights(self, from: usize, to: usize, range: Range<usize>) -> Vec<(usize, Vec<f64>)> {
         let step = from as f64 / to as f64;
         let wide = step.max(1.0);
         let place = |i: usize| {
@@ -52,30 +53,46 @@ impl Filter {
             weights.iter_mut().for_each(|w| *w /= sum);
             (first, weights)
         };
-        (0..to).map(place).collect()
+        range.map(place).collect()
     }
 }
 
 /// Resizes all planes to another height and width.
-pub(super) fn resize(tensor: &Tensor, [h, w]: [usize; 2], filter: Filter) -> Tensor {
+pub(super) fn resize(tensor: &Tensor, size: [usize; 2], filter: Filter) -> Tensor {
+    resize_rows(tensor, 0, tensor.shape().h, size, 0..size[0], filter)
+}
+
+/// Some rows of planes of `height` rows that are resized to another height and width. The tensor holds the rows from
+/// `first` on that they need; a row beyond them counts as the nearest one.
+pub(super) fn resize_rows(
+    tensor: &Tensor,
+    first: usize,
+    height: usize,
+    [h, w]: [usize; 2],
+    range: Range<usize>,
+    filter: Filter,
+) -> Tensor {
     let shape = tensor.shape();
-    let (columns, rows) = (filter.weights(shape.w, w), filter.weights(shape.h, h));
-    let mut data = Vec::with_capacity(shape.n * shape.c * h * w);
-    let mut wide = vec![0.0f64; shape.h * w];
+    let (columns, rows) = (filter.weights(shape.w, w, 0..w), filter.weights(height, h, range));
+    let held = |row: usize| row.saturating_sub(first).min(shape.h - 1);
+    let lowest = rows.first().map_or(0, |(start, _)| held(*start));
+    let highest = rows.last().map_or(0, |(start, weights)| held(start + weights.len() - 1));
+    let mut data = Vec::with_capacity(shape.n * shape.c * rows.len() * w);
+    let mut wide = vec![0.0f64; (highest + 1 - lowest) * w];
     for plane in tensor.data().chunks_exact(shape.pixels()) {
-        for (row, out) in plane.chunks_exact(shape.w).zip(wide.chunks_exact_mut(w)) {
+        for (row, out) in plane.chunks_exact(shape.w).skip(lowest).zip(wide.chunks_exact_mut(w)) {
             for ((first, weights), out) in columns.iter().zip(out) {
                 *out = weights.iter().zip(&row[*first..]).map(|(weight, &v)| weight * f64::from(v)).sum();
             }
         }
-        for (first, weights) in &rows {
+        for (start, weights) in &rows {
+            let row = |k: usize| (held(start + k) - lowest) * w;
             data.extend((0..w).map(|x| {
-                let sum: f64 =
-                    weights.iter().enumerate().map(|(k, weight)| weight * wide[(first + k) * w + x]).sum();
+                let sum: f64 = weights.iter().enumerate().map(|(k, weight)| weight * wide[row(k) + x]).sum();
                 sum as f32
             }));
         }
     }
     let mut data = data.into_iter();
-    Tensor::from_fn(Shape { h, w, ..shape }, |_| data.next().unwrap_or(0.0))
+    Tensor::from_fn(Shape { h: rows.len(), w, ..shape }, |_| data.next().unwrap_or(0.0))
 }

@@ -113,6 +113,7 @@ pub(super) fn read(dict: &mut StateDict<'_>, metadata: &HashMap<String, String>)
         result: result.as_deref(),
         inputs: &[],
         border: model.recipe.input.border,
+        outside: model.recipe.input.outside(),
     };
     let model = model.configured(&choice)?;
     Ok(Some(model.with_recipe_source("unet.model in the file")))

@@ -34,14 +34,17 @@ impl Model {
     pub fn open_with(path: impl AsRef<Path>, options: &OpenOptions) -> Result<Model> {
         let path = path.as_ref();
         #[cfg(feature = "recipes")]
-        return super::sidecar::open(path, options.recipe.as_deref(), |path, recipe| {
+        let model = super::sidecar::open(path, options.recipe.as_deref(), |path, recipe| {
             file(path, options, recipe)
-        });
+        })?;
         #[cfg(not(feature = "recipes"))]
-        match &options.recipe {
-            Some(_) => Err(Error::Usage("recipes are read with the feature recipes; build with it".into())),
-            None => file(path, options, &Recipe::default()),
-        }
+        let model = match &options.recipe {
+            Some(_) => {
+                return Err(Error::Usage("recipes are read with the feature recipes; build with it".into()));
+            }
+            None => file(path, options, &Recipe::default())?,
+        };
+        model.with_scale().map_err(|e| e.at(&path.display().to_string()))
     }
 }
 
@@ -100,6 +103,7 @@ fn file(path: &Path, options: &OpenOptions, recipe: &Recipe) -> Result<Model> {
         result: options.result.as_deref().or(recipe.output.name.as_deref()),
         inputs: &options.inputs,
         border: recipe.input.border,
+        outside: recipe.input.outside(),
     };
     // Asked before opening: opening a pipe would wait for its writer.
     let metadata = std::fs::metadata(path).map_err(Error::io(path))?;

@@ -18,11 +18,15 @@ pub use size::Size;
 pub use step::{Over, Step};
 
 use crate::error::{Error, Result};
+use crate::graph::PadMode;
 use crate::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
 /// Longest side that a recipe may specify, pixels.
 const MAX_SIDE: usize = 32_768;
+
+/// Largest factor between a picture and its result.
+const MAX_SCALE: usize = 64;
 
 /// How to use a network: what its input is made of and what its output means.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -44,6 +48,9 @@ pub struct Recipe {
     /// States: pairs of an output and the input that it becomes in the next run. If absent, those of an ONNX file are
     /// found by names and shapes.
     pub carry: Option<Vec<[String; 2]>>,
+    /// How many times wider and higher than the picture the result is. If absent, the network tells. A network that
+    /// disagrees is refused.
+    pub scale: Option<usize>,
     /// From a picture to the network's input.
     pub input: InputRecipe,
     /// From the network's output to a result.
@@ -57,6 +64,7 @@ setters!(Recipe {
     with_training(training: impl Into<String>),
     with_authors(authors: impl Into<String>),
     with_citation(citation: impl Into<String>),
+    with_scale(scale: Option<usize>),
     with_input(input: InputRecipe),
     with_output(output: OutputRecipe),
 });
@@ -90,8 +98,9 @@ pub struct InputRecipe {
     pub tile: Option<usize>,
     /// Overlap of neighbouring tiles, pixels.
     pub overlap: Option<usize>,
-    /// Pixels by which the network's result is smaller than its input on each side, as behind convolutions without
-    /// padding. The picture is mirrored outwards by as many, so that the result covers it.
+    /// Pixels of its input that the network's result does not cover on each side, as behind convolutions without
+    /// padding. The picture is continued outwards by as many, so that the result covers it: with zeros or its edge if
+    /// that is the `fit`, else mirrored.
     pub border: usize,
     /// Transfer function that values are converted to. If absent, values stay as in the file.
     pub transfer: Option<Transfer>,
@@ -209,6 +218,8 @@ pub struct OutputRecipe {
     pub classes: Vec<Class>,
     /// Pixels along each border of a tile's result that should come from a neighbouring tile.
     pub halo: usize,
+    /// For images of the picture's size: the share of the network in the result, 0 to 1; the rest is the picture.
+    pub strength: f64,
 }
 
 setters!(OutputRecipe {
@@ -219,6 +230,7 @@ setters!(OutputRecipe {
     with_regions(regions: impl Into<Vec<u16>>),
     with_classes(classes: impl Into<Vec<Class>>),
     with_halo(halo: usize),
+    with_strength(strength: f64),
 });
 
 impl Default for OutputRecipe {
@@ -232,6 +244,7 @@ impl Default for OutputRecipe {
             regions: Vec::new(),
             classes: Vec::new(),
             halo: 0,
+            strength: 1.0,
         }
     }
 }
@@ -311,6 +324,13 @@ impl Recipe {
         let numbers = lists.chain([&input.scale, &output.scale]);
         if let Some(number) = numbers.copied().find(|v| !(*v as f32).is_finite()) {
             return refuse("scale, mean and std", "numbers that fit f32", number.to_string());
+        }
+        if let Some(scale) = self.scale.filter(|scale| !(1..=MAX_SCALE).contains(scale)) {
+            return refuse("scale", &format!("a whole number from 1 to {MAX_SCALE}"), scale.to_string());
+        }
+        if !(0.0..=1.0).contains(&output.strength) {
+            let what = "output.strength, the share of the network in the result";
+            return refuse(what, "a number from 0 to 1", output.strength.to_string());
         }
         if input.std.contains(&0.0) {
             return Err(Error::Model(
@@ -394,6 +414,15 @@ impl InputRecipe {
         Ok(())
     }
 
+    /// What continues the picture outwards by the border.
+    pub(crate) fn outside(&self) -> PadMode {
+        match self.fit {
+            Fit::Zero => PadMode::Zero,
+            Fit::Edge => PadMode::Edge,
+            Fit::Resize | Fit::Reflect => PadMode::Reflect,
+        }
+    }
+
     /// The height and width of the network's input for a picture of height and width `size`.
     ///
     /// # Errors
@@ -428,5 +457,16 @@ impl OutputRecipe {
     /// Errors of the steps.
     pub fn apply(&self, result: &mut Tensor, input: Option<&Tensor>) -> Result<()> {
         self.steps.iter().try_for_each(|step| step.apply(result, input))
+    }
+
+    /// Mixes a result with the picture, whose values are in 8-bit steps, according to the strength. A picture of 8 or
+    /// 16 bits has no values beyond black and white (`limited`), so the network's are brought to them first.
+    pub(crate) fn mix(&self, result: &mut Tensor, picture: &Tensor, limited: bool) {
+        let (scale, strength) = (self.scale, self.strength);
+        for (result, &own) in result.data_mut().iter_mut().zip(picture.data()) {
+            let made = f64::from(*result) * scale;
+            let made = if limited { made.clamp(0.0, 255.0) } else { made };
+            *result = ((strength * made + (1.0 - strength) * f64::from(own)) / scale) as f32;
+        }
     }
 }

@@ -12,6 +12,9 @@ impl Recipe {
     pub fn words(&self, channels: [usize; 2]) -> Vec<(&'static str, String)> {
         let mut lines = self.input.words(channels[0]);
         let output = &self.output;
+        if let Some(scale) = self.scale {
+            lines.push(("scale", format!("the result is {scale} times as wide and as high as the picture")));
+        }
         lines.extend(output.steps.iter().map(|step| ("output.steps", step.words())));
         let names: Vec<String> =
             output.classes.iter().enumerate().map(|(i, class)| format!("{i} {}", class.name)).collect();
@@ -62,6 +65,11 @@ impl Recipe {
         }
         if output.halo > 0 {
             lines.push(("output.halo", format!("{} pixels along the border are less certain", output.halo)));
+        }
+        if output.strength < 1.0 {
+            let text =
+                format!("{} % the network's result, the rest the picture", short(100.0 * output.strength));
+            lines.push(("output.strength", text));
         }
         lines
     }
@@ -114,8 +122,12 @@ impl InputRecipe {
             lines.push(("input.tile", format!("larger pictures in tiles of at most {tile} pixels{overlap}")));
         }
         if self.border > 0 {
-            let text =
-                format!("the picture mirrored outwards by {} pixels, which the network removes", self.border);
+            let how = match self.fit {
+                Fit::Resize | Fit::Reflect => "mirrored outwards",
+                Fit::Edge => "continued outwards by its edge",
+                Fit::Zero => "surrounded by zeros",
+            };
+            let text = format!("the picture {how}, {} pixels, which the network removes", self.border);
             lines.push(("input.border", text));
         }
         if let Some(multiple) = self.multiple {

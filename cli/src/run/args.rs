@@ -98,6 +98,10 @@ pub(crate) struct RunArgs {
     /// For masks: remove connected components with fewer pixels
     #[arg(long, value_name = "PIXELS", help_heading = QUALITY)]
     pub(super) min_area: Option<usize>,
+    /// For pictures of the input's size: the share of the network in the result, from 0 (the input) to 1 (the network's
+    /// picture) [default: the recipe's, else 1]
+    #[arg(long, value_name = "SHARE", help_heading = QUALITY)]
+    pub(super) strength: Option<f64>,
     /// Average over mirrored copies of the input (4 runs), or mirrored and transposed ones (8 runs)
     #[arg(long, value_enum, value_name = "COPIES", help_heading = QUALITY)]
     tta: Option<Copies>,

@@ -70,6 +70,7 @@ fn model(args: &RunArgs) -> Result<Model> {
     }
     let recipe = &mut model.recipe;
     recipe.output.threshold = args.threshold.unwrap_or(recipe.output.threshold);
+    recipe.output.strength = args.strength.unwrap_or(recipe.output.strength);
     if let Some(RunSize(size)) = args.size {
         (recipe.input.size, recipe.input.multiple, recipe.input.fit) = (Some(size), None, Fit::Resize);
     }

@@ -6,7 +6,7 @@ use super::{Job, Outcome, Pipeline, Report, Sink, Target, TargetKind, Targets};
 use crate::error::{Error, Result, Setting};
 use crate::image::decode::check_result;
 use crate::image::prepare::{check_proportion, padded_rows, result_size};
-use crate::image::{Artifact, Format, Georeference, Hole, Picture, RowWriter, Rows};
+use crate::image::{Artifact, Depth, Format, Georeference, Hole, Picture, RowWriter, Rows};
 use crate::lock::lock;
 use crate::recipe::{Decode, Fit, InputRecipe, Size};
 use crate::session::SessionOptions;
@@ -27,6 +27,9 @@ const HUGE: f64 = (512 << 20) as f64;
 
 /// Most bytes for a tile if there is no other limit.
 const TILE_MEMORY: u64 = 512 << 20;
+
+/// Rows beyond those of a tile that enlarging the picture needs.
+const MARGIN: usize = 2;
 
 /// Rows that are read at once for measuring.
 pub(super) const MEASURE_ROWS: usize = 64;
@@ -141,7 +144,8 @@ impl Pipeline {
         let is_whole = self.model.takes_whole_numbers();
         let [height, width] = result_size(own, input, output);
         let shows_input = |target: &&Target| target.kind != TargetKind::Result;
-        if let Some(target) = targets.0.iter().find(shows_input).filter(|_| [height, width] != own) {
+        let shrinks = height < own[0] || width < own[1];
+        if let Some(target) = targets.0.iter().find(shows_input).filter(|_| shrinks) {
             let reason = format!(
                 "the network gives {width}x{height} pixels for {}x{}, which only the result of such large pictures can \
                  have; leave it out",
@@ -191,10 +195,16 @@ impl Pipeline {
             }
             let mut result = result.part(0..rows, 0..width);
             output_recipe.apply(&mut result, None)?;
-            let picture = match [height, width] == own {
-                true => Some(window.borrow().part(first, rows)?),
-                false => None,
+            let picture = match shrinks {
+                true => None,
+                false => Some(window.borrow().shown([height, width], first..first + rows)?),
             };
+            if output_recipe.strength < 1.0 {
+                let own =
+                    picture.as_ref().expect("a network that is mixed with its input does not shrink it");
+                let values = own.values(&recipe, self.model.picture_channels())?;
+                output_recipe.mix(&mut result, &values, own.depth() != Depth::Float);
+            }
             self.put(&Outcome { picture, result, report: report.clone() }, &mut sinks)
         };
         let tiles = session.tiles();
@@ -250,7 +260,8 @@ impl Window {
         let height = self.rows.height();
         // Padded rows at the bottom mirror the last ones.
         let mirrored = (2 * height).saturating_sub(h + 1);
-        self.advance(range.start.min(mirrored), range.end.min(height), recipe, channels)?;
+        let first = range.start.min(mirrored).saturating_sub(MARGIN);
+        self.advance(first, (range.end + MARGIN).min(height), recipe, channels)?;
         let held = self.held()?.values(recipe, channels)?;
         Ok(padded_rows(&held, self.first, height, range, w, recipe.fit))
     }
@@ -287,6 +298,14 @@ impl Window {
 
     fn held(&self) -> Result<&Picture> {
         self.held.as_ref().ok_or_else(|| Error::Usage("no rows were read yet".into()))
+    }
+
+    /// Rows of the picture, enlarged to that height and width.
+    fn shown(&self, size: [usize; 2], rows: Range<usize>) -> Result<Picture> {
+        match size == [self.rows.height(), self.rows.width()] {
+            true => self.part(rows.start, rows.len()),
+            false => self.held()?.resized_rows(self.first, self.rows.height(), size, rows),
+        }
     }
 
     /// Rows of the picture.

@@ -31,6 +31,7 @@ use crate::session::{Device, SessionOptions};
 use crate::tensor::{Shape, Tensor};
 use crate::tiles::{Blend, TileOptions, TiledSession};
 use lane::Lane;
+use std::borrow::Cow;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -189,6 +190,19 @@ pub struct Report {
 }
 
 impl Outcome {
+    /// The picture, enlarged to the size of a larger result; `None` for arrays that are not pictures.
+    ///
+    /// # Errors
+    /// Errors of [`Picture::resized`].
+    pub fn shown(&self) -> Result<Option<Cow<'_, Picture>>> {
+        let size = [self.result.shape().h, self.result.shape().w];
+        let enlarged = |picture: &'_ Picture| size[0] > picture.height() && size[1] > picture.width();
+        match &self.picture {
+            Some(picture) if enlarged(picture) => picture.resized(size).map(Cow::Owned).map(Some),
+            picture => Ok(picture.as_ref().map(Cow::Borrowed)),
+        }
+    }
+
     /// Where the result lies on the earth, if the picture says where it lies.
     fn georeference(&self) -> Option<Arc<Georeference>> {
         let picture = self.picture.as_ref()?;
@@ -249,6 +263,7 @@ impl Pipeline {
     /// copies of the input are to be averaged but the network gives class numbers.
     pub fn new(mut model: Model, mut options: PipelineOptions) -> Result<Pipeline> {
         model.recipe.check()?;
+        model = model.with_scale()?;
         let output_info = OutputInfo::of(&model)?;
         // Of a picture of one pixel, the result is still a picture.
         model.recipe.output.decode.get_or_insert(output_info.decode);
@@ -259,6 +274,14 @@ impl Pipeline {
             None => (input.tile, tiles.overlap.or(input.tile.and(input.overlap))),
             size => (size, tiles.overlap),
         };
+        let is_alike = output_info.decode == Decode::Image
+            && output_info.scale == 1.0
+            && output_info.channels == model.picture_channels();
+        if model.recipe.output.strength < 1.0 && !is_alike {
+            let reason = "a strength below 1 mixes a picture with its input, but the network's result is no picture of \
+                          its input's size and channels; leave it out";
+            return Err(Error::Usage(reason.into()));
+        }
         if output_info.decode == Decode::Classes {
             // Class numbers have no mean.
             if tiles.augment != Augment::None {

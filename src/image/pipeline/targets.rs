@@ -395,7 +395,8 @@ impl Pipeline {
     pub fn make(&self, target: &Target, outcome: &Outcome, decoded: Option<&Decoded>) -> Result<Artifact> {
         let refuse = |reason: &str| Error::setting(target.kind.setting(), &target.path, reason);
         let no_picture = "this shows the input, which is no picture of 1 or 3 channels; leave it out";
-        let picture = || outcome.picture.as_ref().ok_or_else(|| refuse(no_picture));
+        let shown = if target.kind.needs_picture() { outcome.shown()? } else { None };
+        let picture = || shown.as_deref().ok_or_else(|| refuse(no_picture));
         let place = outcome.picture.as_ref().and_then(Picture::georeference);
         let drawing = |drawing: Picture| Artifact::Picture(drawing.with_georeference(place.cloned()));
         Ok(match (target.kind, decoded) {

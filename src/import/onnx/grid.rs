@@ -11,6 +11,8 @@ use crate::tensor::Shape;
 #[derive(Clone, Copy)]
 pub(super) struct Grid {
     pub(super) border: usize,
+    /// What is added.
+    pub(super) outside: PadMode,
     pub(super) multiple: usize,
     /// For rows and columns.
     pub(super) rest: [usize; 2],
@@ -40,14 +42,14 @@ impl Grid {
     /// What brings a picture to that shape.
     pub(super) fn pad(self, picture: Shape) -> Pad {
         let amount = match self {
-            Grid { border: 0, rest: [0, 0], multiple } => PadAmount::Multiple(multiple),
+            Grid { border: 0, rest: [0, 0], multiple, .. } => PadAmount::Multiple(multiple),
             Grid { border, .. } => {
                 let Shape { h, w, .. } = self.of(picture);
                 let [first, bottom, right] = [border, h - picture.h - border, w - picture.w - border];
                 PadAmount::Fixed([first, first, bottom, right].map(|side| side as isize))
             }
         };
-        Pad { amount, mode: PadMode::Reflect }
+        Pad { amount, mode: self.outside }
     }
 }
 

@@ -26,6 +26,7 @@ mod ports;
 mod proto;
 mod result;
 mod sort;
+mod traced;
 mod view;
 mod weigh;
 

@@ -13,9 +13,10 @@ use super::layout::{self, Layout};
 use super::ports::{Declared, Picture, Ports};
 use super::proto;
 use super::result;
+use super::traced::Traced;
 use super::view::{View, any_shape};
 use crate::error::{Error, Result};
-use crate::graph::{Graph, ValueId};
+use crate::graph::{Graph, PadMode, ValueId};
 use crate::network::{
     Choice, Fate, Network, NodeReport, PortInfo, Role, Signature, StoredNetwork, Traits, by_name_or_place,
     proportion,
@@ -47,6 +48,8 @@ pub(super) struct OnnxNetwork {
     chosen: Option<String>,
     /// Pixels by which the result is smaller than the network's input on each side.
     border: usize,
+    /// What continues the picture there.
+    outside: PadMode,
     /// A shape of the picture that the network takes.
     example: Shape,
     /// The output that is the result.
@@ -59,6 +62,8 @@ pub(super) struct OnnxNetwork {
     /// By output, its pixels for one of the picture, when that is a whole number or one over it.
     ratios: HashMap<String, [f64; 2]>,
     traits: Option<Traits>,
+    /// What the file says of extents at the size for which it was exported, if that is fixed.
+    traced: Option<Traced>,
 }
 
 /// A graph for one shape of the picture.
@@ -68,6 +73,7 @@ struct Built {
     states: Vec<Vec<usize>>,
     /// By output, the order of its axes.
     layouts: HashMap<String, Layout>,
+    traced: Traced,
 }
 
 /// Shapes for which a network is built.
@@ -145,8 +151,12 @@ impl Network for OnnxNetwork {
     fn configured(&self, choice: &Choice<'_>) -> Result<Arc<dyn Network>> {
         let carry = choice.carry.or(self.carry.as_deref());
         let result = choice.result.or(self.chosen.as_deref());
-        let border = choice.border.max(self.border);
-        Ok(Arc::new(OnnxNetwork::new(self.file.clone(), &Choice { carry, result, border, ..*choice })?))
+        let (border, outside) = match choice.border {
+            0 => (self.border, self.outside),
+            border => (border, choice.outside),
+        };
+        let choice = Choice { carry, result, border, outside, inputs: choice.inputs };
+        Ok(Arc::new(OnnxNetwork::new(self.file.clone(), &choice)?))
     }
 
     fn nodes(&self, input: Shape) -> Option<Vec<NodeReport>> {
@@ -179,14 +189,16 @@ impl OnnxNetwork {
             result: chosen.clone().unwrap_or_default(),
             chosen,
             border: choice.border,
+            outside: choice.outside,
             example: Shape::new(1, 1, 1, 1),
             reason: "it was chosen by name".into(),
             available: Vec::new(),
             layouts: HashMap::new(),
             ratios: HashMap::new(),
             traits: None,
+            traced: None,
         };
-        let border = Grid { border: choice.border, multiple: 1, rest: [0; 2] };
+        let border = Grid { border: choice.border, outside: choice.outside, multiple: 1, rest: [0; 2] };
         let mut first = None;
         for side in SIDES.into_iter().chain(SURVEYED + 1..=SURVEYED + SEARCHED) {
             let padded = network.ports.picture.sized(side);
@@ -213,7 +225,7 @@ impl OnnxNetwork {
 
     /// Takes from the graph for an example how the sizes of its outputs depend on the picture's, and which of them is
     /// the result. Errors if the result is not smaller by the border.
-    fn learn(&mut self, Built { mut graph, layouts, .. }: Built, picture: Shape) -> Result<()> {
+    fn learn(&mut self, Built { mut graph, layouts, traced, .. }: Built, picture: Shape) -> Result<()> {
         let shapes = graph.shapes([picture])?;
         let is_state = |name: &str| self.ports.states.iter().any(|state| state.output == name);
         let made = graph.outputs().iter().filter_map(|o| Some((o.name.as_str(), shapes[o.value.index()]?)));
@@ -229,7 +241,8 @@ impl OnnxNetwork {
         }
         let size = made.iter().find(|(name, _)| *name == self.result).map(|(_, shape)| shape);
         if let (true, Some(y)) = (self.border > 0 && !ratios.contains_key(&self.result), size) {
-            let padded = Grid { border: self.border, multiple: 1, rest: [0; 2] }.of(picture);
+            let padded =
+                Grid { border: self.border, outside: self.outside, multiple: 1, rest: [0; 2] }.of(picture);
             let expected = format!(
                 "a result of {}x{}, or a multiple, for {}x{} pixels",
                 picture.h, picture.w, padded.h, padded.w
@@ -240,6 +253,7 @@ impl OnnxNetwork {
         (self.example, self.ratios, self.layouts, self.available) = (picture, ratios, layouts, available);
         graph.set_result(&self.result.clone())?;
         self.traits = Some(Traits::of(&graph, picture)?);
+        self.traced = self.ports.picture.size.iter().any(Option::is_some).then_some(traced);
         Ok(())
     }
 
@@ -289,8 +303,12 @@ impl OnnxNetwork {
         let fits = |y: Shape| ratio.is_none_or(|&ratio| grows(y, input, ratio));
         // Sides with the same remainders as the example's.
         let [h, w] = [self.example.h, self.example.w].map(|side| side + 2 * self.border);
-        let grid =
-            |multiple: usize| Grid { border: self.border, multiple, rest: [h % multiple, w % multiple] };
+        let grid = |multiple: usize| Grid {
+            border: self.border,
+            outside: self.outside,
+            multiple,
+            rest: [h % multiple, w % multiple],
+        };
         let mut tried = None;
         let mut first = None;
         for grid in [1, 2, 4, 8, 16, 32, 64, 128, 256].map(grid) {
@@ -346,6 +364,7 @@ impl OnnxNetwork {
     /// The network with states of these extents.
     fn attempt(&self, given: Given<'_>, grid: Grid, states: &[Vec<usize>]) -> Result<Built> {
         let mut builder = Builder::new(&self.file, &self.ports.picture.declared.name, given.picture);
+        builder.exported = self.traced.as_ref();
         set_inputs(&mut builder, &self.ports, given, grid, states)?;
         builder.run()?;
 
@@ -366,7 +385,7 @@ impl OnnxNetwork {
             builder.graph.carry(&state.output, &state.input.name)?;
         }
         builder.graph.prune();
-        Ok(Built { graph: builder.graph, states: next, layouts })
+        Ok(Built { graph: builder.graph, states: next, layouts, traced: builder.traced })
     }
 
     /// The outputs, the result first; those of a padded picture cropped to its own shape.
@@ -498,7 +517,13 @@ fn survey(file: &File, ports: &Ports, picture: Shape) -> Vec<NodeReport> {
     let _ = states
         .collect::<Result<Vec<_>>>()
         .and_then(|states| {
-            set_inputs(&mut builder, ports, given, Grid { border: 0, multiple: 1, rest: [0; 2] }, &states)
+            set_inputs(
+                &mut builder,
+                ports,
+                given,
+                Grid { border: 0, outside: PadMode::Reflect, multiple: 1, rest: [0; 2] },
+                &states,
+            )
         })
         .and_then(|()| builder.run());
     let report = |(node, fate): (&proto::Node, Fate)| NodeReport {

@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::tensor::Shape;
 
 /// Sizes and strides of the digits of an axis, the most significant first.
-type Digits = Vec<(usize, isize)>;
+pub(super) type Digits = Vec<(usize, isize)>;
 
 /// A tensor of any rank as a view of a flat sequence of elements.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,6 +36,11 @@ impl View {
 
     pub(super) fn dims(&self) -> Vec<usize> {
         self.axes.iter().map(|axis| axis.iter().map(|d| d.0).fold(1, usize::saturating_mul)).collect()
+    }
+
+    /// The digits of each axis.
+    pub(super) fn axes(&self) -> &[Digits] {
+        &self.axes
     }
 
     pub(super) fn rank(&self) -> usize {

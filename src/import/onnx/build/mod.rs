@@ -17,6 +17,7 @@ use super::fold;
 use super::node::Reader;
 use super::operators;
 use super::proto;
+use super::traced::Traced;
 use super::view::any_shape;
 use crate::error::{Error, Result};
 use crate::graph::{Extent, Graph, ValueId};
@@ -96,6 +97,10 @@ pub(crate) struct Builder<'a> {
     computed: HashMap<(String, Vec<ValueId>), ValueId>,
     /// Of quantised values, those without their zero point, and that zero point.
     pub(crate) centred: HashMap<ValueId, (ValueId, Value)>,
+    /// What the file says of extents at the size for which it was exported; `None` where it is built for that size.
+    pub(crate) exported: Option<&'a Traced>,
+    /// The same of this build.
+    pub(crate) traced: Traced,
     /// What became of each node.
     pub(crate) fates: Vec<Fate>,
     /// Whether to go on behind a node that cannot run.
@@ -128,6 +133,8 @@ impl<'a> Builder<'a> {
             work,
             computed: HashMap::new(),
             centred: HashMap::new(),
+            exported: None,
+            traced: Traced::default(),
             fates: Vec::new(),
             survey: false,
             unknown: HashSet::new(),

@@ -4,7 +4,7 @@ use super::{Builder, Value};
 use crate::error::{Error, Result};
 use crate::import::onnx::array::Kind;
 use crate::import::onnx::node::{Reader, axes, axis, extent};
-use crate::import::onnx::view::{broadcast, product};
+use crate::import::onnx::view::{any_shape, broadcast, product};
 
 /// What a node says of a move: lists that are operands in newer opsets and attributes in older ones.
 struct Settings<'s, 'a> {
@@ -51,7 +51,8 @@ impl<'a> Builder<'a> {
             // A network that runs is not in training, so nothing drops out.
             "Identity" | "Dropout" => value.clone(),
             "Cast" | "CastLike" => self.cast(&settings, value)?,
-            "Reshape" | "Flatten" | "Squeeze" | "Unsqueeze" => {
+            "Reshape" => self.reshape(&settings, value)?,
+            "Flatten" | "Squeeze" | "Unsqueeze" => {
                 self.reshaped(value, &extents(&settings, value.dims())?)?
             }
             "Transpose" => {
@@ -75,6 +76,30 @@ impl<'a> Builder<'a> {
             "DepthToSpace" | "SpaceToDepth" => self.blocks(reader, value)?,
             _ => return Ok(None),
         }]))
+    }
+
+    /// A value with the extents that a node asks for, or those for which its numbers stand at this size.
+    fn reshape(&mut self, settings: &Settings<'_, 'a>, value: &Value) -> Result<Value> {
+        let stated = extents(settings, value.dims());
+        let (Value::Live(live), Some(name)) = (value, settings.reader.node.output.first()) else {
+            return self.reshaped(value, &stated?);
+        };
+        let wanted = settings.needed(1, "shape")?;
+        let elements = live.view.elements();
+        let of = [self.shape(live.id), any_shape(&live.dims())?];
+        let read = self.exported.and_then(|exported| exported.reshape(name, &wanted, of));
+        let read = read.filter(|(dims, _)| product(dims) == elements);
+        let fits = stated.as_ref().is_ok_and(|dims| product(dims) == elements);
+        let dims = match read {
+            Some((dims, sure)) if sure || !fits => dims,
+            _ => stated?,
+        };
+        let made = self.reshaped(value, &dims)?;
+        if let (None, Value::Live(made)) = (self.exported, &made) {
+            let of = (self.shape(made.id), made.id != live.id);
+            self.traced.note_reshape(name, &wanted, of, made.view.axes());
+        }
+        Ok(made)
     }
 
     /// A value as another type.

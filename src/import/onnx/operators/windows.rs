@@ -241,6 +241,16 @@ impl<'a> Builder<'a> {
                 (0..4).map(|i| named(i).and_then(|at| s.get(at).copied()).unwrap_or(dims[i] as i64)).collect()
             });
         }
+        if let Some(stated) = &sizes {
+            let own = stated.iter().map(|&size| extent(size)).collect::<Result<Vec<_>>>()?;
+            match self.exported {
+                None => self.traced.note_resize(reader.name(), &own, &dims),
+                Some(exported) => {
+                    let read = exported.resize(reader.name(), &own, &dims);
+                    sizes = read.map(|sizes| sizes.iter().map(|&size| size as i64).collect()).or(sizes);
+                }
+            }
+        }
         let changed = |i: usize| match (&sizes, &scales) {
             (Some(sizes), _) => sizes.get(i).is_some_and(|&s| s != dims[i] as i64),
             (None, Some(scales)) => scales.get(i).is_some_and(|&s| s != 1.0),
