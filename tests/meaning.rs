@@ -160,11 +160,14 @@ fn masks_are_computed_at_the_size_of_the_file() {
     assert!(at(&outcome, 20) < 0.1 && at(&outcome, 140) > 0.9);
     assert!(at(&own, 84) - at(&outcome, 84) > 0.2, "at the picture's own size, the kernel sees less of it");
 
-    // Pictures keep their size, in tiles where the graph has only its own.
+    // Pictures keep their size: numbers of the file stand for extents of any size, and where the graph has only its own,
+    // there are tiles.
     for [h, w] in [[96, 160], [20, 70], [32, 32]] {
-        let (_, outcome) = run(open("restore_fixed"), &striped(h, w));
-        assert_eq!(outcome.result.shape(), Shape::new(1, 3, h, w));
-        assert_eq!(outcome.report.tile.h, 32);
+        for (name, tile) in [("restore_fixed", h), ("restore_places", 32)] {
+            let (_, outcome) = run(open(name), &striped(h, w));
+            assert_eq!(outcome.result.shape(), Shape::new(1, 3, h, w), "{name}");
+            assert_eq!(outcome.report.tile.h, tile, "{name}");
+        }
     }
 }
 

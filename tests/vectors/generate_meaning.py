@@ -135,6 +135,10 @@ def main():
     y = net.op("Add", y, "x")
     net.save("restore_fixed", [("x", FLOAT, [1, 3, 32, 32])], {y: ("y", FLOAT, [1, 3, 32, 32])})
 
+    net = Net(90)  # a constant for each pixel of 32x32, so that no other size runs
+    y = net.op("Add", net.body("x", 3, 3), net.const(np.linspace(0, 0.1, 32 * 32).reshape(1, 1, 32, 32)))
+    net.save("restore_places", [("x", FLOAT, [1, 3, 32, 32])], {y: ("y", FLOAT, [1, 3, 32, 32])})
+
     net = Net(11)  # convolutions without padding
     y = net.op("Sigmoid", net.conv(net.conv("x", 3, 6, pad=0), 6, 1, pad=0))
     net.save("valid", [("x", FLOAT, NCHW)], {y: ("y", FLOAT, [1, 1, "a", "b"])}, run=picture(net, 1, 3, 16, 24))
