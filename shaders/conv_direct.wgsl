@@ -7,7 +7,7 @@
 import package::shared::epilogue::{finish, pool};
 import package::shared::index::{Group, Map, Place, at, corner, item};
 import package::shared::product::{PIXELS, SUMS, begin, multiply};
-import package::shared::sources::{src0, src1};
+import package::shared::sources::{origin, src0, src1};
 import constants::{DILATION_H, DILATION_W, KERNEL_H, KERNEL_W, LANES, STRIDE_H, STRIDE_W, TILE_C, TILE_H, TILE_W};
 
 struct Params {
@@ -65,8 +65,8 @@ fn main(group: Group, @builtin(local_invocation_index) lane: u32) {
                 let group_c = c0 / p.group_out * p.group_in;
                 @unroll for (var i = 0u; i < PIXELS; i++) {
                     // Wraps past zero in the padding, so that one comparison tests both edges.
-                    let y = (first.y + i / TILE_W) * STRIDE_H + ky * DILATION_H - p.pad_y;
-                    let x = (first.x + i % TILE_W) * STRIDE_W + kx * DILATION_W - p.pad_x;
+                    let y = origin((first.y + i / TILE_W) * STRIDE_H + ky * DILATION_H - p.pad_y, p.in_h);
+                    let x = origin((first.x + i % TILE_W) * STRIDE_W + kx * DILATION_W - p.pad_x, p.in_w);
                     inside[i] = (y < p.in_h) & (x < p.in_w);
                     base[i] = select(0u, (first.n * p.in_h + y) * p.in_w + x, inside[i]) * pixel_c + group_c;
                 }

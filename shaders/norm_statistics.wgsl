@@ -1,12 +1,13 @@
-// First step of a group norm: mean and sum of squared deviations of each channel over a chunk of its pixels (Welford
-// 1962). A workgroup takes COLUMNS vec4s by a chunk of pixels. Neighbouring lanes read neighbouring vec4s; the lanes'
-// results are merged in pairs (Chan et al. 1979). COLUMNS and LANES are powers of two.
+// First step of a group norm: mean and sum of squared deviations of each channel over a chunk of its pixels. A workgroup
+// takes COLUMNS vec4s by a chunk of pixels. Neighbouring lanes read neighbouring vec4s. COLUMNS and LANES are powers of
+// two.
 //
 // Grid: x = chunks; y = vec4s per pixel / COLUMNS, rounded up; z = pictures.
 // Loops: chunk * COLUMNS / LANES + 8
 // Workgroup bytes: LANES * 36
 
 import package::shared::index::Group;
+import package::shared::statistics::{begin_statistics, deviations, means, merge_lanes};
 import constants::{COLUMNS, LANES};
 
 struct Params {
@@ -18,10 +19,6 @@ struct Params {
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> src: array<elem4>;
 @group(0) @binding(2) var<storage, read_write> dst: array<vec4<f32>>; // mean and deviations of (picture, chunk, vec4)
-
-var<workgroup> means: array<vec4<f32>, LANES>;
-var<workgroup> deviations: array<vec4<f32>, LANES>;
-var<workgroup> counts: array<f32, LANES>;
 
 @compute @workgroup_size(LANES)
 fn main(group: Group, @builtin(local_invocation_index) lane: u32) {
@@ -39,20 +36,8 @@ fn main(group: Group, @builtin(local_invocation_index) lane: u32) {
         mean += off / count;
         squares += off * (x - mean);
     }
-    means[lane] = mean;
-    deviations[lane] = squares;
-    counts[lane] = count;
-    for (var half_ = LANES / 2u; half_ >= COLUMNS; half_ /= 2u) {
-        workgroupBarrier();
-        if lane < half_ {
-            let other = lane + half_;
-            let sum = max(counts[lane] + counts[other], 1.0);
-            let off = means[other] - means[lane];
-            deviations[lane] += deviations[other] + off * off * (counts[lane] * counts[other] / sum);
-            means[lane] += off * (counts[other] / sum);
-            counts[lane] += counts[other];
-        }
-    }
+    begin_statistics(lane, count, mean, squares);
+    merge_lanes(lane, COLUMNS);
     if lane < COLUMNS && c < p.vectors {
         let at = 2u * ((group.id.z * group.grid.x + group.id.x) * p.vectors + c);
         dst[at] = means[lane];

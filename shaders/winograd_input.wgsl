@@ -5,7 +5,7 @@
 // Loops: 0
 
 import package::shared::index::{Group, Place, corner, item};
-import package::shared::sources::source;
+import package::shared::sources::{origin, source};
 import constants::{LANES, SIZE}; // SIZE: outputs along a tile's side; F4: SIZE is 4, else 2
 
 struct Params {
@@ -26,7 +26,9 @@ struct Params {
 
 const T = SIZE + 2u;
 
-fn load(n: u32, y: u32, x: u32, k: u32) -> vec4<f32> {
+fn load(n: u32, row: u32, column: u32, k: u32) -> vec4<f32> {
+    let y = origin(row, p.in_h);
+    let x = origin(column, p.in_w);
     // Rows and columns before the picture wrapped past zero, so that one comparison tests both edges.
     let inside = (y < p.in_h) & (x < p.in_w);
     let pixel = select(0u, (n * p.in_h + y) * p.in_w + x, inside);

@@ -4,7 +4,7 @@
 // as large as its stride.
 
 import package::shared::index::{Map, Place, at};
-import package::shared::sources::source;
+import package::shared::sources::{origin, source};
 import constants::{OUT_H, OUT_W};
 
 struct Params {
@@ -28,8 +28,10 @@ struct Params {
 
 @group(0) @binding(0) var<uniform> p: Params;
 
-// Vec4 `k` of an input pixel; zero in the padding, where rows and columns wrapped past zero, and from `k_end` on.
-fn input(n: u32, y: u32, x: u32, k: u32, k_end: u32) -> elem4 {
+// Vec4 `k` of an input pixel; zero in a padding of zeros, where rows and columns wrapped past zero, and from `k_end` on.
+fn input(n: u32, row: u32, column: u32, k: u32, k_end: u32) -> elem4 {
+    let y = origin(row, p.in_h);
+    let x = origin(column, p.in_w);
     var value = elem4();
     if (y < p.in_h) & (x < p.in_w) & (k < k_end) {
         value = source((n * p.in_h + y) * p.in_w + x, k, p.src0_c, p.in_c);

@@ -1,8 +1,8 @@
 //! Convolution and what is fused into it. Shaders: `conv_*.wgsl`, `winograd_*.wgsl`.
 
-use super::{Activation, Operator, Pool, Reach, concat, windows};
+use super::{Activation, Operator, PadMode, Pool, Reach, concat, windows};
 #[cfg(feature = "cpu")]
-use super::{Prepared, winograd::Winograd};
+use super::{Pad, PadAmount, Prepared, winograd::Winograd};
 use crate::error::{Error, Result};
 use crate::tensor::{Shape, Tensor};
 use std::sync::Arc;
@@ -19,8 +19,11 @@ pub struct Conv {
     pub bias: Option<Arc<[f32]>>,
     /// Rows and columns between windows.
     pub stride: [usize; 2],
-    /// Zero rows above, columns left, rows below, columns right.
+    /// Rows above, columns left, rows below, columns right that are added.
     pub padding: [usize; 4],
+    /// What is in them: zeros, the edge or the reflection. Set by rewrites; files do not store it.
+    #[serde(skip, default = "zeros")]
+    pub outside: PadMode,
     /// Rows and columns between the taps of a window.
     pub dilation: [usize; 2],
     /// Number of channel groups that do not see each other.
@@ -30,6 +33,10 @@ pub struct Conv {
     /// What else is done with the sum. Set by rewrites; files do not store it.
     #[serde(skip)]
     pub ending: Ending,
+}
+
+fn zeros() -> PadMode {
+    PadMode::Zero
 }
 
 /// What a convolution does with its sum, besides applying the activation and storing it.
@@ -54,6 +61,7 @@ impl Conv {
             bias,
             stride: [1, 1],
             padding: [0; 4],
+            outside: PadMode::Zero,
             dilation: [1, 1],
             groups: 1,
             activation: Activation::None,
@@ -179,7 +187,7 @@ impl Operator for Conv {
 
     #[cfg(feature = "cpu")]
     fn cpu(&self, inputs: &[&Tensor], outputs: &mut [Tensor]) {
-        self.finish(outputs, |map| im2col::run(self, inputs, map));
+        self.surrounded(inputs, |conv, inputs| conv.finish(outputs, |map| im2col::run(conv, inputs, map)));
     }
 
     #[cfg(feature = "cpu")]
@@ -187,13 +195,35 @@ impl Operator for Conv {
         let winograd = Winograd::new(self, self.map(outputs[0]))?;
         let conv = self.clone();
         Some(Box::new(move |inputs, outputs| {
-            conv.finish(outputs, |map| winograd.run(&conv, inputs, map));
+            conv.surrounded(inputs, |conv, inputs| {
+                conv.finish(outputs, |map| winograd.run(conv, inputs, map));
+            });
         }))
     }
 }
 
 #[cfg(feature = "cpu")]
 impl Conv {
+    /// Runs the convolution with zeros outside. Anything else is added to its sources first.
+    fn surrounded(&self, inputs: &[&Tensor], run: impl FnOnce(&Conv, &[&Tensor])) {
+        if self.outside == PadMode::Zero {
+            return run(self, inputs);
+        }
+        let pad =
+            Pad { amount: PadAmount::Fixed(self.padding.map(|side| side as isize)), mode: self.outside };
+        let (sources, summand) = self.operands(inputs);
+        let padded = |x: &&Tensor| {
+            let shape = pad.infer(&[x.shape()]).expect("shape inference took the padding")[0];
+            let mut y = [Tensor::zeros(shape)];
+            pad.cpu(&[x], &mut y);
+            let [y] = y;
+            y
+        };
+        let padded: Vec<Tensor> = sources.iter().map(padded).collect();
+        let inputs: Vec<&Tensor> = padded.iter().chain(summand.copied()).collect();
+        run(&Conv { padding: [0; 4], outside: PadMode::Zero, ..self.clone() }, &inputs);
+    }
+
     /// Computes the outputs from the activated sum, which `sum` computes.
     fn finish(&self, outputs: &mut [Tensor], sum: impl FnOnce(&mut Tensor)) {
         match self.head() {

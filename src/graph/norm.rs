@@ -1,7 +1,6 @@
-//! Normalisation by statistics of the input: group, instance and layer norm. Shaders: `norm_statistics.wgsl` and
-//! `norm_groups.wgsl`, `norm_channels.wgsl`.
+//! Normalisation by statistics of the input: group, instance and layer norm. Shaders: `norm_*.wgsl`.
 
-use super::{Activation, Operator, Reach, one};
+use super::{Activation, Operator, Reach, one, two};
 use crate::error::{Error, Result};
 use crate::tensor::Shape;
 #[cfg(feature = "cpu")]
@@ -20,7 +19,8 @@ pub enum NormOver {
     Channels,
 }
 
-/// `y = activation((x - mean) / sqrt(var + eps) * scale[c] + shift[c])` with the population variance.
+/// `y = activation((x - mean) / sqrt(var + eps) * scale[c] + shift[c])` with the population variance. A second input is
+/// added before the activation.
 #[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
 pub struct Norm {
     /// The elements that share statistics, in each picture.
@@ -35,12 +35,20 @@ pub struct Norm {
     pub eps: f32,
     /// Applied last.
     pub activation: Activation,
+    /// Whether there is a second input, of the first one's shape. Set by rewrites; files do not store it.
+    #[serde(skip)]
+    pub add: bool,
 }
 
 impl Norm {
     /// A norm without scale, shift and activation.
     pub fn new(over: NormOver, eps: f32) -> Norm {
-        Norm { over, scale: None, shift: None, eps, activation: Activation::None }
+        Norm { over, scale: None, shift: None, eps, activation: Activation::None, add: false }
+    }
+
+    /// Whether each channel has its own statistics.
+    pub(crate) fn is_instance(&self, channels: usize) -> bool {
+        self.over == NormOver::Groups(channels)
     }
 
     #[cfg(feature = "cpu")]
@@ -58,7 +66,16 @@ impl Operator for Norm {
     }
 
     fn infer(&self, inputs: &[Shape]) -> Result<Vec<Shape>> {
-        let x = one(inputs)?;
+        let x = match self.add {
+            true => {
+                let (x, summand) = two(inputs)?;
+                if summand != x {
+                    return Err(Error::shape("summand", x, summand));
+                }
+                x
+            }
+            false => one(inputs)?,
+        };
         if let NormOver::Groups(groups) = self.over
             && (groups == 0 || x.c % groups != 0)
         {
@@ -76,7 +93,7 @@ impl Operator for Norm {
     }
 
     fn flops(&self, inputs: &[Shape], _: &[Shape]) -> u64 {
-        6 * inputs[0].elements() as u64
+        (6 + u64::from(self.add)) * inputs[0].elements() as u64
     }
 
     fn parameters(&self) -> usize {
@@ -93,6 +110,12 @@ impl Operator for Norm {
     #[cfg(feature = "cpu")]
     fn cpu(&self, inputs: &[&Tensor], outputs: &mut [Tensor]) {
         let (x, s) = (inputs[0], inputs[0].shape());
+        let end = |y: &mut [f32], n: usize, c: usize| {
+            if self.add {
+                y.iter_mut().zip(inputs[1].plane(n, c)).for_each(|(y, x)| *y += x);
+            }
+            self.activation.apply(y);
+        };
         match self.over {
             NormOver::Groups(groups) => {
                 let size = s.c / groups;
@@ -114,7 +137,7 @@ impl Operator for Norm {
                     for (y, &x) in y.iter_mut().zip(x.plane(n, c)) {
                         *y = ((f64::from(x) - means[group]) * factor) as f32 * scale + shift;
                     }
-                    self.activation.apply(y);
+                    end(y, n, c);
                 });
             }
             NormOver::Channels => {
@@ -144,7 +167,7 @@ impl Operator for Norm {
                     for ((y, &x), (mean, factor)) in y.iter_mut().zip(x.plane(n, c)).zip(statistics) {
                         *y = ((f64::from(x) - mean) * factor) as f32 * scale + shift;
                     }
-                    self.activation.apply(y);
+                    end(y, n, c);
                 });
             }
         }

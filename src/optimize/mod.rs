@@ -86,7 +86,7 @@ rewrites! {
     /// Computes a final 1x1 convolution to a few channels in the convolution before it. Sessions on the CPU leave it
     /// out, because the CPU would still store the map between the two.
     fuse_head: OnGpu,
-    /// Adds another tensor in the convolution that makes its input.
+    /// Adds another tensor in the convolution or norm that makes its input.
     fuse_sum: Everywhere,
     /// Merges consecutive pointwise operators into one.
     fuse_pointwise: Everywhere,

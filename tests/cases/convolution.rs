@@ -3,7 +3,9 @@
 use super::*;
 use crate::oracle::activated;
 use crate::support::ACTIVATIONS;
-use unet_wgpu::graph::{Axis, Binary, BinaryKind, Crop, Norm, NormOver, Pool, Resize, ResizeTo};
+use unet_wgpu::graph::{
+    Axis, Binary, BinaryKind, Crop, Norm, NormOver, Pad, PadAmount, PadMode, Pool, Resize, ResizeTo,
+};
 
 pub(super) fn cases() -> Vec<Case> {
     [
@@ -13,6 +15,7 @@ pub(super) fn cases() -> Vec<Case> {
         two_sources(),
         pools(),
         activations(),
+        continued(),
         heads(),
         sums(),
         sums_that_stay(),
@@ -328,6 +331,50 @@ fn heads() -> Vec<Case> {
         for shape in [Shape::new(2, ins, 9, 21), Shape::new(1, ins, 1, 3)] {
             let what = format!("conv {ins} to {out}, head of {heads}");
             cases.push(Case::new(what, graph.clone(), shape).becomes(&["conv"]));
+        }
+    }
+    cases
+}
+
+/// Pads with the edge and the reflection, which convolutions compute themselves where they can.
+fn continued() -> Vec<Case> {
+    let mut cases = Vec::new();
+    let pad = |amounts: [isize; 4], mode| Pad { amount: PadAmount::Fixed(amounts), mode };
+    for mode in [PadMode::Edge, PadMode::Reflect] {
+        for (what, kernel, stride, amounts) in [
+            ("3x3", [3, 3], [1, 1], [1; 4]),
+            ("9x9", [9, 9], [1, 1], [4; 4]),
+            ("3x3 stride 2", [3, 3], [2, 2], [1; 4]),
+            ("2x5 asymmetric", [2, 5], [1, 1], [0, 3, 1, 2]),
+        ] {
+            for channels in [7, 16] {
+                let layer = Conv { stride, activation: Activation::Relu, ..conv(17, channels, kernel) };
+                let graph = chain(channels, [pad(amounts, mode).into(), layer.into()]);
+                for shape in [Shape::new(2, channels, 12, 37), Shape::new(1, channels, 5, 6)] {
+                    let what = format!("{what} behind {mode:?}");
+                    cases.push(Case::new(what, graph.clone(), shape).becomes(&["conv"]));
+                }
+            }
+        }
+        // Two sources side by side.
+        let mut graph = Graph::new(12);
+        let parts = split(&mut graph, &[5, 7]);
+        let joined = push(&mut graph, "joined", Concat::default(), &parts);
+        let padded = push(&mut graph, "padded", pad([1; 4], mode), &[joined]);
+        push(&mut graph, "conv", conv(8, 12, [3, 3]), &[padded]);
+        let case = Case::new(format!("two sources behind {mode:?}"), graph, Shape::new(1, 12, 9, 11));
+        cases.push(case.becomes(&["conv", "conv", "conv"]));
+        // Pads that stay: of a grouped convolution, of one that pads by itself, and one that turns back twice.
+        let grouped = Conv { groups: 4, ..conv(16, 4, [3, 3]) };
+        for (what, layer, amounts, shape) in [
+            ("groups", grouped, [1; 4], Shape::new(1, 16, 6, 7)),
+            ("a pad of its own", conv(9, 16, [3, 3]).same(), [1; 4], Shape::new(1, 16, 6, 7)),
+            ("a small map", conv(9, 16, [3, 3]), [0, 3, 0, 3], Shape::new(1, 16, 6, 3)),
+        ] {
+            let folds = what == "a small map" && mode == PadMode::Edge;
+            let graph = chain(16, [pad(amounts, mode).into(), layer.into()]);
+            let left: &[&str] = if folds { &["conv"] } else { &["pad", "conv"] };
+            cases.push(Case::new(format!("{what} behind {mode:?}"), graph, shape).becomes(left));
         }
     }
     cases

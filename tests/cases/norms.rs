@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use unet_wgpu::graph::{Binary, BinaryKind, Norm, NormOver, Reduce, ReduceKind};
 
 pub(super) fn cases() -> Vec<Case> {
-    [batch_norms(), norms(), spelled(), by_pytorch(), kernels()].into_iter().flatten().collect()
+    [batch_norms(), norms(), sums(), spelled(), by_pytorch(), kernels()].into_iter().flatten().collect()
 }
 
 // ---- definition ----
@@ -17,6 +17,11 @@ pub(super) fn reference(op: &Op, inputs: &[&Volume]) -> Option<Volume> {
             let y = f64::from(op.scale[c]) * inputs[0].at(at) + f64::from(op.shift[c]);
             activated(op.activation, y)
         })),
+        Op::Norm(op) if op.add => {
+            let plain = Norm { add: false, activation: Activation::None, ..op.clone() };
+            let x = normed(&plain, inputs[0]);
+            Some(Volume::gather(x.shape, |at| activated(op.activation, x.at(at) + inputs[1].at(at))))
+        }
         Op::Norm(op) => Some(normed(op, inputs[0])),
         _ => None,
     }
@@ -115,6 +120,40 @@ fn norms() -> Vec<Case> {
     for (channels, extents) in [(160, [5, 7]), (129, [1, 3])] {
         let shape = Shape::new(2, channels, extents[0], extents[1]);
         cases.push(Case::op("layer norm", norm(NormOver::Channels, channels), shape));
+    }
+    cases
+}
+
+/// Norms whose result is added to another map: small and large ones, of groups and of channels.
+fn sums() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for (groups, shape) in [
+        (5, Shape::new(2, 5, 9, 7)),
+        (18, Shape::new(1, 18, 70, 61)),
+        (6, Shape::new(2, 6, 80, 75)),
+        (2, Shape::new(2, 6, 9, 7)),
+    ] {
+        for activation in [Activation::None, Activation::Relu] {
+            let mut graph = single(shape.c, norm(NormOver::Groups(groups), shape.c));
+            let y = graph.output();
+            let y = push(&mut graph, "sum", Binary::ADD, &[y, Graph::INPUT]);
+            if activation != Activation::None {
+                push(&mut graph, "activation", activation, &[y]);
+            }
+            cases.push(
+                Case::new(format!("norm and sum, {activation:?}"), graph, shape).becomes(&["group_norm"]),
+            );
+        }
+    }
+    for shape in [Shape::new(1, 7, 100, 93), Shape::new(2, 64, 65, 64)] {
+        cases.push(Case::op("instance norm in chunks", norm(NormOver::Groups(shape.c), shape.c), shape));
+    }
+    // The sum over many channels of a small map is split where workgroup memory is used; the norm adds the parts up.
+    for (channels, shape) in [(33, Shape::new(1, 65, 12, 11)), (64, Shape::new(2, 64, 16, 16))] {
+        let mut graph = single(shape.c, conv(channels, shape.c, [3, 3]).same());
+        let y = graph.output();
+        push(&mut graph, "norm", norm(NormOver::Groups(channels), channels), &[y]);
+        cases.push(Case::new("instance norm of a split sum", graph, shape).within(Tolerance::Network));
     }
     cases
 }

@@ -46,7 +46,7 @@ static SHARED: LazyLock<HashMap<&str, Module>> = LazyLock::new(|| {
             [$(($name, include_str!(concat!("../../../shaders/shared/", $name, ".wgsl")))),*]
         };
     }
-    let files = shared!["activations", "blocks", "epilogue", "index", "product", "sources"];
+    let files = shared!["activations", "blocks", "epilogue", "index", "product", "sources", "statistics"];
     files.into_iter().map(|(name, text)| (name, Module::parse(text))).collect()
 });
 

@@ -1,10 +1,11 @@
 //! Dense convolutions by the product kernels, with the sum over input channels whole or split, and their endings.
 
 use super::choose::{Layer, Method, method};
+use super::norm::Sums;
 use super::step::Step;
 use super::{Lower, Lowering, Operand, padding};
 use crate::error::Result;
-use crate::graph::{Activation, Conv, Ending, Node, Operator, ValueId};
+use crate::graph::{Activation, Conv, Ending, Node, Operator, PadMode, ValueId};
 use crate::plan::kernel::{ShaderFile, shader};
 use crate::plan::layout::vec4s;
 use crate::plan::pack::Constant;
@@ -161,7 +162,7 @@ impl Lowering<'_> {
                 .sizes([("pixels", dense.y.n * dense.y.pixels())])
                 .groups(tiles.iter().product()),
             Method::Direct(_) | Method::Winograd(_) => step
-                .flag("PADDED", dense.conv.padding != [0; 4])
+                .flag("PADDED", dense.conv.padding != [0; 4] && dense.conv.outside == PadMode::Zero)
                 .sizes([("src1_c", sources.get(1).map_or(0, |&c| c as usize))])
                 .sizes([("group_in", sources[0] as usize / dense.groups())])
                 .sizes([("group_out", dense.out_c() / dense.groups())])
@@ -175,6 +176,8 @@ impl Lowering<'_> {
         let sources = dense.conv.operands(&dense.node.inputs).0.iter();
         let bound =
             sources.zip(["src0", "src1"]).fold(step, |step, (&id, name)| step.bind(name, self.source(id)));
+        let outside = dense.conv.outside;
+        let bound = bound.flag("EDGE", outside == PadMode::Edge).flag("REFLECT", outside == PadMode::Reflect);
         bound.flag("TWO", dense.two())
     }
 
@@ -237,6 +240,13 @@ impl Lowering<'_> {
         let step = step.flag("SPLIT", true).constants([("PARTS", parts as u32)]).sizes([("part_c", part_c)]);
         let blocks = (dense.out_c() as u32).div_ceil(method.tile().c);
         self.push(step.layers(blocks * parts as u32).bind("parts", Operand::Value(sums)))?;
+        let map = dense.node.outputs[0];
+        let is_plain =
+            matches!(dense.conv.ending, Ending::Plain) && dense.conv.activation == Activation::None;
+        if is_plain && self.normed.contains(&map) {
+            self.unsummed.insert(map, Sums { parts, sums: Operand::Value(sums), bias });
+            return Ok(());
+        }
 
         let (quads_y, quads_x) = (y.h.div_ceil(2), y.w.div_ceil(2));
         let step = self

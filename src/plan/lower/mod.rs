@@ -18,13 +18,15 @@ mod transposed;
 mod winograd;
 
 use crate::error::Result;
-use crate::graph::{Activation, Constant as OfNetwork, Graph, Node, ValueId, with_operator};
+use crate::graph::{Activation, Constant as OfNetwork, Graph, Node, Op, ValueId, with_operator};
 use crate::plan::arena::Place;
 use crate::plan::kernel::ShaderFile;
 use crate::plan::layout::{value_bytes, vec4s};
 use crate::plan::pack::Constant;
 use crate::plan::{Binding, DeviceProfile, Dispatch, PlanOptions, Port, Precision, Store};
 use crate::tensor::Shape;
+use norm::Sums;
+use std::collections::{HashMap, HashSet};
 use step::Step;
 
 /// An operand of a kernel before it has memory.
@@ -60,6 +62,10 @@ pub(super) struct Lowering<'a> {
     sources: Vec<Operand>,
     /// Number of nodes that read each value.
     readers: Vec<usize>,
+    /// Values that only a norm of small maps reads. The parts of a convolution's sum may stay parts until then.
+    normed: HashSet<ValueId>,
+    /// Such values, while they are parts.
+    unsummed: HashMap<ValueId, Sums>,
     /// For each state the value that it becomes, and the value that the next run finds it in.
     pub(super) carries: Vec<(ValueId, ValueId)>,
     pub(super) steps: Vec<Dispatch<Argument>>,
@@ -78,6 +84,8 @@ impl Lowering<'_> {
             sources: (0..shapes.len()).map(|id| Operand::Value(ValueId(id))).collect(),
             shapes,
             readers: Vec::new(),
+            normed: HashSet::new(),
+            unsummed: HashMap::new(),
             carries: Vec::new(),
             steps: Vec::new(),
             constants: Vec::new(),
@@ -87,6 +95,7 @@ impl Lowering<'_> {
     /// Lowers all nodes, between the arrival of the inputs and the departure of the outputs.
     pub(super) fn graph(&mut self, graph: &Graph, inputs: &[Port], outputs: &[Port]) -> Result<()> {
         self.readers = graph.all_uses();
+        self.normed = graph.nodes.iter().filter_map(|node| self.whole_input(node)).collect();
         for (place, (input, port)) in graph.caller_inputs().zip(inputs).enumerate() {
             if self.readers[input.value.0] > 0 {
                 self.take_input(place, port, input.value)?;
@@ -102,6 +111,14 @@ impl Lowering<'_> {
             self.carry(graph, &input.name, output.value, input.value)?;
         }
         Ok(())
+    }
+
+    /// The value that a norm of small maps reads, if nothing else does.
+    fn whole_input(&self, node: &Node) -> Option<ValueId> {
+        let Op::Norm(norm) = &node.op else { return None };
+        let x = node.inputs[0];
+        let is_only = self.readers[x.0] == 1 && !self.options.keep_values;
+        (is_only && norm::is_whole(norm, self.shape(x))).then_some(x)
     }
 
     /// Notes what a state becomes. A constant, or another state, which is about to change, is copied first.
