@@ -19,14 +19,17 @@
 //!
 //! Names of outputs (`mask`, `depth`, `denoised`) decide between readings that the operators leave open.
 
+#[cfg(feature = "recipes")]
 mod mask;
 
+#[cfg(feature = "recipes")]
 pub(crate) use mask::mask;
 
 use crate::graph::{Closing, Ends};
 use crate::model::{Guess, Model};
 use crate::network::{Role, Signature, Traits, is_whole};
 use crate::recipe::{Decode, Recipe, Step};
+use crate::tensor::Shape;
 
 /// Parts of names that tell what a result is.
 const NAMES: [(Decode, &[&str]); 3] = [
@@ -100,6 +103,12 @@ pub(crate) fn guess(traits: &Traits, facts: &Facts<'_>) -> (Recipe, Vec<Guess>) 
     (recipe, guesses)
 }
 
+/// Whether a network of these shapes makes a picture from a picture and a mask.
+fn fills([taken, given]: [Shape; 2], has_mask: bool) -> bool {
+    let by_channels = if has_mask { given.c + 1 == taken.c } else { (taken.c, given.c) == (4, 3) };
+    by_channels && (taken.h, taken.w) == (given.h, given.w)
+}
+
 /// What a result is, and why.
 struct Reading {
     decode: Decode,
@@ -144,7 +153,7 @@ impl Reading {
             Closing::Truth if given == 1 => Reading::sure(Decode::Mask, "the network ends in a comparison"),
             Closing::Truth => Reading::sure(Decode::Labels, "the network compares each channel by itself"),
             Closing::Picture => Reading::sure(Decode::Image, "the network ends in arithmetic on the picture"),
-            _ if mask::fills([input, output], facts.has_mask)
+            _ if fills([input, output], facts.has_mask)
                 && named != Some(Decode::Mask)
                 && facts.classes != given =>
             {
@@ -297,7 +306,6 @@ fn words(decode: Decode, channels: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tensor::Shape;
 
     const ALL: [f64; 2] = [f64::NEG_INFINITY, f64::INFINITY];
     const POSITIVE: [f64; 2] = [0.0, f64::INFINITY];

@@ -6,7 +6,7 @@ use crate::desk::{Desk, Parts, stderr};
 use crate::fixtures::{decoding, noise};
 use std::fs;
 use std::process::Stdio;
-use unet_wgpu::image::{Depth, FrameReader, Picture, read_npy, write_npy};
+use unet_wgpu::image::{Depth, FrameReader, PageWriter, Pages, Picture, read_npy, write_npy};
 use unet_wgpu::recipe::{Decode, InputRecipe, MaskRecipe};
 use unet_wgpu::unet::UnetConfig;
 use unet_wgpu::{Shape, Tensor};
@@ -76,9 +76,13 @@ fn a_mask_or_transparency_is_filled() {
 
     put(&desk, "other.png", &noise(1, [9, 9], Depth::Eight, 1));
     put(&desk, "black.png", &mask(0));
+    let mut pages = PageWriter::create(&desk.path("pages.tiff")).unwrap();
+    (0..2).for_each(|_| pages.push(&mask(5)).unwrap());
+    pages.finish().unwrap();
     for (options, parts) in [
         ("-m fill.safetensors", ["in.png", "--mask", "white is the hole"]),
-        ("-m fill.safetensors --mask other.png", ["in.png", "24x20", "9x9"]),
+        ("-m fill.safetensors --mask other.png", ["other.png: --mask: it has 9x9", "in.png", "24x20"]),
+        ("-m fill.safetensors --mask pages.tiff", ["pages.tiff", "2 pages", "one picture"]),
         ("-m fill.safetensors --mask black.png", ["black.png", "no hole", "0 of 255"]),
         ("-m fill.safetensors --mask none.png", ["none.png", "No such file", ""]),
         ("-m same.safetensors --mask hole.png", ["--mask", "takes no mask", "[input.mask]"]),
@@ -150,7 +154,7 @@ fn masks_of_a_folder_have_the_names_of_the_pictures() {
 }
 
 #[test]
-fn pipes_and_videos_take_a_mask() {
+fn pipes_videos_and_stacks_take_a_mask() {
     let desk = desk();
     put(&desk, "hole.png", &mask(5));
     let picture = noise(3, SIZE, Depth::Eight, 1);
@@ -179,4 +183,12 @@ fn pipes_and_videos_take_a_mask() {
     let (before, after) = (frames(&bytes), frames(&out));
     assert_eq!((before.len(), after.len()), (2, 2));
     before.iter().zip(&after).for_each(|(before, after)| assert_filled(before, after, 5));
+
+    let mut stack = PageWriter::create(&desk.path("stack.tiff")).unwrap();
+    before.iter().for_each(|page| stack.push(page).unwrap());
+    stack.finish().unwrap();
+    desk.unet("run stack.tiff -m fill.safetensors --mask hole.png -o filled.tiff --device cpu");
+    let filled: Vec<Picture> = Pages::open(&desk.path("filled.tiff")).unwrap().map(Result::unwrap).collect();
+    assert_eq!(filled.len(), 2);
+    before.iter().zip(&filled).for_each(|(before, after)| assert_filled(before, after, 5));
 }

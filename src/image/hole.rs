@@ -1,6 +1,6 @@
 //! Holes of pictures: the pixels that are missing, and that an inpainting network fills.
 
-use super::{Picture, Rows};
+use super::{Pages, Picture, Rows};
 use crate::error::{Error, Result, Setting};
 use crate::recipe::Channels;
 use crate::tensor::{Shape, Tensor};
@@ -41,9 +41,15 @@ impl Hole {
     /// The hole of a mask file of any format that [`Picture::open`] reads.
     ///
     /// # Errors
-    /// Errors of reading, and [`Error::Picture`] if no pixel is white, or all are.
+    /// Errors of reading, and [`Error::Picture`] if no pixel is white, or all are, or if there are several pages.
     pub fn open(path: &Path) -> Result<Hole> {
         let refuse = |message: &str| Error::Picture { path: path.into(), message: message.into() };
+        let pages = Pages::open(path)?.total();
+        if pages > 1 {
+            return Err(refuse(&format!(
+                "a mask is one picture, and this has {pages} pages; save one of them"
+            )));
+        }
         let mut drawn = Drawn::new();
         for_each_band(path, |band| {
             drawn.add(band);

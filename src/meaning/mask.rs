@@ -1,9 +1,9 @@
 //! The mask of a network that fills holes, where nothing describes it.
 
+use super::fills;
 use crate::model::{Guess, Model};
 use crate::network::Role;
 use crate::recipe::{Decode, MaskRecipe};
-use crate::tensor::Shape;
 
 /// The mask of a network that fills holes, if a recipe does not describe its input otherwise: the input that is called
 /// so, or the last of four channels that become three.
@@ -38,10 +38,4 @@ pub(crate) fn mask(model: &Model) -> Option<(MaskRecipe, Guess)> {
         mask.values()
     );
     Some((mask, Guess { field: "input.mask", reason, doubt: Some(doubt) }))
-}
-
-/// Whether a network of these shapes makes a picture from a picture and a mask.
-pub(super) fn fills([taken, given]: [Shape; 2], has_mask: bool) -> bool {
-    let by_channels = if has_mask { given.c + 1 == taken.c } else { (taken.c, given.c) == (4, 3) };
-    by_channels && (taken.h, taken.w) == (given.h, given.w)
 }

@@ -124,7 +124,7 @@ impl MaskRecipe {
     ///
     /// # Errors
     /// When there is neither one fill nor one for each channel, and for several pictures.
-    pub(crate) fn join(&self, picture: &Tensor, hole: &Tensor) -> Result<Tensor> {
+    pub fn join(&self, picture: &Tensor, hole: &Tensor) -> Result<Tensor> {
         let shape = picture.shape();
         if shape.n != 1 {
             return Err(Error::shape("an input with a hole", "one picture at a time", shape));
@@ -158,7 +158,7 @@ impl MaskRecipe {
     ///
     /// # Errors
     /// Errors of the pass and of normalising.
-    pub(crate) fn filled(
+    pub fn filled(
         &self,
         input: &InputRecipe,
         pass: impl FnOnce(&mut dyn FnMut(&Tensor, &Tensor)) -> Result<()>,

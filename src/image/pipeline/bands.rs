@@ -1,7 +1,7 @@
 //! Pictures that are never in memory as a whole: rows are read from a file, go through the network in tiles, and are
 //! written to files.
 
-use super::source::{in_file, of_file};
+use super::source::in_file;
 use super::{Job, Outcome, Pipeline, Report, Sink, Target, TargetKind, Targets};
 use crate::error::{Error, Result, Setting};
 use crate::image::decode::check_result;
@@ -126,8 +126,7 @@ impl Pipeline {
         let _turn = lock(&self.bands);
         let own = [rows.height(), rows.width()];
         let size @ [h, w] = self.model.recipe.input.fitted(own)?;
-        let hole = self.hole_of(job)?;
-        hole.as_ref().map_or(Ok(()), |hole| hole.check([own[1], own[0]])).map_err(|e| of_file(e, path))?;
+        let hole = self.hole_of(job, [own[1], own[0]])?;
         let (recipe, exposure) = self.measured(path, size)?;
         let mask = self.filled(path, hole.as_ref(), &recipe)?;
         let output_recipe = self.model.recipe.output.with_exposure(exposure);

@@ -11,21 +11,31 @@ use crate::recipe::{Decode, InputRecipe, MaskPlace, MaskRecipe};
 use std::path::Path;
 
 impl Pipeline {
-    /// The hole that a picture's mask names.
-    pub(super) fn mask_of(&self, job: &Job) -> Result<Option<Hole>> {
-        match &job.mask {
-            Some(path) if self.model.recipe.input.mask.is_none() => {
-                let reason = "this network takes no mask; leave it out, or describe the mask as [input.mask] in MODEL.toml";
-                Err(Error::setting(Setting::Mask, path, reason))
-            }
-            mask => mask.as_deref().map(Hole::open).transpose(),
+    /// The hole that the mask of a picture of that width and height names.
+    pub(super) fn mask_of(&self, job: &Job, [width, height]: [usize; 2]) -> Result<Option<Hole>> {
+        let Some(path) = &job.mask else { return Ok(None) };
+        let refuse = |reason: String| Err(Error::setting(Setting::Mask, path, reason));
+        if self.model.recipe.input.mask.is_none() {
+            let reason =
+                "this network takes no mask; leave it out, or describe it as [input.mask] in MODEL.toml";
+            return refuse(reason.into());
         }
+        let hole = Hole::open(path)?;
+        if [hole.width(), hole.height()] != [width, height] {
+            return refuse(format!(
+                "it has {}x{} pixels, but {} has {width}x{height}; a mask has the size of its picture",
+                hole.width(),
+                hole.height(),
+                job.input.display()
+            ));
+        }
+        Ok(Some(hole))
     }
 
-    /// The missing pixels of a picture, if the network fills holes.
-    pub(super) fn hole_of(&self, job: &Job) -> Result<Option<Hole>> {
+    /// The missing pixels of a picture of that width and height, if the network fills holes.
+    pub(super) fn hole_of(&self, job: &Job, size: [usize; 2]) -> Result<Option<Hole>> {
         if job.mask.is_some() || self.model.recipe.input.mask.is_none() {
-            return self.mask_of(job);
+            return self.mask_of(job, size);
         }
         let hole = Hole::of_transparent_file(&job.input)?;
         hole.check_share().map_err(|error| of_file(error, &job.input))?;

@@ -34,13 +34,14 @@ impl Pipeline {
     /// Errors of reading and of [`Input`], and when names are unknown or missing, or sizes differ.
     pub fn open_job(&self, job: &Job, raw: bool) -> Result<Source> {
         let Job { input: path, also, targets, .. } = job;
-        let hole = self.mask_of(job)?;
         if path.extension().is_some_and(|e| e.eq_ignore_ascii_case("npy")) {
             let named = |error: Error| match error {
                 Error::NonFinite { .. } => Error::Picture { path: path.into(), message: error.to_string() },
                 error => of_file(error, path),
             };
-            let input = Input::array_with(read_npy(path)?, hole, raw, &self.model).map_err(named)?;
+            let array = read_npy(path)?;
+            let hole = self.mask_of(job, [array.shape().w, array.shape().h])?;
+            let input = Input::array_with(array, hole, raw, &self.model).map_err(named)?;
             let many = input.prepared.tensor().shape().n > 1;
             let is_array = |path: &Path| Format::of(path).is_ok_and(|format| format == Format::Npy);
             if let Some(target) = targets.paths().find(|path| many && !is_array(path)) {
@@ -53,7 +54,9 @@ impl Pipeline {
             let reason = "only .npy arrays go to the network as they are; leave it out for pictures";
             return Err(Error::setting(Setting::RawInput, path, reason));
         }
-        let mut pages = Pages::open(path)?.with_hole(hole);
+        let pages = Pages::open(path)?;
+        let hole = self.mask_of(job, [pages.rows().width(), pages.rows().height()])?;
+        let mut pages = pages.with_hole(hole);
         if !also.is_empty() {
             return Ok(Source::One(Box::new(self.joined(pages, path, also)?)));
         }
