@@ -315,7 +315,7 @@ mod tests {
         let ends = Ends { closing, bounds, takes_bytes: false, looks_coarsely: true };
         let shapes = channels.map(|c| Shape::new(1, c, 64, 48));
         let facts = Facts { names: ["input", name], types: ["float32"; 2], classes: 0, has_mask: false };
-        let (recipe, guesses) = guess(&Traits { ends, shapes, fingerprint: 0 }, &facts);
+        let (recipe, guesses) = guess(&Traits { ends, shapes, growth: None, fingerprint: 0 }, &facts);
         (recipe, guesses.iter().filter(|guess| guess.doubt.is_some()).count())
     }
 
@@ -377,7 +377,7 @@ mod tests {
             (false, "uint8", 1.0, 1.0),
             (false, "float16", 1.0 / 255.0, 255.0),
         ] {
-            let traits = Traits { ends: Ends { takes_bytes, ..ends }, shapes, fingerprint: 0 };
+            let traits = Traits { ends: Ends { takes_bytes, ..ends }, shapes, growth: None, fingerprint: 0 };
             let facts = Facts { names: ["x", "y"], types: [element, "float32"], classes: 0, has_mask: false };
             let (recipe, _) = guess(&traits, &facts);
             assert_eq!((recipe.input.scale, recipe.output.scale), (scale, output), "{element}");

@@ -125,9 +125,9 @@ impl Model {
     /// # Errors
     /// When the recipe says otherwise than the network.
     pub(crate) fn with_scale(mut self) -> Result<Model> {
-        let Ok(Traits { shapes: [x, y], .. }) = self.network.traits() else { return Ok(self) };
+        let Ok(Traits { shapes: [x, y], growth, .. }) = self.network.traits() else { return Ok(self) };
         // Sizes out of proportion have an error of their own, which a border may mend.
-        let Some([down, across]) = proportion([y.h, y.w], [x.h, x.w]) else { return Ok(self) };
+        let Some([down, across]) = proportion([y.h, y.w], [x.h, x.w], growth) else { return Ok(self) };
         match self.recipe.scale {
             Some(scale) if [down, across] != [scale as f64; 2] => {
                 let expected = format!("the network's, which makes {}x{} of {}x{}", y.h, y.w, x.h, x.w);
@@ -172,6 +172,12 @@ impl Model {
                 Ok(self.recipe.decode(result.c, result.pixels()))
             }
         }
+    }
+
+    /// By how much the result is larger than the picture along each side, where the network's operators tell.
+    #[cfg(feature = "image")]
+    pub(crate) fn growth(&self) -> Option<f64> {
+        self.network.traits().ok()?.growth
     }
 
     /// What the network takes and gives, by name, and which of its outputs is the result.

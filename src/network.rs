@@ -1,7 +1,7 @@
 //! What a model computes, whatever kind of file it comes from.
 
 use crate::error::{Error, Result};
-use crate::graph::{Ends, Extent, Graph, Input, Output, PadMode, stored};
+use crate::graph::{Ends, Extent, Graph, Input, Output, PadMode, scales, stored};
 use crate::tensor::{Shape, Tensor};
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -59,6 +59,8 @@ pub(crate) struct Traits {
     pub(crate) ends: Ends,
     /// Shapes of an example: of the picture and of the result.
     pub(crate) shapes: [Shape; 2],
+    /// By how much the result is larger than the picture, where the operators tell.
+    pub(crate) growth: Option<f64>,
     /// [`Graph::fingerprint`].
     pub(crate) fingerprint: u64,
 }
@@ -68,7 +70,12 @@ impl Traits {
     pub(crate) fn of(graph: &Graph, picture: Shape) -> Result<Traits> {
         let shapes = graph.shapes([picture])?;
         let result = graph.output_shapes(&shapes)?[0];
-        Ok(Traits { ends: graph.ends(&shapes), shapes: [picture, result], fingerprint: graph.fingerprint() })
+        Ok(Traits {
+            ends: graph.ends(&shapes),
+            shapes: [picture, result],
+            growth: graph.growths(&shapes)[graph.output().index()],
+            fingerprint: graph.fingerprint(),
+        })
     }
 }
 
@@ -176,9 +183,14 @@ pub enum Role {
 /// Largest factor between the sizes of a picture and a result.
 const FACTOR: usize = 64;
 
-/// By how much a result is larger than a picture, along rows and columns: one factor for both, a whole number or one over
-/// it, rounded up or down; or a factor for each, where they divide exactly. `None` for other sizes.
-pub(crate) fn proportion(result: [usize; 2], picture: [usize; 2]) -> Option<[f64; 2]> {
+/// By how much a result is larger than a picture, along rows and columns: the factor that the network's operators tell;
+/// else one factor for both, a whole number or one over it, rounded up or down; or a factor for each, where they divide
+/// exactly. `None` for other sizes.
+pub(crate) fn proportion(
+    result: [usize; 2],
+    picture: [usize; 2],
+    growth: Option<f64>,
+) -> Option<[f64; 2]> {
     let [(h, own_h), (w, own_w)] = [(result[0], picture[0]), (result[1], picture[1])];
     if [h, w, own_h, own_w].contains(&0) {
         return None;
@@ -187,14 +199,9 @@ pub(crate) fn proportion(result: [usize; 2], picture: [usize; 2]) -> Option<[f64
     let exact = |y: usize, x: usize| whole(y, x).or_else(|| whole(x, y).map(f64::recip));
     let both = |factor: &f64| scales(h, own_h, *factor) && scales(w, own_w, *factor);
     let parts = (1..=FACTOR).map(|k| 1.0 / k as f64);
-    let one = exact(h, own_h).into_iter().chain(exact(w, own_w)).chain(parts).find(both);
+    let told = growth.into_iter().chain(exact(h, own_h)).chain(exact(w, own_w));
+    let one = told.chain(parts).find(both);
     one.map(|factor| [factor; 2]).or_else(|| Some([exact(h, own_h)?, exact(w, own_w)?]))
-}
-
-/// Whether a side of a result is a side of a picture times a factor, rounded up or down.
-pub(crate) fn scales(y: usize, x: usize, factor: f64) -> bool {
-    let exact = x as f64 * factor;
-    y as f64 == exact.floor() || y as f64 == exact.ceil()
 }
 
 /// Whether elements of a type are whole numbers.
@@ -344,22 +351,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn proportions_are_whole_or_one_over_whole() {
+    fn proportions_are_whole_or_one_over_whole_or_told() {
         let picture = [33, 47];
-        for (size, factors) in [
-            ([33, 47], Some([1.0; 2])),
-            ([66, 94], Some([2.0; 2])),
-            ([17, 24], Some([0.5; 2])),
-            ([16, 23], Some([0.5; 2])),
-            ([9, 12], Some([0.25; 2])),
-            ([33, 94], Some([1.0, 2.0])),
-            ([29, 43], None),
-            ([32, 48], None),
-            ([24, 20], None),
-            ([0, 47], None),
+        for (size, growth, factors) in [
+            ([33, 47], None, Some([1.0; 2])),
+            ([66, 94], None, Some([2.0; 2])),
+            ([17, 24], None, Some([0.5; 2])),
+            ([16, 23], None, Some([0.5; 2])),
+            ([9, 12], None, Some([0.25; 2])),
+            ([33, 94], None, Some([1.0, 2.0])),
+            ([29, 43], None, None),
+            ([32, 48], None, None),
+            ([24, 20], None, None),
+            ([0, 47], None, None),
+            ([49, 70], None, None),
+            ([49, 70], Some(1.5), Some([1.5; 2])),
+            ([49, 71], Some(1.5), Some([1.5; 2])),
+            ([49, 72], Some(1.5), None),
+            ([52, 75], Some(1.6), Some([1.6; 2])),
+            ([29, 43], Some(1.0), None),
         ] {
-            assert_eq!(proportion(size, picture), factors, "{size:?}");
+            assert_eq!(proportion(size, picture, growth), factors, "{size:?}");
         }
-        assert_eq!(proportion([24, 20], [256, 256]), None);
+        assert_eq!(proportion([24, 20], [256, 256], None), None);
     }
 }

@@ -8,7 +8,7 @@
 
 use crate::augment::Augment;
 use crate::error::{Error, Result, Setting};
-use crate::graph::Graph;
+use crate::graph::{Graph, fraction};
 use crate::lock::{lock, unlocked};
 use crate::model::Model;
 use crate::plan::FRAMES;
@@ -103,12 +103,12 @@ struct Reach {
     align: usize,
     /// Input pixels beyond a tile that can affect its results; `None` if all can.
     halo: Option<usize>,
-    /// Output pixels for `ratio[1]` input pixels.
+    /// Output pixels for `ratio[1]` input pixels; tiles begin at multiples of these.
     ratio: [usize; 2],
 }
 
 impl Reach {
-    fn of(graph: &Graph) -> Reach {
+    fn of(graph: &Graph, input: Shape) -> Result<Reach> {
         // A network that sees everything has no defined stride. This one suits six halvings.
         const BLIND: usize = 64;
         // No extent of a tensor is larger, so that nothing below overflows.
@@ -118,13 +118,16 @@ impl Reach {
         };
         match graph.stride().zip(graph.receptive_field()).filter(told) {
             Some(((stride, step), field)) => {
-                // The step of up-sampled results is below 1.
-                let ratio =
-                    if step < 1.0 { [(1.0 / step).round() as usize, 1] } else { [1, step.round() as usize] };
+                let ratio = fraction(1.0 / step).unwrap_or([1, 1]);
                 let halo = (field.div_ceil(2) + stride).next_multiple_of(stride);
-                Reach { stride, align: stride * WINOGRAD, halo: Some(halo), ratio }
+                Ok(Reach { stride, align: stride * WINOGRAD, halo: Some(halo), ratio })
             }
-            None => Reach { stride: BLIND, align: BLIND, halo: None, ratio: [1, 1] },
+            None => {
+                let growth = graph.growths(&graph.shapes(input)?)[graph.output().index()];
+                let ratio = growth.and_then(fraction).unwrap_or([1, 1]);
+                let stride = if BLIND.is_multiple_of(ratio[1]) { BLIND } else { BLIND * ratio[1] };
+                Ok(Reach { stride, align: stride, halo: None, ratio })
+            }
         }
     }
 }
@@ -155,15 +158,17 @@ impl TiledSession {
                 let tile = Shape { h, w, ..input };
                 let graph = model.graph_with(tile, &options.outputs)?;
                 let made = graph.output_shape(tile)?;
-                let ratio = if made.h >= h { [made.h / h, 1] } else { [1, h / made.h] };
-                let [h, w] = [input.h, input.w].map(|side| side * ratio[0] / ratio[1]);
-                // The last tile ends with the picture, so it begins anywhere: only stride 1 allows that.
-                let halo = Some(Reach::of(&graph)).filter(|own| own.stride == 1).and_then(|own| own.halo);
-                (graph, Shape { h, w, ..made }, Reach { stride: 1, align: 1, halo, ratio })
+                let ratio @ [p, q] = fraction(made.h as f64 / h as f64).unwrap_or([1, 1]);
+                // The last tile ends with the picture, so it begins anywhere, unless results must begin at whole pixels.
+                let rest = [input.h - h, input.w - w];
+                let is_exact = |own: &Reach| own.stride == q && rest.iter().all(|rest| rest.is_multiple_of(q));
+                let halo = Some(Reach::of(&graph, tile)?).filter(is_exact).and_then(|own| own.halo);
+                let [h, w] = [input.h, input.w].map(|side| side * p / q);
+                (graph, Shape { h, w, ..made }, Reach { stride: q, align: q, halo, ratio })
             }
             None => {
                 let graph = whole?;
-                let (output, reach) = (graph.output_shape(input)?, Reach::of(&graph));
+                let (output, reach) = (graph.output_shape(input)?, Reach::of(&graph, input)?);
                 (graph, output, reach)
             }
         };

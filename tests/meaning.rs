@@ -8,6 +8,7 @@ use unet_wgpu::image::{
     Decoded, Depth, Hole, Outcome, Picture, Pipeline, PipelineOptions, Target, TargetKind, Targets,
 };
 use unet_wgpu::recipe::{Decode, MaskPlace, MaskRecipe, Size};
+use unet_wgpu::tiles::{TileOptions, TiledSession};
 use unet_wgpu::{Device, Model, Role, Session, SessionOptions, Shape, Tensor};
 
 fn vector(name: &str) -> PathBuf {
@@ -128,6 +129,64 @@ fn a_result_of_one_size_is_not_cropped() {
         let result =
             model.graph(input).and_then(|graph| graph.output_shape(input)).expect("it takes any size");
         assert_eq!(result, Shape::new(1, 1, 9, 10), "for {h}x{w}");
+    }
+}
+
+#[test]
+fn pictures_grow_by_fractions() {
+    let vectors = Vectors::read("meaning");
+    for (name, [up, down]) in [
+        ("half_more", [3, 2]),
+        ("half_more_odd", [3, 2]),
+        ("half_more_by_size", [3, 2]),
+        ("half_more_fixed", [3, 2]),
+        ("half_more_shuffled", [3, 2]),
+        ("eight_fifths", [8, 5]),
+        ("eight_fifths_fixed", [8, 5]),
+        ("up_and_down", [5, 2]),
+        ("four_fifths", [4, 5]),
+        ("aligned", [3, 2]),
+    ] {
+        let [input, want] = ["input", "y"].map(|part| vectors.get(&format!("{name}/{part}")));
+        for device in [Some(Device::Cpu), gpu().map(Device::Gpu)].into_iter().flatten() {
+            let session = Session::new(&open(name), input.shape(), device).expect(name);
+            assert_close(name, &session.run(input).expect(name), want, Tolerance::Network);
+        }
+        // The picture keeps the network's factor, whatever its size; files of one size run in tiles.
+        for [h, w] in [[41, 57], [30, 80], [16, 16]] {
+            let (_, outcome) = run(open(name), &striped(h, w));
+            let shape = outcome.result.shape();
+            for (got, own) in [(shape.h, h), (shape.w, w)] {
+                let exact = own * up / down;
+                assert!((exact..=exact + 1).contains(&got), "{name}: {own} to {got} by {up}/{down}");
+            }
+        }
+    }
+}
+
+#[test]
+fn tiles_of_a_picture_that_grows_by_a_fraction_fit_together() {
+    for (name, size, is_exact) in [
+        ("half_more", 72, true),
+        ("half_more_shuffled", 72, true),
+        ("eight_fifths", 120, true),
+        ("up_and_down", 72, true),
+        ("four_fifths", 96, true),
+        ("aligned", 260, false),
+    ] {
+        let model = open(name);
+        let [h, w] = if is_exact { [205, 240] } else { [333, 400] };
+        let input = Tensor::from_fn(Shape::new(1, 3, h, w), |i| ((i * 37) % 101) as f32 / 101.0);
+        let options = SessionOptions::default();
+        let whole = Session::new(&model, input.shape(), Device::Cpu).expect(name).run(&input).expect(name);
+        let tiles = TileOptions::default().with_size(Some(size));
+        let tiled = TiledSession::new(&model, input.shape(), &Device::Cpu, &options, &tiles).expect(name);
+        assert!(tiled.tiles() > 3 && tiled.is_exact() == is_exact, "{name}: {} tiles", tiled.tiles());
+        let result = tiled.run(&input, &|| ()).expect(name);
+        if is_exact {
+            assert_close(name, &result, &whole, Tolerance::Network);
+        }
+        assert_eq!(result.shape(), whole.shape(), "{name}");
     }
 }
 

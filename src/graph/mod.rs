@@ -33,6 +33,7 @@ mod resize;
 mod softmax;
 mod winograd;
 
+pub(crate) use analysis::{fraction, scales};
 pub use axis::Axis;
 #[cfg(any(feature = "onnx", feature = "recipes"))]
 pub(crate) use ends::Closing;

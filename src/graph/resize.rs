@@ -1,6 +1,6 @@
 //! Resampling to another size. Shader: `resize.wgsl`, which reads the positions and weights computed here.
 
-use super::{Operator, Reach, one};
+use super::{Operator, Reach, fraction, one};
 use crate::error::{Error, Result};
 use crate::tensor::Shape;
 #[cfg(feature = "cpu")]
@@ -182,11 +182,6 @@ fn cubic(t: f64, a: f64) -> [f64; 4] {
     [far(t + 1.0), near(t), near(1.0 - t), far(2.0 - t)]
 }
 
-/// Whether a factor is an integer, or the reciprocal of one.
-fn whole(factor: f32) -> bool {
-    factor.fract() == 0.0 || (1.0 / factor).fract() == 0.0
-}
-
 impl Operator for Resize {
     fn name(&self) -> &'static str {
         match self.interpolation {
@@ -232,20 +227,16 @@ impl Operator for Resize {
         taps * outputs[0].elements() as u64
     }
 
-    /// `None` for a target size, because the distance between pixels then depends on the input.
+    /// `None` for a target size, because the distance between pixels then depends on the input, and for factors that are
+    /// no simple fractions, because the pixels seen then depend on the size of the whole.
     fn reach(&self) -> Option<Reach> {
-        match self.to {
-            // For other factors, the pixels seen depend on the size of the whole.
-            ResizeTo::Scale([h, w])
-                if !matches!(
-                    self.coordinates,
-                    Coordinates::AlignCorners | Coordinates::HalfPixelSymmetric
-                ) && [h, w].map(whole) == [true; 2] =>
-            {
-                Some(Reach { extent: self.taps(), step: 1.0 / f64::from(h) })
-            }
-            _ => None,
+        let ResizeTo::Scale(factors) = self.to else { return None };
+        if matches!(self.coordinates, Coordinates::AlignCorners | Coordinates::HalfPixelSymmetric) {
+            return None;
         }
+        let [rows, columns] = factors.map(|factor| fraction(f64::from(factor)));
+        let [p, q] = columns.and(rows)?;
+        Some(Reach { extent: self.taps(), step: q as f64 / p as f64 })
     }
 
     #[cfg(feature = "cpu")]

@@ -4,6 +4,7 @@ use super::decode::check_result;
 use super::resample::{Filter, resize};
 use super::{Depth, Hole, Picture};
 use crate::error::{Error, Result, Setting};
+use crate::graph::fraction;
 use crate::model::Model;
 use crate::network::proportion;
 use crate::recipe::{Decode, Fit, Recipe, Size, Step};
@@ -31,6 +32,8 @@ pub struct Prepared {
     exposure: f64,
     /// Whether the size is the one that the file was exported for.
     exported: bool,
+    /// By how much the network enlarges pictures, where its operators tell.
+    growth: Option<f64>,
     /// Whether the recipe is left out.
     raw: bool,
 }
@@ -101,7 +104,8 @@ impl Prepared {
             tensor = mask.join(&tensor, &fitted_hole(hole, wanted, fit))?;
         }
         let limited = false;
-        Ok(Prepared { tensor, own, fit, values, own_values, limited, exposure, exported, raw: false })
+        let growth = model.growth();
+        Ok(Prepared { tensor, own, fit, values, own_values, limited, exposure, exported, growth, raw: false })
     }
 
     /// Uses a network's input as it is. Its result is not changed either.
@@ -116,6 +120,7 @@ impl Prepared {
             exposure: 1.0,
             tensor,
             exported: false,
+            growth: None,
             raw: true,
         }
     }
@@ -154,7 +159,7 @@ impl Prepared {
             return Ok(result);
         }
         let (x, y) = (self.tensor.shape(), result.shape());
-        check_proportion(x, y)?;
+        check_proportion(x, y, self.growth)?;
         let decode = recipe.decode(y.c, y.pixels());
         let mut own = result_size(self.own, x, y);
         let is_picture = y.pixels() > 1;
@@ -220,14 +225,15 @@ fn size(model: &Model, picture: Shape) -> Result<([usize; 2], Fit, bool)> {
     if is_said {
         return Ok((exported, Fit::Resize, true));
     }
-    // Tiles of the exported size; a smaller picture is one.
-    let least = [own[0].max(exported[0]), own[1].max(exported[1])];
-    Ok((least, Fit::Reflect, true))
+    // Tiles of the exported size; a smaller picture is one. The result of each begins at a whole pixel.
+    let [_, step] = model.growth().and_then(fraction).unwrap_or([1; 2]);
+    let least = |at: usize| exported[at] + own[at].saturating_sub(exported[at]).next_multiple_of(step);
+    Ok(([least(0), least(1)], Fit::Reflect, true))
 }
 
 /// Refuses a result whose rows and columns are not in proportion to the network's input: a crop, or a fixed size.
-pub(super) fn check_proportion(x: Shape, y: Shape) -> Result<()> {
-    if y.pixels() == 1 || proportion([y.h, y.w], [x.h, x.w]).is_some() {
+pub(super) fn check_proportion(x: Shape, y: Shape, growth: Option<f64>) -> Result<()> {
+    if y.pixels() == 1 || proportion([y.h, y.w], [x.h, x.w], growth).is_some() {
         return Ok(());
     }
     // What a network that enlarges pictures this many times takes off on each side of its input.

@@ -243,6 +243,42 @@ def main():
     net.save("fill_one", [("x", FLOAT, [1, 4, "h", "w"])], {net.body("x", 4, 3): ("y", FLOAT, NCHW)},
              run=picture(net, 1, 4, 16, 24))
 
+    # Pictures that become 1.5, 1.6 or 2.5 times as large, and 1.25 times as small.
+    def enlarging(seed, name, enlarge, size=("h", "w"), run=(1, 3, 20, 30)):
+        net = Net(seed)
+        y = net.body(enlarge(net, net.op("Relu", net.conv("x", 3, 6))), 6, 3)
+        net.save(name, [("x", FLOAT, [1, 3, *size])], {y: ("y", FLOAT, [1, 3, "a", "b"])}, run=picture(net, *run))
+
+    def scaled(factor, **attributes):
+        return lambda net, x: net.op("Resize", x, "", net.const([1, 1, factor, factor]), **attributes)
+
+    def sized(net, x):  # As exporters write a size that is computed from the picture's.
+        shape = net.op("Cast", net.op("Shape", "x", start=2), to=FLOAT)
+        sides = net.op("Cast", net.op("Floor", net.op("Mul", shape, net.const(1.5))), to=INT64)
+        sizes = net.op("Concat", net.op("Shape", x, end=2), sides, axis=0)
+        return net.op("Resize", x, "", "", sizes, mode="linear")
+
+    def up_and_down(net, x):
+        weight = net.const(net.random.normal(0, 0.3, (6, 6, 5, 5)))
+        x = net.op("ConvTranspose", x, weight, kernel_shape=[5, 5], strides=[5, 5])
+        return net.conv(x, 6, 6, 2, 2, 0)
+
+    def shuffled(net, x):  # Learned for each pixel of 3x3, then halved by the mean.
+        x = net.op("DepthToSpace", net.conv(x, 6, 54), blocksize=3, mode="CRD")
+        return net.op("AveragePool", x, kernel_shape=[2, 2], strides=[2, 2])
+
+    enlarging(41, "half_more", scaled(1.5, mode="linear"))
+    enlarging(42, "half_more_odd", scaled(1.5, mode="cubic"), run=(1, 3, 21, 33))
+    enlarging(43, "half_more_by_size", sized, run=(1, 3, 22, 32))
+    enlarging(44, "half_more_fixed", scaled(1.5, mode="linear"), (32, 32), (1, 3, 32, 32))
+    enlarging(45, "half_more_shuffled", shuffled)
+    enlarging(46, "eight_fifths", scaled(1.6, mode="nearest", coordinate_transformation_mode="asymmetric",
+                                         nearest_mode="floor"))
+    enlarging(47, "eight_fifths_fixed", scaled(1.6, mode="linear"), (30, 30), (1, 3, 30, 30))
+    enlarging(48, "up_and_down", up_and_down)
+    enlarging(49, "four_fifths", scaled(0.8, mode="linear"))
+    enlarging(50, "aligned", scaled(1.5, mode="linear", coordinate_transformation_mode="align_corners"))
+
     save_file(TENSORS, "meaning.safetensors")
 
 

@@ -139,7 +139,7 @@ impl Pipeline {
         let built = start.elapsed();
 
         let output = session.output_shape();
-        check_proportion(input, output)?;
+        check_proportion(input, output, self.model.growth())?;
         let is_whole = self.model.takes_whole_numbers();
         let [height, width] = result_size(own, input, output);
         let shows_input = |target: &&Target| target.kind != TargetKind::Result;

@@ -2,8 +2,7 @@
 
 use super::build::Builder;
 use crate::error::{Error, Result};
-use crate::graph::{Crop, Graph, Pad, PadAmount, PadMode, Rearrange, Slice, ValueId};
-use crate::network::scales;
+use crate::graph::{Crop, Graph, Pad, PadAmount, PadMode, Rearrange, Slice, ValueId, scales};
 use crate::tensor::Shape;
 
 /// The sides that a network is tried with: those of the picture and a border around it, brought up to the next one with

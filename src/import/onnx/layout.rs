@@ -243,7 +243,7 @@ pub(super) fn output(graph: &Graph, name: &str, picture: (&str, bool)) -> Option
 /// are often in proportion by chance.
 pub(super) fn of_result(dims: &[usize], picture: Shape, told: Option<bool>, picture_last: bool) -> Layout {
     let fits = |h: usize, w: usize| {
-        proportion([h, w], [picture.h, picture.w]).is_some_and(|[down, across]| down == across)
+        proportion([h, w], [picture.h, picture.w], None).is_some_and(|[down, across]| down == across)
     };
     let exact = |h: usize, w: usize| {
         let same = h * picture.w == w * picture.h;

@@ -16,7 +16,7 @@ use super::result;
 use super::traced::Traced;
 use super::view::{View, any_shape};
 use crate::error::{Error, Result};
-use crate::graph::{Graph, PadMode, ValueId};
+use crate::graph::{Graph, Output, PadMode, ValueId};
 use crate::network::{
     Choice, Fate, Network, NodeReport, PortInfo, Role, Signature, StoredNetwork, Traits, by_name_or_place,
     proportion,
@@ -59,7 +59,7 @@ pub(super) struct OnnxNetwork {
     available: Vec<String>,
     /// By output, the order of its axes.
     layouts: HashMap<String, Layout>,
-    /// By output, its pixels for one of the picture, when that is a whole number or one over it.
+    /// By output, its pixels for one of the picture, when it grows with the picture.
     ratios: HashMap<String, [f64; 2]>,
     traits: Option<Traits>,
     /// What the file says of extents at the size for which it was exported, if that is fixed.
@@ -227,14 +227,17 @@ impl OnnxNetwork {
     /// the result. Errors if the result is not smaller by the border.
     fn learn(&mut self, Built { mut graph, layouts, traced, .. }: Built, picture: Shape) -> Result<()> {
         let shapes = graph.shapes([picture])?;
+        let growths = graph.growths(&shapes);
         let is_state = |name: &str| self.ports.states.iter().any(|state| state.output == name);
-        let made = graph.outputs().iter().filter_map(|o| Some((o.name.as_str(), shapes[o.value.index()]?)));
-        let made: Vec<(&str, Shape)> = made.filter(|(name, _)| !is_state(name)).collect();
-        let ratio = |&(name, y): &(&str, Shape)| {
-            let ratio = proportion([y.h, y.w], [picture.h, picture.w]).filter(|_| y.pixels() > 1)?;
-            Some((name.to_string(), ratio))
+        let results = || graph.outputs().iter().filter(|output| !is_state(&output.name));
+        let made = results().filter_map(|o| Some((o.name.as_str(), shapes[o.value.index()]?)));
+        let made: Vec<(&str, Shape)> = made.collect();
+        let ratio = |o: &Output| {
+            let y = shapes[o.value.index()].filter(|y| y.pixels() > 1)?;
+            let ratio = proportion([y.h, y.w], [picture.h, picture.w], growths[o.value.index()])?;
+            Some((o.name.clone(), ratio))
         };
-        let ratios: HashMap<_, _> = made.iter().filter_map(ratio).collect();
+        let ratios: HashMap<_, _> = results().filter_map(ratio).collect();
         if self.chosen.is_none() {
             let (result, reason) = result::choose(&made, &graph, picture, self.ports.picture.layout)?;
             (self.result, self.reason) = (result.into(), reason);
