@@ -186,11 +186,7 @@ const FACTOR: usize = 64;
 /// By how much a result is larger than a picture, along rows and columns: the factor that the network's operators tell;
 /// else one factor for both, a whole number or one over it, rounded up or down; or a factor for each, where they divide
 /// exactly. `None` for other sizes.
-pub(crate) fn proportion(
-    result: [usize; 2],
-    picture: [usize; 2],
-    growth: Option<f64>,
-) -> Option<[f64; 2]> {
+pub(crate) fn proportion(result: [usize; 2], picture: [usize; 2], growth: Option<f64>) -> Option<[f64; 2]> {
     let [(h, own_h), (w, own_w)] = [(result[0], picture[0]), (result[1], picture[1])];
     if [h, w, own_h, own_w].contains(&0) {
         return None;

@@ -122,12 +122,12 @@ fn resized(resize: &Resize, growth: f64, [picture, x, y]: [Shape; 3]) -> Option<
     match resize.to {
         ResizeTo::Scale([h, w]) => (h == w).then(|| fraction(f64::from(h))).flatten(),
         // A map of the whole picture stays one, whatever was rounded on the way.
-        ResizeTo::Size(_) if covers(x, growth) => {
+        ResizeTo::Size(_) | ResizeTo::Like if covers(x, growth) => {
             let own = [y.h as f64 / picture.h as f64, y.w as f64 / picture.w as f64].map(fraction);
             let own = own.into_iter().flatten().find(|[p, q]| covers(y, *p as f64 / *q as f64));
             return own.map(|[p, q]| p as f64 / q as f64);
         }
-        ResizeTo::Size(_) => fraction(y.h as f64 / x.h as f64),
+        ResizeTo::Size(_) | ResizeTo::Like => fraction(y.h as f64 / x.h as f64),
     }
     .map(|[p, q]| growth * p as f64 / q as f64)
 }

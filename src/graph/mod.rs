@@ -13,6 +13,7 @@ pub(crate) mod stored;
 mod structure;
 
 mod activation;
+mod adaptive_pool;
 mod batch_norm;
 mod binary;
 mod concat;
@@ -47,6 +48,7 @@ pub use ports::{Extent, Input, Output};
 pub use structure::{Graph, Node, ValueId};
 
 pub use activation::{Activation, PRelu};
+pub use adaptive_pool::AdaptivePool;
 pub use batch_norm::BatchNorm;
 pub use binary::{Binary, BinaryKind};
 pub use concat::Concat;
@@ -72,6 +74,8 @@ operator::operators! {
     ConvTranspose(ConvTranspose),
     /// Max or average pooling.
     Pool(Pool),
+    /// Means of a given number of windows.
+    AdaptivePool(AdaptivePool),
     /// Sum, mean and extremes along axes.
     Reduce(Reduce),
     /// Scale and shift for each channel.

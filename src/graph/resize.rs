@@ -1,6 +1,6 @@
 //! Resampling to another size. Shader: `resize.wgsl`, which reads the positions and weights computed here.
 
-use super::{Operator, Reach, fraction, one};
+use super::{Operator, Reach, fraction, one, two};
 use crate::error::{Error, Result};
 use crate::tensor::Shape;
 #[cfg(feature = "cpu")]
@@ -58,6 +58,8 @@ pub enum ResizeTo {
     Scale([f32; 2]),
     /// Height and width.
     Size([usize; 2]),
+    /// Those of a second input.
+    Like,
 }
 
 /// Changes height and width. Pixels outside the input are those at its edges.
@@ -93,10 +95,10 @@ impl Resize {
     }
 
     /// Factors for height and width. If sizes are given, they follow from the shapes.
-    fn scale(&self, from: Shape) -> [f64; 2] {
+    fn scale(&self, from: Shape, to: Shape) -> [f64; 2] {
         match self.to {
             ResizeTo::Scale(scale) => scale.map(f64::from),
-            ResizeTo::Size([h, w]) => [h as f64 / from.h as f64, w as f64 / from.w as f64],
+            ResizeTo::Size(_) | ResizeTo::Like => [to.h as f64 / from.h as f64, to.w as f64 / from.w as f64],
         }
     }
 
@@ -112,7 +114,7 @@ impl Resize {
     /// For each output row and column, the input pixels and their weights. Only the first [`taps`](Self::taps) of them
     /// count.
     pub(crate) fn axes(&self, from: Shape, to: Shape) -> [Vec<Taps>; 2] {
-        let [y, x] = self.scale(from);
+        let [y, x] = self.scale(from, to);
         [self.axis(from.h, to.h, y), self.axis(from.w, to.w, x)]
     }
 
@@ -192,7 +194,10 @@ impl Operator for Resize {
     }
 
     fn infer(&self, inputs: &[Shape]) -> Result<Vec<Shape>> {
-        let x = one(inputs)?;
+        let (x, like) = match self.to {
+            ResizeTo::Like => two(inputs)?,
+            _ => one(inputs).map(|x| (x, x))?,
+        };
         if let Interpolation::Cubic(a) | Interpolation::CubicInside(a) = self.interpolation
             && !a.is_finite()
         {
@@ -204,6 +209,7 @@ impl Operator for Resize {
         }
         let (h, w) = match self.to {
             ResizeTo::Size([h, w]) => (h, w),
+            ResizeTo::Like => (like.h, like.w),
             ResizeTo::Scale(scale) => {
                 if scale.iter().any(|s| !s.is_finite() || *s <= 0.0 || *s > 1024.0) {
                     return Err(Error::shape(

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::support::Tolerance;
-use unet_wgpu::graph::{Pool, PoolKind, Reduce, ReduceKind};
+use unet_wgpu::graph::{AdaptivePool, Axis, Pool, PoolKind, Reduce, ReduceKind};
 
 const KINDS: [PoolKind; 3] = [PoolKind::Max, PoolKind::Average, PoolKind::AverageWithPadding];
 const REDUCE_KINDS: [ReduceKind; 5] =
@@ -17,6 +17,7 @@ pub(super) fn cases() -> Vec<Case> {
 pub(super) fn reference(op: &Op, inputs: &[&Volume]) -> Option<Volume> {
     match op {
         Op::Pool(op) => Some(pooled(op, inputs[0])),
+        Op::AdaptivePool(op) => Some(adapted(*op, inputs[0])),
         Op::Reduce(op) => Some(reduced(*op, inputs[0])),
         _ => None,
     }
@@ -54,6 +55,22 @@ fn pooled(pool: &Pool, x: &Volume) -> Volume {
             PoolKind::AverageWithPadding => inside.iter().sum::<f64>() / padded as f64,
         }
     })
+}
+
+fn adapted(op: AdaptivePool, x: &Volume) -> Volume {
+    let range = |i: usize, count: usize| {
+        (i as f64 * count as f64 / op.to as f64) as usize
+            ..((i + 1) as f64 * count as f64 / op.to as f64).ceil() as usize
+    };
+    let mean = |values: Vec<f64>| values.iter().sum::<f64>() / values.len() as f64;
+    match op.axis {
+        Axis::H => Volume::gather(Shape { h: op.to, ..x.shape }, |[n, c, row, column]| {
+            mean(range(row, x.shape.h).map(|y| x.at([n, c, y, column])).collect())
+        }),
+        _ => Volume::gather(Shape { w: op.to, ..x.shape }, |[n, c, row, column]| {
+            mean(range(column, x.shape.w).map(|x_| x.at([n, c, row, x_])).collect())
+        }),
+    }
 }
 
 fn reduced(op: Reduce, x: &Volume) -> Volume {
@@ -97,6 +114,10 @@ pub(super) fn draw(kind: &str, to: &mut Drawing) -> Option<ValueId> {
                 ceil: to.random.below(2) == 0,
             };
             to.push(op, &[x])
+        }
+        "AdaptivePool" => {
+            let (axis, to_) = (to.random.pick(&[Axis::H, Axis::W]), 1 + to.random.below(9));
+            to.push(AdaptivePool { axis, to: to_ }, &[x])
         }
         "Reduce" => {
             let axes = to.random.pick(&AXES);
@@ -154,6 +175,25 @@ fn pools() -> Vec<Case> {
         ] {
             add(Pool { dilation, ..pool(kind, kernel, stride, padding, ceil) }, &shapes[..2]);
         }
+    }
+    cases.extend(adaptive());
+    cases
+}
+
+fn adaptive() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for (axis, to) in [(Axis::H, 1), (Axis::W, 2), (Axis::H, 3), (Axis::W, 6), (Axis::W, 20)] {
+        let op = AdaptivePool { axis, to };
+        cases.extend(SHAPES.map(|shape| Case::op(format!("{op:?}"), op, shape)));
+    }
+    let shape = Shape::new(1, 1, 1, 5);
+    let input = Tensor::from_fn(shape, |i| (i * i) as f32);
+    // 0, 1, 4 and 4, 9, 16; then 0, 0 and 1, 1 and 4, ...
+    for (to, want) in [(2, vec![5.0 / 3.0, 29.0 / 3.0]), (10, vec![0., 0., 1., 1., 4., 4., 9., 9., 16., 16.])]
+    {
+        let op = AdaptivePool { axis: Axis::W, to };
+        let want = Tensor::new(Shape { w: to, ..shape }, want).expect("as many values");
+        cases.push(Case::op(format!("{op:?} by hand"), op, shape).on(input.clone()).gives(want));
     }
     cases
 }

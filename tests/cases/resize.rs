@@ -1,7 +1,7 @@
 //! Nearest, bilinear and bicubic resampling by every rule of ONNX and PyTorch.
 
 use super::*;
-use unet_wgpu::graph::{Coordinates, Interpolation, Resize, ResizeTo, Rounding};
+use unet_wgpu::graph::{Coordinates, Interpolation, Pool, Resize, ResizeTo, Rounding};
 
 const ROUNDINGS: [Rounding; 4] =
     [Rounding::Floor, Rounding::Ceil, Rounding::PreferFloor, Rounding::PreferCeil];
@@ -17,20 +17,26 @@ const CUBIC: Interpolation = Interpolation::Cubic(-0.75);
 const INSIDE: Interpolation = Interpolation::CubicInside(-0.75);
 
 pub(super) fn cases() -> Vec<Case> {
-    [by_every_rule(), many_shapes(), by_pytorch(), by_onnx(), kernels()].into_iter().flatten().collect()
+    [by_every_rule(), many_shapes(), like(), by_pytorch(), by_onnx(), kernels()]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 // ---- definition ----
 
 pub(super) fn reference(op: &Op, inputs: &[&Volume]) -> Option<Volume> {
     let Op::Resize(op) = op else { return None };
-    Some(resized(op, inputs[0]))
+    Some(resized(op, inputs))
 }
 
-fn resized(resize: &Resize, x: &Volume) -> Volume {
+fn resized(resize: &Resize, inputs: &[&Volume]) -> Volume {
+    let x = inputs[0];
     let from = [x.shape.h, x.shape.w];
+    let by_size = |to: [usize; 2]| (to, [0, 1].map(|axis| to[axis] as f64 / from[axis] as f64));
     let (to, scale) = match resize.to {
-        ResizeTo::Size(to) => (to, [0, 1].map(|axis| to[axis] as f64 / from[axis] as f64)),
+        ResizeTo::Size(to) => by_size(to),
+        ResizeTo::Like => by_size([inputs[1].shape.h, inputs[1].shape.w]),
         ResizeTo::Scale(scale) => {
             ([0, 1].map(|axis| (from[axis] as f32 * scale[axis]) as usize), scale.map(f64::from))
         }
@@ -109,7 +115,7 @@ pub(super) fn draw(kind: &str, to: &mut Drawing) -> Option<ValueId> {
     let size = ResizeTo::Size([1 + to.random.below(20), 1 + to.random.below(20)]);
     let scale = ResizeTo::Scale([(); 2].map(|()| to.random.pick(&[0.5, 0.7, 1.0, 1.5, 2.0, 2.0, 2.3])));
     let op = Resize {
-        to: to.random.pick(&[size, scale, scale]),
+        to: to.random.pick(&[size, scale, scale, ResizeTo::Like]),
         interpolation: match to.random.below(3) {
             0 => Interpolation::Nearest(to.random.pick(&ROUNDINGS)),
             1 => Interpolation::Linear,
@@ -117,7 +123,13 @@ pub(super) fn draw(kind: &str, to: &mut Drawing) -> Option<ValueId> {
         },
         coordinates: to.random.pick(&COORDINATES),
     };
-    to.push(op, &[x])
+    match op.to {
+        ResizeTo::Like => {
+            let like = to.value();
+            to.push(op, &[x, like])
+        }
+        _ => to.push(op, &[x]),
+    }
 }
 
 // ---- cases ----
@@ -163,6 +175,20 @@ fn many_shapes() -> Vec<Case> {
         }
     }
     cases
+}
+
+/// The size of another map.
+fn like() -> Vec<Case> {
+    let kinds: [fn(ResizeTo) -> Resize; 3] =
+        [Resize::nearest, |to| Resize::bilinear(to, false), |to| Resize::bilinear(to, true)];
+    let of = |resize: fn(ResizeTo) -> Resize| {
+        let mut graph = Graph::new(5);
+        let half = graph.push("half", Pool::MAX_2X2, &[Graph::INPUT]).expect("a free name");
+        let resize = resize(ResizeTo::Like);
+        graph.push("like", resize, &[half, Graph::INPUT]).expect("a free name");
+        Case::new(format!("{resize:?}"), graph, Shape::new(2, 5, 9, 13))
+    };
+    kinds.map(of).into()
 }
 
 fn by_pytorch() -> Vec<Case> {

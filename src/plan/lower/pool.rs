@@ -1,16 +1,32 @@
-//! Max and average pooling.
+//! Max and average pooling, and means of a given number of windows.
 
+use super::reduce::View;
 use super::{Lower, Lowering, Operand, dilation, padding, vectors, window};
 use crate::error::Result;
-use crate::graph::{Node, Pool, PoolKind, ValueId};
+use crate::graph::{AdaptivePool, Node, Pool, PoolKind, ValueId};
 use crate::plan::kernel::{ShaderFile, shader};
 use crate::plan::layout::vec4s;
 
+const ADAPTIVE_POOL: ShaderFile = shader!("adaptive_pool");
 const POOL: ShaderFile = shader!("pool");
 
 impl Lower for Pool {
     fn lower(&self, to: &mut Lowering<'_>, node: &Node) -> Result<()> {
         to.pool(&node.name, self, node.inputs[0], node.outputs[0])
+    }
+}
+
+impl Lower for AdaptivePool {
+    fn lower(&self, to: &mut Lowering<'_>, node: &Node) -> Result<()> {
+        let view = View::new(to.shape(node.inputs[0]), Some(self.axis));
+        let longest = view.count.div_ceil(self.to) + 1;
+        let step = to.unary(node, ADAPTIVE_POOL).sizes([
+            ("inner", view.inner),
+            ("count", view.count),
+            ("windows", self.to),
+            ("longest", longest),
+        ]);
+        to.push(step.total(view.outer * self.to * view.inner).flops(to.flops(node)))
     }
 }
 
