@@ -1,9 +1,10 @@
 //! Checkpoints as training programs write them, and networks of further code bases: PyTorch's results, and what is
 //! said about the rest of a file.
 
+use crate::device::gpu;
 use crate::support::{Tolerance, Vectors, assert_close};
 use std::path::{Path, PathBuf};
-use unet_wgpu::{Error, Model, OpenOptions, Tensor, cpu};
+use unet_wgpu::{Device, Error, Model, OpenOptions, Session, Shape, Tensor, cpu};
 
 fn path(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors/state_dicts/families").join(name)
@@ -106,6 +107,83 @@ fn further_families_give_pytorchs_results() {
         let case = file.split('.').next().expect("a name");
         let [input, want] = ["input", "output"].map(|part| vectors.get(&format!("{case}/{part}")));
         assert_close(file, &run(&model, input), want, Tolerance::Network);
+    }
+}
+
+fn decoder(name: &str) -> PathBuf {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors/state_dicts/decoders");
+    let file = format!("{name}.safetensors");
+    // Those with a description have a folder of their own.
+    let own = folder.join(name).join(&file);
+    if own.exists() { own } else { folder.join(file) }
+}
+
+#[test]
+fn decoders_of_segmentation_models_pytorch_give_its_results() {
+    let vectors = Vectors::read("state_dicts/decoders/results");
+    for (name, family, said) in [
+        ("fpn", "FPN", ""),
+        ("fpn_joined", "FPN", ""),
+        ("psp", "PSPNet", ""),
+        ("psp_deeper", "PSPNet", ""),
+        ("deeplab", "DeepLabV3", "encoder_output_stride 8 and decoder_atrous_rates 12, 24, 36"),
+        ("deeplab_efficient", "DeepLabV3", "encoder_output_stride 8"),
+        ("deeplab_plus", "DeepLabV3Plus", "encoder_output_stride 16 and"),
+        ("deeplab_plus_50", "DeepLabV3Plus", "encoder_output_stride 16 and"),
+        ("deeplab_plus_timm", "DeepLabV3Plus", "encoder_output_stride 16 and"),
+        ("deeplab_rates", "DeepLabV3Plus", ""),
+        ("pan", "PAN", "encoder_output_stride 16, the library's own"),
+        ("pan_efficient", "PAN", "encoder_output_stride 16"),
+        ("upernet", "UPerNet", ""),
+        ("upernet_shallow", "UPerNet", ""),
+        ("segformer", "Segformer", ""),
+        ("lite", "Unet", ""),
+        ("efficient", "Unet", ""),
+        ("features", "Unet", ""),
+    ] {
+        let model = Model::open(decoder(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert_eq!(model.family, Some(format!("segmentation_models.pytorch {family}").as_str()), "{name}");
+        let notes = model.notes.join("; ");
+        assert!(notes.contains(said) && notes.is_empty() == said.is_empty(), "{name}: {notes}");
+        let [input, want] = ["input", "output"].map(|part| vectors.get(&format!("{name}/{part}")));
+        assert_close(name, &run(&model, input), want, Tolerance::Network);
+        if let Some(gpu) = gpu() {
+            let session = Session::new(&model, input.shape(), Device::Gpu(gpu)).expect(name);
+            assert_close(name, &session.run(input).expect(name), want, Tolerance::Network);
+        }
+        // Sizes that the library itself refuses.
+        let odd = Tensor::zeros(Shape { h: 131, w: 139, ..input.shape() });
+        assert_eq!(run(&model, &odd).shape(), Shape { h: 131, w: 139, ..want.shape() }, "{name}");
+    }
+}
+
+#[test]
+fn each_decoder_runs_in_the_graph_of_an_export_of_it() {
+    let vectors = Vectors::read("state_dicts/decoders/results");
+    let refusal = Model::open(decoder("manet")).err().expect("no weights tell its attention");
+    assert!(
+        matches!(refusal, Error::UnknownNetwork(_)) && refusal.to_string().contains("MAnet"),
+        "{refusal}"
+    );
+    for name in [
+        "unet",
+        "unet_plus",
+        "linknet",
+        "fpn",
+        "psp",
+        "deeplab",
+        "deeplab_plus",
+        "pan",
+        "manet",
+        "upernet_shallow",
+        "segformer",
+    ] {
+        let export = decoder(name).with_extension("onnx");
+        let options = OpenOptions::default().with_like(export);
+        let model =
+            Model::open_with(decoder(name), &options).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let [input, want] = ["input", "output"].map(|part| vectors.get(&format!("{name}/like_{part}")));
+        assert_close(name, &run(&model, input), want, Tolerance::Network);
     }
 }
 

@@ -215,11 +215,12 @@ impl<'a> StateDict<'a> {
         self.read(name, shape, &stored)
     }
 
-    /// Takes the weights of a convolution, with the 4 extents of the file.
+    /// Takes the weights of a convolution, with the 4 extents of the file, or of a linear layer (out, in).
     pub(crate) fn take_kernel(&mut self, name: &str) -> Result<Arc<Tensor>> {
         match self.shape(name) {
             None => Err(Error::Model(format!("missing tensor {name}"))),
             Some(&[n, c, h, w]) => self.take(name, Shape::new(n, c, h, w)),
+            Some(&[n, c]) => self.take(name, Shape::new(n, c, 1, 1)),
             Some(&[_, _, _, _, _]) => {
                 Err(Error::Model(format!("tensor {name} has 5 extents: 3-D networks are not supported")))
             }

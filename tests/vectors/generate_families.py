@@ -342,8 +342,23 @@ def narrow(net, by, ins, head):
         elif isinstance(module, nn.ConvTranspose2d):
             new = nn.ConvTranspose2d(less(module.in_channels), less(module.out_channels), module.kernel_size,
                                      module.stride, module.padding)
-        elif isinstance(module, nn.BatchNorm2d):
+        elif type(module) is nn.BatchNorm2d:
             new = nn.BatchNorm2d(less(module.num_features), eps=module.eps)
+        elif isinstance(module, (nn.BatchNorm2d, nn.GroupNorm, nn.LayerNorm, nn.Linear)):
+            # The same object, since timm's norms have an activation of their own.
+            for kind, buffers in (("_parameters", nn.Parameter), ("_buffers", lambda tensor: tensor)):
+                for part, old in getattr(module, kind).items():
+                    if old is not None and old.dim() > 0:
+                        getattr(module, kind)[part] = buffers(torch.ones([less(extent) for extent in old.shape]))
+            for extent in ("num_features", "num_channels", "in_features", "out_features"):
+                if hasattr(module, extent):
+                    setattr(module, extent, less(getattr(module, extent)))
+            if isinstance(module, nn.LayerNorm):
+                module.normalized_shape = tuple(less(extent) for extent in module.normalized_shape)
+            continue
+        elif type(module).__name__ == "PABBlock":  # MAnet's, which notes its channels
+            module.in_channels = less(module.in_channels)
+            continue
         else:
             continue
         setattr(parent, name.rpartition(".")[2], new)

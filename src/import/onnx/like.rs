@@ -68,6 +68,8 @@ struct Fill<'a, 'b> {
     prefix: String,
     /// Parts of names that only the export has in front.
     dropped: usize,
+    /// Whether names of modules in the export lack parts: those of a container that is not called itself.
+    is_loose: bool,
 }
 
 impl<'a, 'b> Fill<'a, 'b> {
@@ -79,7 +81,7 @@ impl<'a, 'b> Fill<'a, 'b> {
             .map(|(name, array)| (name.clone(), array.dims.clone()))
             .collect();
         let slots: Vec<Slot> = file.graph.node.iter().flat_map(|node| slots(node, &dims)).collect();
-        let mut fill = Fill { dict, slots, dims, prefix: String::new(), dropped: 0 };
+        let mut fill = Fill { dict, slots, dims, prefix: String::new(), dropped: 0, is_loose: false };
         fill.choose_prefix()?;
         Ok(fill)
     }
@@ -93,18 +95,33 @@ impl<'a, 'b> Fill<'a, 'b> {
                 continue;
             }
             for dropped in 0..3 {
-                let found =
-                    self.slots.iter().filter(|slot| self.by_name(slot, &prefix, dropped).is_some()).count();
+                let found = self.count(&prefix, dropped);
                 if found > best.0 {
                     best = (found, prefix.clone(), dropped);
                 }
             }
         }
-        (self.prefix, self.dropped) = match best {
+        (self.prefix, self.dropped) = match &best {
             (0, ..) => (part.unwrap_or_else(|| self.dict.common_prefix()), 0),
-            (_, prefix, dropped) => (prefix, dropped),
+            (_, prefix, dropped) => (prefix.clone(), *dropped),
         };
+        // The containers of the modules, from the outermost on.
+        let ends = best.1.match_indices('.').map(|(dot, _)| dot + 1);
+        let outer: Vec<String> = std::iter::once(0).chain(ends).map(|end| best.1[..end].into()).collect();
+        if best.0 < self.slots.len() {
+            self.is_loose = true;
+            let found = outer.into_iter().find(|prefix| self.count(prefix, 0) > best.0);
+            self.is_loose = found.is_some();
+            if let Some(prefix) = found {
+                (self.prefix, self.dropped) = (prefix, 0);
+            }
+        }
         Ok(())
+    }
+
+    /// The number of weights that are found below a prefix.
+    fn count(&self, prefix: &str, dropped: usize) -> usize {
+        self.slots.iter().filter(|slot| self.by_name(slot, prefix, dropped).is_some()).count()
     }
 
     /// The tensor that a weight's own name or its node's names.
@@ -117,7 +134,17 @@ impl<'a, 'b> Fill<'a, 'b> {
         let module = drop_parts(&slot.module, dropped).filter(|_| !slot.constant.starts_with('/'))?;
         let name = format!("{prefix}{module}.{}", slot.part);
         let turned = slot.op == "MatMul";
-        self.fits(slot, &name, turned).then_some((name, turned))
+        if !self.is_loose || self.dict.has(&name) {
+            return self.fits(slot, &name, turned).then_some((name, turned));
+        }
+        let is_named = |name: &&str| {
+            name.strip_prefix(prefix)
+                .and_then(|name| name.strip_suffix(slot.part)?.strip_suffix('.'))
+                .is_some_and(|own| holds(own, module) && self.fits(slot, name, turned))
+        };
+        let mut named = self.dict.names().filter(is_named);
+        let one = named.next().filter(|_| named.next().is_none())?;
+        Some((one.into(), turned))
     }
 
     /// Whether a tensor has the shape of a weight, apart from extents of 1.
@@ -392,6 +419,13 @@ fn drop_parts(name: &str, count: usize) -> Option<&str> {
         rest = rest.split_once('.')?.1;
     }
     (!rest.is_empty()).then_some(rest)
+}
+
+/// Whether a path of modules has all parts of another in their order, the last one last.
+fn holds(path: &str, parts: &str) -> bool {
+    let mut own = path.rsplit('.');
+    let mut parts = parts.rsplit('.');
+    own.next() == parts.next() && parts.all(|part| own.any(|own| own == part))
 }
 
 /// A matrix with its axes swapped; `dims` are those of the result.
