@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use unet_wgpu::{Error, Model, cpu};
 
 /// Networks in `tests/vectors/ncnn`.
-pub(crate) const CASES: [&str; 8] =
-    ["cunet", "cunet_half", "esrgan", "functions", "shapes", "branches", "norms", "convs"];
+pub(crate) const CASES: [&str; 9] =
+    ["cunet", "cunet_half", "esrgan", "functions", "shapes", "branches", "norms", "convs", "further"];
 
 fn path(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors/ncnn").join(name)

@@ -177,6 +177,28 @@ def many():
         n.plain(5)
     single("convs", convs, (8, 12), is_fixed=True)
 
+    def further(n, x):
+        x = n.add("Permute", [x], "0=3")
+        x = n.add("LayerNorm", [x], "0=4 1=1e-5 2=1")
+        n.plain(4, 0.5, 1.5), n.plain(4)
+        x = n.add("Permute", [x], "0=4")
+        x = n.add("LayerNorm", [x], "0=12 1=1e-6 2=0")
+        x = n.conv(x, 4, 6, 1)
+        x = n.add("ShuffleChannel", [x], "0=2")
+        x = n.conv(x, 6, 6, 1, group=2)
+        x = n.add("ShuffleChannel", [x], "0=3 1=1")
+        memory = n.add("MemoryData", [], "0=8 1=6")
+        n.plain(48)
+        x = n.add("BinaryOp", [x, memory], "0=2")
+        a, b, c, d = n.add("Split", [x], outs=4)
+        a = n.add("Pooling", [a], "0=1 7=1 8=5 18=3")
+        b = n.add("Pooling", [b], "0=1 7=1 8=5 18=-233")
+        b = n.add("Interp", [b], "0=2 3=3 4=5")
+        c = n.add("Pooling", [c], "0=0 7=1 8=1")
+        d = n.add("Pooling", [d], "0=1 7=1 8=1")
+        n.add("BinaryOp", [n.add("BinaryOp", [n.add("BinaryOp", [a, b], "0=0"), c], "0=0"), d], "0=0")
+    single("further", further, (8, 12), is_fixed=True)
+
 
 def main():
     OUT.mkdir(exist_ok=True)

@@ -187,6 +187,26 @@ def casts():
     net = Net("argmax_colours", (1, 2, 5, 6))
     net.ends(net.Where(net.Equal(net.ArgMax("x", axis=1, keepdims=1), np.int64(1)), np.array([255, 0, 9]).reshape(3, 1, 1),
                        np.array([0, 128, 7]).reshape(3, 1, 1)), INT64)
+    # The last of equal ones.
+    equal = np.floor(random((1, 4, 5, 6), 4) * 3).astype(np.float32)
+    for op, along, keep in itertools.product(["ArgMax", "ArgMin"], [1, 2], [0, 1]):
+        net = Net(f"{op.lower()}_last_{along}_{keep}", equal.shape, equal)
+        net.ends(net.Cast(getattr(net, op)("x", axis=along, keepdims=keep, select_last_index=1), to=INT32), INT32)
+    # Tables of what each class stands for.
+    tables = {"colours": np.array([[0, 0, 0], [255, 9, 1], [7, 128, 3], [2, 5, 77]], np.uint8),
+              "numbers": np.array([0.5, -2, 7, 1e6], np.float32), "labels": np.array([0, 7, 11, 26], np.int64),
+              "more": random((4, 2, 3), 5)}
+    for (name, table), keep in itertools.product(tables.items(), [0, 1]):
+        if (name, keep) == ("colours", 0):
+            continue  # Channels come last, and the library turns them; the same in planes is below.
+        net = Net(f"lookup_{name}_{keep}", (1, 4, 5, 6))
+        y = net.Gather(table, net.ArgMax("x", axis=1, keepdims=keep), axis=0)
+        net.ends(net.Cast(y, to=FLOAT))
+    net = Net("lookup_colours_planar", (1, 4, 5, 6))
+    y = net.Gather(tables["colours"], net.ArgMax("x", axis=1, keepdims=0), axis=0)
+    net.ends(net.Transpose(y, perm=[0, 3, 1, 2]), UINT8)
+    net = Net("lookup_negative", (1, 1, 5, 6), np.floor(random((1, 1, 5, 6), 4) * 4).astype(np.float32))
+    net.ends(net.Gather(tables["numbers"], net.Cast("x", to=INT64)))
     net = Net("round_to_uint8", (1, 3, 4, 5))
     net.ends(net.Cast(net.Clip(net.Round(net.Mul("x", np.float32(255))), np.float32(0), np.float32(255)), to=UINT8), UINT8)
 
@@ -237,6 +257,13 @@ def resizes():
         net = Net(f"resize_inside_{rule}_{factor}", (1, 2, 7, 10))
         net.ends(net.Resize("x", "", np.array([1, 1, factor, factor], np.float32), mode="cubic", exclude_outside=1,
                             coordinate_transformation_mode=rule))
+    for policy, rule, sizes in itertools.product(
+            ["not_larger", "not_smaller"], ["half_pixel", "align_corners"], [[14, 30], [14, 20], [21, 25], [11, 20]]):
+        if rule == "half_pixel" and policy == "not_larger" and sizes in ([21, 25], [11, 20]):
+            continue  # A side that is rounded up is refused.
+        net = Net(f"resize_{policy}_{rule}_{sizes[0]}x{sizes[1]}", (1, 2, 7, 10))
+        net.ends(net.Resize("x", "", "", np.array(sizes), mode="linear", coordinate_transformation_mode=rule,
+                            keep_aspect_ratio_policy=policy, axes=[2, 3]))
     net = Net("resize_tf_half_pixel_for_nn", (1, 2, 7, 10), opset=11)
     net.ends(net.Resize("x", np.array([], np.float32), np.array([1, 1, 1.7, 0.6], np.float32), mode="nearest",
                         coordinate_transformation_mode="tf_half_pixel_for_nn", nearest_mode="floor"))

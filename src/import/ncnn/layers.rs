@@ -2,7 +2,9 @@
 //! numbered in ncnn's `docs/developer-guide/operators.md`.
 
 mod activations;
+mod norms;
 mod shapes;
+mod windows;
 
 use super::param::Layer;
 use super::weights::Weights;
@@ -10,7 +12,8 @@ use crate::error::{Error, Result};
 use crate::import::onnx::emit::{Attribute, Emit};
 use std::collections::{BTreeSet, HashMap};
 
-use Attribute::{Float, Int, Ints, Text};
+use Attribute::{Int, Text};
+use windows::kernel;
 
 /// "Until the end" in ONNX.
 const END: i64 = i64::MAX;
@@ -114,12 +117,13 @@ impl<'a> Network<'a> {
             return Err(layer.error(format!("expected one output, got {}", layer.outputs.len())));
         };
         let y = match layer.op {
-            "MemoryData" => self.memory(layer)?,
+            "MemoryData" => self.memory(layer, all)?,
             "Convolution" | "ConvolutionDepthWise" => self.conv(layer)?,
             "Deconvolution" | "DeconvolutionDepthWise" => self.deconv(layer)?,
             "InnerProduct" => self.inner_product(layer)?,
             "BatchNorm" | "Scale" => self.scale_and_shift(layer)?,
             "InstanceNorm" | "GroupNorm" => self.norm(layer)?,
+            "LayerNorm" => self.layer_norm(layer)?,
             "PReLU" => {
                 let count = channels(layer, 0)?;
                 let slope = self.weights.plain(count)?;
@@ -151,6 +155,7 @@ impl<'a> Network<'a> {
                 )
             }
             "Reorg" => self.reorg(layer)?,
+            "ShuffleChannel" => self.shuffle_channels(layer)?,
             "Reshape" => self.reshape(layer)?,
             "Permute" => self.permute(layer)?,
             "Flatten" => self.one_axis(layer)?,
@@ -199,13 +204,21 @@ impl<'a> Network<'a> {
         Ok(())
     }
 
-    /// A constant: one axis is channels.
-    fn memory(&mut self, layer: &Layer<'a>) -> Result<String> {
+    /// A constant: one axis is channels, two are channels and rows, as arithmetic with a map takes them.
+    fn memory(&mut self, layer: &Layer<'a>, all: &[Layer<'a>]) -> Result<String> {
         let [w, h, c] = [layer.size(0, 0)?, layer.size(1, 0)?, layer.size(2, 0)?];
         let dims = match [c, h, w] {
             [0, 0, w] if w > 0 => [1, w, 1, 1],
+            [0, h, w] if h > 0 && w > 0 => {
+                let reads = |other: &&Layer<'a>| other.inputs.iter().any(|x| layer.outputs.contains(x));
+                if let Some(other) = all.iter().filter(reads).find(|other| other.op != "BinaryOp") {
+                    let what = format!("its two axes are read by {}, expected BinaryOp", other.op);
+                    return Err(layer.error(what));
+                }
+                [1, h, w, 1]
+            }
             [c, h, w] if c > 0 && h > 0 && w > 0 => [1, c, h, w],
-            _ => return Err(layer.error("expected one or three axes")),
+            _ => return Err(layer.error("expected one to three axes")),
         };
         let count = dims.iter().try_fold(1usize, |count, &dim| count.checked_mul(dim));
         let count = count.ok_or_else(|| layer.error("it is too large"))?;
@@ -232,58 +245,6 @@ impl<'a> Network<'a> {
         Ok((weight, size / outs, bias))
     }
 
-    fn conv(&mut self, layer: &Layer<'a>) -> Result<String> {
-        let (outs, [h, w]) = (channels(layer, 0)?, kernel(layer)?);
-        let group = if layer.op == "Convolution" { 1 } else { layer.size(7, 1)?.max(1) };
-        let (weight, each, bias) = self.taken(layer, outs)?;
-        let ins = whole(layer, each, h * w)?;
-        let weight = self.floats(layer, &[outs, ins, h, w], weight)?;
-        let bias = self.floats(layer, &[outs], bias)?;
-        let x = self.input(layer, 0)?;
-        let fill = layer.float(18, 0.0);
-        let mut attributes = windows(layer)?;
-        let mut x = x;
-        if fill != 0.0 {
-            let pads = pads(layer, [14, 4, 16, 15])?;
-            x = self.padded(layer, &x, pads, "constant", fill)?;
-            attributes.pads = [0; 4];
-        }
-        let y = self.node(layer, "Conv", &[&x, &weight, &bias], &attributes.list(group));
-        self.activated(layer, y, 9)
-    }
-
-    fn deconv(&mut self, layer: &Layer<'a>) -> Result<String> {
-        let (outs, [h, w]) = (channels(layer, 0)?, kernel(layer)?);
-        let group = if layer.op == "Deconvolution" { 1 } else { layer.size(7, 1)?.max(1) };
-        if layer.size(20, 0)? > 0 || layer.size(21, 0)? > 0 {
-            return Err(layer.error("a fixed size of the result is not supported"));
-        }
-        let (weight, each, bias) = self.taken(layer, outs)?;
-        let (ins, own) = (whole(layer, each, h * w)?, whole(layer, outs, group)?);
-        // From group, output, input to group, input, output.
-        let taps = h * w;
-        let mut turned = Vec::with_capacity(weight.len());
-        for g in 0..group {
-            for i in 0..ins {
-                for o in 0..own {
-                    turned.extend_from_slice(&weight[((g * own + o) * ins + i) * taps..][..taps]);
-                }
-            }
-        }
-        let weight = self.floats(layer, &[group * ins, own, h, w], turned)?;
-        let bias = self.floats(layer, &[outs], bias)?;
-        let x = self.input(layer, 0)?;
-        let windows = windows(layer)?;
-        if windows.auto.is_some() {
-            return Err(layer.error("padding by TensorFlow's rule is not supported"));
-        }
-        let more = [layer.int(19, layer.int(18, 0)), layer.int(18, 0)];
-        let mut attributes = windows.list(group);
-        attributes.push(("output_padding", Ints(&more)));
-        let y = self.node(layer, "ConvTranspose", &[&x, &weight, &bias], &attributes);
-        self.activated(layer, y, 9)
-    }
-
     /// All elements to a vector.
     fn inner_product(&mut self, layer: &Layer<'a>) -> Result<String> {
         let outs = channels(layer, 0)?;
@@ -293,97 +254,6 @@ impl<'a> Network<'a> {
         let x = self.one_axis(layer)?;
         let y = self.node(layer, "Conv", &[&x, &weight, &bias], &[]);
         self.activated(layer, y, 9)
-    }
-
-    fn scale_and_shift(&mut self, layer: &Layer<'a>) -> Result<String> {
-        let x = self.input(layer, 0)?;
-        if layer.op == "Scale" && layer.int(0, 0) == UNSET {
-            let scale = self.input(layer, 1)?;
-            return Ok(self.node(layer, "Mul", &[&x, &scale], &[]));
-        }
-        let count = channels(layer, 0)?;
-        let (scale, shift) = if layer.op == "BatchNorm" {
-            let [slope, mean, var, bias] = [(); 4].map(|()| self.weights.plain(count));
-            let (slope, mean, var, bias) = (slope?, mean?, var?, bias?);
-            let eps = layer.float(1, 0.0);
-            let scale = |(s, v): (&f32, &f32)| (f64::from(*s) / (f64::from(*v) + eps).sqrt()) as f32;
-            let scale: Vec<f32> = slope.iter().zip(&var).map(scale).collect();
-            let shift = (0..count).map(|c| bias[c] - mean[c] * scale[c]).collect();
-            (scale, shift)
-        } else {
-            let scale = self.weights.plain(count)?;
-            let shift = if layer.flag(1) { self.weights.plain(count)? } else { vec![0.0; count] };
-            (scale, shift)
-        };
-        let scale = self.floats(layer, &[1, count, 1, 1], scale)?;
-        let shift = self.floats(layer, &[1, count, 1, 1], shift)?;
-        let y = self.node(layer, "Mul", &[&x, &scale], &[]);
-        Ok(self.node(layer, "Add", &[&y, &shift], &[]))
-    }
-
-    /// Statistics of each channel, or of each group of channels.
-    fn norm(&mut self, layer: &Layer<'a>) -> Result<String> {
-        let x = self.input(layer, 0)?;
-        let is_group = layer.op == "GroupNorm";
-        let count = channels(layer, i64::from(is_group))?;
-        let [eps_at, affine_at] = if is_group { [2, 3] } else { [1, 2] };
-        let eps = layer.float(eps_at, 1e-3) as f32;
-        let affine = layer.int(affine_at, 1) != 0;
-        let (scale, shift) = match affine {
-            true => (self.weights.plain(count)?, self.weights.plain(count)?),
-            false => (vec![1.0; count], vec![0.0; count]),
-        };
-        if !is_group {
-            let scale = self.floats(layer, &[count], scale)?;
-            let shift = self.floats(layer, &[count], shift)?;
-            return Ok(self.node(
-                layer,
-                "InstanceNormalization",
-                &[&x, &scale, &shift],
-                &[("epsilon", Float(eps))],
-            ));
-        }
-        let groups = layer.size(0, 1)?.clamp(1, count);
-        let [ones, zeros] = [1.0, 0.0].map(|value| self.floats(layer, &[groups], vec![value; groups]));
-        let (ones, zeros) = (ones?, zeros?);
-        let split = self.ints(layer, &[1, groups as i64, -1])?;
-        let whole = self.node(layer, "Shape", &[&x], &[]);
-        let y = self.node(layer, "Reshape", &[&x, &split], &[]);
-        let y = self.node(layer, "InstanceNormalization", &[&y, &ones, &zeros], &[("epsilon", Float(eps))]);
-        let y = self.node(layer, "Reshape", &[&y, &whole], &[]);
-        let scale = self.floats(layer, &[1, count, 1, 1], scale)?;
-        let shift = self.floats(layer, &[1, count, 1, 1], shift)?;
-        let y = self.node(layer, "Mul", &[&y, &scale], &[]);
-        Ok(self.node(layer, "Add", &[&y, &shift], &[]))
-    }
-
-    fn pool(&mut self, layer: &Layer<'a>) -> Result<String> {
-        let x = self.input(layer, 0)?;
-        let is_average = layer.flag(0);
-        if layer.flag(7) {
-            return Err(layer.error("adaptive pooling is not supported"));
-        }
-        if layer.flag(4) {
-            let op = if is_average { "GlobalAveragePool" } else { "GlobalMaxPool" };
-            return Ok(self.node(layer, op, &[&x], &[]));
-        }
-        let (w, stride_w) = (layer.int(1, 0), layer.int(2, 1));
-        let (kernel, strides) = ([layer.int(11, w), w], [layer.int(12, stride_w), stride_w]);
-        let pads = pads(layer, [13, 3, 15, 14])?;
-        let op = if is_average { "AveragePool" } else { "MaxPool" };
-        let mut attributes = vec![("kernel_shape", Ints(&kernel)), ("strides", Ints(&strides))];
-        match layer.int(5, 0) {
-            2 => attributes.push(("auto_pad", Text("SAME_UPPER"))),
-            3 => attributes.push(("auto_pad", Text("SAME_LOWER"))),
-            mode => {
-                attributes.push(("pads", Ints(&pads)));
-                attributes.push(("ceil_mode", Int(i64::from(mode == 0))));
-            }
-        }
-        if is_average {
-            attributes.push(("count_include_pad", Int(i64::from(layer.flag(6)))));
-        }
-        Ok(self.node(layer, op, &[&x], &attributes))
     }
 }
 
@@ -395,72 +265,11 @@ fn channels(layer: &Layer<'_>, key: i64) -> Result<usize> {
     }
 }
 
-/// Height and width of a kernel.
-fn kernel(layer: &Layer<'_>) -> Result<[usize; 2]> {
-    let w = layer.size(1, 0)?;
-    match [layer.size(11, w)?, w] {
-        [h, w] if (1..=256).contains(&h) && (1..=256).contains(&w) => Ok([h, w]),
-        [h, w] => Err(layer.error(format!("expected a kernel of 1 to 256, got {h}x{w}"))),
-    }
-}
-
 /// A quotient without rest.
 fn whole(layer: &Layer<'_>, total: usize, part: usize) -> Result<usize> {
     match part > 0 && total.is_multiple_of(part) {
         true => Ok(total / part),
         false => Err(layer.error(format!("{total} is not divisible by {part}"))),
-    }
-}
-
-/// Padding above, left, below and right, from the parameters with these numbers.
-fn pads(layer: &Layer<'_>, [top, left, bottom, right]: [i64; 4]) -> Result<[i64; 4]> {
-    let l = layer.int(left, 0);
-    let t = layer.int(top, l);
-    let pads = [t, l, layer.int(bottom, t), layer.int(right, l)];
-    match pads.iter().all(|pad| (0..=1 << 16).contains(pad)) {
-        true => Ok(pads),
-        false => Err(layer.error(format!("a padding of {pads:?}"))),
-    }
-}
-
-/// How the windows of a convolution lie.
-struct Windows {
-    strides: [i64; 2],
-    dilations: [i64; 2],
-    pads: [i64; 4],
-    auto: Option<&'static str>,
-    kernel: [i64; 2],
-}
-
-fn windows(layer: &Layer<'_>) -> Result<Windows> {
-    let (dilation, stride) = (layer.int(2, 1), layer.int(3, 1));
-    let auto = match layer.int(4, 0) {
-        UNSET => Some("SAME_UPPER"),
-        -234 => Some("SAME_LOWER"),
-        _ => None,
-    };
-    Ok(Windows {
-        strides: [layer.int(13, stride), stride],
-        dilations: [layer.int(12, dilation), dilation],
-        pads: if auto.is_some() { [0; 4] } else { pads(layer, [14, 4, 16, 15])? },
-        auto,
-        kernel: kernel(layer)?.map(|k| k as i64),
-    })
-}
-
-impl Windows {
-    fn list(&self, group: usize) -> Vec<(&'static str, Attribute<'_>)> {
-        let mut list = vec![
-            ("kernel_shape", Ints(&self.kernel)),
-            ("strides", Ints(&self.strides)),
-            ("dilations", Ints(&self.dilations)),
-            ("group", Int(group as i64)),
-        ];
-        list.push(match self.auto {
-            Some(rule) => ("auto_pad", Text(rule)),
-            None => ("pads", Ints(&self.pads)),
-        });
-        list
     }
 }
 

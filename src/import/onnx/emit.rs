@@ -14,6 +14,10 @@ use std::sync::Arc;
 /// The version of the operators.
 const OPSET: i64 = 17;
 
+/// Means over a given number of windows, with the attribute `output_size`, where 0 leaves an axis as it is. ONNX has no
+/// such operator; other formats have.
+pub(in crate::import) const ADAPTIVE_POOL: &str = "AdaptiveAveragePool";
+
 /// ONNX's number of the type f32.
 const FLOAT: i32 = 1;
 

@@ -209,12 +209,19 @@ impl<'a, 'b> Fill<'a, 'b> {
             .names()
             .filter(|name| name.starts_with(&self.prefix) && !used.contains(*name))
             .collect();
-        if let [first, ..] = left[..] {
-            return Err(Error::Model(format!(
-                "{first} ({} in all) has no place in the export: is it of the same code and settings?",
-                left.len()
-            )));
-        }
+        let kernels = self.slots.iter().filter(|slot| slot.is_kernel());
+        let all_named = kernels.clone().all(|slot| self.by_name(slot, &self.prefix, self.dropped).is_some());
+        let unused: Option<BTreeSet<String>> = left.iter().map(|name| self.unused(name, &used)).collect();
+        let unused = match (unused.filter(|_| all_named), &left[..]) {
+            (Some(unused), _) => unused,
+            (None, [first, ..]) => {
+                return Err(Error::Model(format!(
+                    "{first} ({} in all) has no place in the export: is it of the same code and settings?",
+                    left.len()
+                )));
+            }
+            (None, []) => BTreeSet::new(),
+        };
         let count = filled.len();
         for (name, dims, values) in filled {
             file.constants.insert(name, Array::of_floats(dims, values)?);
@@ -226,7 +233,20 @@ impl<'a, 'b> Fill<'a, 'b> {
                 norms.len()
             ));
         }
+        if !unused.is_empty() {
+            let names: Vec<String> = unused.into_iter().map(|module| format!("{module}*")).collect();
+            note.push_str(&format!("; the export does not run {}", names.join(", ")));
+        }
         Ok(vec![note])
+    }
+
+    /// The module, with convolutions or matrices of its own, that a tensor belongs to and of which nothing is used.
+    fn unused(&self, name: &str, used: &BTreeSet<String>) -> Option<String> {
+        let prefixes = name.match_indices('.').map(|(dot, _)| &name[..=dot]);
+        let is_used = |prefix: &&str| used.iter().any(|used| used.starts_with(*prefix));
+        let module = prefixes.into_iter().find(|prefix| !is_used(prefix))?;
+        let has_kernel = self.dict.names().any(|name| name.starts_with(module) && self.rank(name) > 1);
+        has_kernel.then(|| module.to_string())
     }
 
     /// Finds tensors for the weights that names do not tell: as many in the same order with the same shapes, or the
@@ -334,6 +354,17 @@ impl<'a, 'b> Fill<'a, 'b> {
         let fits = |i: usize, norm: &str| {
             self.dict.shape(&format!("{norm}running_mean")).is_some_and(|shape| shape == [channels(i)])
         };
+        // By names such as conv1 and bn1, or 0 and 1 in a sequence.
+        let joined = convs(&|i| self.slots[i].is_joined);
+        let by_name = |&i: &usize| {
+            let (name, _) = found[i].as_ref()?;
+            let (_, norm) = absent.iter().find(|(_, norm)| is_norm_of(norm, name) && fits(i, norm))?;
+            Some((i, norm.clone()))
+        };
+        let paired: Option<BTreeMap<usize, String>> = joined.iter().map(by_name).collect();
+        if let Some(paired) = paired.filter(|paired| !paired.is_empty()) {
+            return Ok(paired);
+        }
         // By the names that exporters leave, by a bias that only the export has, or all.
         for candidates in [convs(&|i| self.slots[i].is_joined), convs(&|i| !has_bias(i)), convs(&|_| true)] {
             if candidates.len() == absent.len()
@@ -419,6 +450,23 @@ fn drop_parts(name: &str, count: usize) -> Option<&str> {
         rest = rest.split_once('.')?.1;
     }
     (!rest.is_empty()).then_some(rest)
+}
+
+/// Whether the names of a norm and of a convolution's weight tell that the one follows the other.
+fn is_norm_of(norm: &str, weight: &str) -> bool {
+    let parts = |name: &'_ str| {
+        let module = name.trim_end_matches("weight").trim_end_matches('.').to_string();
+        let (parent, leaf) = module.rsplit_once('.').unwrap_or(("", &module));
+        (parent.to_string(), leaf.to_string())
+    };
+    let ((parent, norm), (other, conv)) = (parts(norm), parts(weight));
+    let number = |leaf: &str| leaf.trim_start_matches(|c: char| !c.is_ascii_digit()).to_string();
+    let follows = match (conv.parse::<u32>(), norm.parse::<u32>()) {
+        (Ok(conv), Ok(norm)) => norm.checked_sub(1) == Some(conv),
+        (Err(_), Err(_)) => (norm.contains("bn") || norm.contains("norm")) && number(&norm) == number(&conv),
+        _ => false,
+    };
+    parent == other && follows
 }
 
 /// Whether a path of modules has all parts of another in their order, the last one last.

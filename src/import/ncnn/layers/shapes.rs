@@ -189,6 +189,19 @@ impl<'a> Network<'a> {
         Ok(self.node(layer, "Reshape", &[&y, &whole], &[]))
     }
 
+    /// Channels in another order: the first of each group, then the second of each.
+    pub(super) fn shuffle_channels(&mut self, layer: &Layer<'a>) -> Result<String> {
+        let (x, groups) = (self.input(layer, 0)?, layer.int(0, 1));
+        let (rows, columns) = (self.extent(layer, &x, 2)?, self.extent(layer, &x, 3)?);
+        let split = if layer.flag(1) { [1, -1, groups] } else { [1, groups, -1] };
+        let split = self.ints(layer, &split)?;
+        let shape = self.node(layer, "Concat", &[&split, &rows, &columns], &[("axis", Int(0))]);
+        let whole = self.node(layer, "Shape", &[&x], &[]);
+        let y = self.node(layer, "Reshape", &[&x, &shape], &[]);
+        let y = self.node(layer, "Transpose", &[&y], &[("perm", Ints(&[0, 2, 1, 3, 4]))]);
+        Ok(self.node(layer, "Reshape", &[&y, &whole], &[]))
+    }
+
     pub(super) fn reshape(&mut self, layer: &Layer<'a>) -> Result<String> {
         let [w, h, c] = [layer.int(0, UNSET), layer.int(1, UNSET), layer.int(2, UNSET)];
         if layer.get(11).is_some() || [w, h, c].iter().any(|side| *side < -1 && *side != UNSET) {

@@ -277,7 +277,9 @@ impl<'a> Builder<'a> {
         let lives = || operands.iter().flatten().filter_map(Value::live);
         let exact = is_exact(reader);
         let quantised = !is_onnx || operators::QUANTISED.contains(&reader.op());
-        if !exact && !quantised && lives().any(|live| live.kind.is_whole()) {
+        // Places in a constant table.
+        let looks_up = reader.op() == "Gather";
+        if !exact && !quantised && !looks_up && lives().any(|live| live.kind.is_whole()) {
             return Err(reader.unsupported("it computes with whole numbers; cast them to floats"));
         }
         let whole = lives().next().is_some() && lives().all(|live| live.kind.is_whole());

@@ -153,13 +153,22 @@ impl<'a> Builder<'a> {
     pub(super) fn arg_max(&mut self, reader: &Reader<'a>) -> Result<Live> {
         let mut live = self.live(reader, 0)?;
         let along = axis(reader.int("axis", 0), live.view.rank())?;
-        reader.only("select_last_index", 0)?;
         if reader.op() == "ArgMin" {
             live = self.apply(reader.name(), &live, Activation::Neg)?;
         }
+        // The last of equal ones is the first from behind.
+        let (last, count) = (reader.int("select_last_index", 0) != 0, live.dims()[along]);
+        if last {
+            let turned = self.sliced(&Value::Live(live), along, count - 1, count, -1)?;
+            live = self.as_live(&turned)?;
+        }
         let (x, moved) = self.channels(&live, along)?;
         let id = self.push(reader.name(), ArgMax, &[x])?;
-        let result = Live { kind: Kind::Integer, ..self.put_back(id, moved)? };
+        let mut result = self.put_back(id, moved)?;
+        if last {
+            result = self.affine(reader.name(), &result, vec![-1.0], vec![(count - 1) as f32])?;
+        }
+        let result = Live { kind: Kind::Integer, ..result };
         if reader.int("keepdims", 1) != 0 {
             return Ok(result);
         }

@@ -17,6 +17,39 @@ impl<'a> Builder<'a> {
         self.put_back(id, moved)
     }
 
+    /// Parts of a constant table at computed places: the table times which of its places is meant, which is exact for
+    /// finite numbers. Negative places count from the end.
+    pub(super) fn looked_up(&mut self, reader: &Reader<'a>) -> Result<Live> {
+        const MOST: usize = 256;
+        let (name, index) = (reader.name(), self.live(reader, 1)?);
+        let table = self.constant(reader, 0)?;
+        let along = axis(reader.int("axis", 0), table.dims.len())?;
+        let count = table.dims[along];
+        if along != 0 || count > MOST {
+            let what =
+                format!("its indices depend on the picture, and pick of {count} places of axis {along}");
+            return Err(
+                reader.unsupported(&format!("{what}; expected the first axis, at most {MOST} places"))
+            );
+        }
+        let dims = index.dims();
+        let columns = dims.last().copied().unwrap_or(1);
+        let plane = [1, 1, product(&dims) / columns.max(1), columns];
+        let index = self.reshaped_live(&Live { kind: Kind::Float, ..index }, &plane)?;
+        let number = |v: f32| Value::Constant(Array::scalar(Kind::Float, f64::from(v)));
+        let is_negative = self.combined(name, BinaryKind::Less, &Value::Live(index.clone()), &number(0.0))?;
+        let turn = self.combined(name, BinaryKind::Mul, &Value::Live(is_negative), &number(count as f32))?;
+        let index = self.combined(name, BinaryKind::Add, &Value::Live(index), &Value::Live(turn))?;
+        let places = Array::of_floats(vec![count, 1, 1], (0..count).map(|place| place as f32).collect())?;
+        let hot = self.combined(name, BinaryKind::Equal, &Value::Live(index), &Value::Constant(places))?;
+        let behind = &table.dims[1..];
+        let rows = [count, product(behind)];
+        let weight = Self::matrix(&Array::of_floats(rows.to_vec(), table.floats().to_vec())?, true, 1.0)?;
+        let made = self.linear(name, &Live { kind: Kind::Float, ..hot }, weight, None, 1)?;
+        let made = Live { view: made.view.permuted(&[0, 2, 3, 1])?, kind: table.kind, ..made };
+        self.reshaped_live(&made, &[&dims[..], behind].concat())
+    }
+
     /// A constant matrix as weights `(out, in)`.
     pub(super) fn matrix(array: &Array, transposed: bool, factor: f32) -> Result<Tensor> {
         let &[rows, columns] = &array.dims[..] else {

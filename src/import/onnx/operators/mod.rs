@@ -14,13 +14,14 @@ mod windows;
 
 use super::array::{Array, Kind};
 use super::build::{Builder, Live, Value};
+use super::emit::ADAPTIVE_POOL;
 use super::node::{Reader, axes, axis, extent};
 use super::view::{View, any_shape, broadcast, product};
 use crate::error::{Error, Result};
 use crate::graph::{
-    Activation, ArgMax, Axis, BatchNorm, Binary, BinaryKind, Concat, Conv, ConvTranspose, Coordinates,
-    Interpolation, MatMul, Norm, NormOver, Op, PRelu, Pad, PadAmount, PadMode, Pointwise, Pool, PoolKind,
-    Reduce, ReduceKind, Resize, ResizeTo, Rounding, Softmax, ValueId,
+    Activation, AdaptivePool, ArgMax, Axis, BatchNorm, Binary, BinaryKind, Concat, Conv, ConvTranspose,
+    Coordinates, Interpolation, MatMul, Norm, NormOver, Op, PRelu, Pad, PadAmount, PadMode, Pointwise, Pool,
+    PoolKind, Reduce, ReduceKind, Resize, ResizeTo, Rounding, Softmax, ValueId,
 };
 use crate::tensor::{Shape, Tensor};
 use std::sync::Arc;
@@ -50,6 +51,8 @@ impl<'a> Builder<'a> {
             "Conv" => self.conv(reader),
             "ConvTranspose" => self.conv_transpose(reader),
             "MaxPool" | "AveragePool" => self.pool(reader),
+            // ONNX has no such operator; other formats have.
+            ADAPTIVE_POOL => self.adaptive_pool(reader),
             "GlobalAveragePool" => self.global(reader, ReduceKind::Mean),
             "GlobalMaxPool" => self.global(reader, ReduceKind::Max),
             "ReduceMean" => self.reduce(reader, ReduceKind::Mean),
@@ -87,6 +90,7 @@ impl<'a> Builder<'a> {
             "Hardmax" => self.hardmax(reader),
             "ScatterND" | "ScatterElements" | "Scatter" => self.scattered(reader),
             "ArgMax" | "ArgMin" => self.arg_max(reader),
+            "Gather" => self.looked_up(reader),
             "Einsum" => self.einsum(reader),
             "CumSum" => self.cum_sum(reader),
             "Trilu" => self.triangle(reader),

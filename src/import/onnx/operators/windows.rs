@@ -215,6 +215,19 @@ impl<'a> Builder<'a> {
         Ok(Live::new(id, View::whole(&all[4 - rank..]).permuted(&inverse(order))?))
     }
 
+    /// Means over a given number of windows along rows and columns; 0 leaves an axis as it is.
+    pub(super) fn adaptive_pool(&mut self, reader: &Reader<'a>) -> Result<Live> {
+        let (mut x, _) = self.picture(reader, 0)?;
+        let sizes = reader.ints("output_size").unwrap_or_default();
+        for (axis, &to) in [Axis::H, Axis::W].into_iter().zip(&sizes) {
+            if to != 0 {
+                x = self.push(reader.name(), AdaptivePool { axis, to: extent(to)? }, &[x])?;
+            }
+        }
+        let Shape { n, c, h, w } = self.shape(x);
+        Ok(Live::new(x, View::whole(&[n, c, h, w])))
+    }
+
     pub(super) fn resize(&mut self, reader: &Reader<'a>) -> Result<Live> {
         let live = self.live(reader, 0)?;
         let dims = live.dims();
@@ -270,7 +283,12 @@ impl<'a> Builder<'a> {
             _ => return Err(Error::shape("resize", "four scales or four sizes", "others")),
         };
         reader.only("antialias", 0)?;
-        reader.only_text("keep_aspect_ratio_policy", "stretch")?;
+        let to = match (to, reader.text("keep_aspect_ratio_policy", "stretch").as_str()) {
+            (to, "stretch") | (to @ (ResizeTo::Scale(_) | ResizeTo::Like), _) => to,
+            (ResizeTo::Size(wanted), policy) => {
+                kept_aspect(reader, policy, wanted, [dims[rows], dims[rows + 1]])?
+            }
+        };
         let default = if old { "asymmetric" } else { "half_pixel" };
         let coordinates = match reader.text("coordinate_transformation_mode", default).as_str() {
             "asymmetric" => Coordinates::Asymmetric,
@@ -311,5 +329,30 @@ impl<'a> Builder<'a> {
         };
         let id = self.push(reader.name(), Resize { to, interpolation, coordinates }, &[x])?;
         self.reordered(id, &moved.dims(), &order)
+    }
+}
+
+/// The new size with one factor for both sides, by which the result lies within the wanted size or around it.
+fn kept_aspect(reader: &Reader<'_>, policy: &str, wanted: [usize; 2], own: [usize; 2]) -> Result<ResizeTo> {
+    let factors = [0, 1].map(|side| wanted[side] as f32 / own[side] as f32);
+    let factor = match policy {
+        "not_larger" => factors[0].min(factors[1]),
+        "not_smaller" => factors[0].max(factors[1]),
+        other => {
+            let expected = "stretch, not_larger or not_smaller";
+            return Err(Error::shape("attribute keep_aspect_ratio_policy", expected, other));
+        }
+    };
+    let exact = own.map(|side| side as f32 * factor);
+    let rounded = exact.map(|side| (side + 0.5).floor() as usize);
+    let aligned = reader.text("coordinate_transformation_mode", "half_pixel") == "align_corners";
+    match (exact.map(|side| side as usize) == rounded, aligned) {
+        (true, _) => Ok(ResizeTo::Scale([factor; 2])),
+        // Places depend on the sizes alone.
+        (false, true) => Ok(ResizeTo::Size(rounded)),
+        (false, false) => {
+            let [h, w] = exact;
+            Err(reader.unsupported(&format!("it keeps the aspect ratio and rounds {h}x{w} pixels up")))
+        }
     }
 }
