@@ -7,10 +7,7 @@ use crate::error::Result;
 use crate::meaning;
 use crate::model::Model;
 use crate::network::Choice;
-use crate::recipe::{Decode, Fit, InputRecipe, OutputRecipe, Over, Recipe, Size, Step};
-
-/// Mean and standard deviation of ImageNet, for values from 0 to 1.
-const IMAGENET: [[f64; 3]; 2] = [[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]];
+use crate::recipe::{Class, Decode, Fit, IMAGENET, InputRecipe, OutputRecipe, Over, Recipe, Size, Step};
 
 /// A network and its recipe.
 struct Known {
@@ -22,7 +19,7 @@ struct Known {
 }
 
 /// All known networks.
-const KNOWN: [Known; 10] = [
+const KNOWN: [Known; 12] = [
     // Qin et al. 2020, github.com/xuebinqin/U-2-Net, as rembg runs it: rembg/sessions/u2net.py, base.py.
     Known {
         name: "U2-Net",
@@ -35,6 +32,30 @@ const KNOWN: [Known; 10] = [
         fingerprints: &[0xe8d0_4ff8_05dd_8891],
         result: None,
         recipe: || saliency(320, IMAGENET[0], IMAGENET[1], Step::DivideByMax { over: Over::Sample }),
+    },
+    // github.com/levindabhi/cloth-segmentation, as rembg runs it: rembg/sessions/u2net_cloth_seg.py.
+    Known {
+        name: "U2-Net of clothes",
+        fingerprints: &[0xc501_2cfa_9864_90ba],
+        result: None,
+        recipe: || {
+            let classes = ["background", "upper body", "lower body", "full body"];
+            let step = Step::DivideByMax { over: Over::Sample };
+            let mut recipe = saliency(768, IMAGENET[0], IMAGENET[1], step);
+            recipe.output.steps = Vec::new();
+            recipe.output.classes = classes.map(|name| Class { name: name.into(), color: None }).to_vec();
+            recipe.with_description("finds clothes")
+        },
+    },
+    // SkyTNT, github.com/SkyTNT/anime-segmentation: inference.py, export.py, whose output is called mask.
+    Known {
+        name: "IS-Net of anime-segmentation",
+        fingerprints: &[0x550d_d5fd_4d04_b41a],
+        result: Some("mask"),
+        recipe: || {
+            let input = InputRecipe::default().with_size(Some(Size::Fixed([1024; 2])));
+            segment("finds drawn figures").with_input(input)
+        },
     },
     // Qin et al. 2022, github.com/xuebinqin/DIS: IS-Net/Inference.py.
     Known {
@@ -159,16 +180,22 @@ fn valid(border: usize) -> Recipe {
 /// When the network does not take its example input.
 pub(crate) fn complete(model: Model, choice: &Choice<'_>) -> Result<Model> {
     let fingerprint = model.network.traits()?.fingerprint;
-    let Some(known) = KNOWN.iter().find(|known| known.fingerprints.contains(&fingerprint)) else {
+    let has = |name: &&str| model.signature().outputs.iter().any(|output| output.name == *name);
+    let is_alike = |known: &&Known| known.fingerprints.contains(&fingerprint);
+    let is_same = |known: &&Known| known.result.as_ref().is_none_or(has);
+    let alike = || KNOWN.iter().filter(is_alike);
+    let Some(known) = alike().find(is_same).or_else(|| alike().next()) else {
         return meaning::read(model, 0);
     };
     let recipe = (known.recipe)();
-    let has = |name: &&str| model.signature().outputs.iter().any(|output| output.name == *name);
     let result = choice.result.or(known.result.filter(has));
     let border = if choice.border > 0 { choice.border } else { recipe.input.border };
     let outside = if choice.border > 0 { choice.outside } else { recipe.input.outside() };
-    let choice = Choice { result, border, outside, carry: None, inputs: &[] };
-    let model = model.configured(&choice)?;
+    // What the caller chose, the network already has.
+    let model = match (result, border) == (choice.result, choice.border) {
+        true => model,
+        false => model.configured(&Choice { result, border, outside, carry: None, inputs: &[] })?,
+    };
     Ok(Model { recipe, known: Some(known.name), ..model })
 }
 
@@ -178,10 +205,10 @@ mod tests {
 
     #[test]
     fn each_network_has_a_valid_recipe_and_its_own_fingerprints() {
-        let mut all: Vec<u64> = Vec::new();
+        let mut all: Vec<(u64, Option<&str>)> = Vec::new();
         for known in &KNOWN {
             (known.recipe)().check().expect("a valid recipe");
-            all.extend(known.fingerprints);
+            all.extend(known.fingerprints.iter().map(|fingerprint| (*fingerprint, known.result)));
         }
         let count = all.len();
         all.sort_unstable();

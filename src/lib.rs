@@ -65,6 +65,7 @@ mod meaning;
 mod model;
 mod network;
 mod session;
+mod signature;
 mod tensor;
 
 pub use augment::Augment;

@@ -28,7 +28,7 @@ pub(crate) use mask::mask;
 use crate::graph::{Closing, Ends};
 use crate::model::{Guess, Model};
 use crate::network::{Role, Signature, Traits, is_whole};
-use crate::recipe::{Decode, Recipe, Step};
+use crate::recipe::{Decode, IMAGENET, Recipe, Step};
 use crate::tensor::Shape;
 
 /// Parts of names that tell what a result is.
@@ -96,6 +96,19 @@ pub(crate) fn guess(traits: &Traits, facts: &Facts<'_>) -> (Recipe, Vec<Guess>) 
         format!("the result is taken as {}, because {why}; {other}", words(*decode, traits.shapes[1].c))
     });
     guesses.push(Guess { field: "output.decode", reason: reading.why.clone(), doubt });
+    // Encoders are trained with ImageNet first; those of networks that make pictures seldom are.
+    if let Some(encoder) = traits.encoder
+        && reading.decode != Decode::Image
+        && recipe.input.scale != 1.0
+    {
+        (recipe.input.mean, recipe.input.std) = (IMAGENET[0].into(), IMAGENET[1].into());
+        let reason = format!("the encoder is {encoder}, which is usually trained so");
+        let doubt = format!(
+            "the input is taken as normalised with the mean and std of ImageNet, because the encoder is {encoder}; for \
+             values from 0 to 1, set mean = [0] and std = [1] under [input] in MODEL.toml"
+        );
+        guesses.push(Guess { field: "input.mean", reason, doubt: Some(doubt) });
+    }
     if let (Decode::Image, Closing::Tanh) = (reading.decode, traits.ends.closing) {
         let doubt = "the input is taken from -1 to 1, as the result is; mean and std of [input] in MODEL.toml change it";
         guesses.push(Guess { field: "input.mean", reason: reading.why, doubt: Some(doubt.into()) });
@@ -315,7 +328,8 @@ mod tests {
         let ends = Ends { closing, bounds, takes_bytes: false, looks_coarsely: true };
         let shapes = channels.map(|c| Shape::new(1, c, 64, 48));
         let facts = Facts { names: ["input", name], types: ["float32"; 2], classes: 0, has_mask: false };
-        let (recipe, guesses) = guess(&Traits { ends, shapes, growth: None, fingerprint: 0 }, &facts);
+        let (recipe, guesses) =
+            guess(&Traits { ends, shapes, growth: None, encoder: None, fingerprint: 0 }, &facts);
         (recipe, guesses.iter().filter(|guess| guess.doubt.is_some()).count())
     }
 
@@ -377,10 +391,36 @@ mod tests {
             (false, "uint8", 1.0, 1.0),
             (false, "float16", 1.0 / 255.0, 255.0),
         ] {
-            let traits = Traits { ends: Ends { takes_bytes, ..ends }, shapes, growth: None, fingerprint: 0 };
+            let traits = Traits {
+                ends: Ends { takes_bytes, ..ends },
+                shapes,
+                growth: None,
+                encoder: None,
+                fingerprint: 0,
+            };
             let facts = Facts { names: ["x", "y"], types: [element, "float32"], classes: 0, has_mask: false };
             let (recipe, _) = guess(&traits, &facts);
             assert_eq!((recipe.input.scale, recipe.output.scale), (scale, output), "{element}");
+        }
+    }
+
+    #[test]
+    fn a_shared_encoder_tells_the_normalisation() {
+        let facts = Facts { names: ["x", "y"], types: ["float32"; 2], classes: 0, has_mask: false };
+        for (encoder, channels, takes_bytes, is_taken) in [
+            (Some("ResNet-34"), 5, false, true),
+            (Some("ResNet-34"), 1, false, true),
+            (Some("ResNet-34"), 3, false, false),
+            (Some("ResNet-34"), 5, true, false),
+            (None, 5, false, false),
+        ] {
+            let ends = Ends { closing: Closing::Open, bounds: ALL, takes_bytes, looks_coarsely: true };
+            let shapes = [3, channels].map(|c| Shape::new(1, c, 64, 48));
+            let traits = Traits { ends, shapes, growth: None, encoder, fingerprint: 0 };
+            let (recipe, guesses) = guess(&traits, &facts);
+            let lines: Vec<&String> = guesses.iter().filter_map(|guess| guess.doubt.as_ref()).collect();
+            let has_line = lines.iter().any(|line| line.contains("ResNet-34") && line.contains("mean = [0]"));
+            assert_eq!((recipe.input.mean == IMAGENET[0], has_line), (is_taken, is_taken), "{channels}");
         }
     }
 }

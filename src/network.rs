@@ -61,6 +61,8 @@ pub(crate) struct Traits {
     pub(crate) shapes: [Shape; 2],
     /// By how much the result is larger than the picture, where the operators tell.
     pub(crate) growth: Option<f64>,
+    /// [`Graph::encoder`].
+    pub(crate) encoder: Option<&'static str>,
     /// [`Graph::fingerprint`].
     pub(crate) fingerprint: u64,
 }
@@ -74,6 +76,7 @@ impl Traits {
             ends: graph.ends(&shapes),
             shapes: [picture, result],
             growth: graph.growths(&shapes)[graph.output().index()],
+            encoder: graph.encoder(),
             fingerprint: graph.fingerprint(),
         })
     }

@@ -161,7 +161,8 @@ impl TiledSession {
                 let ratio @ [p, q] = fraction(made.h as f64 / h as f64).unwrap_or([1, 1]);
                 // The last tile ends with the picture, so it begins anywhere, unless results must begin at whole pixels.
                 let rest = [input.h - h, input.w - w];
-                let is_exact = |own: &Reach| own.stride == q && rest.iter().all(|rest| rest.is_multiple_of(q));
+                let is_exact =
+                    |own: &Reach| own.stride == q && rest.iter().all(|rest| rest.is_multiple_of(q));
                 let halo = Some(Reach::of(&graph, tile)?).filter(is_exact).and_then(|own| own.halo);
                 let [h, w] = [input.h, input.w].map(|side| side * p / q);
                 (graph, Shape { h, w, ..made }, Reach { stride: q, align: q, halo, ratio })

@@ -73,7 +73,9 @@ fn a_network_with_layers_of_its_own_is_refused() {
 }
 
 /// Files, and the family that they must be recognised as. The name before the dot is the case.
-const FAMILIES: [(&str, &str); 22] = [
+const FAMILIES: [(&str, &str); 24] = [
+    ("imdn.pth", "IMDN"),
+    ("imdn_same.pth", "IMDN"),
     ("tutorial.pth", "pyimagesearch UNet"),
     ("smp_efficientnet.safetensors", "segmentation_models.pytorch Unet"),
     ("smp_timm.safetensors", "segmentation_models.pytorch Unet"),

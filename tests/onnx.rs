@@ -30,6 +30,14 @@ fn exports_agree_with_pytorch() {
     }
 }
 
+#[test]
+fn networks_out_of_scope_are_told_by_tensors_and_nodes() {
+    for (case, what) in [("out_of_scope", "BiRefNet"), ("out_of_scope_nodes", "Segment Anything")] {
+        let text = Model::open(vector(case)).err().unwrap_or_else(|| panic!("{case} runs")).to_string();
+        assert!(text.contains(what) && text.contains("Foo") && text.lines().count() == 1, "{case}: {text}");
+    }
+}
+
 /// The file pads one column on the left, cuts one on the right, and negates.
 #[test]
 fn a_pad_that_keeps_the_size_shifts() {

@@ -1,6 +1,6 @@
 //! Properties of a graph that follow without running it.
 
-use super::{Graph, Op, Resize, ResizeTo};
+use super::{Graph, Op, Resize, ResizeTo, encoders};
 use crate::tensor::Shape;
 
 /// Largest denominator of a factor between sizes, such as 8/5.
@@ -53,19 +53,38 @@ impl Graph {
     /// A number for the shapes of all kernels, whatever their order, weights and names. Exports of one network agree,
     /// with folded batch norms or not.
     pub(crate) fn fingerprint(&self) -> u64 {
-        let kernel = |op: &Op| match op {
-            Op::Conv(conv) => Some(conv.weight.shape()),
-            Op::ConvTranspose(conv) => Some(conv.weight.shape()),
-            _ => None,
-        };
-        let shapes = self.nodes.iter().filter_map(|node| kernel(&node.op));
-        let mut shapes: Vec<[usize; 4]> = shapes.map(|s| [s.n, s.c, s.h, s.w]).collect();
+        let mut shapes = self.kernels();
         shapes.sort_unstable();
         // FNV-1a, which does not change with the standard library.
         let bytes = shapes.iter().flatten().flat_map(|&extent| (extent as u64).to_le_bytes());
         bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
             (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
         })
+    }
+
+    /// The shapes of all kernels.
+    fn kernels(&self) -> Vec<[usize; 4]> {
+        let kernel = |op: &Op| match op {
+            Op::Conv(conv) => Some(conv.weight.shape()),
+            Op::ConvTranspose(conv) => Some(conv.weight.shape()),
+            _ => None,
+        };
+        let shapes = self.nodes.iter().filter_map(|node| kernel(&node.op));
+        shapes.map(|s| [s.n, s.c, s.h, s.w]).collect()
+    }
+
+    /// The encoder of the network, if it is one that many networks share and no layer before it shifts the picture.
+    pub(crate) fn encoder(&self) -> Option<&'static str> {
+        let mut moved = vec![Graph::INPUT];
+        for node in &self.nodes {
+            match node.op {
+                _ if !node.inputs.first().is_some_and(|x| moved.contains(x)) => {}
+                Op::BatchNorm(_) => return None,
+                Op::Pad(_) | Op::Rearrange(_) | Op::Resize(_) => moved.extend(&node.outputs),
+                _ => {}
+            }
+        }
+        encoders::named(&self.kernels())
     }
 
     /// Input pixels on each axis that can affect one output pixel; `None` if all can, or more than any picture has.

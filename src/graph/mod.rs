@@ -7,6 +7,7 @@
 
 mod analysis;
 mod axis;
+mod encoders;
 mod operator;
 mod ports;
 pub(crate) mod stored;

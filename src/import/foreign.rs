@@ -3,6 +3,7 @@
 //! One table for files and one for folders and archives, by what they hold. The first row that fits counts.
 
 use crate::error::Error;
+use crate::signature;
 use std::path::Path;
 
 /// As many bytes of a file as the table looks at.
@@ -38,16 +39,7 @@ impl File<'_> {
 
     /// The first bytes if they are text, without leading blanks, else nothing.
     fn text(&self) -> &str {
-        let whole = match std::str::from_utf8(self.first) {
-            Ok(text) => text,
-            // The last letter may be cut off.
-            Err(e) if self.first.len() - e.valid_up_to() < 4 => {
-                std::str::from_utf8(&self.first[..e.valid_up_to()]).unwrap_or("")
-            }
-            Err(_) => "",
-        };
-        let is_text = !whole.contains(|c: char| c.is_control() && !c.is_whitespace());
-        if is_text { whole.trim_start_matches('\u{feff}').trim_start() } else { "" }
+        signature::text(self.first).unwrap_or_default()
     }
 
     /// Whether a file of the same name with another ending lies beside it.
@@ -86,23 +78,16 @@ const AGAIN: &str = "download it again";
 const KINDS: &[Kind] = &[
     kind(|f| f.first.is_empty(), "an empty file", "download or save it again"),
     kind(
-        |f| f.starts(b"version https://git-lfs"),
+        |f| signature::is_lfs_pointer(f.first),
         "a Git LFS pointer, which stands for the file",
         "get the file itself: git lfs pull",
     ),
     kind(
-        |f| {
-            let text = f.text();
-            let is_tag =
-                |tag: &str| text.get(..tag.len()).is_some_and(|start| start.eq_ignore_ascii_case(tag));
-            is_tag("<!doctype html")
-                || is_tag("<html")
-                || (text.starts_with('<') && f.says(&["<head", "<body"]))
-        },
+        |f| signature::is_web_page(f.first),
         "a web page",
         "the download gave a page instead of the file; open the address in a browser and save the file itself",
     ),
-    kind(|f| f.starts(b"\x89HDF\r\n\x1a\n"), "an HDF5 file, as Keras saves models and weights", KERAS),
+    kind(|f| signature::is_hdf5(f.first), "an HDF5 file, as Keras saves models and weights", KERAS),
     kind(|f| f.at(4, b"TFL3"), "a TensorFlow Lite model", TFLITE),
     kind(|f| f.ends_in(&["tflite", "lite"]), "a TensorFlow Lite model", TFLITE),
     kind(|f| f.at(4, b"ET1"), "an ExecuTorch program", ORIGIN),
@@ -146,22 +131,17 @@ const KINDS: &[Kind] = &[
         "put its .param file beside it, of the same name, and name that",
     ),
     kind(
-        |f| f.starts(b"MATLAB "),
+        |f| signature::is_matlab(f.first),
         "a MATLAB file",
         "export the network to ONNX: exportONNXNetwork(net, \"net.onnx\")",
     ),
     kind(
-        |f| f.starts(b"\x93NUMPY"),
+        |f| signature::is_numpy(f.first),
         "a NumPy array",
         "a model file holds a network; give an array as the input, and the model with -m",
     ),
-    kind(|f| f.at(257, b"ustar"), "a tar archive", UNPACK),
-    kind(|f| f.starts(b"\x1f\x8b"), "a gzip archive", UNPACK),
-    kind(|f| f.starts(b"\xfd7zXZ\0"), "an xz archive", UNPACK),
-    kind(|f| f.starts(b"BZh"), "a bzip2 archive", UNPACK),
-    kind(|f| f.starts(b"\x28\xb5\x2f\xfd"), "a zstd archive", UNPACK),
-    kind(|f| f.starts(b"7z\xbc\xaf\x27\x1c"), "a 7z archive", UNPACK),
-    kind(|f| f.starts(b"Rar!"), "a RAR archive", UNPACK),
+    kind(|f| signature::is_gzip(f.first), "a gzip archive", UNPACK),
+    kind(|f| signature::archive(f.first).is_some(), "an archive", UNPACK),
     kind(|f| f.starts(b"\x89PNG"), "a PNG picture", PICTURE),
     kind(|f| f.starts(b"\xff\xd8\xff"), "a JPEG picture", PICTURE),
     kind(|f| f.starts(b"GIF8"), "a GIF picture", PICTURE),
@@ -169,9 +149,9 @@ const KINDS: &[Kind] = &[
     kind(|f| f.starts(b"RIFF") && f.at(8, b"WEBP"), "a WebP picture", PICTURE),
     kind(|f| f.starts(b"BM") && f.at(6, &[0; 4]), "a BMP picture", PICTURE),
     kind(|f| f.starts(b"\x76\x2f\x31\x01"), "an OpenEXR picture", PICTURE),
-    kind(|f| f.at(128, b"DICM"), "a DICOM picture", PICTURE),
+    kind(|f| signature::is_dicom(f.first), "a DICOM picture", PICTURE),
     kind(|f| f.at(4, b"ftyp"), "a video or a HEIF or AVIF picture", PICTURE),
-    kind(|f| f.starts(b"%PDF"), "a PDF document", AGAIN),
+    kind(|f| signature::is_pdf(f.first), "a PDF document", AGAIN),
     kind(|f| f.starts(b"\x7fELF") || f.starts(b"MZ"), "a program or library", "name a model file"),
     kind(
         |f| f.text().starts_with('{') && f.says(&["modeltopology", "layers-model", "graph-model"]),
@@ -202,7 +182,8 @@ pub(super) fn file(path: &Path, first: &[u8]) -> Option<Error> {
     let kind = KINDS.iter().find(|kind| (kind.is)(&file))?;
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let todo = kind.todo.replace("FILE", &name);
-    Some(Error::Model(format!("this is {}, not a model that is read: {todo}", kind.what)))
+    let what = if kind.todo == UNPACK { signature::archive(first).unwrap_or(kind.what) } else { kind.what };
+    Some(Error::Model(format!("this is {what}, not a model that is read: {todo}")))
 }
 
 /// The error of a file that nothing is known of.

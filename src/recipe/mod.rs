@@ -22,6 +22,9 @@ use crate::graph::PadMode;
 use crate::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
+/// Mean and standard deviation of ImageNet's pictures, red, green, blue, for values from 0 to 1.
+pub(crate) const IMAGENET: [[f64; 3]; 2] = [[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]];
+
 /// Longest side that a recipe may specify, pixels.
 const MAX_SIDE: usize = 32_768;
 

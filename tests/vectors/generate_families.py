@@ -453,6 +453,49 @@ class Tutorial(nn.Module):
         return F.interpolate(self.head(x), size)
 
 
+# ---- Zheng222/IMDN ----
+
+class Distilled(nn.Module):
+    def __init__(self, width):
+        super().__init__()
+        quarter = width // 4
+        self.c1 = nn.Conv2d(width, width, 3, padding=1)
+        self.c2, self.c3 = (nn.Conv2d(width - quarter, width, 3, padding=1) for _ in range(2))
+        self.c4, self.c5 = nn.Conv2d(width - quarter, quarter, 3, padding=1), nn.Conv2d(4 * quarter, width, 1)
+        self.cca = Held("conv_du", nn.Sequential(nn.Conv2d(width, 2, 1), nn.ReLU(), nn.Conv2d(2, width, 1), nn.Sigmoid()))
+        self.quarter = quarter
+
+    def forward(self, x):
+        y, kept = x, []
+        for conv in (self.c1, self.c2, self.c3):
+            y = F.leaky_relu(conv(y), 0.05)
+            kept.append(y[:, :self.quarter])
+            y = y[:, self.quarter:]
+        y = torch.cat([*kept, self.c4(y)], 1)
+        mean = y.mean((2, 3), keepdim=True)
+        contrast = (y - mean).pow(2).mean((2, 3), keepdim=True).sqrt()
+        return self.c5(y * self.cca.conv_du(contrast + mean)) + x
+
+
+class Imdn(nn.Module):
+    def __init__(self, width, blocks, factor):
+        super().__init__()
+        self.fea_conv, self.LR_conv = nn.Conv2d(3, width, 3, padding=1), nn.Conv2d(width, width, 3, padding=1)
+        for i in range(blocks):
+            setattr(self, f"IMDB{i + 1}", Distilled(width))
+        self.c = nn.Sequential(nn.Conv2d(width * blocks, width, 1), nn.LeakyReLU(0.05))
+        self.upsampler = nn.Sequential(nn.Conv2d(width, 3 * factor**2, 3, padding=1), nn.PixelShuffle(factor))
+        self.blocks = blocks
+
+    def forward(self, x):
+        x = y = self.fea_conv(x)
+        parts = []
+        for i in range(self.blocks):
+            y = getattr(self, f"IMDB{i + 1}")(y)
+            parts.append(y)
+        return self.upsampler(self.LR_conv(self.c(torch.cat(parts, 1))) + x)
+
+
 # ---- weights for the graph of an export ----
 
 class Odd(nn.Module):
@@ -505,6 +548,9 @@ def main():
     net = randomise(Tutorial([3, 2, 4, 8], 1))
     result("tutorial", net, (1, 3, 61, 78))
     save("tutorial.pth", net.state_dict())
+    for case, net in [("imdn", Imdn(8, 3, 3)), ("imdn_same", Imdn(12, 2, 1))]:
+        result(case, randomise(net), (1, 3, 9, 12))
+        save(f"{case}.pth", net.state_dict())
     save_file(RESULTS, OUT / "results.safetensors")
 
 

@@ -5,10 +5,12 @@ Python 3.11, torch 2.9.1, onnx 1.23, safetensors 0.8. Run in this folder: python
 
 import io
 
+import numpy as np
 import onnx
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
+from onnx import helper as h
 from safetensors.torch import save_file
 
 
@@ -93,4 +95,25 @@ def main():
     save_file(tensors, "onnx.safetensors")
 
 
+def out_of_scope(name, nodes, constants):
+    """Networks that do not run, told by the names of their nodes and tensors."""
+    nodes = [h.make_node(op, inputs, [f"v{i}"], path, domain="custom" if op == "Foo" else "") for i, (op, inputs, path) in
+             enumerate(nodes)]
+    constants = [onnx.numpy_helper.from_array(np.ones(shape, np.float32), name) for name, shape in constants.items()]
+    ends = [h.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1, c, 16, 16]) for name, c in
+            [("x", 3), (f"v{len(nodes) - 1}", 4)]]
+    graph = h.make_graph(nodes, "graph", ends[:1], ends[1:], constants)
+    opsets = [h.make_opsetid("", 17), h.make_opsetid("custom", 1)]
+    onnx.save(h.make_model(graph, opset_imports=opsets, ir_version=8), f"onnx_{name}.onnx")
+
+
 main()
+table = "bb.layers.0.blocks.0.attn.relative_position_bias_table"
+out_of_scope("out_of_scope", [
+    ("Conv", ["x", "w"], "/bb/patch_embed/proj/Conv"), ("Foo", ["v0"], "/bb/layers.0/blocks.0/attn/Foo"),
+    ("Add", ["v1", table], "/bb/layers.0/blocks.0/attn/Add"), ("Relu", ["v2"], "/decoder/decoder_block4/Relu"),
+], {"w": (4, 3, 1, 1), table: (4, 1, 1)})
+out_of_scope("out_of_scope_nodes", [
+    ("Conv", ["x", "onnx::Conv_1"], "/image_encoder/patch_embed/proj/Conv"), ("Foo", ["v0"], "/prompt_encoder/Foo"),
+    ("Relu", ["v1"], "/mask_decoder/Relu"),
+], {"onnx::Conv_1": (4, 3, 1, 1)})

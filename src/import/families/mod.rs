@@ -7,6 +7,7 @@
 mod chain;
 mod drunet;
 mod fast_style;
+mod imdn;
 mod lwnet;
 mod mateuszbuda;
 mod milesial;
@@ -27,6 +28,8 @@ mod unlike;
 pub(super) use own::Renamed;
 #[cfg(feature = "onnx")]
 pub(super) use parts::set_aside;
+#[cfg(feature = "onnx")]
+pub(super) use unlike::named;
 
 use super::tensors::{StateDict, Stored};
 use crate::error::{Error, Result};
@@ -51,6 +54,7 @@ const FAMILIES: &[Recognise] = &[
     torch_em::recognise,
     lwnet::recognise,
     fast_style::recognise,
+    imdn::recognise,
     #[cfg(feature = "onnx")]
     pyimagesearch::recognise,
 ];

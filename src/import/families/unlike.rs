@@ -42,7 +42,7 @@ const KINDS: &[(&[&str], &str)] = &[
 ];
 
 /// What names belong to.
-pub(super) fn named(names: &[&str]) -> Option<&'static str> {
+pub(in crate::import) fn named(names: &[&str]) -> Option<&'static str> {
     let holds = |word: &&str| names.iter().any(|name| name.contains(word));
     KINDS.iter().find(|(words, _)| words.iter().all(holds)).map(|(_, what)| *what)
 }

@@ -4,11 +4,13 @@
 //! (`/down1/conv/Conv`), or else of its place and shape. Exporters join batch norm with the convolution before it; the
 //! same is done with the state dict's numbers. What cannot be told apart is refused by name.
 
+mod numbers;
+mod slots;
+
 use super::External;
 use super::array::{Array, Kind};
 use super::file::File;
 use super::network::OnnxNetwork;
-use super::proto::Node;
 use crate::error::{Error, Result};
 use crate::import::families;
 use crate::import::tensors::StateDict;
@@ -16,12 +18,11 @@ use crate::known;
 use crate::model::Model;
 use crate::network::Choice;
 use crate::recipe::Recipe;
+use numbers::{join, transposed};
+use slots::{Slot, drop_parts, holds, is_norm_of, slots};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
-
-/// Epsilons of batch norm; the first counts where the export does not tell.
-const EPSILONS: [f64; 4] = [1e-5, 1e-3, 1e-4, 1e-6];
 
 /// The export's network with the state dict's numbers.
 pub(in crate::import) fn model(
@@ -43,21 +44,6 @@ pub(in crate::import) fn model(
     let mut model = known::complete(Model::of_network(Arc::new(network), Recipe::default()), choice)?;
     model.notes = notes;
     Ok(model)
-}
-
-/// A constant of the graph that a tensor of the state dict belongs to.
-#[derive(Debug, Clone)]
-struct Slot {
-    constant: String,
-    op: String,
-    /// The module that the node's name tells.
-    module: String,
-    /// What the constant is of that module.
-    part: &'static str,
-    /// The convolution's bias in the graph.
-    bias: Option<String>,
-    /// Whether the exporter joined a norm with it, by the names that it leaves.
-    is_joined: bool,
 }
 
 struct Fill<'a, 'b> {
@@ -379,132 +365,5 @@ impl<'a, 'b> Fill<'a, 'b> {
             absent[0].1.trim_end_matches('.'),
             absent.len()
         )))
-    }
-}
-
-impl Slot {
-    /// Whether it is the weight of a convolution or a matrix.
-    fn is_kernel(&self) -> bool {
-        self.part == "weight" && ["Conv", "ConvTranspose", "Gemm", "MatMul"].contains(&self.op.as_str())
-    }
-}
-
-/// The weights that a node reads.
-fn slots(node: &Node, dims: &BTreeMap<String, Vec<usize>>) -> Vec<Slot> {
-    let parts: &[(usize, &'static str)] = match node.op_type.as_str() {
-        "Conv" | "ConvTranspose" => &[(1, "weight")],
-        "Gemm" => &[(1, "weight"), (2, "bias")],
-        "MatMul" => &[(1, "weight")],
-        "InstanceNormalization" | "LayerNormalization" | "GroupNormalization" | "PRelu" => {
-            &[(1, "weight"), (2, "bias")]
-        }
-        "BatchNormalization" => &[(1, "weight"), (2, "bias"), (3, "running_mean"), (4, "running_var")],
-        "Mul" => &[(0, "weight"), (1, "weight")],
-        "Add" => &[(0, "bias"), (1, "bias")],
-        _ => &[],
-    };
-    let is_conv = node.op_type.starts_with("Conv");
-    let constant = |at: usize| node.input.get(at).filter(|name| dims.contains_key(*name));
-    let slot = |&(at, part): &(usize, &'static str)| {
-        let name = constant(at)?;
-        // Numbers of arithmetic are weights only if they have the name of one.
-        if ["Mul", "Add"].contains(&node.op_type.as_str()) && dims[name].iter().product::<usize>() < 2 {
-            return None;
-        }
-        let bias = if is_conv { constant(2).cloned() } else { None };
-        let is_joined = name.starts_with("onnx::")
-            || bias.as_ref().is_some_and(|bias| bias.ends_with("weight_bias"))
-            || ["node_Conv_", "node_ConvTranspose_"].iter().any(|start| node.name.starts_with(start));
-        Some(Slot {
-            constant: name.clone(),
-            op: node.op_type.clone(),
-            module: module(&node.name),
-            part,
-            bias,
-            is_joined,
-        })
-    };
-    parts.iter().filter_map(slot).collect()
-}
-
-/// The module of a node's name: `/down.0/down.0.1/conv/Conv` is `down.0.1.conv`.
-fn module(node: &str) -> String {
-    let Some((scopes, _)) = node.trim_start_matches('/').rsplit_once('/') else { return String::new() };
-    let (mut path, mut last) = (String::new(), "");
-    for scope in scopes.split('/') {
-        let own =
-            scope.strip_prefix(last).and_then(|rest| rest.strip_prefix('.')).filter(|_| !last.is_empty());
-        if !path.is_empty() {
-            path.push('.');
-        }
-        path.push_str(own.unwrap_or(scope));
-        last = scope;
-    }
-    path
-}
-
-/// A name without its first parts.
-fn drop_parts(name: &str, count: usize) -> Option<&str> {
-    let mut rest = name;
-    for _ in 0..count {
-        rest = rest.split_once('.')?.1;
-    }
-    (!rest.is_empty()).then_some(rest)
-}
-
-/// Whether the names of a norm and of a convolution's weight tell that the one follows the other.
-fn is_norm_of(norm: &str, weight: &str) -> bool {
-    let parts = |name: &'_ str| {
-        let module = name.trim_end_matches("weight").trim_end_matches('.').to_string();
-        let (parent, leaf) = module.rsplit_once('.').unwrap_or(("", &module));
-        (parent.to_string(), leaf.to_string())
-    };
-    let ((parent, norm), (other, conv)) = (parts(norm), parts(weight));
-    let number = |leaf: &str| leaf.trim_start_matches(|c: char| !c.is_ascii_digit()).to_string();
-    let follows = match (conv.parse::<u32>(), norm.parse::<u32>()) {
-        (Ok(conv), Ok(norm)) => norm.checked_sub(1) == Some(conv),
-        (Err(_), Err(_)) => (norm.contains("bn") || norm.contains("norm")) && number(&norm) == number(&conv),
-        _ => false,
-    };
-    parent == other && follows
-}
-
-/// Whether a path of modules has all parts of another in their order, the last one last.
-fn holds(path: &str, parts: &str) -> bool {
-    let mut own = path.rsplit('.');
-    let mut parts = parts.rsplit('.');
-    own.next() == parts.next() && parts.all(|part| own.any(|own| own == part))
-}
-
-/// A matrix with its axes swapped; `dims` are those of the result.
-fn transposed(matrix: &[f32], dims: &[usize]) -> Vec<f32> {
-    let [rows, columns] = dims[..] else { return matrix.to_vec() };
-    (0..rows * columns).map(|i| matrix[i % columns * rows + i / columns]).collect()
-}
-
-/// Joins a batch norm with the convolution before it. The epsilon is the one by which the old weights are the result,
-/// if there is one.
-fn join(weight: &mut [f32], bias: &mut [f32], dims: &[usize], axis: usize, norm: &[Vec<f32>], old: &[f32]) {
-    let inner: usize = dims[axis + 1..].iter().product();
-    let channel = |i: usize| i / inner % dims[axis];
-    let scale = |eps: f64| -> Vec<f64> {
-        norm[0].iter().zip(&norm[3]).map(|(&g, &var)| f64::from(g) / (f64::from(var) + eps).sqrt()).collect()
-    };
-    let size = old.iter().fold(0f32, |most, v| most.max(v.abs()));
-    let is_old = |eps: &f64| {
-        let scale = scale(*eps);
-        let close = |(i, &w): (usize, &f32)| {
-            scale
-                .get(channel(i))
-                .is_some_and(|s| (f64::from(w) * s - f64::from(old[i])).abs() <= f64::from(size) * 1e-6)
-        };
-        weight.iter().enumerate().all(close)
-    };
-    let scale = scale(EPSILONS.into_iter().find(is_old).unwrap_or(EPSILONS[0]));
-    for (i, w) in weight.iter_mut().enumerate() {
-        *w = (f64::from(*w) * scale[channel(i)]) as f32;
-    }
-    for (c, b) in bias.iter_mut().enumerate() {
-        *b = ((f64::from(*b) - f64::from(norm[2][c])) * scale[c] + f64::from(norm[1][c])) as f32;
     }
 }

@@ -111,10 +111,24 @@ fn model(bytes: Bytes, mut external: External, choice: &Choice<'_>) -> Result<Mo
         }
     }
     let choice = Choice { inputs: &inputs, ..*choice };
-    let network = OnnxNetwork::new(file.into(), &choice).map_err(Error::one_line)?;
+    let file = Arc::new(file);
+    let network = OnnxNetwork::new(file.clone(), &choice).map_err(|error| out_of_scope(&file, error))?;
     let mut model = known::complete(Model::of_network(Arc::new(network), Recipe::default()), &choice)?;
     model.guesses.extend(guesses);
     Ok(model)
+}
+
+/// The error of a network that cannot run, with what the names in the file tell of it.
+fn out_of_scope(file: &File, error: Error) -> Error {
+    let error = error.one_line();
+    // Exporters name nodes by the path of their modules: /encoder/block.0/Conv.
+    let nodes = file.graph.node.iter().map(|node| node.name.trim_start_matches('/').replace('/', "."));
+    let names: Vec<String> = file.constants.keys().cloned().chain(nodes).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    match super::families::named(&names) {
+        Some(what) => Error::Model(format!("this is {what}, which does not run here: {error}")).one_line(),
+        None => error,
+    }
 }
 
 /// The network in a converted file.

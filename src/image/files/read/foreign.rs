@@ -1,5 +1,7 @@
 //! Files that are not read, recognised by their first bytes, and what to do with each.
 
+use crate::signature;
+
 /// Programs that convert pictures of most formats.
 const MAGICK: &str = "convert it with: magick FILE out.png";
 const RAW: &str = "develop it with: darktable-cli FILE out.tif, or dcraw -T FILE";
@@ -52,19 +54,19 @@ const KINDS: &[Kind] = &[
     kind("a NIfTI-2 volume", "only NIfTI-1 is read; convert it with: nifti_tool -convert2nii1 -infiles FILE -prefix out.nii", |b| {
         matches!(b, [_, _, _, _, b'n', b'+' | b'i', b'2', 0, ..])
     }),
-    kind("a NumPy array", "rename it to .npy", |b| b.starts_with(b"\x93NUMPY")),
+    kind("a NumPy array", "rename it to .npy", signature::is_numpy),
     kind("an NRRD volume", "save it as .nii.gz with 3D Slicer or SimpleITK", |b| b.starts_with(b"NRRD0")),
     kind("a FITS file", RASTER, |b| b.starts_with(b"SIMPLE  =")),
-    kind("an HDF5 file", "save the pictures in it as .npy or TIFF with h5py", |b| b.starts_with(b"\x89HDF\r\n")),
+    kind("an HDF5 file", "save the pictures in it as .npy or TIFF with h5py", signature::is_hdf5),
     kind("a netCDF file", RASTER, |b| b.starts_with(b"CDF\x01") || b.starts_with(b"CDF\x02")),
     kind("an MRC map", "save it as .tif with mrc2tif FILE out.tif", |b| b.get(208..212) == Some(b"MAP ")),
-    kind("a MATLAB file", "save the picture in it as PNG or .npy", |b| b.starts_with(b"MATLAB 5.0")),
+    kind("a MATLAB file", "save the picture in it as PNG or .npy", signature::is_matlab),
     kind("a microscope's file (CZI)", MICROSCOPE, |b| b.starts_with(b"ZISRAWFILE")),
     kind("a microscope's file (ND2)", MICROSCOPE, |b| b.starts_with(b"\xda\xce\xbe\x0a")),
     kind("a microscope's file (LIF)", MICROSCOPE, |b| matches!(b, [0x70, 0, 0, 0, _, _, _, _, 0x2a, ..])),
     // Documents and drawings.
     kind("an SVG drawing", "draw its pixels with: rsvg-convert FILE -o out.png", |b| is_markup(b, "<svg")),
-    kind("a PDF document", "draw its pages with: pdftoppm -png FILE page", |b| b.starts_with(b"%PDF-")),
+    kind("a PDF document", "draw its pages with: pdftoppm -png FILE page", signature::is_pdf),
     kind("a PostScript drawing", MAGICK, |b| b.starts_with(b"%!PS") || b.starts_with(b"\xc5\xd0\xd3\xc6")),
     kind("a DjVu document", "convert it with: ddjvu -format=tiff FILE out.tif", |b| b.starts_with(b"AT&TFORM")),
     // Pictures of editors, games and desktops.
@@ -89,14 +91,10 @@ const KINDS: &[Kind] = &[
     kind("a video (Ogg)", VIDEO, |b| b.starts_with(b"OggS")),
     kind("a y4m video", "pipe it: unet run - -m MODEL -o out.y4m < FILE", |b| b.starts_with(b"YUV4MPEG2")),
     // Files that came instead of a picture.
-    kind("an archive", UNPACK, |b| {
-        [b"PK\x03\x04".as_slice(), b"7z\xbc\xaf", b"Rar!", b"\xfd7zXZ", b"BZh", b"\x28\xb5\x2f\xfd"].iter().any(|magic| b.starts_with(magic))
-    }),
-    kind("a Git LFS pointer", "the picture itself is not here; fetch it with: git lfs pull", |b| {
-        b.starts_with(b"version https://git-lfs")
-    }),
-    kind("a web page", AGAIN, |b| is_markup(b, "<!doctype html") || is_markup(b, "<html")),
-    kind("a text file", "give the name of a picture", is_text),
+    kind("an archive", UNPACK, |b| b.starts_with(b"PK\x03\x04") || signature::archive(b).is_some()),
+    kind("a Git LFS pointer", "the picture itself is not here; fetch it with: git lfs pull", signature::is_lfs_pointer),
+    kind("a web page", AGAIN, signature::is_web_page),
+    kind("a text file", "give the name of a picture", |b| signature::text(b).is_some()),
 ];
 
 const fn kind(name: &'static str, remedy: &'static str, is: fn(&[u8]) -> bool) -> Kind {
@@ -154,7 +152,7 @@ fn is_tiff(head: &[u8]) -> bool {
 fn is_dicom(head: &[u8]) -> bool {
     let bare =
         matches!(head, [2 | 8, 0, 0..=0x20, 0, a, b, ..] if a.is_ascii_uppercase() && b.is_ascii_uppercase());
-    bare || head.get(128..132) == Some(b"DICM")
+    bare || signature::is_dicom(head)
 }
 
 /// Whether a text is markup with this opening tag, after declarations and comments.
@@ -162,19 +160,6 @@ fn is_markup(head: &[u8], tag: &str) -> bool {
     let text = String::from_utf8_lossy(head).to_lowercase();
     let text = text.trim_start_matches(['\u{feff}', ' ', '\t', '\r', '\n']);
     text.starts_with('<') && text.contains(tag)
-}
-
-/// Whether these are characters, as far as they go.
-fn is_text(head: &[u8]) -> bool {
-    let text = match std::str::from_utf8(head) {
-        Ok(text) => text,
-        // A character may be cut at the end.
-        Err(error) if error.error_len().is_none() => {
-            std::str::from_utf8(&head[..error.valid_up_to()]).unwrap_or_default()
-        }
-        Err(_) => return false,
-    };
-    !text.is_empty() && !text.contains(|c: char| c.is_control() && !c.is_whitespace())
 }
 
 #[cfg(test)]

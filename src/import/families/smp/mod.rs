@@ -13,12 +13,10 @@ use crate::error::{Error, Result};
 use crate::graph::{Activation, Graph, PadMode, Resize, ResizeTo, Softmax};
 use crate::import::tensors::StateDict;
 use crate::model::Model;
+use crate::recipe::IMAGENET;
 use decoders::Decoder;
 use encoders::Encoder;
 use serde_json::Value;
-
-/// Mean and standard deviation of ImageNet's pictures: red, green, blue.
-const IMAGENET: [[f64; 3]; 2] = [[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]];
 
 /// What `config.json` says.
 struct Config {
