@@ -7,7 +7,9 @@ use crate::error::Result;
 use crate::meaning;
 use crate::model::Model;
 use crate::network::Choice;
-use crate::recipe::{Class, Decode, Fit, IMAGENET, InputRecipe, OutputRecipe, Over, Recipe, Size, Step};
+use crate::recipe::{
+    Class, Decode, Fit, IMAGENET, InputRecipe, OutputRecipe, Over, Recipe, Resampling, Size, Step,
+};
 
 /// A network and its recipe.
 struct Known {
@@ -66,6 +68,7 @@ const KNOWN: [Known; 12] = [
             let mut recipe =
                 saliency(1024, [0.5; 3], [1.0; 3], Step::Linear { gain: Vec::new(), offset: Vec::new() });
             (recipe.input.steps, recipe.input.scale) = (Vec::new(), 1.0 / 255.0);
+            recipe.input.filter = Some(Resampling::Bilinear);
             recipe
         },
     },
@@ -147,10 +150,11 @@ pub(crate) fn default_input(name: &str) -> Option<(f64, &'static str)> {
         .then_some((0.25, "it suits pictures of 1080 rows; use more for smaller ones"))
 }
 
-/// A network of the rembg family: one channel, brought to 0 to 1 over the picture.
+/// A network of the rembg family, which resamples as rembg does: one channel, brought to 0 to 1 over the picture.
 fn saliency(side: usize, mean: [f64; 3], std: [f64; 3], step: Step) -> Recipe {
     let input =
         InputRecipe::default().with_size(Some(Size::Fixed([side; 2]))).with_scale(1.0).with_steps([step]);
+    let input = input.with_filter(Some(Resampling::Lanczos));
     let rescale = Step::Rescale { low: 0.0, high: 100.0, over: Over::Sample, eps: 0.0 };
     let mut recipe = segment("finds what stands out").with_input(input.with_mean(mean).with_std(std));
     recipe.output.steps = vec![rescale];

@@ -162,7 +162,7 @@ fn decoders_of_segmentation_models_pytorch_give_its_results() {
 #[test]
 fn each_decoder_runs_in_the_graph_of_an_export_of_it() {
     let vectors = Vectors::read("state_dicts/decoders/results");
-    let refusal = Model::open(decoder("manet")).err().expect("no weights tell its attention");
+    let refusal = Model::open(decoder("manet")).expect_err("no weights tell its attention");
     assert!(
         matches!(refusal, Error::UnknownNetwork(_)) && refusal.to_string().contains("MAnet"),
         "{refusal}"

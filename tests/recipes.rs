@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use unet_wgpu::graph::Graph;
 use unet_wgpu::image::{Decoded, Depth, Picture, Prepared, write_npy};
 use unet_wgpu::recipe::{
-    Channels, Decode, Fit, InputRecipe, MaskPlace, MaskRecipe, Over, Recipe, Size, Step,
+    Channels, Decode, Fit, InputRecipe, MaskPlace, MaskRecipe, Over, Recipe, Resampling, Size, Step,
 };
 use unet_wgpu::{Device, Model, OpenOptions, Random, Session, SessionOptions, Shape, Tensor};
 
@@ -167,6 +167,23 @@ fn pictures_are_brought_to_a_size_and_back() {
     assert_eq!(small.tensor().shape(), Shape::new(1, 1, 1, 4));
     let mean = small.tensor().data().iter().sum::<f32>() / 4.0;
     assert!((mean - 7.5).abs() < 1e-4, "{mean}");
+
+    // PIL 12: Image.resize of such a row to 4 columns, and of 0, 0, 1, 1 to 8.
+    for (filter, want) in [
+        (None, [1.591_27, 5.416_827, 9.583_173, 13.408_731]),
+        (Some(Resampling::Bilinear), [1.892_857, 5.5, 9.5, 13.107_142]),
+        (Some(Resampling::Bicubic), [1.591_27, 5.416_827, 9.583_173, 13.408_731]),
+        (Some(Resampling::Lanczos), [1.514_968, 5.387_838, 9.612_162, 13.485_032]),
+    ] {
+        let input = plain.clone().with_size(Some(Size::Fixed([4, 4]))).with_filter(filter);
+        assert_near(&prepare(ramp.clone(), &model(input, Decode::Mask)).tensor().data()[..4], &want);
+    }
+    let lanczos = plain.clone().with_size(Some(Size::Fixed([4, 4]))).with_filter(Some(Resampling::Lanczos));
+    let lanczos = model(lanczos, Decode::Mask);
+    let step = Tensor::from_fn(Shape::new(1, 1, 4, 4), |i| f32::from(u8::from(i % 4 > 1)));
+    let back =
+        prepare(Tensor::zeros(Shape::new(1, 1, 4, 8)), &lanczos).finish(step, &lanczos.recipe).unwrap();
+    assert_near(&back.data()[..4], &[0.038_136, -0.054_950, -0.097_266, 0.210_921]);
 
     // Padded ones come back to the bit.
     for fit in [Fit::Zero, Fit::Edge, Fit::Reflect] {

@@ -58,7 +58,7 @@ impl ResNet {
             for block in 0..blocks {
                 let outs = match self.bottleneck {
                     Some([groups, each]) => {
-                        let middle = groups * each << stage;
+                        let middle = (groups * each) << stage;
                         kernels.extend([
                             [middle, ins, 1, 1],
                             [middle, middle / groups, 3, 3],

@@ -91,7 +91,9 @@ impl Prepared {
         let own_values = (recipe.output.strength < 1.0).then(|| values.clone());
         let mut tensor = match fit {
             None => values,
-            Some(Fit::Resize) => resize(&values, wanted, Filter::Bicubic),
+            Some(Fit::Resize) => {
+                resize(&values, wanted, recipe.input.filter.map_or(Filter::Bicubic, Filter::from))
+            }
             Some(fit) => pad(&values, wanted, fit),
         };
         let needs_values = recipe.output.steps.iter().any(|step| matches!(step, Step::MatchInput { .. }));
@@ -170,7 +172,9 @@ impl Prepared {
         let filter = match decode {
             Decode::Image => Filter::Bicubic,
             Decode::Classes => Filter::Nearest,
-            Decode::Mask | Decode::Labels | Decode::Values | Decode::Scores => Filter::Bilinear,
+            Decode::Mask | Decode::Labels | Decode::Values | Decode::Scores => {
+                recipe.input.filter.map_or(Filter::Bilinear, Filter::from)
+            }
         };
         if decode != Decode::Image && own[0] <= self.own[0] && own[1] <= self.own[1] {
             own = self.own;

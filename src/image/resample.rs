@@ -1,5 +1,6 @@
 //! Resizes pictures with separable filters that widen when they shrink, as PIL's `Image.resize` does.
 
+use crate::recipe::Resampling;
 use crate::tensor::{Shape, Tensor};
 use std::ops::Range;
 
@@ -12,6 +13,18 @@ pub(super) enum Filter {
     Bilinear,
     /// Keys 1981 with a = -1/2. Sharper; for pictures.
     Bicubic,
+    /// `sinc(x) sinc(x / 3)`. Sharper still.
+    Lanczos,
+}
+
+impl From<Resampling> for Filter {
+    fn from(filter: Resampling) -> Filter {
+        match filter {
+            Resampling::Bilinear => Filter::Bilinear,
+            Resampling::Bicubic => Filter::Bicubic,
+            Resampling::Lanczos => Filter::Lanczos,
+        }
+    }
 }
 
 impl Filter {
@@ -21,6 +34,7 @@ impl Filter {
             Filter::Nearest => 0.5,
             Filter::Bilinear => 1.0,
             Filter::Bicubic => 2.0,
+            Filter::Lanczos => 3.0,
         }
     }
 
@@ -32,6 +46,12 @@ impl Filter {
             Filter::Bicubic if x < 1.0 => (1.5 * x - 2.5) * x * x + 1.0,
             Filter::Bicubic if x < 2.0 => ((-0.5 * x + 2.5) * x - 4.0) * x + 2.0,
             Filter::Bicubic => 0.0,
+            Filter::Lanczos if x == 0.0 => 1.0,
+            Filter::Lanczos if x < 3.0 => {
+                let x = x * std::f64::consts::PI;
+                3.0 * x.sin() * (x / 3.0).sin() / (x * x)
+            }
+            Filter::Lanczos => 0.0,
         }
     }
 

@@ -97,6 +97,9 @@ pub struct InputRecipe {
     pub multiple: Option<usize>,
     /// How the picture is fitted to `size` or `multiple`.
     pub fit: Fit,
+    /// The filter with which it is resampled, and with which masks and measurements are brought back. If absent, bicubic
+    /// and bilinear.
+    pub filter: Option<Resampling>,
     /// Side of the tiles that larger pictures are cut into, pixels. If absent, pictures are cut only where they must be.
     pub tile: Option<usize>,
     /// Overlap of neighbouring tiles, pixels.
@@ -126,6 +129,7 @@ setters!(InputRecipe {
     with_size(size: Option<Size>),
     with_multiple(multiple: Option<usize>),
     with_fit(fit: Fit),
+    with_filter(filter: Option<Resampling>),
     with_tile(tile: Option<usize>),
     with_overlap(overlap: Option<usize>),
     with_border(border: usize),
@@ -147,6 +151,7 @@ impl Default for InputRecipe {
             size: None,
             multiple: None,
             fit: Fit::default(),
+            filter: None,
             tile: None,
             overlap: None,
             border: 0,
@@ -195,6 +200,28 @@ pub enum Fit {
     Edge,
     /// Padded below and right with the mirrored picture; the edge is not repeated.
     Reflect,
+}
+
+/// A filter by its name in PIL. It widens when pictures shrink.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Resampling {
+    /// Never exceeds the values that it interpolates.
+    Bilinear,
+    /// Keys 1981 with a = -1/2.
+    Bicubic,
+    /// Sharper: a sine cardinal in a window of three pixels.
+    Lanczos,
+}
+
+impl Resampling {
+    fn name(self) -> &'static str {
+        match self {
+            Resampling::Bilinear => "bilinear",
+            Resampling::Bicubic => "bicubic",
+            Resampling::Lanczos => "Lanczos",
+        }
+    }
 }
 
 /// From the network's output to a result: the steps in order, then decoding.

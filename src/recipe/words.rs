@@ -117,6 +117,9 @@ impl InputRecipe {
             Some(Size::Native) => lines.push(("input.size", "the picture's own size".into())),
             None => {}
         }
+        if let Some(filter) = self.filter {
+            lines.push(("input.filter", format!("resampled with PIL's {} filter", filter.name())));
+        }
         if let Some(tile) = self.tile {
             let overlap = self.overlap.map(|pixels| format!(" that overlap by {pixels}")).unwrap_or_default();
             lines.push(("input.tile", format!("larger pictures in tiles of at most {tile} pixels{overlap}")));

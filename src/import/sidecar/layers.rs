@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 const UNITS: [(&str, &[&str]); 4] = [
     ("input", &["mask"]),
     ("input", &["transfer", "scale", "steps", "mean", "std"]),
-    ("input", &["size", "multiple", "fit", "tile", "overlap"]),
+    ("input", &["size", "multiple", "fit", "filter", "tile", "overlap"]),
     ("output", &["decode", "scale", "threshold", "regions", "steps"]),
 ];
 
