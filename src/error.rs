@@ -65,10 +65,10 @@ pub enum Error {
         /// The message of wgpu.
         message: String,
     },
-    /// A network has no input or output of that name.
+    /// A network has no input, output or class of that name.
     #[error("no {kind} is called {name} (there is {known})")]
     UnknownName {
-        /// `input` or `output`.
+        /// `input`, `output` or `class`.
         kind: &'static str,
         /// The name that was given.
         name: String,
@@ -142,6 +142,10 @@ pub enum Setting {
     Contours,
     /// The file of the input without its background.
     Cutout,
+    /// What lies behind a cut-out.
+    Backdrop,
+    /// The file of class numbers.
+    LabelMap,
     /// The file of input and result side by side.
     Comparison,
     /// The file of statistics.
@@ -168,6 +172,8 @@ impl std::fmt::Display for Setting {
             Setting::Overlay => "overlay",
             Setting::Contours => "contours",
             Setting::Cutout => "cutout",
+            Setting::Backdrop => "backdrop",
+            Setting::LabelMap => "label map",
             Setting::Comparison => "comparison",
             Setting::Statistics => "statistics",
             Setting::Reference => "reference",

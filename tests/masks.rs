@@ -6,7 +6,7 @@ use image::{ExtendedColorType, ImageEncoder, codecs::png::PngEncoder};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 use unet_wgpu::graph::{Activation, Crop, Graph, Softmax};
-use unet_wgpu::image::{Depth, Mask, Palette, Picture, Reference, cutout, probabilities, similarity};
+use unet_wgpu::image::{Depth, Mask, Palette, Picture, Reference, probabilities, similarity};
 use unet_wgpu::recipe::{Class, OutputRecipe, Recipe, Step};
 use unet_wgpu::{Error, Model, Random, Shape, Tensor};
 
@@ -347,7 +347,7 @@ fn small_components_become_background() {
 
 #[test]
 fn statistics_are_tables() {
-    let classes = vec![class("sky", None), class("car, \"red\"", None)];
+    let classes = vec![class("background", None), class("car, \"red\"", None)];
     let recipe = OutputRecipe::default().with_classes(classes);
     let drawn = mask(&["100", "011", "100"], 3);
     let one_hot =
@@ -356,7 +356,7 @@ fn statistics_are_tables() {
     assert_eq!(
         statistics.to_csv(),
         "class,name,pixels,percent,component,area,x,y,width,height,center_x,center_y\n\
-         0,sky,5,55.5556,,,,,,,,\n\
+         0,background,5,55.5556,,,,,,,,\n\
          1,\"car, \"\"red\"\"\",4,44.4444,1,4,0,0,3,3,0.75,1.00\n\
          2,class 2,0,0.0000,,,,,,,,\n"
     );
@@ -435,34 +435,6 @@ fn contours_follow_borders_and_leave_the_rest() {
     // Float pictures and masks of another size.
     let float = Picture::new(Tensor::zeros(Shape::new(1, 3, 40, 40)), Depth::Float).unwrap();
     assert_eq!(of_classes(&classes, 20, 2).contours(&float).unwrap().rgb(8, 20), [128, 0, 0]);
-}
-
-#[test]
-fn cutouts_have_soft_edges() {
-    let result = Tensor::new(Shape::new(1, 1, 1, 8), vec![0.9, 0.2, 0.0, 0.3, 0.0, 0.2, 0.7, 1.2]).unwrap();
-    let mut mask = Mask::new(&result, &OutputRecipe::default()).unwrap();
-    let planes = Tensor::from_fn(Shape::new(1, 3, 1, 8), |i| i as f32);
-    let picture = Picture::new(planes, Depth::Sixteen).unwrap();
-    let alpha = |mask: &Mask, soft: bool| {
-        let cut = cutout(&picture, &result, mask, soft).unwrap();
-        assert_eq!((cut.planes(), cut.depth()), (picture.planes(), Depth::Sixteen));
-        cut.alpha().unwrap().data().to_vec()
-    };
-    assert_eq!(alpha(&mask, false), [1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 1.0]);
-    assert_eq!(alpha(&mask, true), [0.9, 0.2, 0.0, 0.0, 0.0, 0.2, 0.7, 1.0], "a faint spot goes");
-    mask.keep_largest();
-    assert_eq!(alpha(&mask, true), [0.0, 0.0, 0.0, 0.0, 0.0, 0.2, 0.7, 1.0], "so does what the mask lost");
-    mask.remove_small(3);
-    assert_eq!(alpha(&mask, true), [0.0; 8]);
-
-    let half = Tensor::from_fn(Shape::new(1, 1, 1, 8), |_| 0.5);
-    let own = picture.clone().with_alpha(Some(half)).unwrap();
-    let mask = Mask::new(&result, &OutputRecipe::default()).unwrap();
-    assert_eq!(cutout(&own, &result, &mask, true).unwrap().alpha().unwrap().data()[..2], [0.45, 0.1]);
-    let wide = Picture::new(Tensor::zeros(Shape::new(1, 1, 2, 16)), Depth::Eight).unwrap();
-    assert_eq!(cutout(&wide, &result, &mask, true).unwrap().alpha().unwrap().data()[0], 0.9);
-    let other = of_classes(&[0, 1], 2, 2);
-    assert!(cutout(&picture, &result, &other, true).unwrap_err().to_string().contains("2x1"));
 }
 
 #[test]

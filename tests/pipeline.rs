@@ -148,7 +148,7 @@ fn assert_bands(what: &str, model: &Model, options: &PipelineOptions, picture: &
     let targets = |prefix: &str| {
         let mut kinds = vec![TargetKind::Result, TargetKind::Compare];
         if model.recipe.output.decode == Some(Decode::Mask) {
-            kinds.extend([TargetKind::Overlay, TargetKind::Cutout]);
+            kinds.extend([TargetKind::Overlay, TargetKind::Cutout, TargetKind::LabelMap]);
         }
         let path = |kind: TargetKind| folder.path().join(format!("{prefix}-{}.{extension}", kind.setting()));
         Targets(kinds.into_iter().map(|kind| Target { kind, path: path(kind) }).collect())

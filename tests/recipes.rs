@@ -472,7 +472,7 @@ fn the_examples_in_the_docs_are_recipes() {
         folder.open("net.onnx").unwrap().recipe
     };
     let recipes: Vec<Recipe> = blocks.map(opened).collect();
-    let [first, hole, light] = &recipes[..] else { panic!("expected three, got {}", recipes.len()) };
+    let [first, hole, land, light] = &recipes[..] else { panic!("expected four, got {}", recipes.len()) };
     assert_eq!(
         (first.input.size, first.input.scale, first.input.mean.len()),
         (Some(Size::Fixed([320, 320])), 1.0, 3)
@@ -481,6 +481,7 @@ fn the_examples_in_the_docs_are_recipes() {
     assert_eq!(first.output.classes[1].color, Some([255, 80, 0]));
     let mask = MaskRecipe::default().with_place(MaskPlace::First).with_hole(-0.5).with_known(0.5);
     assert_eq!(hole.input.mask, Some(mask));
+    assert_eq!((land.output.classes.len(), &land.output.void[..]), (6, &["unlabeled".to_string()][..]));
     assert_eq!((light.input.steps.len(), light.output.steps.len()), (2, 2));
 }
 

@@ -4,8 +4,10 @@
 //! `UNET_ACCEPT_SNAPSHOTS=1`, look at every file that git reports as changed, and commit them.
 
 use std::path::Path;
-use unet_wgpu::image::{Decoded, Depth, Mask, Picture, Pipeline, PipelineOptions, cutout, side_by_side};
-use unet_wgpu::recipe::OutputRecipe;
+use unet_wgpu::image::{
+    Backdrop, Decoded, Depth, Mask, Picture, Pipeline, PipelineOptions, cutout, opacity, side_by_side,
+};
+use unet_wgpu::recipe::{Class, OutputRecipe};
 use unet_wgpu::{Device, Model, SessionOptions, Shape, Tensor};
 
 const WIDTH: usize = 160;
@@ -139,9 +141,27 @@ fn comparisons_look_as_they_did() {
 fn cutouts_look_as_they_did() {
     let (result, picture) = (soft_discs(), picture());
     let mut mask = mask(&result);
-    check("cutout", &cutout(&picture, &result, &mask, true).unwrap());
+    let cut = |mask: &Mask| {
+        let opacity = opacity(&result, mask, &[], true, &OutputRecipe::default()).expect("its own mask");
+        cutout(&picture, opacity, true).expect("of the picture's size")
+    };
+    check("cutout", &cut(&mask));
+    check("cutout_over", &cut(&mask).over(&Backdrop::Color([255; 3])).expect("a picture"));
     mask.keep_largest();
-    check("cutout_largest", &cutout(&picture, &result, &mask, true).unwrap());
+    check("cutout_largest", &cut(&mask));
+}
+
+/// Colours of classes that have names but no colours.
+#[test]
+fn colours_of_named_classes_look_as_they_did() {
+    let class = |i: usize| Class { name: format!("thing {i}"), color: None };
+    let recipe = OutputRecipe::default().with_classes((0..24).map(class).collect::<Vec<_>>());
+    // Squares of 16 pixels, eight in a row.
+    let result = Tensor::from_fn(Shape::new(1, 24, 48, 128), |i| {
+        let (channel, x, y) = (i / (48 * 128), i % 128, i / 128 % 48);
+        f32::from(channel == y / 16 * 8 + x / 16)
+    });
+    check("colors", &Mask::new(&result, &recipe).expect("a mask").to_picture().expect("colours"));
 }
 
 /// What a small network of `tests/vectors/meaning` makes of a picture, beside it. Nothing describes the network's use.

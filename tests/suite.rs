@@ -1,6 +1,7 @@
 //! The one test binary of the library: every module runs on every backend that the machine has.
 
 mod cases; // one table of operator cases: what each operator is, where it is tested, how a random network draws it
+mod cutouts; // opacity, colours at soft edges, what lies behind
 mod device; // the GPU that tests run on
 mod docs; // README and docs: links, lengths of lines
 mod families; // checkpoints and state dicts of further code bases; files that are no model
@@ -27,6 +28,7 @@ mod ports; // networks of several inputs and outputs, and states that go from ru
 mod quality; // the shipped models against what models/README.md promises
 mod rasters; // GeoTIFF and GIF: pages that are none, bands, places on the earth, pixels without data, frames
 mod recipes; // recipes: their arithmetic, the files they come from, which wins, what is refused
+mod scenes; // masks of many classes: what stands for nothing, references, labels of a real network
 mod session; // sessions on a GPU: numbers, sharing, faults
 mod shaders; // every WGSL permutation, parsed and validated without a GPU
 mod snapshots; // what is drawn for people, against pictures that someone looked at

@@ -68,6 +68,8 @@ pub(crate) fn option(setting: Setting) -> &'static str {
         Setting::Overlay => "--overlay",
         Setting::Contours => "--contours",
         Setting::Cutout => "--cutout",
+        Setting::Backdrop => "--background",
+        Setting::LabelMap => "--labels",
         Setting::Comparison => "--compare",
         Setting::Statistics => "--stats",
         Setting::Reference => "--reference",

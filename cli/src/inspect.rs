@@ -366,7 +366,7 @@ fn recipe(model: &Model, plan: &Plan) -> String {
         model.test.as_ref().map(|test| ("test", format!("{} (unet verify)", test.input.path.display())));
     let line = |(path, text): (&str, String)| {
         let origin = model.origins.get(path).map(|origin| format!("  [{origin}]")).unwrap_or_default();
-        format!("{path:<17}{text}{origin}\n")
+        format!("{path:<18}{text}{origin}\n")
     };
     told.chain(recipe.words([plan.inputs[0].shape.c, plan.outputs[0].shape.c]))
         .chain(test)

@@ -10,6 +10,8 @@ mod error;
 mod import;
 mod inputs;
 mod inspect;
+mod legend;
+mod lettering;
 mod man;
 mod nodes;
 mod roofline;

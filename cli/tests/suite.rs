@@ -13,4 +13,5 @@ mod inputs; // networks of several inputs and outputs, and with states
 mod kept; // `unet tune` and `unet start`: what is kept between runs
 mod larger; // results that are larger than their pictures, or mixed with them
 mod pictures; // pictures as people have them: other formats, animations, several files, bands, missing values
+mod scenes; // masks of many classes, label maps, legends and cut-outs
 mod subcommands; // every subcommand: results, options, and one clear line for every bad input

@@ -3,6 +3,7 @@
 //! Values are f32 for every file, so 16-bit and float pictures keep their precision in both directions. Networks get
 //! values in units of 8-bit steps, 0 to 255.
 
+mod backdrop;
 mod bands;
 mod decode;
 mod files;
@@ -18,6 +19,7 @@ mod similarity;
 mod test_pair;
 mod video;
 
+pub use backdrop::Backdrop;
 pub use decode::{Decoded, Score};
 #[cfg(test)]
 pub(crate) use files::refused as refused_pictures;
@@ -29,7 +31,7 @@ pub use georeference::Georeference;
 pub use hole::Hole;
 pub use mask::{
     ClassScore, ClassStatistics, Component, Components, Mask, Palette, Reference, Scores, Statistics, cutout,
-    probabilities,
+    foreground, opacity, probabilities,
 };
 pub use picture::{Depth, Picture, side_by_side};
 pub use pipeline::*;

@@ -106,6 +106,15 @@ impl Picture {
         Ok(self)
     }
 
+    /// The same picture with other values of the same shape.
+    pub(super) fn with_planes(mut self, planes: Tensor) -> Result<Picture> {
+        if planes.shape() != self.planes.shape() {
+            return Err(Error::shape("the picture's values", self.planes.shape(), planes.shape()));
+        }
+        self.planes = planes;
+        Ok(self)
+    }
+
     /// The same picture with further bands in the units of its planes, `(1, bands, height, width)`.
     ///
     /// # Errors

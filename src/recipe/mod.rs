@@ -3,6 +3,7 @@
 //! A recipe is stored as JSON in the `unet.recipe` entry of a model file, or as TOML in `MODEL.toml` beside any model
 //! file. All arithmetic is done on the host, in f64 for each value.
 
+mod classes;
 mod curve;
 mod exposure;
 mod mask;
@@ -11,6 +12,8 @@ mod size;
 mod step;
 mod words;
 
+pub use classes::Class;
+pub(crate) use classes::{Roles, Void, hex_color, is_nothing};
 pub use curve::Curve;
 pub use mask::{Fill, MaskPlace, MaskRecipe};
 pub use measure::Pass;
@@ -231,7 +234,7 @@ impl Resampling {
 pub struct OutputRecipe {
     /// The output that is the result: its name, or its place in the file, from 0. If absent, sizes, names and places of
     /// the outputs decide.
-    #[serde(deserialize_with = "name_or_place")]
+    #[serde(deserialize_with = "classes::name")]
     pub name: Option<String>,
     /// Steps on the network's output, in order.
     pub steps: Vec<Step>,
@@ -246,6 +249,15 @@ pub struct OutputRecipe {
     pub regions: Vec<u16>,
     /// Names and colours of the classes, by class number.
     pub classes: Vec<Class>,
+    /// The class of pixels that belong to nothing: its name or number, or `none`. It forms no regions, is transparent in
+    /// cut-outs, and is what regions become that are removed. If absent, a class called background, void or the like is;
+    /// class 0 where the network tells one thing from the rest, and where classes have no names.
+    #[serde(deserialize_with = "classes::name")]
+    pub background: Option<String>,
+    /// Pixels of a reference that do not count: names and numbers of classes, and colours as `#rrggbb`. Classes called
+    /// void, unlabeled or ignore never count, nor does 255 where it is no class.
+    #[serde(deserialize_with = "classes::names")]
+    pub void: Vec<String>,
     /// Pixels along each border of a tile's result that should come from a neighbouring tile.
     pub halo: usize,
     /// For images of the picture's size: the share of the network in the result, 0 to 1; the rest is the picture.
@@ -259,6 +271,8 @@ setters!(OutputRecipe {
     with_threshold(threshold: f32),
     with_regions(regions: impl Into<Vec<u16>>),
     with_classes(classes: impl Into<Vec<Class>>),
+    with_background(background: Option<String>),
+    with_void(void: impl Into<Vec<String>>),
     with_halo(halo: usize),
     with_strength(strength: f64),
 });
@@ -273,6 +287,8 @@ impl Default for OutputRecipe {
             threshold: 0.5,
             regions: Vec::new(),
             classes: Vec::new(),
+            background: None,
+            void: Vec::new(),
             halo: 0,
             strength: 1.0,
         }
@@ -304,31 +320,6 @@ impl Decode {
     pub fn is_mask(self) -> bool {
         matches!(self, Decode::Mask | Decode::Classes | Decode::Labels)
     }
-}
-
-/// A text, or a number as text.
-fn name_or_place<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Name {
-        Text(String),
-        Place(usize),
-    }
-    let name = Option::<Name>::deserialize(from)?;
-    Ok(name.map(|name| match name {
-        Name::Text(text) => text,
-        Name::Place(place) => place.to_string(),
-    }))
-}
-
-/// A class of a mask or of scores.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Class {
-    /// Name of the class.
-    pub name: String,
-    /// Colour of the class: red, green, blue. If absent, the palette decides.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub color: Option<[u8; 3]>,
 }
 
 impl Recipe {
@@ -403,6 +394,7 @@ impl Recipe {
         if let Some(mask) = &input.mask {
             mask.check(&input.steps)?;
         }
+        output.check_roles()?;
         input.steps.iter().chain(&output.steps).try_for_each(Step::check)
     }
 }

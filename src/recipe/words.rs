@@ -1,8 +1,8 @@
 //! A recipe in words, for people.
 
 use super::{
-    Channels, Curve, Decode, Fill, Fit, InputRecipe, MaskPlace, MaskRecipe, Over, Recipe, Size, Step,
-    Transfer,
+    Channels, Curve, Decode, Fill, Fit, InputRecipe, MaskPlace, MaskRecipe, OutputRecipe, Over, Recipe, Size,
+    Step, Transfer, Void,
 };
 
 impl Recipe {
@@ -63,6 +63,7 @@ impl Recipe {
         if !names.is_empty() {
             lines.push(("output.classes", names.join(", ")));
         }
+        lines.extend(output.role_words(self.decode(channels[1], 0), channels[1]));
         if output.halo > 0 {
             lines.push(("output.halo", format!("{} pixels along the border are less certain", output.halo)));
         }
@@ -70,6 +71,38 @@ impl Recipe {
             let text =
                 format!("{} % the network's result, the rest the picture", short(100.0 * output.strength));
             lines.push(("output.strength", text));
+        }
+        lines
+    }
+}
+
+impl OutputRecipe {
+    /// The classes that stand for nothing.
+    fn role_words(&self, decode: Decode, channels: usize) -> Vec<(&'static str, String)> {
+        let names: Vec<String> = self.classes.iter().map(|class| class.name.clone()).collect();
+        let called = |number: u16| match names.get(usize::from(number)) {
+            Some(name) => name.clone(),
+            None => format!("class {number}"),
+        };
+        let mut lines = Vec::new();
+        let has_choice = decode == Decode::Classes || decode == Decode::Mask && channels > 1;
+        if !has_choice || !self.regions.is_empty() {
+            return lines;
+        }
+        let roles = self.roles(channels);
+        lines.push((
+            "output.background",
+            match roles.background(&names, !names.is_empty()) {
+                (Some(class), false) => called(class),
+                (Some(class), true) => format!("{}, since no class has a name", called(class)),
+                (None, _) => "none: all classes form regions".into(),
+            },
+        ));
+        let Void { numbers, colors } = roles.void(&names);
+        let colors = colors.iter().map(|[r, g, b]| format!("#{r:02x}{g:02x}{b:02x}"));
+        let void: Vec<String> = numbers.into_iter().map(called).chain(colors).collect();
+        if !void.is_empty() {
+            lines.push(("output.void", format!("{} in a reference does not count", void.join(", "))));
         }
         lines
     }

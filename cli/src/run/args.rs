@@ -65,9 +65,19 @@ pub(crate) struct RunArgs {
     /// For masks: the input with a line around each region
     #[arg(long, value_name = "FILE", help_heading = RESULTS)]
     contours: Option<PathBuf>,
-    /// For masks: the input, transparent where it is background
+    /// For masks: the input, transparent where it is background, with the colours of its edges cleaned
     #[arg(long, value_name = "FILE", help_heading = RESULTS)]
     cutout: Option<PathBuf>,
+    /// Classes that the cut-out shows, by name or number, such as car,person [default: all but the background]
+    #[arg(long, value_name = "CLASS,...", value_delimiter = ',', requires = "cutout", help_heading = RESULTS)]
+    pub(super) keep: Vec<String>,
+    /// What lies behind the cut-out: a colour (white, #fff, #ffffff) or a picture, which is scaled to cover it and cropped
+    /// [default: nothing]
+    #[arg(long, value_name = "COLOUR|FILE", requires = "cutout", help_heading = RESULTS)]
+    pub(super) background: Option<String>,
+    /// For masks: the class number of each pixel, .png with a palette or .tiff; beside it labelmap.txt with the names
+    #[arg(long, value_name = "FILE", help_heading = RESULTS)]
+    pub(super) labels: Option<PathBuf>,
     /// Input and result (for masks, the overlay) side by side
     #[arg(long, value_name = "FILE", help_heading = RESULTS)]
     compare: Option<PathBuf>,
@@ -77,6 +87,9 @@ pub(crate) struct RunArgs {
     /// For masks: pixels, share and connected components of each class, .csv or .json
     #[arg(long, value_name = "FILE", help_heading = RESULTS)]
     stats: Option<PathBuf>,
+    /// No legend of the classes below --overlay, --contours and --compare
+    #[arg(long, help_heading = RESULTS)]
+    pub(super) no_legend: bool,
     /// For masks: colours of the classes: voc, cityscapes, tab20, or a file with one colour on each line (#rrggbb
     /// NAME, or R G B NAME)
     #[arg(long, value_name = "NAME|FILE", help_heading = RESULTS)]
@@ -159,12 +172,14 @@ const LARGE: &str = "Large pictures";
 const STREAMS: &str = "Streams and arrays";
 
 /// Options for results other than `--out`.
-const OTHERS: [&str; 6] = ["overlay", "contours", "cutout", "compare", "probabilities", "stats"];
+const OTHERS: [&str; 7] = ["overlay", "contours", "cutout", "labels", "compare", "probabilities", "stats"];
 
 const EXAMPLES: &str = "\
 Examples:
   unet run cells.png -m cells.safetensors -o mask.png --overlay overlay.png --stats cells.csv
   unet run photo.jpg -m u2net.onnx --cutout person.png
+  unet run photo.jpg -m u2net.onnx --cutout person.jpg --background beach.jpg
+  unet run street.png -m camvid.onnx --cutout cars.png --keep car --overlay street-classes.png
   unet run scans/ -m unet.onnx -o masks/ --recursive --resume
   unet run 'scans/*.tif' -m unet.onnx -o masks/ --shard 1/2 --device 0,1
   unet run photo.jpg -m inpaint.onnx --mask hole.png -o filled.png
@@ -218,6 +233,7 @@ impl RunArgs {
             TargetKind::Overlay => &self.overlay,
             TargetKind::Contours => &self.contours,
             TargetKind::Cutout => &self.cutout,
+            TargetKind::LabelMap => &self.labels,
             TargetKind::Compare => &self.compare,
             TargetKind::Statistics => &self.stats,
         };

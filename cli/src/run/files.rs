@@ -1,5 +1,6 @@
 //! Runs one file through the pipeline, and reports on any file.
 
+use super::label_list::LabelList;
 use super::names::Beside;
 use super::{RunArgs, names, progress, save_caches, summary};
 use crate::error::{Error, Result, option};
@@ -41,6 +42,7 @@ pub(super) fn run_one(args: &RunArgs, targets: &Targets, model: Model, common: &
         job.mask = Some(Beside::find(mask, false)?.of(&job, "mask")?.to_owned());
     }
     let source = pipeline.open_job(&job, args.raw)?;
+    let label_list = LabelList::new(args, &pipeline, false)?;
     let pipeline = device::add_all(pipeline, common)?;
 
     let bar = progress(Some(1), "tiles", format!("running on {}", names(&pipeline)), common);
@@ -68,6 +70,7 @@ pub(super) fn run_one(args: &RunArgs, targets: &Targets, model: Model, common: &
     if let Some(Decoded::Mask(mask)) = &done.result {
         common.say(&share_line(mask));
     }
+    label_list.map_or(Ok(()), |list| list.write(common))?;
     if let Some(quality) = &done.quality {
         tell(&quality.to_string(), args, common)?;
     }
@@ -186,11 +189,19 @@ pub(super) fn line(job: &Job, done: &Result<Done>, pipeline: &Pipeline) -> Value
     for (name, value) in done.quality.iter().flat_map(Quality::figures) {
         line[name] = json!(value);
     }
+    if let Some(Quality::Mask(scores)) = &done.quality {
+        let ious = scores.classes.iter().map(|class| (class.name.clone(), json!(class.iou)));
+        line["class_iou"] = ious.collect::<serde_json::Map<_, _>>().into();
+    }
     line
 }
 
+/// The classes that occur, largest first; of masks that tell one thing from the rest, both.
 fn share_line(mask: &Mask) -> String {
-    let shares: Vec<String> =
-        mask.shares().iter().map(|(name, share)| format!("{name} {share:.1} %")).collect();
-    shares.join(", ")
+    let mut shares = mask.shares();
+    if shares.len() > 2 {
+        shares.retain(|(_, share)| *share > 0.0);
+        shares.sort_by(|a, b| b.1.total_cmp(&a.1));
+    }
+    shares.iter().map(|(name, share)| format!("{name} {share:.1} %")).collect::<Vec<_>>().join(", ")
 }

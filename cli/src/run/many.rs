@@ -1,6 +1,7 @@
 //! Runs folders, patterns and lists of files through the pipeline.
 
 use super::files::{apart, finish, line, tell};
+use super::label_list::LabelList;
 use super::names::{Beside, Names};
 use super::{RunArgs, names, progress, rate, save_caches};
 use crate::error::{Error, Result};
@@ -13,8 +14,8 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 use unet_wgpu::Model;
 use unet_wgpu::image::{
-    Format, Job, Load, Outcome, Pipeline, Quality, Shard, Source, Targets, find_pictures, jobs, left_out,
-    remove_temporary_files,
+    Format, Job, Load, Outcome, Pipeline, Quality, Scores, Shard, Source, Targets, find_pictures, jobs,
+    left_out, remove_temporary_files,
 };
 
 /// Runs folders, patterns or lists of files. Results go into folders.
@@ -40,6 +41,7 @@ pub(super) fn run_many(args: &RunArgs, targets: &Targets, model: Model, common: 
     let references =
         args.reference.as_deref().map(|folder| Names::find(folder, args.recursive)).transpose()?;
     let masks = args.mask.as_deref().map(|path| Beside::find(path, args.recursive)).transpose()?;
+    let label_list = LabelList::new(args, &pipeline, true)?;
     let pipeline = device::add_all(pipeline, common)?;
     remove_temporary_files(jobs.iter().flat_map(|job| job.targets.paths()))?;
     let (ready, jobs): (Vec<Job>, Vec<Job>) = jobs.into_iter().partition(|job| args.resume && job.is_done());
@@ -72,6 +74,12 @@ pub(super) fn run_many(args: &RunArgs, targets: &Targets, model: Model, common: 
     let skipped =
         if ready.is_empty() { String::new() } else { format!(", {} were there already", ready.len()) };
     common.say(&format!("{well}{skipped}"));
+    if let Some(list) = label_list.filter(|_| tally.failed.len() < count) {
+        list.write(common)?;
+    }
+    if let Some((scores, pictures)) = together(&tally.qualities) {
+        tell(&format!("{} together:\n{scores}", text::count(pictures, "picture")), args, common)?;
+    }
     for (name, mean) in means(&tally.qualities) {
         tell(&format!("mean {name} {mean:.4}"), args, common)?;
     }
@@ -159,7 +167,18 @@ fn named(path: &Path, error: &Error) -> String {
     if message.starts_with(&path) { message } else { format!("{path}: {message}") }
 }
 
-/// Means of each figure.
+/// The scores over all pixels of all masks, and the number of masks; `None` where there are none.
+fn together(qualities: &[Quality]) -> Option<(Scores, usize)> {
+    let mut sum = Scores::default();
+    let masks = qualities.iter().filter_map(|quality| match quality {
+        Quality::Mask(scores) => Some(scores),
+        _ => None,
+    });
+    let count = masks.inspect(|scores| sum.add(scores)).count();
+    (count > 0).then_some((sum, count))
+}
+
+/// Means of each figure over the pictures.
 fn means(qualities: &[Quality]) -> Vec<(&'static str, f64)> {
     let mut sums: Vec<(&'static str, f64, usize)> = Vec::new();
     for (name, value) in qualities.iter().flat_map(Quality::figures).filter(|(_, value)| value.is_finite()) {

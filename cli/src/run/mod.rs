@@ -1,7 +1,9 @@
 //! `unet run`: runs a model on pictures.
 
 mod args;
+mod background;
 mod files;
+mod label_list;
 mod many;
 mod names;
 mod stream;
@@ -16,7 +18,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 use unet_wgpu::image::{
-    FurtherFile, Palette, PictureFile, Pipeline, PipelineOptions, Report, join_cases, names_several,
+    FurtherFile, Legend, Palette, PictureFile, Pipeline, PipelineOptions, Report, join_cases, names_several,
 };
 use unet_wgpu::recipe::{Decode, Fit};
 use unet_wgpu::{Model, Role, Signature};
@@ -107,7 +109,11 @@ fn pipeline(args: &RunArgs, model: Model) -> Result<Pipeline> {
         .with_feather(args.feather.map_or(0, |pixels| pixels as usize))
         .with_keep_largest(args.keep_largest)
         .with_min_area(args.min_area.unwrap_or(0))
-        .with_palette(args.palette.as_deref().map(Palette::open).transpose()?);
+        .with_palette(args.palette.as_deref().map(Palette::open).transpose()?)
+        .with_legend((!args.no_legend).then_some(Legend(crate::legend::legend)))
+        .with_clean_edges(true)
+        .with_keep(args.keep.clone())
+        .with_backdrop(args.background.as_deref().map(background::open).transpose()?);
     let pipeline = Pipeline::new(model, options)?;
     let gives = pipeline.output_info();
     let is_mask = gives.decode.is_mask();

@@ -1,7 +1,8 @@
 //! Standard input and output: pictures, and videos frame by frame.
 
+use super::label_list::LabelList;
 use super::{RunArgs, names, progress, rate, save_caches, summary};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, option};
 use crate::{Common, device};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
@@ -12,6 +13,7 @@ use unet_wgpu::Model;
 use unet_wgpu::image::{
     FrameReader, Hole, Picture, Pipeline, Sink, Stream, StreamFormat, Target, TargetKind, Targets,
 };
+use unet_wgpu::recipe::Decode;
 
 /// Whether standard input, standard output or a video is involved.
 pub(super) fn is_stream(args: &RunArgs, targets: &Targets) -> bool {
@@ -78,6 +80,8 @@ fn frames(
     let stream = frames.stream().clone();
     let hole = args.mask.as_deref().map(Hole::open).transpose()?;
     let frames = frames.map(|frame| frame?.with_hole(hole.clone()));
+    check_frames(targets, &pipeline)?;
+    let label_list = LabelList::new(args, &pipeline, false)?;
     let sink = |target: &Target| Ok((target.clone(), sink(&target.path, stream.clone())?));
     let sinks = targets.0.iter().map(sink).collect::<Result<Vec<_>>>()?;
     let pipeline = device::add_all(pipeline, common)?;
@@ -87,6 +91,27 @@ fn frames(
     bar.finish_and_clear();
     save_caches(&pipeline);
     common.say(&rate(count?, "frame", start.elapsed(), &pipeline));
+    label_list.map_or(Ok(()), |list| list.write(common))
+}
+
+/// Refuses what frames cannot hold, before any of them runs.
+fn check_frames(targets: &Targets, pipeline: &Pipeline) -> Result<()> {
+    let info = pipeline.output_info();
+    for Target { kind, path } in
+        targets.0.iter().filter(|target| is_dash(&target.path) || is_video(&target.path))
+    {
+        let reason = match kind {
+            TargetKind::Result if info.decode == Decode::Labels => {
+                "labels may overlap, so they are no single frame; write .tiff, a page for each label, or --overlay"
+            }
+            TargetKind::Cutout if !info.has_backdrop => {
+                "frames have no transparency; give what lies behind with --background, or write .tiff"
+            }
+            TargetKind::LabelMap => "frames hold colours, not class numbers; write .tiff",
+            _ => continue,
+        };
+        return Err(Error::Usage(format!("{}: {}: {reason}", path.display(), option(kind.setting()))));
+    }
     Ok(())
 }
 
@@ -117,6 +142,7 @@ fn picture(
     let hole = args.mask.as_deref().map(Hole::open).transpose()?;
     let picture = Picture::from_reader(reader, name)?.with_hole(hole)?;
     let input = pipeline.picture(picture, name)?;
+    let label_list = LabelList::new(args, &pipeline, false)?;
     let pipeline = device::add_all(pipeline, common)?;
     let outcome = pipeline.run_input(input, &|_| {})?;
     let decoded = pipeline.decode(&outcome)?;
@@ -125,7 +151,7 @@ fn picture(
         let extension = match (target.kind, pipeline.output_info().decode) {
             (TargetKind::Statistics, _) => "csv",
             (TargetKind::Probabilities, _) => "npy",
-            (_, unet_wgpu::recipe::Decode::Scores) => "txt",
+            (_, Decode::Scores) => "txt",
             _ => "png",
         };
         let made = pipeline.make(target, &outcome, Some(&decoded))?;
@@ -135,6 +161,7 @@ fn picture(
     let mut stdout = io::stdout();
     stdout.write_all(&bytes).and_then(|()| stdout.flush()).map_err(Error::io("standard output".as_ref()))?;
     save_caches(&pipeline);
+    label_list.map_or(Ok(()), |list| list.write(common))?;
     outcome.report.notes.iter().for_each(|note| common.say(note));
     common.say(&summary(&pipeline, &outcome.report, common));
     Ok(())

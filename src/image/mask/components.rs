@@ -4,9 +4,10 @@
 //! number with path halving; Rosenfeld and Pfaltz 1966, on runs). Memory grows with the number of runs, not of pixels.
 
 use super::Mask;
+use std::collections::VecDeque;
 use std::ops::Range;
 
-/// The components of every class except 0, in the order of their first pixels, row by row.
+/// The components of every class but the background, in the order of their first pixels, row by row.
 #[derive(Debug, Clone)]
 pub struct Components {
     list: Vec<Component>,
@@ -18,7 +19,7 @@ pub struct Components {
 /// A connected region of one class.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
 pub struct Component {
-    /// Class number, never 0.
+    /// Class number, never that of the background.
     #[serde(skip)]
     pub class: u16,
     /// Number of pixels.
@@ -53,14 +54,16 @@ impl Components {
 }
 
 impl Mask {
-    /// The connected components of every class except 0. Pixels that touch at a corner are connected.
+    /// The connected components of every class but the [background](Mask::background). Pixels that touch at a corner
+    /// are connected.
     pub fn components(&self) -> Components {
+        let background = self.background();
         let mut runs: Vec<Run> = Vec::new();
         let mut parents = Vec::new();
         let mut above = 0..0;
         for (row, classes) in self.classes.chunks_exact(self.width).enumerate() {
             let first = runs.len();
-            push_runs(&mut runs, row as u32, classes);
+            push_runs(&mut runs, row as u32, classes, background);
             parents.extend(first as u32..runs.len() as u32);
             join_rows(&runs, &mut parents, above, first..runs.len());
             above = first..runs.len();
@@ -81,8 +84,8 @@ impl Mask {
         Components { list, runs, numbers: parents }
     }
 
-    /// Keeps only the largest component of each class except 0; the first one if several are equally large. The others
-    /// become class 0.
+    /// Keeps only the largest component of each class but the background; the first one if several are equally large.
+    /// The others become background or, where there is none, the class of the nearest pixel that stays.
     pub fn keep_largest(&mut self) {
         let components = self.components();
         let mut largest: Vec<Option<usize>> = vec![None; self.colors.len()];
@@ -95,29 +98,55 @@ impl Mask {
         self.keep(&components, |i, component| largest[usize::from(component.class)] == Some(i));
     }
 
-    /// Components with fewer than `min_area` pixels become class 0.
+    /// Components with fewer than `min_area` pixels become background or, where there is none, the class of the nearest
+    /// pixel that stays.
     pub fn remove_small(&mut self, min_area: usize) {
         let components = self.components();
         self.keep(&components, |_, component| component.area >= min_area);
     }
 
-    /// Components that share no pixel with the regions of another mask of the same size become class 0.
-    pub(super) fn keep_touching(&mut self, other: &Mask) {
+    /// Removes components that share no pixel with the objects of another mask of the same size.
+    pub(super) fn keep_touching(&mut self, other: &Mask, is_object: impl Fn(u16) -> bool) {
         let components = self.components();
         let mut touches = vec![false; components.list.len()];
         for (run, &number) in components.runs.iter().zip(&components.numbers) {
-            touches[number as usize] |= other.classes[self.pixels(run)].iter().any(|&class| class != 0);
+            touches[number as usize] |= other.classes[self.pixels(run)].iter().any(|&class| is_object(class));
         }
         self.keep(&components, |i, _| touches[i]);
     }
 
-    /// Sets components to class 0 unless `stays` accepts them.
+    /// Removes components unless `stays` accepts them.
     fn keep(&mut self, components: &Components, stays: impl Fn(usize, &Component) -> bool) {
         let stays: Vec<bool> = components.list.iter().enumerate().map(|(i, c)| stays(i, c)).collect();
-        for (run, &number) in components.runs.iter().zip(&components.numbers) {
-            if !stays[number as usize] {
-                let pixels = self.pixels(run);
-                self.classes[pixels].fill(0);
+        let runs = components.runs.iter().zip(&components.numbers);
+        let removed = runs.filter(|(_, number)| !stays[**number as usize]).map(|(run, _)| self.pixels(run));
+        let removed: Vec<Range<usize>> = removed.collect();
+        match self.background() {
+            Some(background) => removed.into_iter().for_each(|run| self.classes[run].fill(background)),
+            None => self.fill_from_around(removed),
+        }
+    }
+
+    /// Gives pixels the class of the nearest other pixel, in steps to the side, up and down. If there is no other
+    /// pixel, nothing changes.
+    fn fill_from_around(&mut self, removed: Vec<Range<usize>>) {
+        let mut is_open = vec![false; self.classes.len()];
+        removed.iter().for_each(|run| is_open[run.clone()].fill(true));
+        let (width, count) = (self.width, self.classes.len());
+        let around = |i: usize| {
+            let column = i % width;
+            let [left, right] = [(column > 0).then(|| i - 1), (column + 1 < width).then_some(i + 1)];
+            [i.checked_sub(width), left, right, Some(i + width).filter(|&i| i < count)].into_iter().flatten()
+        };
+        // The pixels whose neighbours are next, nearest first.
+        let edge = removed.into_iter().flatten().flat_map(around).filter(|&i| !is_open[i]);
+        let mut queue: VecDeque<usize> = edge.collect();
+        while let Some(from) = queue.pop_front() {
+            for to in around(from) {
+                if std::mem::take(&mut is_open[to]) {
+                    self.classes[to] = self.classes[from];
+                    queue.push_back(to);
+                }
             }
         }
     }
@@ -161,12 +190,12 @@ impl Component {
     }
 }
 
-/// Appends the runs of a row, without class 0.
-fn push_runs(runs: &mut Vec<Run>, row: u32, classes: &[u16]) {
+/// Appends the runs of a row, without the background.
+fn push_runs(runs: &mut Vec<Run>, row: u32, classes: &[u16], background: Option<u16>) {
     let mut start = 0;
     for run in classes.chunk_by(|a, b| a == b) {
         let end = start + run.len() as u32;
-        if run[0] != 0 {
+        if Some(run[0]) != background {
             runs.push(Run { row, start, end, class: run[0] });
         }
         start = end;

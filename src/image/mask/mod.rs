@@ -1,23 +1,27 @@
 //! Masks: a class number for each pixel, with names and colours.
 
+mod colors;
 mod components;
 mod contours;
 mod cutout;
 mod file;
+mod foreground;
 mod paint;
 mod palette;
 mod scores;
 mod statistics;
 
 pub use components::{Component, Components};
-pub use cutout::{cutout, probabilities};
+pub(super) use cutout::NO_BACKGROUND;
+pub use cutout::{cutout, opacity, probabilities};
+pub use foreground::foreground;
 pub use palette::Palette;
 pub use scores::{ClassScore, Reference, Scores};
 pub use statistics::{ClassStatistics, Statistics};
 
 use crate::error::{Error, Result};
 use crate::image::Georeference;
-use crate::recipe::{Decode, OutputRecipe};
+use crate::recipe::{Decode, OutputRecipe, Roles, Void};
 use crate::tensor::{Shape, Tensor};
 use std::sync::Arc;
 
@@ -34,6 +38,7 @@ pub struct Mask {
     /// One colour for each class; names likewise.
     colors: Vec<[u8; 3]>,
     names: Vec<String>,
+    roles: Roles,
     georeference: Option<Arc<Georeference>>,
 }
 
@@ -43,8 +48,10 @@ impl Mask {
     /// With one channel, class 1 is above the threshold, class 0 elsewhere, or the values are class numbers, as the
     /// recipe says. With several, the class has the largest value, the first one if several are equal; or the channels
     /// paint the recipe's regions, later ones over earlier ones. Labels that may overlap are painted likewise, as the
-    /// classes 1, 2 and so on. Names and colours come from the recipe; by default they are numbers and the PASCAL VOC
-    /// colours.
+    /// classes 1, 2 and so on.
+    ///
+    /// Names and colours come from the recipe. Without them, names are numbers and colours those of PASCAL VOC; classes
+    /// with a name but no colour get colours that differ from each other.
     ///
     /// # Errors
     /// When the result has several pictures, more than 65,536 channels, or values that are no class numbers, and when
@@ -62,7 +69,8 @@ impl Mask {
         let classes = match (recipe.decode, shape.c) {
             (Some(Decode::Classes), 1) => numbers(result)?,
             (Some(Decode::Classes), _) => {
-                return Err(Error::shape("class numbers", "one channel", format!("{} channels", shape.c)));
+                let expected = "one channel, or decode = \"mask\" for a channel of each class";
+                return Err(Error::shape("class numbers", expected, format!("{} channels", shape.c)));
             }
             _ if !labels.is_empty() => painted(result, &labels, recipe.threshold)?,
             (_, 1) => result.data().iter().map(|&v| u16::from(v > recipe.threshold)).collect(),
@@ -73,25 +81,32 @@ impl Mask {
             false => labels.iter().copied().max().unwrap_or(0),
         };
         let is_direct = labels.is_empty() && recipe.decode != Some(Decode::Classes);
-        let count = if is_direct { shape.c } else { (usize::from(most) + 1).max(recipe.classes.len()) };
-        let (count, palette) = (count.clamp(2, MAX_CLASSES), Palette::voc());
         // The names of labels do not count the background.
         let is_labels = recipe.decode == Some(Decode::Labels);
+        let named = recipe.classes.len() + usize::from(is_labels);
+        // The recipe may have classes that the network never gives, such as void.
+        let count = named.max(if is_direct { shape.c } else { usize::from(most) + 1 }).clamp(2, MAX_CLASSES);
         let named = |i: usize| match (is_labels, i) {
             (false, _) => recipe.classes.get(i),
             (true, 0) => None,
             (true, _) => recipe.classes.get(i - 1),
         };
-        let name = |i| named(i).map_or_else(|| number_as_name(i), |class| class.name.clone());
-        let color = |i| named(i).and_then(|class| class.color).unwrap_or_else(|| palette.color(i));
-        Ok(Mask {
+        let names =
+            (0..count).map(|i| named(i).map_or_else(|| number_as_name(i), |class| class.name.clone()));
+        let names: Vec<String> = names.collect();
+        let given = (0..count).map(|i| named(i).and_then(|class| class.color)).collect::<Vec<_>>();
+        let roles = recipe.roles(shape.c);
+        let mut mask = Mask {
             width: shape.w,
             height: shape.h,
             classes,
-            colors: (0..count).map(color).collect(),
-            names: (0..count).map(name).collect(),
+            colors: Vec::new(),
+            names,
+            roles,
             georeference: None,
-        })
+        };
+        mask.colors = colors::completed(&given, &mask.names, mask.background(), mask.is_named());
+        Ok(mask)
     }
 
     /// A mask of each channel by itself: class 1 where its value is above the threshold.
@@ -100,16 +115,18 @@ impl Mask {
     /// When the result has several pictures.
     pub(crate) fn of_labels(result: &Tensor, recipe: &OutputRecipe) -> Result<Vec<Mask>> {
         let shape = Shape { c: 1, ..result.shape() };
+        // As where all labels are painted.
+        let one = Tensor::zeros(Shape { h: 1, w: 1, ..result.shape() });
+        let colors =
+            Mask::new(&one, &OutputRecipe { decode: Some(Decode::Labels), ..recipe.clone() })?.colors;
         let channel = |c: usize| {
             let plane = Tensor::new(shape, result.plane(0, c).to_vec())?;
             let mut mask =
                 Mask::new(&plane, &OutputRecipe { decode: None, regions: Vec::new(), ..recipe.clone() })?;
             let class = recipe.classes.get(c);
+            mask.colors[1] = colors[c + 1];
             mask.names =
                 vec![number_as_name(0), class.map_or_else(|| format!("label {}", c + 1), |c| c.name.clone())];
-            if let Some(color) = class.and_then(|class| class.color) {
-                mask.colors[1] = color;
-            }
             Ok(mask)
         };
         (0..result.shape().c).map(channel).collect()
@@ -164,6 +181,46 @@ impl Mask {
     /// Names by class number.
     pub fn names(&self) -> &[String] {
         &self.names
+    }
+
+    /// The class of pixels that belong to nothing, if there is one: the recipe says it, or the name of a class
+    /// (background, void and the like). It is class 0 where the network tells one thing from the rest, and where no
+    /// class has a name.
+    pub fn background(&self) -> Option<u16> {
+        let (class, _) = self.roles.background(&self.names, self.is_named());
+        class.filter(|class| usize::from(*class) < self.names.len())
+    }
+
+    /// Whether class 0 is taken for the background only because no class has a name.
+    pub fn assumes_background(&self) -> bool {
+        self.roles.background(&self.names, self.is_named()).1
+    }
+
+    /// The numbers of classes by their names, or as they are.
+    ///
+    /// # Errors
+    /// [`Error::UnknownName`] with the names there are.
+    pub(super) fn numbers_of(&self, names: &[String]) -> Result<Vec<u16>> {
+        let number = |name: &String| {
+            let named = self.names.iter().position(|known| known == name);
+            let number =
+                named.or_else(|| name.parse().ok().filter(|&number: &usize| number < self.names.len()));
+            number.and_then(|number| u16::try_from(number).ok()).ok_or_else(|| Error::UnknownName {
+                kind: "class",
+                name: name.clone(),
+                known: self.names.join(", "),
+            })
+        };
+        names.iter().map(number).collect()
+    }
+
+    /// What does not count in a reference.
+    fn void(&self) -> Void {
+        self.roles.void(&self.names)
+    }
+
+    fn is_named(&self) -> bool {
+        self.names.iter().enumerate().any(|(i, name)| *name != number_as_name(i))
     }
 
     /// Name of each class and its share of the pixels in percent.

@@ -1,6 +1,7 @@
 //! Palettes: a colour and, optionally, a name for each class.
 
 use crate::error::{Error, Result};
+use crate::recipe::hex_color;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
@@ -156,12 +157,9 @@ fn parse(text: &str) -> Result<Palette, String> {
 
 /// The colour on a line, and the text after it.
 fn parse_line(line: &str) -> Option<([u8; 3], &str)> {
-    if let Some(rest) = line.strip_prefix('#') {
-        let (digits, name) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
-        let is_color = digits.len() == 6 && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
-        let number = u32::from_str_radix(digits, 16).ok().filter(|_| is_color)?;
-        let [_, color @ ..] = number.to_be_bytes();
-        return Some((color, name.trim()));
+    if line.starts_with('#') {
+        let (color, name) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
+        return Some((hex_color(color)?, name.trim()));
     }
     let mut rest = line;
     let mut part = || {

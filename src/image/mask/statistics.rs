@@ -27,13 +27,13 @@ pub struct ClassStatistics {
     pub pixels: usize,
     /// Share of all pixels, percent.
     pub percent: f64,
-    /// Connected components, largest first; none for class 0, the background.
+    /// Connected components, largest first; none for the background.
     pub components: Vec<Component>,
 }
 
 impl Mask {
-    /// Pixels and components of labels that may overlap. Their masks have one label each; this one is where they are all
-    /// painted, and its class 0 is where no label is.
+    /// Pixels and components of labels that may overlap. Their masks have one label each; this one is where they are
+    /// all painted, and its class 0 is where no label is.
     pub(crate) fn statistics_of(&self, labels: &[Mask]) -> Statistics {
         let mut all = self.statistics();
         for (class, label) in labels.iter().enumerate().map(|(i, label)| (i + 1, label)) {

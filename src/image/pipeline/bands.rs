@@ -6,7 +6,7 @@ use super::{Job, Outcome, Pipeline, Report, Sink, Target, TargetKind, Targets};
 use crate::error::{Error, Result, Setting};
 use crate::image::decode::check_result;
 use crate::image::prepare::{check_proportion, padded_rows, result_size};
-use crate::image::{Artifact, Depth, Format, Georeference, Hole, Picture, RowWriter, Rows};
+use crate::image::{Artifact, Backdrop, Depth, Format, Georeference, Hole, Picture, RowWriter, Rows};
 use crate::lock::lock;
 use crate::recipe::{Decode, Fit, InputRecipe, Size};
 use crate::session::SessionOptions;
@@ -44,12 +44,18 @@ pub(super) struct NeedsWhole {
 
 impl Pipeline {
     /// Whether a picture should be processed in bands because of its size. If bands change the result, because the
-    /// network sees everything, only if the picture could not be read as a whole.
-    pub(super) fn is_large(&self, rows: &Rows) -> bool {
+    /// network sees everything or edges are cleaned, only if the picture could not be read as a whole.
+    pub(super) fn is_large(&self, rows: &Rows, targets: &Targets) -> bool {
         let pixels = rows.width() as f64 * rows.height() as f64;
         let numbers = (rows.channels() + rows.extra_bands()) as f64
             + self.output_info.channels as f64 * self.output_info.scale.powi(2);
-        pixels * numbers > if self.output_info.receptive_field.is_some() { LARGE } else { HUGE }
+        let is_same = self.output_info.receptive_field.is_some() && !self.cleans(targets);
+        pixels * numbers > if is_same { LARGE } else { HUGE }
+    }
+
+    /// Whether a cut-out with clean edges is asked for.
+    fn cleans(&self, targets: &Targets) -> bool {
+        self.options.clean_edges && targets.0.iter().any(|target| target.kind == TargetKind::Cutout)
     }
 
     /// Why a picture cannot be processed in bands; `None` if it can.
@@ -86,8 +92,15 @@ impl Pipeline {
         {
             return because("the one size that the network is run at".into());
         }
-        if matches!(self.output_info.decode, Decode::Labels | Decode::Values | Decode::Classes) {
-            return because("a result of labels, classes or measurements".into());
+        if matches!(self.output_info.decode, Decode::Values | Decode::Classes) {
+            return because("a result of classes or measurements".into());
+        }
+        let has = |kind: TargetKind| targets.0.iter().any(|target| target.kind == kind);
+        if self.output_info.decode == Decode::Labels && has(TargetKind::Result) {
+            return because("a result of labels, which have a file or a page each,".into());
+        }
+        if matches!(self.options.backdrop, Some(Backdrop::Picture(_))) && has(TargetKind::Cutout) {
+            return because("the picture behind it, which is scaled to cover it,".into());
         }
         if self.output_info.decode == Decode::Mask && self.output_info.scale < 1.0 {
             return because("the result, which is enlarged to the picture,".into());
@@ -204,7 +217,7 @@ impl Pipeline {
                 let values = own.values(&recipe, self.model.picture_channels())?;
                 output_recipe.mix(&mut result, &values, own.depth() != Depth::Float);
             }
-            self.put(&Outcome { picture, result, report: report.clone() }, &mut sinks)
+            self.put(&Outcome { picture, result, report: report.clone() }, &mut sinks, false)
         };
         let tiles = session.tiles();
         session.stream(&mut read, &mut write, &|| done(tiles))?;
@@ -214,6 +227,11 @@ impl Pipeline {
         report.notes.extend(window.hole.iter().flat_map(Hole::notes));
         report.notes.extend(report.tiles_note());
         report.notes.extend(window.hole.as_ref().and_then(|hole| report.hole_note(hole, &self.output_info)));
+        if self.cleans(targets) {
+            let note =
+                "the cut-out keeps the colours of its edges, which only a smaller picture gets cleaned";
+            report.notes.push(note.into());
+        }
         sinks.into_iter().try_for_each(|(_, sink)| sink.finish())?;
         Ok(report)
     }

@@ -21,7 +21,7 @@ pub use source::Source;
 pub use targets::{Artifact, Target, TargetKind, Targets};
 
 use super::resample::{Filter, resize};
-use super::{Decoded, Depth, Georeference, Hole, Mask, Palette, Picture, Prepared};
+use super::{Backdrop, Decoded, Depth, Georeference, Hole, Mask, Palette, Picture, Prepared};
 use crate::augment::Augment;
 use crate::error::{Error, Result};
 use crate::lock::lock;
@@ -68,6 +68,10 @@ pub struct Pipeline {
     bands: Mutex<()>,
     /// Held while a sequence, or a single picture, runs through a network with states.
     states: Mutex<()>,
+    /// Whether it was said that class 0 is the background.
+    has_told: AtomicBool,
+    /// The classes that cut-outs show; if empty, all but the background.
+    kept: Vec<u16>,
 }
 
 /// Options of a [`Pipeline`].
@@ -81,12 +85,21 @@ pub struct PipelineOptions {
     /// For networks that fill holes: pixels around a hole in which the result and what is known are mixed. Known pixels
     /// stay as they are with 0.
     pub feather: usize,
-    /// For masks: keeps only the largest connected component of each class except 0.
+    /// For masks: keeps only the largest connected component of each class but the background.
     pub keep_largest: bool,
-    /// For masks: connected components with fewer pixels become class 0.
+    /// For masks: removes connected components with fewer pixels.
     pub min_area: usize,
     /// For masks: the colours, and names for classes that have none in the recipe.
     pub palette: Option<Palette>,
+    /// For drawings of masks: what is below them. By default nothing.
+    pub legend: Option<Legend>,
+    /// For cut-outs: pixels that are partly transparent get the [colour of the foreground alone](super::foreground). A
+    /// picture in bands keeps its colours.
+    pub clean_edges: bool,
+    /// For cut-outs: names or numbers of the classes that they show. If empty, all but the background.
+    pub keep: Vec<String>,
+    /// For cut-outs: what lies behind them. By default they are transparent.
+    pub backdrop: Option<Backdrop>,
 }
 
 setters!(PipelineOptions {
@@ -96,7 +109,22 @@ setters!(PipelineOptions {
     with_keep_largest(keep_largest: bool),
     with_min_area(min_area: usize),
     with_palette(palette: Option<Palette>),
+    with_legend(legend: Option<Legend>),
+    with_clean_edges(clean_edges: bool),
+    with_keep(keep: impl Into<Vec<String>>),
+    with_backdrop(backdrop: Option<Backdrop>),
 });
+
+/// Draws the legend of a mask for a drawing of that width, or nothing if it needs none. The library has no letters, so
+/// the host draws them.
+#[derive(Debug, Clone, Copy)]
+pub struct Legend(pub fn(&Mask, usize) -> Result<Option<Picture>>);
+
+impl PartialEq for Legend {
+    fn eq(&self, other: &Legend) -> bool {
+        std::ptr::fn_addr_eq(self.0, other.0)
+    }
+}
 
 /// How many pictures of one size run at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -144,6 +172,10 @@ pub struct OutputInfo {
     /// Pixels of the input, along each side, that can affect one pixel of the result. If they are bounded, tiles can be
     /// exact.
     pub receptive_field: Option<usize>,
+    /// Whether cut-outs lie over a backdrop and are not transparent.
+    pub has_backdrop: bool,
+    /// Whether there are cut-outs: one of the classes is the background, or classes to keep are named.
+    pub has_background: bool,
     /// Whether the network keeps states from picture to picture. In a [sequence](Pipeline::run_sequence) each picture
     /// begins with the states of the one before it; a single picture begins with zeros.
     pub has_states: bool,
@@ -160,6 +192,8 @@ impl OutputInfo {
             scale: output.h as f64 / input.h as f64,
             probabilities: model.gives_probabilities(input)?,
             receptive_field: graph.receptive_field(),
+            has_backdrop: false,
+            has_background: true,
             has_states: graph.carries().next().is_some(),
         })
     }
@@ -264,7 +298,8 @@ impl Pipeline {
     pub fn new(mut model: Model, mut options: PipelineOptions) -> Result<Pipeline> {
         model.recipe.check()?;
         model = model.with_scale()?;
-        let output_info = OutputInfo::of(&model)?;
+        let has_backdrop = options.backdrop.is_some();
+        let output_info = OutputInfo { has_backdrop, ..OutputInfo::of(&model)? };
         // Of a picture of one pixel, the result is still a picture.
         model.recipe.output.decode.get_or_insert(output_info.decode);
         let input = &model.recipe.input;
@@ -291,7 +326,7 @@ impl Pipeline {
             }
             tiles.blend = Blend::Crop;
         }
-        Ok(Pipeline {
+        let mut pipeline = Pipeline {
             model,
             output_info,
             lanes: Vec::new(),
@@ -299,7 +334,17 @@ impl Pipeline {
             batches: true.into(),
             bands: Mutex::new(()),
             states: Mutex::new(()),
-        })
+            has_told: false.into(),
+            kept: Vec::new(),
+        };
+        if output_info.decode.is_mask() {
+            // Also refuses a recipe that does not fit the network's channels.
+            let classes = pipeline.classes()?;
+            pipeline.kept = classes.numbers_of(&pipeline.options.keep)?;
+            let has_background = classes.background().is_some() || !pipeline.kept.is_empty();
+            pipeline.output_info.has_background = has_background;
+        }
+        Ok(pipeline)
     }
 
     /// Adds a device and the options of its sessions. Sessions are built when the size of a picture is known.
@@ -437,17 +482,27 @@ impl Pipeline {
         })
     }
 
+    /// The classes as a mask of one pixel has them: numbers, names, colours and roles.
+    ///
+    /// # Errors
+    /// When the recipe does not fit the network's channels.
+    pub fn classes(&self) -> Result<Mask> {
+        let one = Tensor::zeros(Shape::new(1, self.output_info.channels, 1, 1));
+        let mask = Mask::new(&one, &self.model.recipe.output)?;
+        Ok(self.cleaned(mask))
+    }
+
     fn cleaned(&self, mut mask: Mask) -> Mask {
+        if let Some(palette) = &self.options.palette {
+            mask = mask.with_palette(palette);
+        }
         if self.options.keep_largest {
             mask.keep_largest();
         }
         if self.options.min_area > 1 {
             mask.remove_small(self.options.min_area);
         }
-        match &self.options.palette {
-            Some(palette) => mask.with_palette(palette),
-            None => mask,
-        }
+        mask
     }
 }
 

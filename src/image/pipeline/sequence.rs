@@ -60,13 +60,6 @@ impl dyn Sink {
     }
 }
 
-/// Why labels have no page.
-fn overlapping() -> Error {
-    let message = "labels that may overlap take a page each, so stacks and videos have no room for them; run the pages as \
-                   single pictures, or write --overlay, which paints later labels over earlier ones";
-    Error::Usage(message.into())
-}
-
 /// A stream of frames. In a grey stream, colours become luma, and class numbers become levels from black to white.
 struct Frames<W: Write> {
     // Declared before `aside`, so it is closed first.
@@ -89,7 +82,11 @@ impl<W: Write + Send> Sink for Frames<W> {
                 Picture::new(picture.to_channels(Channels::Gray), picture.depth())?
             }
             Artifact::Picture(picture) => picture,
-            Artifact::Labels(_) => return Err(overlapping()),
+            Artifact::Labels(_) => {
+                let message = "labels may overlap, so they are no single frame; write .tiff, a page for each label, or \
+                               --overlay, which paints later labels over earlier ones";
+                return Err(Error::Usage(message.into()));
+            }
             Artifact::Scores(_) | Artifact::Numbers(_) | Artifact::Statistics(_) => return Err(not_a_page()),
         };
         self.writer.write(&picture)
@@ -118,7 +115,8 @@ impl Sink for PageWriter {
                     self.push(&Picture::new(Tensor::new(shape, plane.to_vec())?, Depth::Float)?)
                 })
             }
-            Artifact::Labels(_) => Err(overlapping()),
+            // One page for each label.
+            Artifact::Labels(masks) => masks.into_iter().try_for_each(|mask| self.put(Artifact::Mask(mask))),
             Artifact::Scores(_) | Artifact::Statistics(_) => Err(not_a_page()),
         }
     }
@@ -184,7 +182,7 @@ impl Pipeline {
             *ended = outcome.and_then(|outcome| {
                 outcome.iter().try_for_each(|outcome| {
                     each(outcome);
-                    self.put(outcome, sinks)
+                    self.put(outcome, sinks, true)
                 })
             });
             *count += 1;
@@ -204,11 +202,15 @@ impl Pipeline {
         Ok(count)
     }
 
-    /// Makes the result for each sink and puts it there.
-    pub(super) fn put(&self, outcome: &Outcome, sinks: &mut [(Target, Box<dyn Sink>)]) -> Result<()> {
+    /// Makes the result for each sink and puts it there. `is_whole` is false for a band of a picture.
+    pub(super) fn put(
+        &self,
+        outcome: &Outcome,
+        sinks: &mut [(Target, Box<dyn Sink>)],
+        is_whole: bool,
+    ) -> Result<()> {
         let decoded = self.decoded_for(outcome, sinks.iter().map(|(target, _)| target))?;
-        sinks
-            .iter_mut()
-            .try_for_each(|(target, sink)| sink.put(self.make(target, outcome, decoded.as_ref())?))
+        let make = |target: &Target| self.make_plain(target, outcome, decoded.as_ref(), is_whole);
+        sinks.iter_mut().try_for_each(|(target, sink)| sink.put(make(target)?))
     }
 }

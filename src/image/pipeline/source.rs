@@ -69,7 +69,7 @@ impl Pipeline {
             }
             return Ok(Source::Stack(pages));
         }
-        let why_whole = match self.is_large(pages.rows()) {
+        let why_whole = match self.is_large(pages.rows(), targets) {
             true => self.needs_whole(pages.rows(), targets),
             false => Some(NeedsWhole { setting: None, reason: String::new() }),
         };

@@ -3,14 +3,16 @@
 use super::{Outcome, OutputInfo, Pipeline, Sink};
 use crate::error::{Error, Result, Setting};
 use crate::image::decode::numbers_of;
+use crate::image::mask::NO_BACKGROUND;
 use crate::image::{
     Decoded, Depth, Format, Mask, PageWriter, Picture, Score, Statistics, check_writable, cutout, encode_npy,
-    probabilities, side_by_side, write_atomic,
+    opacity, probabilities, side_by_side, write_atomic,
 };
 use crate::recipe::Decode;
 use crate::tensor::Tensor;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
 
 /// Share of a picture's values above which a line says that they were clipped.
 const CLIPPED: f64 = 0.01;
@@ -26,8 +28,10 @@ pub enum TargetKind {
     Overlay,
     /// For masks: the input with a line around each region.
     Contours,
-    /// For masks: the input, transparent where it is background.
+    /// For masks: the input, transparent where it is background, or over the pipeline's backdrop.
     Cutout,
+    /// For masks: the class number of each pixel, `.png` with a palette or `.tiff`.
+    LabelMap,
     /// Input and result (for masks, the overlay) side by side.
     Compare,
     /// For masks: pixels, share and connected components of each class, `.csv` or `.json`.
@@ -66,12 +70,13 @@ pub enum Artifact {
 
 impl TargetKind {
     /// All kinds.
-    pub const ALL: [TargetKind; 7] = [
+    pub const ALL: [TargetKind; 8] = [
         TargetKind::Result,
         TargetKind::Probabilities,
         TargetKind::Overlay,
         TargetKind::Contours,
         TargetKind::Cutout,
+        TargetKind::LabelMap,
         TargetKind::Compare,
         TargetKind::Statistics,
     ];
@@ -84,6 +89,7 @@ impl TargetKind {
             TargetKind::Overlay => Setting::Overlay,
             TargetKind::Contours => Setting::Contours,
             TargetKind::Cutout => Setting::Cutout,
+            TargetKind::LabelMap => Setting::LabelMap,
             TargetKind::Compare => Setting::Comparison,
             TargetKind::Statistics => Setting::Statistics,
         }
@@ -105,6 +111,7 @@ impl TargetKind {
             TargetKind::Result => result,
             TargetKind::Probabilities => "npy",
             TargetKind::Overlay | TargetKind::Contours | TargetKind::Cutout | TargetKind::Compare => drawing,
+            TargetKind::LabelMap => drawing,
             TargetKind::Statistics => "csv",
         }
     }
@@ -139,8 +146,11 @@ impl TargetKind {
             _ if self.needs_picture() && !format.is_picture() => {
                 refuse("this is a picture; end the name in .png")
             }
-            TargetKind::Cutout if !format.holds_alpha() => {
+            TargetKind::Cutout if !format.holds_alpha() && !info.has_backdrop => {
                 refuse("this is transparent in parts; end the name in .png, .webp, .tiff or .exr")
+            }
+            TargetKind::LabelMap if !matches!(format, Format::Png | Format::Tiff) => {
+                refuse("these are class numbers; end the name in .png or .tiff")
             }
             _ => Ok(()),
         }
@@ -149,6 +159,10 @@ impl TargetKind {
     /// Refuses kinds that the network does not provide.
     fn check_kind(self, info: &OutputInfo) -> Result<()> {
         let reason = match (self, info.decode) {
+            (TargetKind::LabelMap, Decode::Labels) => {
+                "labels may overlap, so a pixel has no one number; use --out, a file or a page for each label"
+            }
+            (TargetKind::Cutout, decode) if decode.is_mask() && !info.has_background => NO_BACKGROUND,
             (TargetKind::Result, _) | (_, Decode::Mask | Decode::Labels) => return Ok(()),
             (TargetKind::Probabilities, Decode::Classes) => {
                 "the network gives class numbers, and keeps their probabilities to itself; leave it out"
@@ -289,7 +303,7 @@ impl Pipeline {
     /// Errors of [`make`](Self::make) and of encoding, and [`Error::Io`].
     pub fn write(&self, outcome: &Outcome, targets: &Targets) -> Result<(Option<Decoded>, Vec<String>)> {
         let decoded = self.decoded_for(outcome, targets.0.iter())?;
-        let mut notes = Vec::new();
+        let mut notes: Vec<String> = self.background_note(&decoded, targets).into_iter().collect();
         let mut files = Vec::new();
         let mut pages = Vec::new();
         for target in &targets.0 {
@@ -387,12 +401,55 @@ impl Pipeline {
         }
     }
 
-    /// Makes one target from an outcome and its decoded result.
+    /// A line about class 0, if it is the background only for want of names and that matters. Only for the first
+    /// picture.
+    fn background_note(&self, decoded: &Option<Decoded>, targets: &Targets) -> Option<String> {
+        let matters = |target: &Target| matches!(target.kind, TargetKind::Statistics | TargetKind::Cutout);
+        let is_asked =
+            self.options.keep_largest || self.options.min_area > 1 || targets.0.iter().any(matters);
+        match decoded {
+            Some(Decoded::Mask(mask)) if is_asked && mask.assumes_background() => {}
+            _ => return None,
+        }
+        let is_first = !self.has_told.swap(true, Ordering::Relaxed);
+        is_first.then(|| {
+            "class 0 is taken for the background, since the classes have no names; background = \"none\", or a class \
+             number, under [output] in MODEL.toml changes it"
+                .into()
+        })
+    }
+
+    /// Makes one target from an outcome and its decoded result. Drawings of several classes have the pipeline's legend
+    /// below them, if they lie nowhere on the earth.
     ///
     /// # Errors
     /// [`Error::Setting`] when the result is of another kind, or when the target needs a picture and the input was
     /// none.
     pub fn make(&self, target: &Target, outcome: &Outcome, decoded: Option<&Decoded>) -> Result<Artifact> {
+        let made = self.make_plain(target, outcome, decoded, true)?;
+        let is_drawing =
+            matches!(target.kind, TargetKind::Overlay | TargetKind::Contours | TargetKind::Compare);
+        match (made, decoded, &self.options.legend) {
+            (Artifact::Picture(drawing), Some(Decoded::Mask(mask)), Some(legend))
+                if is_drawing && drawing.georeference().is_none() =>
+            {
+                Ok(Artifact::Picture(match (legend.0)(mask, drawing.width())? {
+                    Some(legend) => Picture::stacked(&[drawing, legend])?,
+                    None => drawing,
+                }))
+            }
+            (made, ..) => Ok(made),
+        }
+    }
+
+    /// The same without a legend. Of a picture in bands, `is_whole` is false: edges of cut-outs keep their colours.
+    pub(super) fn make_plain(
+        &self,
+        target: &Target,
+        outcome: &Outcome,
+        decoded: Option<&Decoded>,
+        is_whole: bool,
+    ) -> Result<Artifact> {
         let refuse = |reason: &str| Error::setting(target.kind.setting(), &target.path, reason);
         let no_picture = "this shows the input, which is no picture of 1 or 3 channels; leave it out";
         let shown = if target.kind.needs_picture() { outcome.shown()? } else { None };
@@ -430,8 +487,15 @@ impl Pipeline {
             (TargetKind::Overlay, Some(Decoded::Mask(mask))) => drawing(mask.overlay(picture()?)?),
             (TargetKind::Contours, Some(Decoded::Mask(mask))) => drawing(mask.contours(picture()?)?),
             (TargetKind::Cutout, Some(Decoded::Mask(mask))) => {
-                Artifact::Picture(cutout(picture()?, &outcome.result, mask, self.output_info.probabilities)?)
+                let (result, recipe) = (&outcome.result, &self.model.recipe.output);
+                let opacity = opacity(result, mask, &self.kept, self.output_info.probabilities, recipe)?;
+                let cut = cutout(picture()?, opacity, self.options.clean_edges && is_whole)?;
+                Artifact::Picture(match &self.options.backdrop {
+                    Some(backdrop) => cut.over(backdrop)?,
+                    None => cut,
+                })
             }
+            (TargetKind::LabelMap, Some(Decoded::Mask(mask))) => Artifact::Mask(mask.clone()),
             (TargetKind::Compare, Some(Decoded::Mask(mask))) => {
                 Artifact::Picture(side_by_side(&[picture()?, &mask.overlay(picture()?)?])?)
             }

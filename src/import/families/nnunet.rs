@@ -185,8 +185,10 @@ fn recipe(dict: &StateDict<'_>) -> Result<(Recipe, bool)> {
     Ok((recipe, plans.is_object() || labels.is_object()))
 }
 
-/// Classes or regions from `dataset.json`, as in nnunetv2/utilities/label_handling. The label `ignore` has no channel.
+/// Classes or regions from `dataset.json`, as in nnunetv2/utilities/label_handling. The label `ignore` has no channel, and
+/// in references it does not count.
 fn labelling(recipe: &mut Recipe, dataset: &Value) -> Result<()> {
+    recipe.output.void = dataset["labels"]["ignore"].as_u64().iter().map(u64::to_string).collect();
     let labels = dataset["labels"].as_object().into_iter().flatten().filter(|(name, _)| *name != "ignore");
     let labels: Vec<(&String, &Value)> = labels.collect();
     let class = |name: &str| Class { name: name.into(), color: None };

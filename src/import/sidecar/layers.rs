@@ -6,11 +6,12 @@ use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
 /// Fields that only make sense together. A source that sets one of them replaces all of them.
-const UNITS: [(&str, &[&str]); 4] = [
+const UNITS: [(&str, &[&str]); 5] = [
     ("input", &["mask"]),
     ("input", &["transfer", "scale", "steps", "mean", "std"]),
     ("input", &["size", "multiple", "fit", "filter", "tile", "overlap"]),
     ("output", &["decode", "scale", "threshold", "regions", "steps"]),
+    ("output", &["classes", "background", "void"]),
 ];
 
 /// A recipe in progress, and the source of each field.

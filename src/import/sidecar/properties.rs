@@ -1,6 +1,6 @@
 //! ONNX `metadata_props` as exporters write them: QGIS deepness (`model_type`, `class_names`, `standardization_mean`,
 //! `tiles_size`, `seg_thresh`, `reg_output_scaling`, `resolution`), ultralytics (`names`, `task`, `license`), and plain
-//! `mean`, `std`, `classes`.
+//! `mean`, `std`, `classes`, `class_colors`, `ignore_index`.
 //!
 //! There is no specification. Values are JSON or Python literals; unknown ones are ignored. deepness:
 //! <https://qgis-plugin-deepness.readthedocs.io/en/latest/creators/creators_add_metadata_to_model.html>
@@ -8,7 +8,7 @@
 use super::yaml;
 use crate::error::{Error, Result};
 use crate::model::{Guess, Model};
-use crate::recipe::Decode;
+use crate::recipe::{Decode, hex_color};
 use serde_json::{Map, Value, json};
 
 /// Largest mean or standard deviation of values from 0 to 1.
@@ -56,7 +56,9 @@ impl<'a> Notes<'a> {
     }
 
     fn names(&self) -> Vec<String> {
-        self.find(&["class_names", "classes", "names", "labels"]).and_then(names).unwrap_or_default()
+        self.find(&["class_names", "classes", "names", "labels", "id2label"])
+            .and_then(names)
+            .unwrap_or_default()
     }
 
     /// Number of classes that have names.
@@ -102,8 +104,17 @@ impl<'a> Notes<'a> {
             }
         }
         let names = self.names();
+        let colors = self.find(&["class_colors", "colors", "palette"]).and_then(colors).unwrap_or_default();
         if !names.is_empty() {
-            recipe["output"]["classes"] = names.iter().map(|name| json!({ "name": name })).collect();
+            let class = |(i, name): (usize, &String)| match colors.get(i) {
+                Some(color) => json!({ "name": name, "color": color }),
+                None => json!({ "name": name }),
+            };
+            recipe["output"]["classes"] = names.iter().enumerate().map(class).collect();
+        }
+        if let Some(number) = self.number("ignore_index").filter(|v| (0.0..=f64::from(u16::MAX)).contains(v))
+        {
+            recipe["output"]["void"] = json!([number as u16]);
         }
         match self.word("model_type").as_deref() {
             Some("regressor") => {
@@ -177,6 +188,19 @@ fn names(text: &str) -> Option<Vec<String>> {
         Value::Array(list) => list.iter().map(word).collect(),
         Value::Object(map) => by_number(&map)?.into_iter().map(word).collect(),
         Value::String(text) => Some(text.split(',').map(|name| name.trim().to_string()).collect()),
+        _ => None,
+    }
+}
+
+/// Colours of the classes: a list of, or a mapping from numbers to, `[red, green, blue]` and `#rrggbb`.
+fn colors(text: &str) -> Option<Vec<[u8; 3]>> {
+    let color = |value: &Value| match value {
+        Value::String(text) => hex_color(text),
+        list => serde_json::from_value(list.clone()).ok(),
+    };
+    match literal(text)? {
+        Value::Array(list) => list.iter().map(color).collect(),
+        Value::Object(map) => by_number(&map)?.into_iter().map(color).collect(),
         _ => None,
     }
 }
