@@ -5,17 +5,13 @@
 //! ConvBlock is two times 3x3 convolution, batch normalisation (eps 1e-5) and activation. Options of [`UnetConfig`]
 //! exchange each of these.
 
+mod builder;
+
 use crate::error::{Error, Result};
-use crate::graph::{
-    self, Activation, BatchNorm, Binary, Concat, Conv, ConvTranspose, Crop, Graph, NormOver, Pad, PadAmount,
-    PadMode, Pool, Reduce, Resize, ResizeTo, Softmax, ValueId,
-};
+use crate::graph::{Graph, PadMode};
 use crate::tensor::{Random, Shape, Tensor};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
-
-/// Epsilon of the norms: PyTorch's default.
-const EPS: f64 = 1e-5;
 
 /// A network of the family. As JSON it is the `unet.config` entry of a model file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -61,12 +57,19 @@ pub struct UnetConfig {
     /// than the result, its first ones are added. If the result is larger, the input is enlarged bicubically.
     #[serde(default)]
     pub residual: bool,
+    /// Whether holes are filled smoothly before the first layer, and from how many levels of a pyramid, 1 to 6. The input's
+    /// last channel is then 1 in a hole and 0 elsewhere. Its other channels are the picture. 0 fills nothing.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub fill: usize,
     /// The result's height and width for one pixel of the input, 1 to 4. From 2 on, the last layer is a transposed
     /// convolution of stride `scale` and kernel `3 * scale`, which is a 3x3 convolution and a pixel shuffle in one
     /// (Shi et al. 2016).
     #[serde(default = "one", skip_serializing_if = "is_one")]
     pub scale: usize,
-    /// How a picture is padded if its sides are not multiples of `2^levels`.
+    /// What 3x3 convolutions see outside the picture.
+    #[serde(default = "zeros", skip_serializing_if = "is_zeros")]
+    pub padding_mode: PadMode,
+    /// How a picture is padded if its sides are not multiples of [`stride`](Self::stride).
     #[serde(default)]
     pub pad: PadMode,
 }
@@ -86,7 +89,9 @@ setters!(UnetConfig {
     with_concat(concat: ConcatOrder),
     with_output(output: Output),
     with_residual(residual: bool),
+    with_fill(fill: usize),
     with_scale(scale: usize),
+    with_padding_mode(padding_mode: PadMode),
     with_pad(pad: PadMode),
 });
 
@@ -100,6 +105,18 @@ fn one() -> usize {
 
 fn is_one(number: &usize) -> bool {
     *number == 1
+}
+
+fn is_zero(number: &usize) -> bool {
+    *number == 0
+}
+
+fn zeros() -> PadMode {
+    PadMode::Zero
+}
+
+fn is_zeros(mode: &PadMode) -> bool {
+    *mode == PadMode::Zero
 }
 
 /// How a decoder level doubles its resolution.
@@ -236,14 +253,16 @@ impl UnetConfig {
             concat: ConcatOrder::default(),
             output: Output::default(),
             residual: false,
+            fill: 0,
             scale: 1,
+            padding_mode: PadMode::Zero,
             pad: PadMode::default(),
         }
     }
 
-    /// Sides are padded to multiples of this number, `2^levels`.
+    /// Sides are padded to multiples of this number: 2 to the number of levels of the encoder, or of `fill` if larger.
     pub fn stride(&self) -> usize {
-        1 << self.encoder.len()
+        1 << self.encoder.len().max(self.fill)
     }
 
     fn check(&self) -> Result<()> {
@@ -281,8 +300,20 @@ impl UnetConfig {
         if self.decoder.is_empty() && (self.residual || self.scale > 1) {
             return refuse("residual and scale", "a decoder", "an encoder-only network".into());
         }
-        if self.residual && self.in_channels < self.out_channels {
-            return refuse("residual", "at most as many channels out as in", self.out_channels.to_string());
+        let picture = self.in_channels - usize::from(self.fill > 0);
+        if self.residual && picture < self.out_channels {
+            let expected = format!("at most the {picture} channels of the picture");
+            return refuse("channels out with a residual", &expected, self.out_channels.to_string());
+        }
+        if self.fill > 6 {
+            return refuse("fill", "0 to 6 levels", self.fill.to_string());
+        }
+        if self.fill > 0 && (picture == 0 || self.decoder.is_empty() || self.scale > 1) {
+            return refuse(
+                "fill",
+                "a picture and a mask in, a decoder, and scale 1",
+                "another network".into(),
+            );
         }
         Ok(())
     }
@@ -293,44 +324,7 @@ impl UnetConfig {
     /// [`Error::Shape`] for a configuration that contradicts itself, and errors of `weights`.
     pub fn build(&self, weights: &mut dyn Weights) -> Result<Graph> {
         self.check()?;
-        let graph = Graph::new(self.in_channels);
-        let mut builder = Builder { config: self, weights, graph };
-        let pad = Pad { amount: PadAmount::Multiple(self.stride()), mode: self.pad };
-        let x = builder.graph.push("pad", pad, &[Graph::INPUT])?;
-        let mut y = (x, self.in_channels);
-        let mut skips = Vec::new();
-        for (i, &width) in self.encoder.iter().enumerate() {
-            let skip = builder.block(&format!("enc{}", i + 1), y, width)?;
-            skips.push(skip);
-            y = (builder.graph.push(&format!("enc{}.pool", i + 1), Pool::MAX_2X2, &[skip.0])?, width);
-        }
-        y = builder.block_dilated("bottleneck", y, self.bottleneck, self.dilation)?;
-        if self.decoder.is_empty() {
-            let mean = builder.graph.push("average", Reduce::GLOBAL_AVERAGE, &[y.0])?;
-            let scores = builder.conv("classifier", (mean, y.1), self.out_channels, 1, true)?;
-            return builder.finish(scores);
-        }
-        for (i, (&width, skip)) in self.decoder.iter().zip(skips.into_iter().rev()).enumerate() {
-            let stage = format!("dec{}", self.encoder.len() - i);
-            let up = builder.up(&stage, y, self.up.as_ref().map_or(y.1, |up| up[i]))?;
-            let parts = match self.concat {
-                ConcatOrder::UpSkip => [up.0, skip.0],
-                ConcatOrder::SkipUp => [skip.0, up.0],
-            };
-            let joined = builder.graph.push(&format!("{stage}.concat"), Concat::default(), &parts)?;
-            y = builder.block(&stage, (joined, up.1 + skip.1), width)?;
-        }
-        if self.scale > 1 {
-            let result = builder.enlarged(y)?;
-            return builder.finish(result);
-        }
-        let mut result = builder.conv("output", y, self.out_channels, 1, true)?;
-        if self.residual {
-            let first = builder.first_channels(x)?;
-            result = builder.graph.push("residual", Binary::ADD, &[first, result])?;
-        }
-        let cropped = builder.graph.push("crop", Crop, &[result, Graph::INPUT])?;
-        builder.finish(cropped)
+        builder::build(self, weights)
     }
 
     /// The shapes in each level, one line for each, for one input shape.
@@ -360,132 +354,5 @@ impl UnetConfig {
         };
         lines.push(format!("{head:<13}{}", graph.output_shape(input)?));
         Ok(lines.join("\n"))
-    }
-}
-
-/// A value and its channels.
-type Wide = (ValueId, usize);
-
-struct Builder<'a> {
-    config: &'a UnetConfig,
-    weights: &'a mut dyn Weights,
-    graph: Graph,
-}
-
-impl Builder<'_> {
-    fn vector(&mut self, name: &str, len: usize) -> Result<Arc<[f32]>> {
-        Ok(self.weights.tensor(name, Shape::new(len, 1, 1, 1))?.data().into())
-    }
-
-    /// A convolution with its weights, and without dilation.
-    fn weighted(&mut self, name: &str, from: usize, to: usize, kernel: usize, bias: bool) -> Result<Conv> {
-        let weight = self.weights.tensor(&format!("{name}.weight"), Shape::new(to, from, kernel, kernel))?;
-        let bias = if bias { Some(self.vector(&format!("{name}.bias"), to)?) } else { None };
-        Ok(Conv::new(weight, bias))
-    }
-
-    fn conv(&mut self, name: &str, (x, from): Wide, to: usize, kernel: usize, bias: bool) -> Result<ValueId> {
-        let conv = self.weighted(name, from, to, kernel, bias)?;
-        self.graph.push(name, conv.same(), &[x])
-    }
-
-    /// Two times convolution, norm, activation.
-    fn block(&mut self, stage: &str, x: Wide, width: usize) -> Result<Wide> {
-        self.block_dilated(stage, x, width, 1)
-    }
-
-    fn block_dilated(&mut self, stage: &str, x: Wide, width: usize, dilation: usize) -> Result<Wide> {
-        let (mut y, mut from) = x;
-        for i in 1..=2 {
-            let name = format!("{stage}.conv{i}");
-            let conv =
-                Conv { dilation: [dilation; 2], ..self.weighted(&name, from, width, 3, self.config.bias)? };
-            y = self.graph.push(&name, conv.same(), &[y])?;
-            y = self.norm(&format!("{stage}.norm{i}"), y, width)?;
-            let activation = match self.config.activation {
-                BlockActivation::Relu => Activation::Relu,
-                BlockActivation::LeakyRelu(slope) => Activation::LeakyRelu(slope),
-            };
-            y = self.graph.push(&format!("{stage}.act{i}"), activation, &[y])?;
-            from = width;
-        }
-        Ok((y, width))
-    }
-
-    fn norm(&mut self, name: &str, x: ValueId, width: usize) -> Result<ValueId> {
-        let norm = self.config.norm;
-        let mut part = |part: &str| self.vector(&format!("{name}.{part}"), width);
-        match norm {
-            Norm::None => Ok(x),
-            Norm::Batch => {
-                let (gamma, beta) = (part("weight")?, part("bias")?);
-                let (mean, var) = (part("running_mean")?, part("running_var")?);
-                self.graph.push(name, BatchNorm::new(&gamma, &beta, &mean, &var, EPS)?, &[x])
-            }
-            Norm::Instance => {
-                let (scale, shift) = (Some(part("weight")?), Some(part("bias")?));
-                let norm = graph::Norm::new(NormOver::Groups(width), EPS as f32);
-                self.graph.push(name, graph::Norm { scale, shift, ..norm }, &[x])
-            }
-        }
-    }
-
-    /// The channels of the input that a residual adds.
-    fn first_channels(&mut self, x: ValueId) -> Result<ValueId> {
-        let (from, to) = (self.config.in_channels, self.config.out_channels);
-        if from == to {
-            return Ok(x);
-        }
-        let one_hot = Tensor::from_fn(Shape::new(to, from, 1, 1), |i| f32::from(i % from == i / from));
-        self.graph.push("residual.channels", Conv::new(Arc::new(one_hot), None), &[x])
-    }
-
-    /// The last layer of a network whose result is larger than its input.
-    fn enlarged(&mut self, (x, from): Wide) -> Result<ValueId> {
-        let (to, scale) = (self.config.out_channels, self.config.scale);
-        let weight = self.weights.tensor("output.weight", Shape::new(from, to, 3 * scale, 3 * scale))?;
-        let bias = self.vector("output.bias", to)?;
-        let shuffle = ConvTranspose { padding: [scale; 4], ..ConvTranspose::new(weight, Some(bias), scale) };
-        let result = self.graph.push("output", shuffle, &[x])?;
-        let factor = ResizeTo::Scale([scale as f32; 2]);
-        if !self.config.residual {
-            let size = self.graph.push("size", Resize::nearest(factor), &[Graph::INPUT])?;
-            return self.graph.push("crop", Crop, &[result, size]);
-        }
-        let input = self.first_channels(Graph::INPUT)?;
-        let input = self.graph.push("bicubic", Resize::bicubic(factor), &[input])?;
-        let cropped = self.graph.push("crop", Crop, &[result, input])?;
-        self.graph.push("residual", Binary::ADD, &[input, cropped])
-    }
-
-    fn up(&mut self, stage: &str, (x, from): Wide, to: usize) -> Result<Wide> {
-        let name = format!("{stage}.up");
-        let twice = ResizeTo::Scale([2.0, 2.0]);
-        let y = match self.config.upsample {
-            Upsample::ConvTranspose => {
-                let weight = self.weights.tensor(&format!("{name}.weight"), Shape::new(from, to, 2, 2))?;
-                let bias = self.vector(&format!("{name}.bias"), to)?;
-                self.graph.push(&name, ConvTranspose::new(weight, Some(bias), 2), &[x])?
-            }
-            Upsample::NearestConv => {
-                let y = self.graph.push(&format!("{stage}.resize"), Resize::nearest(twice), &[x])?;
-                self.conv(&name, (y, from), to, 3, true)?
-            }
-            Upsample::BilinearConv1x1 => {
-                let y = self.graph.push(&format!("{stage}.resize"), Resize::bilinear(twice, false), &[x])?;
-                self.conv(&name, (y, from), to, 1, true)?
-            }
-        };
-        Ok((y, to))
-    }
-
-    /// Adds the output function and finishes the graph.
-    fn finish(mut self, x: ValueId) -> Result<Graph> {
-        match self.config.output {
-            Output::None => self.graph.set_output(x),
-            Output::Sigmoid => drop(self.graph.push("sigmoid", Activation::Sigmoid, &[x])?),
-            Output::Softmax => drop(self.graph.push("softmax", Softmax::default(), &[x])?),
-        }
-        Ok(self.graph)
     }
 }

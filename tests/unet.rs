@@ -3,6 +3,7 @@
 use crate::networks::choices;
 use crate::oracle;
 use crate::support::{Tolerance, Vectors, assert_close, assert_slices_close, backends, check};
+use std::sync::Arc;
 use unet_wgpu::graph::{Graph, Op, PadMode};
 use unet_wgpu::optimize::{Optimizations, optimize};
 use unet_wgpu::unet::{
@@ -120,12 +121,48 @@ fn a_network_takes_its_weights_by_name() {
     assert_eq!(error, "output.weight: expected (4,4,1,1), got (3,4,1,1)");
 }
 
+#[test]
+fn a_fill_keeps_known_pixels_and_continues_them_into_holes() {
+    // All weights are 0, so the result is the filled picture: a slope with a hole of 12x12.
+    let config = UnetConfig::new(2, 1, &[2, 2], 2, &[2, 2]).with_norm(Norm::None).with_residual(true);
+    let graph = config.with_fill(4).build(&mut Zeros).unwrap();
+    let hole = |y: usize, x: usize| (20..32).contains(&y) && (10..22).contains(&x);
+    let slope = |y: usize, x: usize| (3 * x + y) as f32 / 256.0;
+    let side = 48;
+    let input = Tensor::from_fn(Shape::new(1, 2, side, side), |i| {
+        let (c, y, x) = (i / (side * side), i / side % side, i % side);
+        match (c, hole(y, x)) {
+            (0, true) => 7.0,
+            (0, false) => slope(y, x),
+            (_, hole) => f32::from(hole),
+        }
+    });
+    let result = cpu::run(&graph, &input).unwrap();
+    for (i, &value) in result.data().iter().enumerate() {
+        let (y, x) = (i / side, i % side);
+        if hole(y, x) {
+            assert!((value - slope(y, x)).abs() < 0.08, "{value} at row {y}, column {x}: {}", slope(y, x));
+        } else {
+            assert_eq!(value, slope(y, x), "row {y}, column {x}");
+        }
+    }
+}
+
+/// Weights that are all 0.
+struct Zeros;
+
+impl Weights for Zeros {
+    fn tensor(&mut self, _: &str, shape: Shape) -> unet_wgpu::Result<Arc<Tensor>> {
+        Ok(Arc::new(Tensor::from_fn(shape, |_| 0.0)))
+    }
+}
+
 // ---- configuration ----
 
 #[test]
 fn bad_configurations_are_refused_with_what_was_expected() {
     let good = || UnetConfig::new(3, 3, &[4, 8], 8, &[8, 4]);
-    let cases: [(UnetConfig, &str); 14] = [
+    let cases: [(UnetConfig, &str); 17] = [
         (good().with_encoder(vec![]).with_decoder(vec![]), "encoder: expected 1 to 6 levels, got 0"),
         (good().with_encoder(vec![1; 7]), "encoder: expected 1 to 6 levels, got 7"),
         (good().with_in_channels(0), "widths: expected 1 to 65536 channels, got 0"),
@@ -137,7 +174,7 @@ fn bad_configurations_are_refused_with_what_was_expected() {
         (good().with_up(Some(vec![8])), "up: expected one width for each decoder level, got 1"),
         (
             good().with_residual(true).with_out_channels(4),
-            "residual: expected at most as many channels out as in, got 4",
+            "channels out with a residual: expected at most the 3 channels of the picture, got 4",
         ),
         (
             good().with_residual(true).with_decoder(vec![]),
@@ -149,6 +186,15 @@ fn bad_configurations_are_refused_with_what_was_expected() {
         ),
         (good().with_scale(5), "scale: expected 1 to 4, got 5"),
         (good().with_dilation(0), "dilation: expected 1 to 16, got 0"),
+        (
+            good().with_fill(3).with_residual(true),
+            "channels out with a residual: expected at most the 2 channels of the picture, got 3",
+        ),
+        (good().with_fill(7), "fill: expected 0 to 6 levels, got 7"),
+        (
+            good().with_fill(2).with_scale(2),
+            "fill: expected a picture and a mask in, a decoder, and scale 1, got another network",
+        ),
     ];
     for (config, want) in cases {
         let error = config.build(&mut RandomWeights::new(1)).unwrap_err();
@@ -250,10 +296,15 @@ fn random_config(random: &mut Random) -> UnetConfig {
     config.concat = random.pick(&[ConcatOrder::UpSkip, ConcatOrder::SkipUp]);
     config.output = random.pick(&[Output::None, Output::Sigmoid, Output::Softmax]);
     config.pad = random.pick(&[PadMode::Zero, PadMode::Edge, PadMode::Reflect]);
+    config.padding_mode = random.pick(&[PadMode::Zero, PadMode::Zero, PadMode::Edge, PadMode::Reflect]);
     config.up = (random.below(2) == 0).then_some(up);
+    if config.in_channels > 1 && config.scale == 1 {
+        config.fill = random.below(4);
+    }
+    let picture = config.in_channels - usize::from(config.fill > 0);
     match random.below(4) {
-        0 => (config.residual, config.out_channels) = (true, 1 + random.below(config.in_channels)),
-        1 => (config.decoder, config.up, config.scale) = (Vec::new(), None, 1),
+        0 => (config.residual, config.out_channels) = (true, 1 + random.below(picture)),
+        1 => (config.decoder, config.up, config.scale, config.fill) = (Vec::new(), None, 1, 0),
         _ => {}
     }
     config

@@ -312,8 +312,9 @@ def unet(config, weights, x):
 
     def conv(name, x, out, kernel, bias, dilation=1):
         weight = weights(f"{name}.weight", (out, x.shape[1], kernel, kernel))
-        padding = kernel // 2 * dilation
-        return F.conv2d(x, weight, vector(f"{name}.bias", out) if bias else None, padding=padding, dilation=dilation)
+        mode = {"zero": "constant", "reflect": "reflect", "edge": "replicate"}[config.get("padding_mode", "zero")]
+        x = F.pad(x, (kernel // 2 * dilation,) * 4, mode=mode)
+        return F.conv2d(x, weight, vector(f"{name}.bias", out) if bias else None, dilation=dilation)
 
     def norm(name, x, width):
         match config.get("norm", "batch"):
@@ -346,10 +347,28 @@ def unet(config, weights, x):
                 x = F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
                 return conv(f"{stage}.up", x, out, 1, True)
 
+    def filled(x, levels):
+        known = 1 - x[:, -1:]
+        pyramid = [(x[:, :-1] * known, known)]
+        for _ in range(levels):
+            colours, known = (F.avg_pool2d(part, 2) for part in pyramid[-1])
+            factor = (1 / known.clamp(min=1e-4)).clamp(max=4)
+            pyramid.append((colours * factor, known * factor))
+        colours, known = (F.avg_pool2d(part, 7, stride=1, padding=3) for part in pyramid.pop())
+        y = colours / known.clamp(min=1e-4)
+        for colours, known in reversed(pyramid):
+            y = colours + (1 - known) * F.interpolate(y, scale_factor=2, mode="bilinear")
+        return torch.cat([y, x[:, -1:]], 1)
+
     depth, (height, width), given = len(config["encoder"]), x.shape[2:], x
+    fill = config.get("fill", 0)
+    stride = 2 ** max(depth, fill)
     channels_out, scale = config["out_channels"], config.get("scale", 1)
     mode = {"reflect": "reflect", "edge": "replicate", "zero": "constant"}[config.get("pad", "reflect")]
-    x = F.pad(x, (0, -width % 2**depth, 0, -height % 2**depth), mode=mode)
+    x = F.pad(x, (0, -width % stride, 0, -height % stride), mode=mode)
+    if fill:
+        x = filled(x, fill)
+        given = x[:, :, :height, :width]
     y, skips = x, []
     for i, channels in enumerate(config["encoder"]):
         skips.append(block(f"enc{i + 1}", y, channels))
@@ -418,6 +437,9 @@ SMALL = {
     "instance_norm": (small(2, norm="instance", pad="edge"), (2, 25, 19)),
     "twice_as_large": (small(2, scale=2, norm="none", residual=True), (1, 25, 19)),
     "three_times_as_large": (small(1, scale=3, out_channels=2, residual=True), (1, 13, 18)),
+    "filled_holes": (small(2, in_channels=4, fill=3, residual=True, norm="none"), (2, 25, 19)),
+    "padding_by_reflection": (small(2, padding_mode="reflect", norm="instance"), (1, 25, 19)),
+    "dilated_padding_by_edges": (small(2, padding_mode="edge", dilation=2, upsample="nearest_conv"), (1, 25, 19)),
     "four_times_without_residual": (small(1, scale=4, out_channels=1, output="sigmoid"), (1, 13, 18)),
 }
 
