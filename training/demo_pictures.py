@@ -1,6 +1,6 @@
-"""Makes the pictures in demo/: a photograph with and without noise, and a drawn electron micrograph.
+"""Makes the pictures in demo/: photographs, a hole, an aerial picture and a drawn electron micrograph.
 
-python demo_pictures.py
+python demo_pictures.py --aerial DIR    DIR holds "Tile 1" to "Tile 8" (see fetch_aerial.sh)
 """
 
 import argparse
@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import skimage.data
-from PIL import Image
+from PIL import Image, ImageDraw
 from scipy.ndimage import gaussian_filter
 
-from evaluate import ROOT, add_noise
+from evaluate import ROOT, add_noise, halved, read_scenes
 
 
 def smooth_noise(rng, shape, sigma):
@@ -67,16 +67,37 @@ def micrograph(seed, width=384, height=320):
     return np.clip(np.rint(image), 0, 255).astype(np.uint8)
 
 
+def scratches(width, height):
+    """A mask, white in the hole: two scratches and a stain."""
+    mask = Image.new("L", (width, height))
+    draw = ImageDraw.Draw(mask)
+    for points in ([(0.04, 0.2), (0.3, 0.32), (0.52, 0.22), (0.97, 0.4)], [(0.1, 0.95), (0.35, 0.62), (0.6, 0.8)]):
+        draw.line([(x * width, y * height) for x, y in points], fill=255, width=9, joint="curve")
+    draw.ellipse((0.78 * width, 0.66 * height, 0.88 * width, 0.82 * height), fill=255)
+    return np.array(mask)
+
+
 def main():
     parser = argparse.ArgumentParser(description="Makes the demo pictures.")
     parser.add_argument("--out", type=Path, default=ROOT / "demo")
+    parser.add_argument("--aerial", type=Path, required=True, help="folder of the aerial pictures")
     parser.add_argument("--seed", type=int, default=7)
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     clean = skimage.data.chelsea()[16:272, 40:424]
-    pictures = {"clean": clean, "noisy": add_noise(clean, 25, args.seed), "cells": micrograph(args.seed)}
+    scenes = {name: picture for name, picture, _ in read_scenes(args.aerial, held_out=True)}
+    rocket = Image.fromarray(skimage.data.rocket()).resize((480, 320), Image.Resampling.LANCZOS)
+    pictures = {
+        "clean.png": clean,
+        "noisy.png": add_noise(clean, 25, args.seed),
+        "cells.png": micrograph(args.seed),
+        "hole.png": scratches(*clean.shape[1::-1]),
+        "small.png": halved(skimage.data.astronaut()[:288, 64:448]),
+        "rocket.jpg": np.array(rocket),
+        "aerial.jpg": scenes["tile4-part7"][200:584, 300:812],
+    }
     for name, pixels in pictures.items():
-        Image.fromarray(pixels).save(args.out / f"{name}.png", optimize=True)
+        Image.fromarray(pixels).save(args.out / name, optimize=True, quality=92)
 
 
 if __name__ == "__main__":

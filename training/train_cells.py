@@ -3,7 +3,6 @@
 python train_cells.py --data DIR    DIR holds image/0.png .. image/29.png and label/ likewise (ISBI 2012)
 """
 
-import argparse
 import datetime
 import math
 from pathlib import Path
@@ -11,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch.nn import functional as F
-from tqdm import tqdm
 
-from evaluate import CELLS_TRAIN, ROOT, cells_figures, cells_table, membrane, read_cells, scores
-from unet import CELLS, Average, UNet
+from evaluate import CELLS_TRAIN, cells_figures, cells_table, membrane, read_cells, scores
+from trainer import options, train
+from unet import CELLS
 
 
 def warp_grid(rng, crop, height, width):
@@ -70,7 +69,7 @@ def best_threshold(net, recipe, images, masks):
 
 
 def export(net, args, mean, std, step):
-    """Writes the model and returns its figures on the held-out pictures."""
+    """Writes the model and returns a table of its figures on the held-out pictures."""
     images, masks = read_cells(args.data, CELLS_TRAIN)
     recipe = {
         "task": "segment",
@@ -96,50 +95,24 @@ def export(net, args, mean, std, step):
         f"{datetime.date.today()}. Held-out pictures 24-29: mean membrane F1 {f1:.3f}."
     )
     net.export(args.out, recipe)
-    return rows
+    return cells_table(rows)
 
 
 def main():
-    parser = argparse.ArgumentParser(description="Trains the cell membrane model.")
+    parser = options("cells", steps=4500, batch=4, crop=192)
     parser.add_argument("--data", type=Path, required=True, help="folder with image/ and label/")
-    parser.add_argument("--out", type=Path, default=ROOT / "models" / "cells.safetensors")
-    parser.add_argument("--steps", type=int, default=4500)
-    parser.add_argument("--batch", type=int, default=4)
-    parser.add_argument("--crop", type=int, default=192)
-    parser.add_argument("--rate", type=float, default=1e-3, help="highest learning rate")
-    parser.add_argument("--seed", type=int, default=2026)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--save-every", type=int, default=1000, help="steps between exports")
     args = parser.parse_args()
-    torch.set_num_threads(args.threads)
-    torch.manual_seed(args.seed)
-    rng = np.random.default_rng(args.seed)
-
     images, masks = read_cells(args.data, CELLS_TRAIN)
     mean, std = round(float(images.mean() / 255), 4), round(float(images.std() / 255), 4)
     images, masks = torch.from_numpy(images / np.float32(255)), torch.from_numpy(masks).float()
 
-    net = UNet(CELLS).to(memory_format=torch.channels_last).train()
-    average = Average(net, decay=0.998)
-    optimizer = torch.optim.Adam(net.parameters(), lr=args.rate, betas=(0.9, 0.99))
-    warm_up, frozen_from = 100, int(0.8 * args.steps)
-    for step in (bar := tqdm(range(1, args.steps + 1), mininterval=10)):
-        if step == frozen_from:
-            net.freeze_norms()
-        rate = min(step / warm_up, 0.5 + 0.5 * math.cos(math.pi * step / args.steps))
-        optimizer.param_groups[0]["lr"] = args.rate * rate
+    def loss(net, rng):
         batch, targets = map(torch.stack, zip(*(sample(rng, images, masks, args.crop) for _ in range(args.batch))))
         with torch.autocast("cpu", torch.bfloat16):
             logits = net.logits(((batch - mean) / std).contiguous(memory_format=torch.channels_last))
-        loss = loss_of(logits.float(), targets)
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
-        optimizer.step()
-        average.update(net)
-        bar.set_postfix(loss=f"{loss.item():.3f}", refresh=False)
-        if step % args.save_every == 0 or step == args.steps:
-            bar.write(f"step {step}\n{cells_table(export(average.net, args, mean, std, step))}")
+        return loss_of(logits.float(), targets)
+
+    train(CELLS, args, loss, lambda net, step: export(net, args, mean, std, step), freeze_norms_at=0.8)
 
 
 if __name__ == "__main__":

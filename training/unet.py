@@ -32,7 +32,17 @@ UPSCALE2X = DENOISE | {
 }
 INPAINT = DENOISE | {
     "in_channels": 4, "encoder": [24, 48, 64, 80], "bottleneck": 96, "decoder": [80, 64, 48, 24],
-    "up": [80, 64, 48, 24], "norm": "none", "activation": {"leaky_relu": 0.1}, "dilation": 2,
+    "up": [80, 64, 48, 24], "norm": "none", "activation": {"leaky_relu": 0.1}, "dilation": 2, "fill": 5,
+}
+
+SCENE = DENOISE | {
+    "out_channels": 5, "encoder": [24, 48, 72, 96], "bottleneck": 112, "decoder": [96, 72, 48, 24],
+    "output": "softmax", "residual": False,
+}
+
+STYLE = DENOISE | {
+    "encoder": [24, 48, 64], "bottleneck": 96, "decoder": [64, 48, 24], "up": [64, 48, 24],
+    "upsample": "nearest_conv", "norm": "instance", "output": "sigmoid", "residual": False,
 }
 
 
@@ -59,27 +69,52 @@ class ConvBlock(nn.Module):
 
 
 class UpBlock(ConvBlock):
-    """Doubles the size with a transposed convolution, appends the encoder's features, then applies a ConvBlock."""
+    """Doubles the size, appends the encoder's features, then applies a ConvBlock."""
 
     def __init__(self, config, inputs, up, skip, outputs):
         super().__init__(config, up + skip, outputs)
-        self.up = nn.ConvTranspose2d(inputs, up, 2, stride=2)
+        if config["upsample"] == "conv_transpose":
+            self.up = nn.ConvTranspose2d(inputs, up, 2, stride=2)
+        else:
+            self.up = nn.Conv2d(inputs, up, 3, padding=1)
 
     def forward(self, x, skip):
+        if isinstance(self.up, nn.Conv2d):
+            x = nn.functional.interpolate(x, scale_factor=2, mode="nearest")
         return super().forward(torch.cat([self.up(x), skip], dim=1))
 
 
+def filled(x, levels):
+    """The picture with its holes filled smoothly. The last channel of `x` is 1 in a hole, the others are the picture.
+
+    Known pixels are averaged down a pyramid (a cell is known as soon as a quarter of it is), and each hole takes its
+    value from the finest level that knows it. Known pixels do not change.
+    """
+    known = 1 - x[:, -1:]
+    pyramid = [torch.cat([x[:, :-1] * known, known], dim=1)]
+    for _ in range(levels):
+        mean = nn.functional.avg_pool2d(pyramid[-1], 2)
+        pyramid.append(mean * (1 / mean[:, -1:].clamp(min=1e-4)).clamp(max=4))
+    wide = nn.functional.avg_pool2d(pyramid.pop(), 7, stride=1, padding=3)
+    y = wide[:, :-1] / wide[:, -1:].clamp(min=1e-4)
+    for level in reversed(pyramid):
+        y = level[:, :-1] + (1 - level[:, -1:]) * nn.functional.interpolate(y, scale_factor=2, mode="bilinear")
+    return y
+
+
 class UNet(nn.Module):
-    """The network of `config`. Height and width of the input are multiples of 2 to the number of levels."""
+    """The network of `config`. Height and width of the input are multiples of `stride`."""
 
     def __init__(self, config):
         super().__init__()
-        fixed = {"upsample": "conv_transpose", "concat": "up_skip"}
-        for key, value in fixed.items():
-            if config[key] != value:
-                raise ValueError(f"{key} must be {value!r}, not {config[key]!r}")
+        known = {"upsample": ["conv_transpose", "nearest_conv"], "concat": ["up_skip"]}
+        for key, values in known.items():
+            if config[key] not in values:
+                raise ValueError(f"{key} must be one of {values}, not {config[key]!r}")
         self.config = config
         self.levels = len(config["encoder"])
+        self.fill = config.get("fill", 0)
+        self.stride = 2 ** max(self.levels, self.fill)
         channels = config["in_channels"]
         for level, width in enumerate(config["encoder"], start=1):
             self.add_module(f"enc{level}", ConvBlock(config, channels, width))
@@ -98,8 +133,12 @@ class UNet(nn.Module):
             kernel, scale = 3 * self.scale, self.scale
             self.output = nn.ConvTranspose2d(channels, config["out_channels"], kernel, scale, padding=scale)
 
+    def prepared(self, x):
+        """What the first layer sees: the input, its holes filled if the network asks for it."""
+        return torch.cat([filled(x, self.fill), x[:, -1:]], dim=1) if self.fill else x
+
     def logits(self, x):
-        """The result before the sigmoid and before the residual sum."""
+        """The result before the sigmoid and before the residual sum, of a prepared input."""
         skips = []
         for level in range(1, self.levels + 1):
             x = self.get_submodule(f"enc{level}")(x)
@@ -116,9 +155,12 @@ class UNet(nn.Module):
         return x if self.scale == 1 else nn.functional.interpolate(x, scale_factor=self.scale, mode="bicubic")
 
     def forward(self, x):
+        x = self.prepared(x)
         y = self.logits(x)
         if self.config["output"] == "sigmoid":
             y = torch.sigmoid(y)
+        elif self.config["output"] == "softmax":
+            y = torch.softmax(y, dim=1)
         return self.base(x) + y if self.config["residual"] else y
 
     def export(self, path, recipe):
@@ -175,11 +217,11 @@ def parameters(net):
 
 if __name__ == "__main__":
     assert parameters(UNet(SEED)) == 14_789_059
-    shipped = {"denoise": DENOISE, "cells": CELLS, "upscale2x": UPSCALE2X, "inpaint": INPAINT, "seed": SEED}
+    shipped = {"denoise": DENOISE, "cells": CELLS, "upscale2x": UPSCALE2X, "inpaint": INPAINT, "scene": SCENE, "style": STYLE, "seed": SEED}
     for name, config in shipped.items():
         net = UNet(config).eval()
-        x = torch.rand(1, config["in_channels"], 32, 48)
+        x = torch.rand(1, config["in_channels"], 32, 64)
         scale = config.get("scale", 1)
         with torch.no_grad():
-            assert net(x).shape == (1, config["out_channels"], 32 * scale, 48 * scale)
+            assert net(x).shape == (1, config["out_channels"], 32 * scale, 64 * scale)
         print(f"{name}: {parameters(net):,} parameters")
