@@ -73,7 +73,7 @@ def main():
             f"weighted cross-entropy, Adam, seed {args.seed}, {datetime.date.today()}. The 16 other pictures: mean IoU "
             f"{miou:.3f}, of the most frequent class everywhere {majority:.3f}."
         )
-        net.export(args.out, recipe)
+        net.export(args.out, recipe, half=True)
         return table(["class", "majority class, IoU", "IoU"], rows, digits=3)
 
     train(SCENE, args, loss_of, report, freeze_norms_at=0.8)

@@ -32,7 +32,7 @@ UPSCALE2X = DENOISE | {
 }
 INPAINT = DENOISE | {
     "in_channels": 4, "encoder": [24, 48, 64, 80], "bottleneck": 96, "decoder": [80, 64, 48, 24],
-    "up": [80, 64, 48, 24], "norm": "none", "activation": {"leaky_relu": 0.1}, "dilation": 2, "fill": 5,
+    "up": [80, 64, 48, 24], "activation": {"leaky_relu": 0.1}, "dilation": 2, "fill": 5,
 }
 
 SCENE = DENOISE | {
@@ -88,7 +88,7 @@ def filled(x, levels):
     """The picture with its holes filled smoothly. The last channel of `x` is 1 in a hole, the others are the picture.
 
     Known pixels are averaged down a pyramid (a cell is known as soon as a quarter of it is), and each hole takes its
-    value from the finest level that knows it. Known pixels do not change.
+    value from the finest level that knows it and is smoothed there. Known pixels do not change.
     """
     known = 1 - x[:, -1:]
     pyramid = [torch.cat([x[:, :-1] * known, known], dim=1)]
@@ -98,7 +98,10 @@ def filled(x, levels):
     wide = nn.functional.avg_pool2d(pyramid.pop(), 7, stride=1, padding=3)
     y = wide[:, :-1] / wide[:, -1:].clamp(min=1e-4)
     for level in reversed(pyramid):
-        y = level[:, :-1] + (1 - level[:, -1:]) * nn.functional.interpolate(y, scale_factor=2, mode="bilinear")
+        colours, hole = level[:, :-1], 1 - level[:, -1:]
+        y = colours + hole * nn.functional.interpolate(y, scale_factor=2, mode="bilinear")
+        for _ in range(2):
+            y = colours + hole * nn.functional.avg_pool2d(y, 3, stride=1, padding=1, count_include_pad=False)
     return y
 
 
@@ -132,6 +135,24 @@ class UNet(nn.Module):
             # A 3x3 convolution and a pixel shuffle in one layer.
             kernel, scale = 3 * self.scale, self.scale
             self.output = nn.ConvTranspose2d(channels, config["out_channels"], kernel, scale, padding=scale)
+        if config["norm"] == "none":
+            self.keep_variance()
+        if self.fill:
+            # The first layer starts with differences of neighbours: a correction hardly depends on the colour itself.
+            with torch.no_grad():
+                self.enc1.conv1.weight[:, :-1] -= self.enc1.conv1.weight[:, :-1].mean(dim=(2, 3), keepdim=True)
+
+    @torch.no_grad()
+    def keep_variance(self):
+        """Starting weights that keep the variance of deep layers, which no norm restores; the result starts near 0."""
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight)
+                module.bias.zero_()
+            elif isinstance(module, nn.ConvTranspose2d):
+                module.weight.normal_(std=module.weight.shape[0] ** -0.5)
+                module.bias.zero_()
+        self.output.weight.mul_(0.1)
 
     def prepared(self, x):
         """What the first layer sees: the input, its holes filled if the network asks for it."""
@@ -163,10 +184,11 @@ class UNet(nn.Module):
             y = torch.softmax(y, dim=1)
         return self.base(x) + y if self.config["residual"] else y
 
-    def export(self, path, recipe):
-        """Writes weights, configuration and recipe (pre- and post-processing) as safetensors."""
+    def export(self, path, recipe, half=False):
+        """Writes weights, configuration and recipe (pre- and post-processing) as safetensors; convolutions in 16 bits if
+        `half`."""
         tensors = {
-            name: tensor.detach().float().contiguous()
+            name: tensor.detach().to(torch.float16 if half and tensor.dim() == 4 else torch.float32).contiguous()
             for name, tensor in self.state_dict().items()
             if not name.endswith("num_batches_tracked")
         }

@@ -3,8 +3,8 @@
 use super::{BlockActivation, ConcatOrder, Norm, Output, UnetConfig, Upsample, Weights};
 use crate::error::Result;
 use crate::graph::{
-    self, Activation, BatchNorm, Binary, BinaryKind, Concat, Conv, ConvTranspose, Crop, Graph, NormOver, Pad,
-    PadAmount, PadMode, Pool, PoolKind, Reduce, Resize, ResizeTo, Softmax, ValueId,
+    self, Activation, BatchNorm, Binary, BinaryKind, Concat, Conv, ConvTranspose, Crop, Graph, NormOver, Op,
+    Pad, PadAmount, PadMode, Pool, PoolKind, Reduce, Resize, ResizeTo, Softmax, ValueId,
 };
 use crate::tensor::{Shape, Tensor};
 use std::sync::Arc;
@@ -151,7 +151,8 @@ impl Builder<'_> {
     }
 
     /// The input with its holes filled. Known pixels are averaged down a pyramid, in which a cell is known as soon as a
-    /// quarter of it is. Each hole takes its value from the finest level that knows it. Known pixels do not change.
+    /// quarter of it is. Each hole takes its value from the finest level that knows it and is smoothed there. Known pixels
+    /// do not change.
     fn filled(&mut self, x: ValueId) -> Result<ValueId> {
         let (picture, levels) = (self.config.in_channels - 1, self.config.fill);
         let average = |kernel: usize, stride: usize, padding: usize| Pool {
@@ -162,8 +163,7 @@ impl Builder<'_> {
             ..Pool::MAX_2X2
         };
         let at_least = |min: f32| Activation::Clip { min, max: f32::INFINITY };
-        let [add, sub, mul, div] =
-            [BinaryKind::Add, BinaryKind::Sub, BinaryKind::Mul, BinaryKind::Div].map(Binary::new);
+        let [mul, div] = [BinaryKind::Mul, BinaryKind::Div].map(Binary::new);
 
         let mask = self.channels("mask", x, picture, 1)?;
         let not = Conv::new(Arc::new(Tensor::from_fn(Shape::new(1, 1, 1, 1), |_| -1.0)), Some([1.0].into()));
@@ -173,7 +173,7 @@ impl Builder<'_> {
         let mut pyramid = Vec::new();
         for level in 1..=levels {
             pyramid.push((colours, known));
-            let mut push = |part: &str, op: crate::graph::Op, from: &[ValueId]| {
+            let mut push = |part: &str, op: Op, from: &[ValueId]| {
                 self.graph.push(&format!("fill{level}.{part}"), op, from)
             };
             let half = average(2, 2, 0);
@@ -192,15 +192,25 @@ impl Builder<'_> {
         let some = self.graph.push("fill.some", at_least(LEAST_KNOWN), &[share])?;
         let mut y = self.graph.push("fill", div, &[mean, some])?;
         for (level, (colours, known)) in pyramid.into_iter().enumerate().rev() {
-            let mut push = |part: &str, op: crate::graph::Op, from: &[ValueId]| {
-                self.graph.push(&format!("fill{level}.{part}"), op, from)
-            };
-            let coarse = push("up", Resize::bilinear(ResizeTo::Scale([2.0; 2]), false).into(), &[y])?;
-            let outside = push("outside", mul.into(), &[known, coarse])?;
-            let inside = push("inside", sub.into(), &[coarse, outside])?;
-            y = push("filled", add.into(), &[colours, inside])?;
+            let twice = Resize::bilinear(ResizeTo::Scale([2.0; 2]), false);
+            y = self.graph.push(&format!("fill{level}.up"), twice, &[y])?;
+            y = self.inside(&format!("fill{level}"), y, colours, known)?;
+            for pass in 1..=2 {
+                let stage = format!("fill{level}.smooth{pass}");
+                let smooth = Pool { kind: PoolKind::Average, ..average(3, 1, 1) };
+                y = self.graph.push(&stage, smooth, &[y])?;
+                y = self.inside(&stage, y, colours, known)?;
+            }
         }
         self.graph.push("prepared", Concat::default(), &[y, mask])
+    }
+
+    /// `y` in holes, and the colours elsewhere. `colours` are 0 in holes.
+    fn inside(&mut self, stage: &str, y: ValueId, colours: ValueId, known: ValueId) -> Result<ValueId> {
+        let [add, sub, mul] = [BinaryKind::Add, BinaryKind::Sub, BinaryKind::Mul].map(Binary::new);
+        let outside = self.graph.push(&format!("{stage}.outside"), mul, &[known, y])?;
+        let inside = self.graph.push(&format!("{stage}.inside"), sub, &[y, outside])?;
+        self.graph.push(&format!("{stage}.filled"), add, &[colours, inside])
     }
 
     /// The last layer of a network whose result is larger than its input.

@@ -358,6 +358,8 @@ def unet(config, weights, x):
         y = colours / known.clamp(min=1e-4)
         for colours, known in reversed(pyramid):
             y = colours + (1 - known) * F.interpolate(y, scale_factor=2, mode="bilinear")
+            for _ in range(2):
+                y = colours + (1 - known) * F.avg_pool2d(y, 3, stride=1, padding=1, count_include_pad=False)
         return torch.cat([y, x[:, -1:]], 1)
 
     depth, (height, width), given = len(config["encoder"]), x.shape[2:], x
