@@ -48,6 +48,18 @@ fn denoise_gains_six_decibels() {
 }
 
 #[test]
+fn upscale2x_is_nearer_to_the_large_picture_than_bicubic_enlargement() {
+    let model = Model::open(root("models/upscale2x.safetensors")).unwrap();
+    let (small, large) = (picture(&root("demo/small.png")), picture(&root("demo/portrait.png")));
+    for device in [Some(Device::Cpu), gpu().map(Device::Gpu)].into_iter().flatten() {
+        let Decoded::Image(result) = decoded(&model, &small, device) else { panic!("not a picture") };
+        // Pillow's bicubic enlargement has 31.40 dB.
+        let figure = psnr(&result, &large);
+        assert!((figure - 34.35).abs() < 0.05, "{figure:.2} dB");
+    }
+}
+
+#[test]
 fn cells_finds_membranes_as_well_as_its_readme_says() {
     let Some(assets) = std::env::var_os("UNET_TEST_ASSETS") else {
         eprintln!("THE CELLS MODEL'S SCORE WAS NOT TESTED: UNET_TEST_ASSETS is not set (labelled pictures)");
@@ -122,5 +134,5 @@ fn every_model_that_ships_is_small_and_tells_what_it_is() {
             assert!(recipe.output.classes.iter().all(|class| !class.name.is_empty()), "{name}");
         }
     }
-    assert!(models >= 2, "{models} models");
+    assert!(models >= 3, "{models} models");
 }

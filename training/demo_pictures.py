@@ -87,12 +87,14 @@ def main():
     clean = skimage.data.chelsea()[16:272, 40:424]
     scenes = {name: picture for name, picture, _ in read_scenes(args.aerial, held_out=True)}
     rocket = Image.fromarray(skimage.data.rocket()).resize((480, 320), Image.Resampling.LANCZOS)
+    portrait = skimage.data.astronaut()[:288, 64:448]
     pictures = {
         "clean.png": clean,
         "noisy.png": add_noise(clean, 25, args.seed),
         "cells.png": micrograph(args.seed),
         "hole.png": scratches(*clean.shape[1::-1]),
-        "small.png": halved(skimage.data.astronaut()[:288, 64:448]),
+        "portrait.png": portrait,
+        "small.png": halved(portrait),
         "rocket.jpg": np.array(rocket),
         "aerial.jpg": scenes["tile4-part7"][200:584, 300:812],
     }

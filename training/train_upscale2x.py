@@ -15,7 +15,7 @@ from unet import UPSCALE2X
 
 
 def main():
-    parser = options("upscale2x", steps=12000, batch=12, crop=96)
+    parser = options("upscale2x", steps=4500, batch=12, crop=96)
     parser.add_argument("--photos", type=Path, required=True, help="folder that fetch_photos.sh filled")
     args = parser.parse_args()
     photos = read_photos(args.photos, longer_sides=(600, 900))

@@ -135,24 +135,10 @@ class UNet(nn.Module):
             # A 3x3 convolution and a pixel shuffle in one layer.
             kernel, scale = 3 * self.scale, self.scale
             self.output = nn.ConvTranspose2d(channels, config["out_channels"], kernel, scale, padding=scale)
-        if config["norm"] == "none":
-            self.keep_variance()
         if self.fill:
             # The first layer starts with differences of neighbours: a correction hardly depends on the colour itself.
             with torch.no_grad():
                 self.enc1.conv1.weight[:, :-1] -= self.enc1.conv1.weight[:, :-1].mean(dim=(2, 3), keepdim=True)
-
-    @torch.no_grad()
-    def keep_variance(self):
-        """Starting weights that keep the variance of deep layers, which no norm restores; the result starts near 0."""
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight)
-                module.bias.zero_()
-            elif isinstance(module, nn.ConvTranspose2d):
-                module.weight.normal_(std=module.weight.shape[0] ** -0.5)
-                module.bias.zero_()
-        self.output.weight.mul_(0.1)
 
     def prepared(self, x):
         """What the first layer sees: the input, its holes filled if the network asks for it."""
