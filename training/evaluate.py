@@ -91,7 +91,7 @@ def upscale_figures(net, pictures=None):
 # Inpainting
 
 
-def random_strokes(rng, height, width):
+def random_strokes(rng, height, width, widths=(6, 22)):
     """A mask, 1 in the hole: one to three broken lines of 6 to 21 pixels' width, often a rectangle as well."""
     mask = Image.new("L", (width, height))
     draw = ImageDraw.Draw(mask)
@@ -99,7 +99,7 @@ def random_strokes(rng, height, width):
         points = [rng.integers((width, height))]
         for _ in range(4):
             points.append((points[-1] + rng.integers(-60, 61, 2)).clip(0, (width - 1, height - 1)))
-        draw.line([tuple(map(int, point)) for point in points], fill=1, width=int(rng.integers(6, 22)), joint="curve")
+        draw.line([tuple(map(int, point)) for point in points], fill=1, width=int(rng.integers(*widths)), joint="curve")
     if rng.random() < 0.6:
         (x, y), (w, h) = rng.integers(0, (width - 20, height - 20)), rng.integers(20, 56, 2)
         draw.rectangle((int(x), int(y), int(x + w), int(y + h)), fill=1)
