@@ -92,16 +92,17 @@ def upscale_figures(net, pictures=None):
 
 
 def random_strokes(rng, height, width, widths=(6, 22)):
-    """A mask, 1 in the hole: one to three broken lines of 6 to 21 pixels' width, often a rectangle as well."""
+    """A mask, 1 in the hole: one to three broken lines, often a rectangle as well. Lines are `widths` pixels wide."""
     mask = Image.new("L", (width, height))
     draw = ImageDraw.Draw(mask)
     for _ in range(rng.integers(1, 4)):
         points = [rng.integers((width, height))]
         for _ in range(4):
             points.append((points[-1] + rng.integers(-60, 61, 2)).clip(0, (width - 1, height - 1)))
-        draw.line([tuple(map(int, point)) for point in points], fill=1, width=int(rng.integers(*widths)), joint="curve")
+        draw.line([tuple(map(int, p)) for p in points], fill=1, width=int(rng.integers(*widths)), joint="curve")
     if rng.random() < 0.6:
-        (x, y), (w, h) = rng.integers(0, (width - 20, height - 20)), rng.integers(20, 56, 2)
+        largest = min(56, height // 2)
+        (x, y), (w, h) = rng.integers(0, (width - 20, height - 20)), rng.integers(largest // 3, largest, 2)
         draw.rectangle((int(x), int(y), int(x + w), int(y + h)), fill=1)
     return np.array(mask)
 

@@ -11,19 +11,19 @@ import numpy as np
 import torch
 
 from evaluate import inpaint_figures, random_strokes, table
-from trainer import detailed_crop, options, planes, read_photos, train
-from unet import INPAINT
+from trainer import ROOT, detailed_crop, options, planes, read_photos, train
+from unet import INPAINT, load
 
 
 def main():
-    parser = options("inpaint", steps=12000, batch=6, crop=96)
+    parser = options("inpaint", steps=12000, batch=16, crop=64)
     parser.add_argument("--photos", type=Path, required=True, help="folder that fetch_photos.sh filled")
     args = parser.parse_args()
     photos = read_photos(args.photos, longer_sides=(600, 900))
 
     def sample(rng):
         """(picture, mask, weights of its pixels): pixels near known ones count most, because they can be predicted."""
-        mask = random_strokes(rng, args.crop, args.crop) | random_strokes(rng, args.crop, args.crop, widths=(3, 12))
+        mask = random_strokes(rng, args.crop, args.crop, widths=(3, 20))
         weights = mask * 0.93 ** cv2.distanceTransform(mask, cv2.DIST_L2, 3)
         return planes(detailed_crop(rng, photos, args.crop)), torch.from_numpy(mask)[None], torch.from_numpy(weights)[None]
 
@@ -32,6 +32,15 @@ def main():
         x = torch.cat([target * (1 - hole), hole], dim=1).contiguous(memory_format=torch.channels_last)
         # Squares: an edge that goes on across a stroke is rare but large, and an absolute error would not follow it.
         return ((net(x) - target).square() * weights).sum() / (3 * weights.sum())
+
+    @torch.no_grad()
+    def start_from(net):
+        """Takes over what `denoise` knows about edges and textures. The mask counts for nothing at first."""
+        known = load(ROOT / "models" / "denoise.safetensors")[0].state_dict()
+        first = known["enc1.conv1.weight"]
+        known["enc1.conv1.weight"] = torch.cat([first, torch.zeros_like(first[:, :1])], dim=1)
+        known["output.weight"] *= 0.1
+        net.load_state_dict(known)
 
     def report(net, step):
         rows = inpaint_figures(net)
@@ -54,7 +63,7 @@ def main():
         })
         return table(["photo", "Telea, dB", "inpainted, dB", "gain, dB"], [(*row, row[2] - row[1]) for row in rows])
 
-    train(INPAINT, args, loss_of, report, freeze_norms_at=0.8)
+    train(INPAINT, args, loss_of, report, freeze_norms_at=0.8, start_from=start_from)
 
 
 if __name__ == "__main__":

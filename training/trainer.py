@@ -68,16 +68,18 @@ def charbonnier(a, b):
     return ((a - b).square() + 1e-6).sqrt().mean()
 
 
-def train(config, args, loss_of, report, freeze_norms_at=None):
+def train(config, args, loss_of, report, freeze_norms_at=None, start_from=None):
     """Trains a U-Net of `config` with Adam and a cosine schedule.
 
     `loss_of(net, rng)` draws a batch and gives its loss. `report(net, step)` exports the averaged network and gives a
-    table of its figures. `freeze_norms_at` is the part of the steps after which batch norms keep their statistics.
+    table of its figures. `start_from` changes the network before the first step. `freeze_norms_at` is the part of the steps after which batch norms keep their statistics.
     """
     torch.set_num_threads(args.threads)
     torch.manual_seed(args.seed)
     rng = np.random.default_rng(args.seed)
     net = UNet(config).to(memory_format=torch.channels_last).train()
+    if start_from:
+        start_from(net)
     average = Average(net, decay=0.998)
     optimizer = torch.optim.Adam(net.parameters(), lr=args.rate, betas=(0.9, 0.99))
     checkpoint, start = args.out.with_suffix(".checkpoint"), 0

@@ -30,11 +30,7 @@ SEED = DENOISE | {
 UPSCALE2X = DENOISE | {
     "encoder": [48, 64], "bottleneck": 96, "decoder": [64, 48], "up": [64, 48], "norm": "none", "scale": 2,
 }
-INPAINT = DENOISE | {
-    "in_channels": 4, "encoder": [24, 48, 64, 80], "bottleneck": 96, "decoder": [80, 64, 48, 24],
-    "up": [80, 64, 48, 24], "activation": {"leaky_relu": 0.1}, "dilation": 2, "fill": 5,
-}
-
+INPAINT = DENOISE | {"in_channels": 4, "dilation": 2, "fill": 5}
 SCENE = DENOISE | {
     "out_channels": 5, "encoder": [24, 48, 72, 96], "bottleneck": 112, "decoder": [96, 72, 48, 24],
     "output": "softmax", "residual": False,
@@ -135,10 +131,6 @@ class UNet(nn.Module):
             # A 3x3 convolution and a pixel shuffle in one layer.
             kernel, scale = 3 * self.scale, self.scale
             self.output = nn.ConvTranspose2d(channels, config["out_channels"], kernel, scale, padding=scale)
-        if self.fill:
-            # The first layer starts with differences of neighbours: a correction hardly depends on the colour itself.
-            with torch.no_grad():
-                self.enc1.conv1.weight[:, :-1] -= self.enc1.conv1.weight[:, :-1].mean(dim=(2, 3), keepdim=True)
 
     def prepared(self, x):
         """What the first layer sees: the input, its holes filled if the network asks for it."""
