@@ -4,6 +4,7 @@ mod bench;
 mod chart;
 mod completions;
 mod convert;
+mod demo;
 mod device;
 mod devices;
 mod error;
@@ -56,12 +57,13 @@ enum Command {
     Bench(bench::BenchArgs),
     Tune(tune::TuneArgs),
     Start(start::StartArgs),
+    Demo(demo::DemoArgs),
     Completions(completions::CompletionsArgs),
     Man(man::ManArgs),
 }
 
 /// Options of every subcommand.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Common options")]
 struct Common {
     /// Where to run: `auto` (the best hardware GPU, else the CPU), `cpu`, `gpu` (a software adapter if there is no
@@ -231,6 +233,7 @@ fn main() -> ExitCode {
         Command::Bench(args) => bench::run(&args, &common),
         Command::Tune(args) => tune::run(&args, &common),
         Command::Start(args) => start::run(&args, &common),
+        Command::Demo(args) => demo::run(&args, &common),
         Command::Completions(args) => completions::run(&args),
         Command::Man(args) => man::run(&args),
     };

@@ -1,6 +1,7 @@
 //! The tests of the built command.
 
 mod bench; // `unet bench`: figures, charts, bad requests
+mod demo; // `unet demo`: every task of the README
 mod desk; // a folder with models and pictures, and the binary run there
 #[path = "../../tests/device.rs"]
 mod device; // the GPU that tests run on
