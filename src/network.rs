@@ -94,6 +94,10 @@ pub(crate) struct Choice<'a> {
     /// Pixels of the input that the result does not cover on each side.
     pub(crate) border: usize,
     /// What continues the picture there.
+    #[cfg_attr(
+        not(feature = "onnx"),
+        expect(dead_code, reason = "only a graph that is built for each size grows")
+    )]
     pub(crate) outside: PadMode,
 }
 

@@ -143,6 +143,7 @@ fn plain(name: &str) -> String {
 }
 
 /// Whether a class of this name stands for nothing.
+#[cfg(feature = "image")]
 pub(crate) fn is_nothing(name: &str) -> bool {
     let name = plain(name);
     BACKGROUND.contains(&&*name) || VOID.contains(&&*name)

@@ -13,7 +13,9 @@ mod step;
 mod words;
 
 pub use classes::Class;
-pub(crate) use classes::{Roles, Void, hex_color, is_nothing};
+pub(crate) use classes::Void;
+#[cfg(feature = "image")]
+pub(crate) use classes::{Roles, hex_color, is_nothing};
 pub use curve::Curve;
 pub use mask::{Fill, MaskPlace, MaskRecipe};
 pub use measure::Pass;
@@ -483,6 +485,7 @@ impl OutputRecipe {
 
     /// Mixes a result with the picture, whose values are in 8-bit steps, according to the strength. A picture of 8 or
     /// 16 bits has no values beyond black and white (`limited`), so the network's are brought to them first.
+    #[cfg(feature = "image")]
     pub(crate) fn mix(&self, result: &mut Tensor, picture: &Tensor, limited: bool) {
         let (scale, strength) = (self.scale, self.strength);
         for (result, &own) in result.data_mut().iter_mut().zip(picture.data()) {
