@@ -5,8 +5,8 @@ use crate::error::{Error, Result};
 use crate::graph::{Crop, Graph, Pad, PadAmount, PadMode, Rearrange, Slice, ValueId, scales};
 use crate::tensor::Shape;
 
-/// The sides that a network is tried with: those of the picture and a border around it, brought up to the next one with
-/// a remainder.
+/// The sides that a network is tried with: those of the picture and a border around it, enlarged to the next ones that
+/// leave a remainder.
 #[derive(Clone, Copy)]
 pub(super) struct Grid {
     pub(super) border: usize,
@@ -18,6 +18,11 @@ pub(super) struct Grid {
 }
 
 impl Grid {
+    /// The picture's own sides with a border.
+    pub(super) fn bordered(border: usize, outside: PadMode) -> Grid {
+        Grid { border, outside, multiple: 1, rest: [0; 2] }
+    }
+
     /// The shape of the network's input for a picture.
     pub(super) fn of(self, picture: Shape) -> Shape {
         let side = |side: usize, rest: usize| {
@@ -27,13 +32,13 @@ impl Grid {
         Shape { h: side(picture.h, self.rest[0]), w: side(picture.w, self.rest[1]), ..picture }
     }
 
-    /// The shape that the result of a network has that keeps sizes but for the border.
+    /// The shape of the result of a network that keeps sizes, without the border.
     pub(super) fn kept(self, picture: Shape) -> Shape {
         let padded = self.of(picture);
         Shape { h: padded.h - 2 * self.border, w: padded.w - 2 * self.border, ..padded }
     }
 
-    /// Nothing is added.
+    /// Whether nothing is added.
     pub(super) fn is_empty(self, picture: Shape) -> bool {
         self.of(picture) == picture
     }

@@ -1,11 +1,11 @@
-//! ONNX. A file is read once; its network is built anew for each size of the input, because exporters write much of it
-//! as arithmetic on sizes, all of which is known then.
+//! ONNX. A file is read once. Its network is built again for each size of the input, because exporters write much of it
+//! as arithmetic on sizes, which can then be computed.
 //!
-//! What is not understood is an error that names the operator, the node and the opset; nothing is skipped over. A size
-//! that the network itself does not take is padded up to the next power of two that it takes, and the result cropped.
+//! What is not understood is an error that names the operator, the node and the opset. Nothing is skipped. If the network
+//! does not take a size, the picture is padded to a multiple of a power of two, and the result is cropped.
 //!
-//! [`File`] is a file as it was decoded, [`build`] makes a graph of it for one shape, and [`network`] finds the shapes
-//! that it takes.
+//! [`File`] is a decoded file, [`build`] makes a graph of it for one shape, [`network`] finds the shapes that it takes,
+//! and [`survey`] says what becomes of each node.
 
 mod array;
 mod build;
@@ -16,6 +16,7 @@ mod file;
 mod fold;
 mod functions;
 mod grid;
+mod inputs;
 mod layout;
 pub(super) mod like;
 mod mask;
@@ -26,6 +27,7 @@ mod ports;
 mod proto;
 mod result;
 mod sort;
+mod survey;
 mod traced;
 mod view;
 mod weigh;
@@ -82,7 +84,7 @@ impl Model {
             return Ok(None);
         }
         opened.read_to_end(&mut bytes).map_err(Error::io(path))?;
-        network::nodes(&File::decode(bytes.into(), &mut External::beside(path))?).map(Some)
+        survey::nodes(&File::decode(bytes.into(), &mut External::beside(path))?).map(Some)
     }
 }
 

@@ -5,16 +5,16 @@
 //! The first guess is 1 for each open extent, which is how exporters begin. If that does not run, it is the extent of
 //! the picture that has the same name.
 
-use super::array::Kind;
 use super::build::{Builder, Live};
 use super::file::File;
 use super::grid::{Grid, crop, grows};
+use super::inputs::{Given, set_inputs};
 use super::layout::{self, Layout};
-use super::ports::{Declared, Picture, Ports};
-use super::proto;
+use super::ports::{Declared, Ports};
 use super::result;
+use super::survey::{SURVEYED, survey};
 use super::traced::Traced;
-use super::view::{View, any_shape};
+use super::view::any_shape;
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Output, PadMode, ValueId};
 use crate::network::{
@@ -25,9 +25,6 @@ use crate::tensor::Shape;
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
-
-/// The side at which nodes are looked at where the file fixes none.
-const SURVEYED: usize = 256;
 
 /// Sides that are tried first where the file fixes none; then all from the first one on, as many as [`SEARCHED`].
 const SIDES: [usize; 4] = [SURVEYED, 224, 512, 64];
@@ -74,16 +71,6 @@ struct Built {
     /// By output, the order of its axes.
     layouts: HashMap<String, Layout>,
     traced: Traced,
-}
-
-/// Shapes for which a network is built.
-#[derive(Clone, Copy)]
-struct Given<'a> {
-    picture: Shape,
-    /// Of the inputs beside the picture, as many as the caller knows.
-    others: &'a [Shape],
-    /// What stands for an extent that nothing tells.
-    open: Option<usize>,
 }
 
 impl Network for OnnxNetwork {
@@ -198,13 +185,13 @@ impl OnnxNetwork {
             traits: None,
             traced: None,
         };
-        let border = Grid { border: choice.border, outside: choice.outside, multiple: 1, rest: [0; 2] };
+        let border = Grid::bordered(choice.border, choice.outside);
         let mut first = None;
         for side in SIDES.into_iter().chain(SURVEYED + 1..=SURVEYED + SEARCHED) {
             let padded = network.ports.picture.sized(side);
             let [h, w] = [padded.h, padded.w].map(|side| side.saturating_sub(2 * border.border));
             let picture = Shape { h, w, ..padded }.check("input")?;
-            let made = network.padded(Given { picture, others: &[], open: Some(1) }, border);
+            let made = network.padded(Given::picture(picture), border);
             match made.and_then(|built| network.learn(built, picture)) {
                 Ok(()) => {
                     network.confirm(border)?;
@@ -244,8 +231,7 @@ impl OnnxNetwork {
         }
         let size = made.iter().find(|(name, _)| *name == self.result).map(|(_, shape)| shape);
         if let (true, Some(y)) = (self.border > 0 && !ratios.contains_key(&self.result), size) {
-            let padded =
-                Grid { border: self.border, outside: self.outside, multiple: 1, rest: [0; 2] }.of(picture);
+            let padded = Grid::bordered(self.border, self.outside).of(picture);
             let expected = format!(
                 "a result of {}x{}, or a multiple, for {}x{} pixels",
                 picture.h, picture.w, padded.h, padded.w
@@ -260,7 +246,7 @@ impl OnnxNetwork {
         Ok(())
     }
 
-    /// Forgets proportions that hold at the example's size by chance: those of results that do not grow with the picture.
+    /// Forgets proportions that hold only at the example's size: those of results that do not grow with the picture.
     fn confirm(&mut self, grid: Grid) -> Result<()> {
         let [fixed_h, fixed_w] = self.ports.picture.size.map(|side| side.is_some());
         if fixed_h && fixed_w || self.ratios.values().all(|ratio| *ratio == [1.0; 2]) {
@@ -269,7 +255,7 @@ impl OnnxNetwork {
         let larger = |side: usize, is_fixed: bool| if is_fixed { side } else { 2 * side };
         let Shape { h, w, .. } = self.example;
         let picture = Shape { h: larger(h, fixed_h), w: larger(w, fixed_w), ..self.example };
-        let Ok(built) = self.padded(Given { picture, others: &[], open: Some(1) }, grid) else {
+        let Ok(built) = self.padded(Given::picture(picture), grid) else {
             return Ok(());
         };
         let shapes = built.graph.shapes([picture])?;
@@ -283,7 +269,7 @@ impl OnnxNetwork {
         Ok(())
     }
 
-    /// An error with how many nodes besides the first cannot run.
+    /// An error, and how many nodes beside the first cannot run.
     fn with_others(&self, first: Error) -> Error {
         let nodes = survey(&self.file, &self.ports, self.ports.picture.sized(SURVEYED));
         let stuck = nodes.iter().filter(|n| matches!(n.fate, Fate::Unsupported(_))).count();
@@ -445,98 +431,4 @@ impl OnnxNetwork {
             _ => layout::of_result(dims, picture, told, last),
         }
     }
-}
-
-/// Gives all inputs their values. The picture, and each input with its rows and columns, is padded.
-fn set_inputs<'a>(
-    builder: &mut Builder<'a>,
-    ports: &'a Ports,
-    given: Given<'_>,
-    grid: Grid,
-    states: &[Vec<usize>],
-) -> Result<()> {
-    let picture: &Picture = &ports.picture;
-    let pad = |builder: &mut Builder<'a>, id: ValueId| match grid.is_empty(given.picture) {
-        true => Ok(id),
-        false => builder.push("pad to stride", grid.pad(given.picture), &[id]),
-    };
-    let x = pad(builder, Graph::INPUT)?;
-    let shape = builder.shape(x);
-    let dims = picture.extents(shape)?;
-    let channels = |first: usize, count: usize, dims: &[usize]| {
-        let all = View::whole(&[shape.n, shape.c, shape.h, shape.w]);
-        let part = all.sliced(1, first, count, 1).and_then(|part| part.reshaped(dims));
-        part.ok_or_else(|| Error::shape("input", "channels that can be told apart", shape))
-    };
-    let c = picture.channels - usize::from(picture.mask.is_some());
-    let view = match picture.layout {
-        Layout::Nhwc => channels(0, c, &[shape.n, c, shape.h, shape.w])?.permuted(&[0, 2, 3, 1])?,
-        Layout::Hwc => channels(0, c, &[c, shape.h, shape.w])?.permuted(&[1, 2, 0])?,
-        Layout::Flat => View::whole(&dims),
-        _ => channels(0, c, &dims)?,
-    };
-    builder.set(&picture.declared.name, Live::new(x, view));
-    if let Some(mask) = &picture.mask {
-        let view = channels(c, 1, &mask.mask_extents(shape))?;
-        let kind = mask.kind().unwrap_or(Kind::Integer);
-        builder.set(&mask.name, Live { kind, ..Live::new(x, view) });
-    }
-
-    let known = picture.known(given.picture)?;
-    for (place, other) in ports.others.iter().enumerate() {
-        let mut dims = other.resolve(&known, given.others.get(place).copied(), given.open)?;
-        let mut id = builder.input(&other.name, &dims)?;
-        if let (true, [.., h, w]) = (picture.is_followed_by(other), &mut dims[..]) {
-            id = pad(builder, id)?;
-            [*h, *w] = [builder.shape(id).h, builder.shape(id).w];
-        }
-        builder.set(
-            &other.name,
-            Live { kind: other.kind().unwrap_or(Kind::Integer), ..Live::new(id, View::whole(&dims)) },
-        );
-    }
-    for (state, dims) in ports.states.iter().zip(states) {
-        let id = builder.input(&state.input.name, dims)?;
-        let live =
-            Live { kind: state.input.kind().unwrap_or(Kind::Integer), ..Live::new(id, View::whole(dims)) };
-        builder.set(&state.input.name, live);
-    }
-    Ok(())
-}
-
-/// What becomes of each node of a file, also of one that cannot run.
-pub(super) fn nodes(file: &File) -> Result<Vec<NodeReport>> {
-    let ports = Ports::of(&file.graph, &file.constants, None)?;
-    Ok(survey(file, &ports, ports.picture.sized(SURVEYED)))
-}
-
-/// What becomes of each node for a picture of that shape, whether or not all can run.
-fn survey(file: &File, ports: &Ports, picture: Shape) -> Vec<NodeReport> {
-    let mut builder = Builder::new(file, &ports.picture.declared.name, picture);
-    builder.survey = true;
-    let given = Given { picture, others: &[], open: Some(1) };
-    let states = ports.states.iter().map(|state| state.input.resolve(&HashMap::new(), None, Some(1)));
-    // What cannot be built is among the nodes' fates.
-    let _ = states
-        .collect::<Result<Vec<_>>>()
-        .and_then(|states| {
-            set_inputs(
-                &mut builder,
-                ports,
-                given,
-                Grid { border: 0, outside: PadMode::Reflect, multiple: 1, rest: [0; 2] },
-                &states,
-            )
-        })
-        .and_then(|()| builder.run());
-    let report = |(node, fate): (&proto::Node, Fate)| NodeReport {
-        name: if node.name.is_empty() {
-            node.output.first().cloned().unwrap_or_default()
-        } else {
-            node.name.clone()
-        },
-        op: node.op_type.clone(),
-        fate,
-    };
-    file.graph.node.iter().zip(builder.fates).map(report).collect()
 }
