@@ -30,8 +30,8 @@
 //! - A host's device keeps its own error handler and lost callback.
 //!
 //! # Features
-//! All are on by default. `cpu`: the CPU executor, the reference and the path without a GPU. `image`: pictures. `onnx`,
-//! `pickle`: model files of these kinds. `recipes`: recipes from files beside a model. Without any of them the library
+//! All are on by default. `cpu`: the CPU executor, the reference and the path without a GPU. `diffusion`: sampling. `image`:
+//! pictures. `onnx`, `pickle`: model files of these kinds. `recipes`: recipes from files beside a model. Without any of them the library
 //! is the GPU path alone. The command `unet` is a separate package, in `cli/`.
 
 #[macro_use]
@@ -49,6 +49,8 @@ pub mod unet;
 
 #[cfg(feature = "cpu")]
 pub mod cpu;
+#[cfg(feature = "diffusion")]
+pub mod diffusion;
 #[cfg(feature = "image")]
 pub mod image;
 #[cfg(feature = "cpu")]

@@ -3,6 +3,7 @@
 mod cases; // one table of operator cases: what each operator is, where it is tested, how a random network draws it
 mod cutouts; // opacity, colours at soft edges, what lies behind
 mod device; // the GPU that tests run on
+mod diffusion; // schedulers, noise and tokens of diffusion models
 mod docs; // README and docs: links, lengths of lines
 mod families; // checkpoints and state dicts of further code bases; files that are no model
 mod fixtures; // pictures, recipes and model files that the tests of the command make too

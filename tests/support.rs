@@ -12,6 +12,25 @@ use unet_wgpu::{Device, Error, Gpu, Model, Session, SessionOptions, Shape, Tenso
 
 /// An array of one of NumPy's compressed archives, a zip file.
 pub(crate) fn npz(path: &Path, name: &str) -> Tensor {
+    let unpacked = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(unpacked.path(), npz_entry(path, name)).expect("a file");
+    unet_wgpu::image::read_npy(unpacked.path()).expect("an array")
+}
+
+/// The elements of an array of any rank, f32 or f64, in a `.npz`.
+pub(crate) fn npz_values(path: &Path, name: &str) -> Vec<f32> {
+    let entry = npz_entry(path, name);
+    let (header, data) = entry[10..].split_at(usize::from(u16::from_le_bytes([entry[8], entry[9]])));
+    let has = |kind: &[u8]| header.windows(kind.len()).any(|text| text == kind);
+    match (has(b"'<f4'"), has(b"'<f8'")) {
+        (true, _) => data.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect(),
+        (_, true) => data.as_chunks().0.iter().map(|b| f64::from_le_bytes(*b) as f32).collect(),
+        _ => panic!("{name} holds neither f32 nor f64"),
+    }
+}
+
+/// The `.npy` file of an array in a compressed `.npz`.
+fn npz_entry(path: &Path, name: &str) -> Vec<u8> {
     let bytes = std::fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let file = format!("{name}.npy");
     let is_entry =
@@ -19,10 +38,9 @@ pub(crate) fn npz(path: &Path, name: &str) -> Tensor {
     let at = (0..bytes.len() - 30).find(is_entry).expect("the archive holds the array");
     let length = |at: usize| usize::from(u16::from_le_bytes([bytes[at], bytes[at + 1]]));
     let data = &bytes[at + 30 + length(at + 26) + length(at + 28)..];
-    let unpacked = tempfile::NamedTempFile::new().expect("a file");
-    std::io::copy(&mut flate2::read::DeflateDecoder::new(data), &mut unpacked.as_file())
-        .expect("it is deflated");
-    unet_wgpu::image::read_npy(unpacked.path()).expect("an array")
+    let mut unpacked = Vec::new();
+    std::io::copy(&mut flate2::read::DeflateDecoder::new(data), &mut unpacked).expect("it is deflated");
+    unpacked
 }
 
 /// Every activation.
