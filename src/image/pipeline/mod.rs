@@ -1,6 +1,7 @@
 //! Runs pictures through a model: sessions for every size, loading and saving while the network runs, tiles and bands
 //! for large pictures, stacks and videos. The command uses it for everything that it does with pictures.
 
+mod artifact;
 mod bands;
 mod flow;
 mod folder;
@@ -10,7 +11,9 @@ mod reference;
 mod sequence;
 mod source;
 mod targets;
+mod write;
 
+pub use artifact::Artifact;
 pub use flow::{Load, Threads};
 pub use folder::{
     FurtherFile, Job, PictureFile, Shard, find_pictures, jobs, join_cases, left_out, names_several,
@@ -18,7 +21,7 @@ pub use folder::{
 pub use reference::Quality;
 pub use sequence::Sink;
 pub use source::Source;
-pub use targets::{Artifact, Target, TargetKind, Targets};
+pub use targets::{Target, TargetKind, Targets};
 
 use super::resample::{Filter, resize};
 use super::{Backdrop, Decoded, Depth, Georeference, Hole, Mask, Palette, Picture, Prepared};

@@ -1,21 +1,12 @@
-//! The results that can be made of an outcome, and their files.
+//! The kinds of files that can be made of an outcome, their names, and what is refused before any work is done.
 
-use super::{Outcome, OutputInfo, Pipeline, Sink};
+use super::OutputInfo;
 use crate::error::{Error, Result, Setting};
-use crate::image::decode::numbers_of;
 use crate::image::mask::NO_BACKGROUND;
-use crate::image::{
-    Decoded, Depth, Format, Mask, PageWriter, Picture, Score, Statistics, check_writable, cutout, encode_npy,
-    opacity, probabilities, side_by_side, write_atomic,
-};
+use crate::image::{Depth, Format, check_writable};
 use crate::recipe::Decode;
-use crate::tensor::Tensor;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::Ordering;
-
-/// Share of a picture's values above which a line says that they were clipped.
-const CLIPPED: f64 = 0.01;
 
 /// A kind of file that can be made of an outcome.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -51,23 +42,6 @@ pub struct Target {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Targets(pub Vec<Target>);
 
-/// The contents of a file, made of an outcome.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Artifact {
-    /// A picture.
-    Picture(Picture),
-    /// A class for each pixel.
-    Mask(Mask),
-    /// A mask for each of several labels that may overlap.
-    Labels(Vec<Mask>),
-    /// Class scores, highest first.
-    Scores(Vec<Score>),
-    /// Numbers, NCHW.
-    Numbers(Tensor),
-    /// A table.
-    Statistics(Statistics),
-}
-
 impl TargetKind {
     /// All kinds.
     pub const ALL: [TargetKind; 8] = [
@@ -96,7 +70,7 @@ impl TargetKind {
     }
 
     /// Whether it shows the input.
-    fn needs_picture(self) -> bool {
+    pub(super) fn needs_picture(self) -> bool {
         matches!(self, TargetKind::Overlay | TargetKind::Contours | TargetKind::Cutout | TargetKind::Compare)
     }
 
@@ -110,9 +84,8 @@ impl TargetKind {
         match self {
             TargetKind::Result => result,
             TargetKind::Probabilities => "npy",
-            TargetKind::Overlay | TargetKind::Contours | TargetKind::Cutout | TargetKind::Compare => drawing,
-            TargetKind::LabelMap => drawing,
             TargetKind::Statistics => "csv",
+            _ => drawing,
         }
     }
 
@@ -180,6 +153,18 @@ impl TargetKind {
             }
         };
         Err(Error::Setting { setting: self.setting(), path: None, reason: reason.into() })
+    }
+}
+
+impl Target {
+    /// Whether its file holds the network's values.
+    pub(super) fn is_numbers(&self) -> bool {
+        self.kind == TargetKind::Result && Format::of(&self.path).is_ok_and(|format| format == Format::Npy)
+    }
+
+    /// Whether its file holds floats.
+    pub(super) fn holds_floats(&self) -> bool {
+        Format::of(&self.path).is_ok_and(|format| format.depth(Depth::Float) == Depth::Float)
     }
 }
 
@@ -263,288 +248,7 @@ impl Targets {
     }
 }
 
-impl Artifact {
-    /// What a file of that name cannot hold.
-    pub(super) fn loss(&self, path: &Path) -> Option<String> {
-        let Artifact::Picture(picture) = self else { return None };
-        let lost = picture.alpha().is_some() && !Format::of(path).is_ok_and(Format::holds_alpha);
-        lost.then(|| format!("{}: such files hold no transparency; it was dropped", path.display()))
-    }
-
-    /// The bytes of a file of that name.
-    ///
-    /// # Errors
-    /// When the format cannot hold the contents.
-    pub fn encode(&self, path: &Path) -> Result<Vec<u8>> {
-        match self {
-            Artifact::Picture(picture) => picture.encode(path),
-            Artifact::Mask(mask) => mask.encode(path),
-            Artifact::Labels(_) => {
-                let message = "labels that overlap are several masks; end the name in .tiff or .npy";
-                Err(Error::Usage(format!("{}: {message}", path.display())))
-            }
-            Artifact::Scores(scores) => Ok(Score::table(scores).into_bytes()),
-            Artifact::Numbers(tensor) => Ok(encode_npy(tensor)),
-            Artifact::Statistics(table) => {
-                match path.extension().is_some_and(|e| e.eq_ignore_ascii_case("json")) {
-                    true => Ok(table.to_json().into_bytes()),
-                    false => Ok(table.to_csv().into_bytes()),
-                }
-            }
-        }
-    }
-}
-
-impl Pipeline {
-    /// Makes all files of an outcome or, if one cannot be made, none. Returns the decoded result, if there is one, and
-    /// notes.
-    ///
-    /// # Errors
-    /// Errors of [`make`](Self::make) and of encoding, and [`Error::Io`].
-    pub fn write(&self, outcome: &Outcome, targets: &Targets) -> Result<(Option<Decoded>, Vec<String>)> {
-        let decoded = self.decoded_for(outcome, targets.0.iter())?;
-        let mut notes: Vec<String> = self.background_note(&decoded, targets).into_iter().collect();
-        let mut files = Vec::new();
-        let mut pages = Vec::new();
-        for target in &targets.0 {
-            let path = &target.path;
-            let made = self.make(target, outcome, decoded.as_ref())?;
-            notes.extend(made.loss(path));
-            if target.kind == TargetKind::Result {
-                notes.extend(self.range_note(&made, outcome, path));
-            }
-            match made {
-                Artifact::Labels(masks) if Format::of(path)? == Format::Tiff => {
-                    let mut file = PageWriter::create(path)?;
-                    file.set_georeference(outcome.georeference());
-                    masks.into_iter().try_for_each(|mask| file.put(Artifact::Mask(mask)))?;
-                    pages.push(file);
-                }
-                Artifact::Labels(masks) => {
-                    let names: Vec<PathBuf> =
-                        masks.iter().map(|mask| label_path(path, &mask.names()[1])).collect();
-                    let list =
-                        names.iter().map(|name| name.display().to_string()).collect::<Vec<_>>().join(", ");
-                    notes.push(format!("labels may overlap, so each has a file: {list}"));
-                    for (mask, name) in masks.iter().zip(names) {
-                        files.push((name, mask.encode(path)?));
-                    }
-                }
-                Artifact::Numbers(_) if Format::of(path)? == Format::Tiff => {
-                    let mut file = PageWriter::create(path)?;
-                    file.set_georeference(outcome.georeference());
-                    file.put(made)?;
-                    pages.push(file);
-                }
-                _ => files.push((path.clone(), made.encode(path)?)),
-            }
-        }
-        files.into_iter().try_for_each(|(path, bytes)| write_atomic(&path, &bytes))?;
-        pages.into_iter().try_for_each(PageWriter::finish)?;
-        Ok((decoded, notes))
-    }
-
-    /// The decoded result, if one of the targets needs it.
-    pub(super) fn decoded_for<'a>(
-        &self,
-        outcome: &Outcome,
-        mut targets: impl Iterator<Item = &'a Target>,
-    ) -> Result<Option<Decoded>> {
-        let wanted = targets.any(|target| !target.is_numbers() && target.kind != TargetKind::Probabilities);
-        wanted.then(|| self.decode(outcome)).transpose()
-    }
-
-    /// A mask for each label, after the options' clean-up.
-    fn labels(&self, outcome: &Outcome) -> Result<Vec<Mask>> {
-        let masks = Mask::of_labels(&outcome.result, &self.model.recipe.output)?;
-        Ok(masks.into_iter().map(|mask| self.cleaned(mask)).collect())
-    }
-
-    /// A line about values that the file of a result does not hold as they are.
-    fn range_note(&self, made: &Artifact, outcome: &Outcome, path: &Path) -> Option<String> {
-        let Artifact::Picture(picture) = made else { return None };
-        if holds_floats(path) {
-            return None;
-        }
-        if self.output_info.decode == Decode::Values {
-            let [low, high] = range(&outcome.result);
-            return Some(format!(
-                "the values, {low} to {high}, are drawn from black to white; .npy, .tiff, .exr and .pfm hold them as they are"
-            ));
-        }
-        if Format::of(path).is_ok_and(|format| format.depth(picture.depth()) == Depth::Float) {
-            return None;
-        }
-        // In 8-bit steps; half of one is rounding.
-        let white = picture.depth().white();
-        let (low, high) = (-0.5 / 255.0 * white, (1.0 + 0.5 / 255.0) * white);
-        let values = picture.planes().data();
-        let outside = values.iter().filter(|v| !(low..=high).contains(*v)).count();
-        let share = outside as f64 / values.len() as f64;
-        let [least, most] = range(picture.planes()).map(|v| v * 255.0 / white);
-        (share > CLIPPED).then(|| {
-            format!(
-                "{:.0} % of the result's values lie outside 0 to 255 and were clipped (they go from {least:.0} to \
-                 {most:.0}); if the network counts in other units, set scale under [output] in MODEL.toml, which is {}",
-                share * 100.0,
-                self.model.recipe.output.scale
-            )
-        })
-    }
-
-    /// The numbers of a result. Of a picture with a hole, known pixels are those of the picture here too.
-    fn numbers(&self, outcome: &Outcome) -> Result<Tensor> {
-        let has_hole = outcome.picture.as_ref().is_some_and(|picture| picture.hole().is_some());
-        match if has_hole { Some(self.decode(outcome)?) } else { None } {
-            Some(Decoded::Image(picture)) => Ok(numbers_of(&picture, &self.model.recipe)),
-            _ => Ok(outcome.result.clone()),
-        }
-    }
-
-    /// A line about class 0, if it is the background only for want of names and that matters. Only for the first
-    /// picture.
-    fn background_note(&self, decoded: &Option<Decoded>, targets: &Targets) -> Option<String> {
-        let matters = |target: &Target| matches!(target.kind, TargetKind::Statistics | TargetKind::Cutout);
-        let is_asked =
-            self.options.keep_largest || self.options.min_area > 1 || targets.0.iter().any(matters);
-        match decoded {
-            Some(Decoded::Mask(mask)) if is_asked && mask.assumes_background() => {}
-            _ => return None,
-        }
-        let is_first = !self.has_told.swap(true, Ordering::Relaxed);
-        is_first.then(|| {
-            "class 0 is taken for the background, since the classes have no names; background = \"none\", or a class \
-             number, under [output] in MODEL.toml changes it"
-                .into()
-        })
-    }
-
-    /// Makes one target from an outcome and its decoded result. Drawings of several classes have the pipeline's legend
-    /// below them, if they lie nowhere on the earth.
-    ///
-    /// # Errors
-    /// [`Error::Setting`] when the result is of another kind, or when the target needs a picture and the input was
-    /// none.
-    pub fn make(&self, target: &Target, outcome: &Outcome, decoded: Option<&Decoded>) -> Result<Artifact> {
-        let made = self.make_plain(target, outcome, decoded, true)?;
-        let is_drawing =
-            matches!(target.kind, TargetKind::Overlay | TargetKind::Contours | TargetKind::Compare);
-        match (made, decoded, &self.options.legend) {
-            (Artifact::Picture(drawing), Some(Decoded::Mask(mask)), Some(legend))
-                if is_drawing && drawing.georeference().is_none() =>
-            {
-                Ok(Artifact::Picture(match (legend.0)(mask, drawing.width())? {
-                    Some(legend) => Picture::stacked(&[drawing, legend])?,
-                    None => drawing,
-                }))
-            }
-            (made, ..) => Ok(made),
-        }
-    }
-
-    /// The same without a legend. Of a picture in bands, `is_whole` is false: edges of cut-outs keep their colours.
-    pub(super) fn make_plain(
-        &self,
-        target: &Target,
-        outcome: &Outcome,
-        decoded: Option<&Decoded>,
-        is_whole: bool,
-    ) -> Result<Artifact> {
-        let refuse = |reason: &str| Error::setting(target.kind.setting(), &target.path, reason);
-        let no_picture = "this shows the input, which is no picture of 1 or 3 channels; leave it out";
-        let shown = if target.kind.needs_picture() { outcome.shown()? } else { None };
-        let picture = || shown.as_deref().ok_or_else(|| refuse(no_picture));
-        let place = outcome.picture.as_ref().and_then(Picture::georeference);
-        let drawing = |drawing: Picture| Artifact::Picture(drawing.with_georeference(place.cloned()));
-        Ok(match (target.kind, decoded) {
-            (TargetKind::Result, _) if target.is_numbers() => Artifact::Numbers(self.numbers(outcome)?),
-            (TargetKind::Probabilities, _) => Artifact::Numbers(probabilities(
-                &outcome.result,
-                self.output_info.probabilities,
-                &self.model.recipe.output,
-            )?),
-            (TargetKind::Result, Some(Decoded::Mask(_))) if self.output_info.decode == Decode::Labels => {
-                Artifact::Labels(self.labels(outcome)?)
-            }
-            (TargetKind::Result, Some(Decoded::Image(result)))
-                if self.output_info.decode == Decode::Values && !holds_floats(&target.path) =>
-            {
-                Artifact::Picture(stretched(result)?)
-            }
-            (TargetKind::Compare, Some(Decoded::Image(result)))
-                if self.output_info.decode == Decode::Values =>
-            {
-                Artifact::Picture(side_by_side(&[picture()?, &stretched(result)?])?)
-            }
-            (TargetKind::Statistics, Some(Decoded::Mask(mask)))
-                if self.output_info.decode == Decode::Labels =>
-            {
-                Artifact::Statistics(mask.statistics_of(&self.labels(outcome)?))
-            }
-            (TargetKind::Result, Some(Decoded::Image(result))) => Artifact::Picture(result.clone()),
-            (TargetKind::Result, Some(Decoded::Mask(mask))) => Artifact::Mask(mask.clone()),
-            (TargetKind::Result, Some(Decoded::Scores(scores))) => Artifact::Scores(scores.clone()),
-            (TargetKind::Overlay, Some(Decoded::Mask(mask))) => drawing(mask.overlay(picture()?)?),
-            (TargetKind::Contours, Some(Decoded::Mask(mask))) => drawing(mask.contours(picture()?)?),
-            (TargetKind::Cutout, Some(Decoded::Mask(mask))) => {
-                let (result, recipe) = (&outcome.result, &self.model.recipe.output);
-                let opacity = opacity(result, mask, &self.kept, self.output_info.probabilities, recipe)?;
-                let cut = cutout(picture()?, opacity, self.options.clean_edges && is_whole)?;
-                Artifact::Picture(match &self.options.backdrop {
-                    Some(backdrop) => cut.over(backdrop)?,
-                    None => cut,
-                })
-            }
-            (TargetKind::LabelMap, Some(Decoded::Mask(mask))) => Artifact::Mask(mask.clone()),
-            (TargetKind::Compare, Some(Decoded::Mask(mask))) => {
-                Artifact::Picture(side_by_side(&[picture()?, &mask.overlay(picture()?)?])?)
-            }
-            (TargetKind::Compare, Some(Decoded::Image(result))) => {
-                Artifact::Picture(side_by_side(&[&picture()?.with_hole_shown()?, result])?)
-            }
-            (TargetKind::Statistics, Some(Decoded::Mask(mask))) => Artifact::Statistics(mask.statistics()),
-            _ => return Err(refuse("the model gives nothing that this is made of; leave it out")),
-        })
-    }
-}
-
-/// Whether a file of that name holds floats.
-fn holds_floats(path: &Path) -> bool {
-    Format::of(path).is_ok_and(|format| format.depth(Depth::Float) == Depth::Float)
-}
-
-/// The smallest and the largest value.
-fn range(tensor: &Tensor) -> [f32; 2] {
-    let fold = |start, f: fn(f32, f32) -> f32| tensor.data().iter().copied().fold(start, f);
-    [fold(f32::INFINITY, f32::min), fold(f32::NEG_INFINITY, f32::max)]
-}
-
-/// Measurements as a picture of 16 bits, from black to white.
-fn stretched(values: &Picture) -> Result<Picture> {
-    let [low, high] = range(values.planes());
-    let span = if high > low { high - low } else { 1.0 };
-    let planes = values.planes();
-    let stretch = |i: usize| (planes.data()[i] - low) / span * Depth::Sixteen.white();
-    Picture::new(Tensor::from_fn(planes.shape(), stretch), Depth::Sixteen)
-}
-
-/// The file of a label: `mask.png` and `hand` make `mask-hand.png`.
-fn label_path(path: &Path, label: &str) -> PathBuf {
-    let plain = |c: char| if c.is_alphanumeric() || "._-".contains(c) { c } else { '_' };
-    let label: String = label.chars().map(plain).collect();
-    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-    let extension = path.extension().unwrap_or_default().to_string_lossy();
-    path.with_file_name(format!("{stem}-{label}.{extension}"))
-}
-
 /// An absolute path.
 fn full(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or(path.into())
-}
-
-impl Target {
-    /// Whether its file holds the network's values.
-    fn is_numbers(&self) -> bool {
-        self.kind == TargetKind::Result && Format::of(&self.path).is_ok_and(|format| format == Format::Npy)
-    }
 }
