@@ -2,13 +2,14 @@
 //! written to files.
 
 use super::source::in_file;
-use super::{Job, Outcome, Pipeline, Report, Sink, Target, TargetKind, Targets};
-use crate::error::{Error, Result, Setting};
+use super::whole::{LARGE, NeedsWhole};
+use super::{Job, Outcome, Pipeline, Report, Sink, Target, TargetKind};
+use crate::error::{Error, Result};
 use crate::image::decode::check_result;
 use crate::image::prepare::{check_proportion, padded_rows, result_size};
-use crate::image::{Artifact, Backdrop, Depth, Format, Georeference, Hole, Picture, RowWriter, Rows};
+use crate::image::{Artifact, Depth, Georeference, Hole, Picture, RowWriter, Rows};
 use crate::lock::lock;
-use crate::recipe::{Decode, Fit, InputRecipe, Size};
+use crate::recipe::{Fit, InputRecipe};
 use crate::session::SessionOptions;
 use crate::tensor::{Shape, Tensor};
 use crate::tiles::TiledSession;
@@ -17,13 +18,6 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
-
-/// Most numbers of input and result together for a picture in memory: 256 MiB as f32, and several times that while it
-/// is processed.
-const LARGE: f64 = (64 << 20) as f64;
-
-/// The same if bands change the result: 2 GiB.
-const HUGE: f64 = (512 << 20) as f64;
 
 /// Most bytes for a tile if there is no other limit.
 const TILE_MEMORY: u64 = 512 << 20;
@@ -34,83 +28,7 @@ const MARGIN: usize = 2;
 /// Rows that are read at once for measuring.
 pub(super) const MEASURE_ROWS: usize = 64;
 
-/// The reason why a picture is needed as a whole.
-pub(super) struct NeedsWhole {
-    /// The setting that the caller may leave out.
-    pub(super) setting: Option<Setting>,
-    /// The setting, or the part of the recipe, in words.
-    pub(super) reason: String,
-}
-
 impl Pipeline {
-    /// Whether a picture should be processed in bands because of its size. If bands change the result, because the
-    /// network sees everything or edges are cleaned, only if the picture could not be read as a whole.
-    pub(super) fn is_large(&self, rows: &Rows, targets: &Targets) -> bool {
-        let pixels = rows.width() as f64 * rows.height() as f64;
-        let numbers = (rows.channels() + rows.extra_bands()) as f64
-            + self.output_info.channels as f64 * self.output_info.scale.powi(2);
-        let is_same = self.output_info.receptive_field.is_some() && !self.cleans(targets);
-        pixels * numbers > if is_same { LARGE } else { HUGE }
-    }
-
-    /// Whether a cut-out with clean edges is asked for.
-    fn cleans(&self, targets: &Targets) -> bool {
-        self.options.clean_edges && targets.0.iter().any(|target| target.kind == TargetKind::Cutout)
-    }
-
-    /// Why a picture cannot be processed in bands; `None` if it can.
-    pub(super) fn needs_whole(&self, rows: &Rows, targets: &Targets) -> Option<NeedsWhole> {
-        let of = |setting: Setting| Some(NeedsWhole { setting: Some(setting), reason: setting.to_string() });
-        let because = |reason: String| Some(NeedsWhole { setting: None, reason });
-        let recipe = &self.model.recipe;
-        let own = [rows.height(), rows.width()];
-        let target = targets
-            .0
-            .iter()
-            .find(|t| !t.kind.in_bands() || !Format::of(&t.path).is_ok_and(Format::holds_bands));
-        if let Some(Target { kind, path }) = target {
-            return match kind.in_bands() {
-                true => {
-                    because(format!("{}, since only .png and .tiff are written row by row", path.display()))
-                }
-                false => of(kind.setting()),
-            };
-        }
-        if self.options.keep_largest {
-            return of(Setting::KeepLargest);
-        }
-        if self.options.min_area > 1 {
-            return of(Setting::MinArea);
-        }
-        if self.output_info.has_states {
-            return because("the network, which keeps states from picture to picture,".into());
-        }
-        let is_native = recipe.input.size == Some(Size::Native) || self.output_info.decode == Decode::Image;
-        let is_fixed = self.model.exported_size().is_some() && !is_native;
-        if is_fixed
-            || recipe.input.fit == Fit::Resize && recipe.input.fitted(own).is_ok_and(|size| size != own)
-        {
-            return because("the one size that the network is run at".into());
-        }
-        if matches!(self.output_info.decode, Decode::Values | Decode::Classes) {
-            return because("a result of classes or measurements".into());
-        }
-        let has = |kind: TargetKind| targets.0.iter().any(|target| target.kind == kind);
-        if self.output_info.decode == Decode::Labels && has(TargetKind::Result) {
-            return because("a result of labels, which have a file or a page each,".into());
-        }
-        if matches!(self.options.backdrop, Some(Backdrop::Picture(_))) && has(TargetKind::Cutout) {
-            return because("the picture behind it, which is scaled to cover it,".into());
-        }
-        if self.output_info.decode == Decode::Mask && self.output_info.scale < 1.0 {
-            return because("the result, which is enlarged to the picture,".into());
-        }
-        match recipe.finishes_in_bands() {
-            true => None,
-            false => because("the recipe's last steps, which look at the whole result".into()),
-        }
-    }
-
     /// Runs a picture file that is never in memory as a whole. `done` gets the number of tiles, once for each finished
     /// tile.
     ///

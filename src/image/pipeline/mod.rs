@@ -11,6 +11,7 @@ mod reference;
 mod sequence;
 mod source;
 mod targets;
+mod whole;
 mod write;
 
 pub use artifact::Artifact;

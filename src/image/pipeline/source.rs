@@ -1,6 +1,6 @@
 //! The contents of a file, which decide how it is processed.
 
-use super::bands::NeedsWhole;
+use super::whole::NeedsWhole;
 use super::{FurtherFile, Input, Job, Pipeline, Targets};
 use crate::error::{Error, Result, Setting};
 use crate::image::{Depth, Format, Pages, Picture, read_npy};
