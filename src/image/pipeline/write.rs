@@ -16,7 +16,7 @@ impl Pipeline {
     /// notes.
     ///
     /// # Errors
-    /// Errors of [`make`](Self::make) and of encoding, and [`Error::Io`].
+    /// Errors of [`make`](Self::make) and of encoding, and [`Error::Io`](crate::Error::Io).
     pub fn write(&self, outcome: &Outcome, targets: &Targets) -> Result<(Option<Decoded>, Vec<String>)> {
         let decoded = self.decoded_for(outcome, targets.0.iter())?;
         let mut notes: Vec<String> = self.background_note(&decoded, targets).into_iter().collect();
