@@ -1,98 +1,22 @@
 //! A model prepared for one input shape on one device.
 
+mod options;
+
+pub use options::{Device, SessionOptions};
+
 use crate::error::{Error, Result};
 use crate::gpu::{Executor, Gpu, LayerTime, Wait};
 use crate::graph::{Graph, ValueId, named};
 #[cfg(feature = "cpu")]
 use crate::lock::lock;
 use crate::model::Model;
-use crate::optimize::{Optimizations, optimize};
-use crate::plan::{ConvKernel, InputFormat, OutputFormat, Plan, PlanOptions, Port, Precision, Tuning, ports};
+use crate::optimize::optimize;
+#[cfg(feature = "cpu")]
+use crate::plan::Precision;
+use crate::plan::{InputFormat, OutputFormat, Plan, PlanOptions, Port, ports};
 use crate::tensor::{Shape, Tensor};
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
-
-/// Where a session runs.
-#[derive(Debug, Clone)]
-pub enum Device {
-    /// All cores of the CPU, f32.
-    #[cfg(feature = "cpu")]
-    Cpu,
-    /// A GPU.
-    Gpu(Gpu),
-}
-
-impl From<Gpu> for Device {
-    fn from(gpu: Gpu) -> Device {
-        Device::Gpu(gpu)
-    }
-}
-
-/// How a session is built.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct SessionOptions {
-    /// How numbers are stored on a GPU.
-    pub precision: Precision,
-    /// Which graph rewrites run.
-    pub optimizations: Optimizations,
-    /// Which kernel computes dense convolutions on a GPU.
-    pub conv: ConvKernel,
-    /// Kernel choices measured on this GPU, as [`Tuning::load`] reads them. `None` means the default rule.
-    pub tuning: Option<Arc<Tuning>>,
-    /// Format of the input. [`Session::run`] takes planar tensors only, [`Session::run_bytes`] all formats.
-    pub input: InputFormat,
-    /// Format of the result.
-    pub output: OutputFormat,
-    /// Most bytes of device memory. A session that needs more is refused.
-    pub max_memory: Option<u64>,
-    /// Longest time that a blocking run may take.
-    pub timeout: Duration,
-    /// Keeps every value in memory of its own, so that [`Session::value`] can read it.
-    pub keep_values: bool,
-    /// Names of the outputs to compute. [`Session::run`] returns the first. Empty means the network's result alone. What
-    /// only other outputs need is not computed.
-    pub outputs: Vec<String>,
-}
-
-setters!(SessionOptions {
-    with_precision(precision: Precision),
-    with_optimizations(optimizations: Optimizations),
-    with_conv(conv: ConvKernel),
-    with_tuning(tuning: Option<Arc<Tuning>>),
-    with_input(input: InputFormat),
-    with_output(output: OutputFormat),
-    with_max_memory(max_memory: Option<u64>),
-    with_timeout(timeout: Duration),
-    with_keep_values(keep_values: bool),
-});
-
-impl SessionOptions {
-    /// The same with these [`outputs`](Self::outputs), such as `["mask", "edges"]`.
-    #[must_use]
-    pub fn with_outputs<S: Into<String>>(mut self, outputs: impl IntoIterator<Item = S>) -> Self {
-        self.outputs = outputs.into_iter().map(S::into).collect();
-        self
-    }
-}
-
-impl Default for SessionOptions {
-    fn default() -> SessionOptions {
-        SessionOptions {
-            precision: Precision::F32,
-            optimizations: Optimizations::default(),
-            conv: ConvKernel::Auto,
-            tuning: None,
-            input: InputFormat::Planar,
-            output: OutputFormat::Planar,
-            max_memory: None,
-            timeout: Duration::from_secs(300),
-            keep_values: false,
-            outputs: Vec::new(),
-        }
-    }
-}
 
 /// A model prepared for one input shape on one device. Threads may share it. On a GPU up to three runs overlap: one
 /// uploads, one computes, one downloads. On the CPU runs take turns.
@@ -484,8 +408,8 @@ impl Session {
     }
 }
 
-/// The plan. Measured kernels may need more scratch memory than the default ones. If they do not fit, the default ones
-/// are used.
+/// The plan with the measured kernels. They may need more scratch memory than the default ones; if they do not fit, the
+/// default ones are used.
 fn tuned_or_default(graph: &Graph, inputs: &[Shape], gpu: &Gpu, options: PlanOptions) -> Result<Plan> {
     let profile = &gpu.report().profile;
     match Plan::new(graph, inputs, profile, &options) {
