@@ -2,7 +2,7 @@
 //! that names it.
 
 use super::broken;
-use super::machine::{Heap, Id, Object, Storage, Value, View};
+use super::heap::{Heap, Id, Object, Storage, Value, View};
 use crate::error::{Error, Result};
 use ::safetensors::Dtype;
 

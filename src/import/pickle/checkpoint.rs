@@ -5,7 +5,8 @@
 //! decided later, from their names.
 
 use super::broken;
-use super::machine::{Id, Object, Pickle, Value, View};
+use super::heap::{Id, Object, Value, View};
+use super::machine::Pickle;
 use crate::error::Result;
 use serde_json::{Map, Value as Json};
 use std::cell::Cell;

@@ -6,7 +6,8 @@
 //! elements as 64 bits and the elements.
 
 use super::checkpoint::Views;
-use super::machine::{Pickle, Value, View};
+use super::heap::{Value, View};
+use super::machine::Pickle;
 use super::zip::{self, Directory};
 use super::{MAX_PICKLE, broken, checkpoint};
 use crate::error::Result;

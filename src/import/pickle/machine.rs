@@ -1,86 +1,19 @@
 //! The pickle machine: executes the instructions of protocols 2 to 5 and builds a heap of plain values.
 //!
-//! Values refer to each other by their index in the heap, so shared, cyclic and deeply nested values need no special
-//! care. CPython's `pickletools.py` describes the instructions. Those of protocols 0 and 1, and those that find
-//! classes by number, are errors: PyTorch does not write them.
+//! CPython's `pickletools.py` describes the instructions. Those of protocols 0 and 1, and those that find classes by
+//! number, are errors: PyTorch does not write them.
 
+use super::heap::{Heap, Id, MAX_VALUES, Storage, Value};
 use super::{broken, calls};
 use crate::error::Result;
-use ::safetensors::Dtype;
-
-/// Most values. The pickle of a network has some thousands.
-const MAX_VALUES: usize = 1 << 19;
-
-/// Most tensors. Each needs more memory than other values.
-const MAX_TENSORS: usize = 1 << 16;
 
 /// Most instructions.
 const MAX_STEPS: usize = 1 << 22;
 
-/// Index of a value in the heap.
-pub(super) type Id = u32;
-
-/// A value, as far as a state dict needs it.
-#[derive(Debug, Clone)]
-pub(super) enum Value<'a> {
-    None,
-    Bool(bool),
-    Int(i64),
-    /// An integer of more than 64 bits: two's complement, little-endian.
-    Long(&'a [u8]),
-    Float(f64),
-    Text(&'a str),
-    Bytes(&'a [u8]),
-    /// Lists and sets.
-    List(Vec<Id>),
-    Tuple(Vec<Id>),
-    Dict(Vec<(Id, Id)>),
-    /// The name of a class or function, nothing more.
-    Global {
-        module: &'a str,
-        name: &'a str,
-    },
-    Storage(Box<Storage<'a>>),
-    Tensor(Box<View<'a>>),
-    /// Anything else: its class and arguments. The class never runs.
-    Object(Box<Object<'a>>),
-}
-
-/// A sequence of numbers stored elsewhere in the file.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Storage<'a> {
-    pub(super) key: &'a str,
-    pub(super) dtype: Dtype,
-    /// Offset in elements, if it is a view of another storage.
-    pub(super) offset: u64,
-}
-
-/// A tensor: a strided view of a storage.
-#[derive(Debug, Clone)]
-pub(super) struct View<'a> {
-    pub(super) storage: Storage<'a>,
-    pub(super) dtype: Dtype,
-    /// Offset of the first element.
-    pub(super) offset: usize,
-    pub(super) shape: Vec<usize>,
-    pub(super) strides: Vec<usize>,
-}
-
-/// An instance of an unknown class.
-#[derive(Debug, Clone)]
-pub(super) struct Object<'a> {
-    pub(super) module: &'a str,
-    pub(super) name: &'a str,
-    /// Arguments, a tuple.
-    pub(super) args: Id,
-    /// Attributes, mostly a dict.
-    pub(super) state: Option<Id>,
-}
-
 /// The contents of a pickle.
 #[derive(Debug)]
 pub(super) struct Pickle<'a> {
-    values: Vec<Value<'a>>,
+    heap: Heap<'a>,
     pub(super) root: Id,
     /// Bytes of the pickle.
     pub(super) len: usize,
@@ -95,84 +28,19 @@ impl<'a> Pickle<'a> {
             stack: Vec::new(),
             marks: Vec::new(),
             memo: Vec::new(),
-            heap: Heap { values: Vec::new(), tensors: 0, copied: 0 },
+            heap: Heap::default(),
         };
         let root = machine.run().map_err(|e| e.at(&format!("byte {} of the pickle", machine.at)))?;
-        Ok(Pickle { values: machine.heap.values, root, len: machine.at })
+        Ok(Pickle { heap: machine.heap, root, len: machine.at })
     }
 
     pub(super) fn get(&self, id: Id) -> &Value<'a> {
-        &self.values[id as usize]
+        self.heap.get(id)
     }
 
     /// All storages that the pickle names.
     pub(super) fn storages(&self) -> impl Iterator<Item = Storage<'a>> {
-        self.values.iter().filter_map(|value| if let Value::Storage(s) = value { Some(**s) } else { None })
-    }
-}
-
-/// All values, by their [`Id`].
-pub(super) struct Heap<'a> {
-    values: Vec<Value<'a>>,
-    tensors: usize,
-    /// Number of items that calls copied from one value to another.
-    copied: usize,
-}
-
-impl<'a> Heap<'a> {
-    pub(super) fn add(&mut self, value: Value<'a>) -> Result<Id> {
-        if self.values.len() >= MAX_VALUES {
-            return Err(broken(format!("its pickle holds more than {MAX_VALUES} values")));
-        }
-        self.tensors += usize::from(matches!(value, Value::Tensor(_)));
-        if self.tensors > MAX_TENSORS {
-            return Err(broken(format!("its pickle holds more than {MAX_TENSORS} tensors")));
-        }
-        self.values.push(value);
-        Ok((self.values.len() - 1) as Id)
-    }
-
-    pub(super) fn get(&self, id: Id) -> &Value<'a> {
-        &self.values[id as usize]
-    }
-
-    /// Adds a dict made of pairs that are stored in another value.
-    pub(super) fn add_copy(&mut self, pairs: Vec<(Id, Id)>) -> Result<Id> {
-        // A file that copies a long list again and again would grow without bound.
-        self.copied += pairs.len();
-        if self.copied > MAX_VALUES {
-            return Err(broken(format!("its pickle copies more than {MAX_VALUES} values")));
-        }
-        self.add(Value::Dict(pairs))
-    }
-
-    /// The items of a tuple or list.
-    pub(super) fn items(&self, id: Id) -> Result<&[Id]> {
-        match self.get(id) {
-            Value::Tuple(items) | Value::List(items) => Ok(items),
-            other => Err(broken(format!("expected a tuple, got {}", other.kind()))),
-        }
-    }
-}
-
-impl Value<'_> {
-    /// The kind of a value, for errors.
-    pub(super) fn kind(&self) -> &'static str {
-        match self {
-            Value::None => "None",
-            Value::Bool(_) => "a bool",
-            Value::Int(_) | Value::Long(_) => "a whole number",
-            Value::Float(_) => "a number",
-            Value::Text(_) => "a string",
-            Value::Bytes(_) => "bytes",
-            Value::List(_) => "a list",
-            Value::Tuple(_) => "a tuple",
-            Value::Dict(_) => "a dict",
-            Value::Global { .. } => "a class",
-            Value::Storage(_) => "a storage",
-            Value::Tensor(_) => "a tensor",
-            Value::Object(_) => "an object",
-        }
+        self.heap.storages()
     }
 }
 
@@ -296,7 +164,7 @@ impl<'a> Machine<'a> {
             b'b' => {
                 let (state, object) = (self.pop()?, self.top()?);
                 // Attributes of tensors, dicts and numbers hold no weights.
-                if let Value::Object(object) = &mut self.heap.values[object as usize] {
+                if let Value::Object(object) = self.heap.get_mut(object) {
                     object.state = Some(state);
                 }
             }
@@ -419,7 +287,7 @@ impl<'a> Machine<'a> {
     fn extend_top(&mut self, count: usize) -> Result<()> {
         let items = self.pop_some(count)?;
         let top = self.top()?;
-        match &mut self.heap.values[top as usize] {
+        match self.heap.get_mut(top) {
             Value::List(list) => list.extend(items),
             // A subclass of list.
             Value::Object(_) => {}
@@ -437,7 +305,7 @@ impl<'a> Machine<'a> {
     fn set_items(&mut self, items: &[Id]) -> Result<()> {
         let new = pairs(items)?;
         let top = self.top()?;
-        match &mut self.heap.values[top as usize] {
+        match self.heap.get_mut(top) {
             Value::Dict(dict) => dict.extend(new),
             // A subclass of dict.
             Value::Object(_) => {}

@@ -1,12 +1,14 @@
 //! Reads files of `torch.save` and TorchScript without Python and without running any code in them.
 //!
-//! A pickle is a program for a stack machine. [`machine`] executes its instructions on plain values. [`calls`] lists
-//! the data constructors that it may call; any other call is an error that names it. [`container`] finds the pickle
-//! and the tensors' bytes in a file, and [`checkpoint`] finds the state dict among the values.
+//! A pickle is a program for a stack machine. [`machine`] executes its instructions and leaves plain values on a
+//! [`heap`]. [`calls`] lists the data constructors that it may call; any other call is an error that names it.
+//! [`container`] finds the pickle and the tensors' bytes in a file, and [`checkpoint`] finds the state dict among the
+//! values.
 
 mod calls;
 mod checkpoint;
 mod container;
+mod heap;
 mod machine;
 mod zip;
 
