@@ -4,9 +4,9 @@
 
 use crate::device::gpu;
 use std::path::{Path, PathBuf};
-use unet_wgpu::image::{Decoded, Mask, Picture};
+use unet_wgpu::image::{Decoded, Hole, Mask, Picture, Pipeline, PipelineOptions};
 use unet_wgpu::recipe::Decode;
-use unet_wgpu::{Device, Model, Session};
+use unet_wgpu::{Device, Model, Session, SessionOptions};
 
 fn root(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
@@ -56,6 +56,33 @@ fn upscale2x_is_nearer_to_the_large_picture_than_bicubic_enlargement() {
         // Pillow's bicubic enlargement has 31.40 dB.
         let figure = psnr(&result, &large);
         assert!((figure - 34.35).abs() < 0.05, "{figure:.2} dB");
+    }
+}
+
+#[test]
+fn inpaint_fills_scratches_and_keeps_every_known_pixel() {
+    let (photo, mask) = (picture(&root("demo/clean.png")), picture(&root("demo/hole.png")));
+    for device in [Some(Device::Cpu), gpu().map(Device::Gpu)].into_iter().flatten() {
+        let model = Model::open(root("models/inpaint.safetensors")).unwrap();
+        let pipeline = Pipeline::new(model, PipelineOptions::default()).unwrap();
+        let pipeline = pipeline.with_device(device, SessionOptions::default());
+        let scratched = photo.clone().with_hole(Some(Hole::of_mask(&mask))).unwrap();
+        let outcome = pipeline.run(&scratched).unwrap();
+        let Decoded::Image(result) = pipeline.decode(&outcome).unwrap() else { panic!("not a picture") };
+        let (mut square, mut holes) = (0.0, 0);
+        for c in 0..3 {
+            let planes = [&result, &photo].map(|picture| picture.planes().plane(0, c));
+            for ((&made, &truth), &white) in planes[0].iter().zip(planes[1]).zip(mask.planes().plane(0, 0)) {
+                if white > 127.5 {
+                    square += f64::from(made.round() - truth).powi(2);
+                    holes += 1;
+                } else {
+                    assert_eq!(made, truth, "a known pixel");
+                }
+            }
+        }
+        let figure = 10.0 * (255.0f64.powi(2) * f64::from(holes) / square).log10();
+        assert!((figure - 25.23).abs() < 0.05, "{figure:.2} dB");
     }
 }
 
@@ -134,5 +161,5 @@ fn every_model_that_ships_is_small_and_tells_what_it_is() {
             assert!(recipe.output.classes.iter().all(|class| !class.name.is_empty()), "{name}");
         }
     }
-    assert!(models >= 3, "{models} models");
+    assert!(models >= 4, "{models} models");
 }

@@ -16,7 +16,7 @@ from unet import INPAINT, load
 
 
 def main():
-    parser = options("inpaint", steps=12000, batch=16, crop=64)
+    parser = options("inpaint", steps=3000, batch=16, crop=64)
     parser.add_argument("--photos", type=Path, required=True, help="folder that fetch_photos.sh filled")
     args = parser.parse_args()
     photos = read_photos(args.photos, longer_sides=(600, 900))

@@ -56,6 +56,7 @@ def main():
     parser.add_argument("--painting", type=Path, required=True, help="the picture whose manner is learnt")
     parser.add_argument("--painting-side", type=int, default=520, help="the painting is scaled to this longer side")
     parser.add_argument("--style-weight", type=float, default=8)
+    parser.add_argument("--content-weight", type=float, default=3)
     parser.add_argument("--smooth-weight", type=float, default=20)
     args = parser.parse_args()
     photos = read_photos(args.photos, longer_sides=(500, 800))
@@ -74,7 +75,7 @@ def main():
         style = sum(relative(gram(f), t.expand(len(x), -1, -1)) for f, t in zip(features_of_y, textures, strict=True))
         kept = sum(relative(a, b) for a, b in zip(features_of_y[-2:], content, strict=True))
         rough = y.diff(dim=2).square().mean() + y.diff(dim=3).square().mean()
-        return args.style_weight * style + kept + args.smooth_weight * rough
+        return args.style_weight * style + args.content_weight * kept + args.smooth_weight * rough
 
     def report(net, step):
         rows = style_figures(net)

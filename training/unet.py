@@ -38,7 +38,7 @@ SCENE = DENOISE | {
 
 STYLE = DENOISE | {
     "encoder": [24, 48, 64], "bottleneck": 96, "decoder": [64, 48, 24], "up": [64, 48, 24],
-    "upsample": "nearest_conv", "norm": "instance", "output": "sigmoid", "residual": False,
+    "upsample": "nearest_conv", "norm": "instance", "output": "sigmoid", "residual": False, "padding_mode": "reflect",
 }
 
 
@@ -52,9 +52,10 @@ class ConvBlock(nn.Module):
             "instance": lambda: nn.InstanceNorm2d(outputs, eps=1e-5, affine=True),
             "none": nn.Identity,
         }[config["norm"]]
-        self.conv1 = nn.Conv2d(inputs, outputs, 3, padding=dilation, dilation=dilation)
+        mode = {"zero": "zeros", "reflect": "reflect"}[config.get("padding_mode", "zero")]
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, padding=dilation, dilation=dilation, padding_mode=mode)
         self.norm1 = norm()
-        self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=dilation, dilation=dilation)
+        self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=dilation, dilation=dilation, padding_mode=mode)
         self.norm2 = norm()
         activation = config["activation"]
         self.act = nn.ReLU() if activation == "relu" else nn.LeakyReLU(activation["leaky_relu"])
@@ -72,7 +73,7 @@ class UpBlock(ConvBlock):
         if config["upsample"] == "conv_transpose":
             self.up = nn.ConvTranspose2d(inputs, up, 2, stride=2)
         else:
-            self.up = nn.Conv2d(inputs, up, 3, padding=1)
+            self.up = nn.Conv2d(inputs, up, 3, padding=1, padding_mode=self.conv1.padding_mode)
 
     def forward(self, x, skip):
         if isinstance(self.up, nn.Conv2d):

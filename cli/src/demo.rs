@@ -34,7 +34,7 @@ struct Task {
     line: &'static str,
 }
 
-const TASKS: [Task; 3] = [
+const TASKS: [Task; 4] = [
     Task {
         name: "denoising",
         line: "run demo/noisy.png -m models/denoise.safetensors -o denoised.png --compare denoise.png",
@@ -42,6 +42,10 @@ const TASKS: [Task; 3] = [
     Task {
         name: "super-resolution",
         line: "run demo/small.png -m models/upscale2x.safetensors -o large.png --compare upscale.png",
+    },
+    Task {
+        name: "inpainting",
+        line: "run demo/clean.png -m models/inpaint.safetensors --mask demo/hole.png -o filled.png --compare inpaint.png",
     },
     Task {
         name: "medical segmentation",

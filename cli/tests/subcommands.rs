@@ -379,13 +379,18 @@ fn every_model_that_ships_runs() {
     let models: Vec<_> = files.filter(|path| path.extension().is_some_and(|e| e == "safetensors")).collect();
     assert!(!models.is_empty(), "no model in {}", folder.display());
     let desk = Desk::new();
+    let dot = Tensor::from_fn(Shape::new(1, 1, 10, 13), |i| if i == 70 { 255.0 } else { 0.0 });
+    desk.put("hole.png", &Picture::new(dot, Depth::Eight).unwrap().encode(Path::new("hole.png")).unwrap());
     for path in models {
         let model = Model::open(&path).unwrap_or_else(|e| panic!("{e}"));
         assert!(!model.recipe.task.is_empty() && !model.recipe.license.is_empty(), "{}", path.display());
-        let mut command = desk.command("run picture.png -o out.png --device cpu -m");
+        let mask = if model.recipe.input.mask.is_some() { "--mask hole.png" } else { "" };
+        let mut command = desk.command(&format!("run picture.png {mask} -o out.png --device cpu -m"));
         let output = command.arg(&path).output().unwrap();
         assert!(output.status.success(), "{}: {}", path.display(), stderr(&output));
-        assert_eq!((desk.picture("out.png").width(), desk.picture("out.png").height()), (13, 10));
+        let scale = model.config.as_ref().map_or(1, |config| config.scale);
+        let result = desk.picture("out.png");
+        assert_eq!((result.width(), result.height()), (13 * scale, 10 * scale), "{}", path.display());
     }
 }
 
