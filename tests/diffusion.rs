@@ -3,7 +3,7 @@
 use crate::support::npz_values;
 use std::path::{Path, PathBuf};
 use unet_wgpu::Error;
-use unet_wgpu::diffusion::{Evaluation, Kept, Noise, Schedule, Scheduler};
+use unet_wgpu::diffusion::{Evaluation, Kept, Noise, Schedule, Scheduler, Tokenizer};
 
 /// The folder of goldens, or a line that says that their test did not run.
 fn assets() -> Option<PathBuf> {
@@ -199,6 +199,86 @@ fn keys_that_diffusers_ignores_are_ignored() {
     let plain = r#"{"_class_name": "DPMSolverMultistepScheduler"}"#;
     let [a, b] = [text, plain].map(|text| scheduler(text).schedule(20, 0).expect("a schedule"));
     assert_eq!(a, b);
+}
+
+/// A vocabulary of all bytes and a few joined pairs.
+fn small() -> Tokenizer {
+    let letters: Vec<char> = ('!'..='~').chain('\u{a1}'..='\u{ac}').chain('\u{ae}'..='\u{143}').collect();
+    assert_eq!(letters.len(), 256);
+    let mut tokens: Vec<String> = letters.iter().map(|c| c.to_string()).collect();
+    tokens.extend(letters.iter().map(|c| format!("{c}</w>")));
+    let merges = "#version: 0.2\nc a\nca t</w>\na t</w>\n\nl l</w>\n' ll</w>\n";
+    tokens.extend(
+        ["ca", "cat</w>", "at</w>", "ll</w>", "'ll</w>", "<|startoftext|>", "<|endoftext|>"]
+            .map(String::from),
+    );
+    let vocab: serde_json::Map<String, serde_json::Value> =
+        tokens.into_iter().enumerate().map(|(i, token)| (token, i.into())).collect();
+    Tokenizer::new(&serde_json::Value::Object(vocab).to_string(), merges).expect("a vocabulary")
+}
+
+#[test]
+fn words_are_joined_from_pairs() {
+    let tokenizer = small();
+    let (start, end, bang) = (517, 518, 256); // ! at the end of a piece
+    for (prompt, want) in [
+        ("", vec![]),
+        ("Cat  CAT\tat!", vec![513, 513, 514, bang]),
+        ("we'll", vec![86, 256 + 68, 516]),
+        ("12", vec![256 + 16, 256 + 17]),
+        ("e\u{301}", vec![127, 256 + 102]), // composed to é, bytes c3 a9
+        ("at<|endoftext|>at", vec![514, end, 514]),
+    ] {
+        let tokens = tokenizer.encode(prompt).expect("a short prompt");
+        assert_eq!((tokens.ids.len(), tokens.dropped), (77, 0), "{prompt}");
+        assert_eq!(tokens.ids[0], start);
+        assert_eq!(tokens.ids[1..=want.len()], want, "{prompt}");
+        assert!(tokens.ids[want.len() + 1..].iter().all(|id| *id == end), "{prompt}");
+    }
+    let long = tokenizer.encode(&"at ".repeat(80)).expect("a prompt");
+    assert_eq!((long.dropped, long.ids[75], long.ids[76]), (5, 514, end));
+    let padded = small().with_padding("!").expect("it is there").encode("at").expect("a prompt");
+    assert_eq!(padded.ids[..4], [start, 514, end, 0]);
+    let error = tokenizer.encode(&"a".repeat(20_000)).expect_err("too long").to_string();
+    assert!(error.contains("20000 bytes"), "{error}");
+    for (vocab, merges, names) in [
+        ("[]", "", "vocab.json"),
+        ("{}", "", "<|startoftext|>"),
+        (r#"{"a": 0}"#, "a b", "\"b\""),
+        (r#"{"a": 0}"#, "ab", "line 1 of merges.txt"),
+    ] {
+        let line = Tokenizer::new(vocab, merges).expect_err(vocab).to_string();
+        assert!(line.contains(names) && !line.contains('\n'), "{line}");
+    }
+}
+
+#[test]
+fn tokens_are_those_of_clip() {
+    let Some(folder) = assets() else { return };
+    let read = |name: &str| std::fs::read_to_string(folder.join(name)).expect("a file");
+    let tokenizer = Tokenizer::new(&read("vocab.json"), &read("merges.txt")).expect("CLIP's vocabulary");
+    let cases: Vec<serde_json::Value> = serde_json::from_str(&read("clip_tokens_golden.json")).expect("JSON");
+    assert_eq!(cases.len(), 18);
+    for case in cases {
+        let prompt = case["text"].as_str().expect("a prompt");
+        let want: Vec<u32> = serde_json::from_value(case["ids"].clone()).expect("tokens");
+        assert_eq!(tokenizer.encode(prompt).expect("a short prompt").ids, want, "{prompt}");
+    }
+    // By tokenizers 0.23, which transformers uses: marks that are no letters, composed forms, digits of all scripts.
+    let further: [(&str, &[u32]); 5] = [
+        ("हिन्दी भाषा", &[29446, 26721, 26090, 19389, 29552, 25751, 3124, 511, 13343, 3124, 371, 13343]),
+        (
+            "e\u{301}te\u{301} İstanbul ΟΔΟΣ",
+            &[3459, 39694, 328, 16384, 11231, 138, 123, 138, 112, 138, 123, 139, 481],
+        ),
+        ("Ⅳ ½ ٣", &[158, 227, 367, 33613, 149, 352]),
+        ("!!'s it's''t", &[1443, 262, 338, 585, 568, 8445, 339]),
+        ("한국어 각", &[15197, 250, 31871, 255, 31625, 368, 21122, 479]),
+    ];
+    for (prompt, want) in further {
+        let ids = tokenizer.encode(prompt).expect("a short prompt").ids;
+        assert_eq!((&ids[1..=want.len()], ids[want.len() + 1]), (want, 49407), "{prompt}");
+    }
 }
 
 /// A configuration; steps, steps left out at the beginning, evaluations; the first timestep; the last latents 0 and 13

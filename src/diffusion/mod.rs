@@ -3,7 +3,7 @@
 //! A [`Scheduler`] is read from a `scheduler_config.json` of diffusers. It gives a [`Schedule`]: for each evaluation of
 //! the network the timestep, the factor on the latents, and the next latents as a linear combination ([`Terms`]) of
 //! what there is. [`Kept`] applies the combinations to slices; a kernel can do the same. [`Noise`] draws the numbers
-//! that PyTorch draws from the same seed.
+//! that PyTorch draws from the same seed, and [`Tokenizer`] makes the tokens that CLIP's text encoders take.
 //!
 //! ```
 //! use unet_wgpu::diffusion::{Kept, Noise, Scheduler};
@@ -32,7 +32,9 @@ mod multistep;
 mod noise;
 mod schedule;
 mod solvers;
+mod tokens;
 
 pub use config::Scheduler;
 pub use noise::Noise;
 pub use schedule::{Evaluation, Kept, Limit, SLOTS, Schedule, Terms};
+pub use tokens::{Tokenizer, Tokens};
