@@ -33,6 +33,12 @@ def run(net, x):
     return y[:, : height * net.scale, : width * net.scale]
 
 
+def apply(net, picture):
+    """The picture that `net` makes of an HxWx3 picture; both in bytes, values / 255 in the network."""
+    y = run(net, picture.transpose(2, 0, 1) / 255).transpose(1, 2, 0)
+    return np.clip(np.rint(y * 255), 0, 255).astype(np.uint8)
+
+
 def table(heads, rows, digits=2):
     """A Markdown table with a last row of means."""
     mean = ("**mean**", *np.mean([row[1:] for row in rows], axis=0))
@@ -53,12 +59,6 @@ def add_noise(image, sigma, seed=0):
     return np.clip(np.rint(image + noise), 0, 255).astype(np.uint8)
 
 
-def denoise(net, image):
-    """HxWx3 bytes -> HxWx3 bytes."""
-    y = run(net, image.transpose(2, 0, 1) / 255).transpose(1, 2, 0)
-    return np.clip(np.rint(y * 255), 0, 255).astype(np.uint8)
-
-
 def psnr(a, b):
     return 10 * np.log10(255**2 / np.mean((a.astype(np.float64) - b) ** 2))
 
@@ -73,15 +73,19 @@ def halved(picture):
     return np.array(small)
 
 
+def enlarged(picture, large):
+    """The picture at the size of `large`, by Pillow's bicubic filter."""
+    return np.array(Image.fromarray(picture).resize(large.shape[1::-1], Image.Resampling.BICUBIC))
+
+
 def upscale_figures(net, pictures=None):
     """Rows (photo, PSNR of bicubic enlargement, PSNR of the result); writes bicubic | result | photo if asked."""
     rows = []
     for name, photo in held_out_photos().items():
         photo = photo[: photo.shape[0] // 2 * 2, : photo.shape[1] // 2 * 2]
         small = halved(photo)
-        bicubic = np.array(Image.fromarray(small).resize(photo.shape[1::-1], Image.Resampling.BICUBIC))
-        y = run(net, small.transpose(2, 0, 1) / 255).transpose(1, 2, 0)
-        result = np.clip(np.rint(y * 255), 0, 255).astype(np.uint8)
+        bicubic = enlarged(small, photo)
+        result = apply(net, small)
         rows.append((name, psnr(bicubic, photo), psnr(result, photo)))
         if pictures:
             Image.fromarray(np.hstack([bicubic, result, photo])).save(pictures / f"upscale2x-{name}.png")
@@ -213,14 +217,17 @@ def scene_figures(net, recipe, data, pictures=None):
 # Style transfer
 
 
+def luminance_similarity(a, b):
+    """SSIM of two RGB pictures' luminance."""
+    return skimage.metrics.structural_similarity(*(np.array(Image.fromarray(picture).convert("L")) for picture in (a, b)))
+
+
 def style_figures(net, pictures=None):
     """Rows (photo, SSIM of the result's luminance to the photo's); writes photo | result if asked."""
     rows = []
     for name, photo in held_out_photos().items():
-        result = run(net, photo.transpose(2, 0, 1) / 255).transpose(1, 2, 0)
-        result = np.clip(np.rint(result * 255), 0, 255).astype(np.uint8)
-        grey = [np.array(Image.fromarray(picture).convert("L")) for picture in (photo, result)]
-        rows.append((name, skimage.metrics.structural_similarity(*grey)))
+        result = apply(net, photo)
+        rows.append((name, luminance_similarity(photo, result)))
         if pictures:
             Image.fromarray(np.hstack([photo, result])).save(pictures / f"style-{name}.png")
     return rows
@@ -235,7 +242,7 @@ def denoise_figures(net, pictures=None):
     for name, clean in held_out_photos().items():
         for sigma in SIGMAS:
             noisy = add_noise(clean, sigma)
-            result = denoise(net, noisy)
+            result = apply(net, noisy)
             rows.append((name, sigma, psnr(noisy, clean), psnr(result, clean)))
             if pictures:
                 Image.fromarray(np.hstack([noisy, result, clean])).save(pictures / f"{name}-{sigma}.png")

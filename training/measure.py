@@ -11,9 +11,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-import cv2
 import numpy as np
-import skimage.metrics
 from PIL import Image
 
 import evaluate
@@ -55,8 +53,7 @@ def upscale2x(bench):
     small = {name: evaluate.halved(photo) for name, photo in photos.items()}
     results, rows = bench.run("upscale2x", small), []
     for name, photo in photos.items():
-        bicubic = np.array(Image.fromarray(small[name]).resize(photo.shape[1::-1], Image.Resampling.BICUBIC))
-        before, after = psnr(bicubic, photo), psnr(results[name], photo)
+        before, after = psnr(evaluate.enlarged(small[name], photo), photo), psnr(results[name], photo)
         rows.append((name, before, after, after - before))
     return table(["photo", "bicubic, dB", "upscaled, dB", "gain, dB"], rows)
 
@@ -96,10 +93,9 @@ def scene(bench):
 
 
 def style(bench):
-    photos, rows = held_out_photos(), []
-    for name, result in bench.run("style", photos).items():
-        grey = [np.array(Image.fromarray(picture).convert("L")) for picture in (photos[name], result)]
-        rows.append((name, skimage.metrics.structural_similarity(*grey)))
+    photos = held_out_photos()
+    results = bench.run("style", photos).items()
+    rows = [(name, evaluate.luminance_similarity(photos[name], result)) for name, result in results]
     return table(["photo", "SSIM to the photo"], rows)
 
 

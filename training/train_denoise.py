@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from evaluate import denoise_figures, denoise_table
-from trainer import charbonnier, detailed_crop, options, read_photos, train
+from trainer import PHOTOS, charbonnier, detailed_crop, options, photo_recipe, read_photos, train
 from unet import DENOISE
 
 
@@ -28,21 +28,14 @@ def export(net, args, step):
     """Writes the model and returns a table of its figures on the held-out photographs."""
     rows = denoise_figures(net)
     before, after = np.mean([row[2:] for row in rows if row[1] == 25], axis=0)
-    net.export(args.out, {
-        "task": "denoise",
-        "description": "Takes Gaussian noise of unknown strength (sigma 0 to 50 of 255) out of RGB photographs.",
-        "license": "MIT OR Apache-2.0",
-        "training": (
-            "33 photographs from the Debian 12 packages lomiri-wallpapers (CC0-1.0, CC-BY-4.0, CC-BY-SA-3.0, "
-            "CC-BY-SA-4.0), mate-backgrounds (GPL-2+) and plasma-workspace-wallpapers (GPL-2+, LGPL-3), scaled to "
-            "longer sides of 600, 900 and 1300; Gaussian noise of sigma 0-50, half of it rounded and clipped to bytes. "
-            f"{step} steps of {args.batch} crops of {args.crop}x{args.crop}, Charbonnier loss, Adam, seed {args.seed}, "
-            f"{datetime.date.today()}. Six held-out photographs at sigma 25: mean PSNR {before:.2f} -> {after:.2f} dB."
-        ),
-        "input": {"channels": "rgb", "scale": 1 / 255, "mean": [0, 0, 0], "std": [1, 1, 1]},
-        "output": {"decode": "image", "scale": 255.0},
-        "pad": "reflect",
-    })
+    training = (
+        f"{PHOTOS}, scaled to longer sides of 600, 900 and 1300; Gaussian noise of sigma 0-50, half of it rounded and "
+        "clipped to bytes. "
+        f"{step} steps of {args.batch} crops of {args.crop}x{args.crop}, Charbonnier loss, Adam, seed {args.seed}, "
+        f"{datetime.date.today()}. Six held-out photographs at sigma 25: mean PSNR {before:.2f} -> {after:.2f} dB."
+    )
+    description = "Takes Gaussian noise of unknown strength (sigma 0 to 50 of 255) out of RGB photographs."
+    net.export(args.out, photo_recipe("denoise", description, training))
     return denoise_table(rows)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from evaluate import inpaint_figures, random_strokes, table
-from trainer import ROOT, detailed_crop, options, planes, read_photos, train
+from trainer import PHOTOS, ROOT, detailed_crop, options, photo_recipe, planes, read_photos, train
 from unet import INPAINT, load
 
 
@@ -45,22 +45,14 @@ def main():
     def report(net, step):
         rows = inpaint_figures(net)
         telea, result = np.mean([row[1:] for row in rows], axis=0)
-        net.export(args.out, {
-            "task": "inpaint",
-            "description": "Fills holes of up to about 60 pixels' width in RGB photographs.",
-            "license": "MIT OR Apache-2.0",
-            "training": (
-                "33 photographs from the Debian 12 packages lomiri-wallpapers (CC0-1.0, CC-BY-4.0, CC-BY-SA-3.0, "
-                "CC-BY-SA-4.0), mate-backgrounds (GPL-2+) and plasma-workspace-wallpapers (GPL-2+, LGPL-3), scaled to "
-                "longer sides of 600 and 900, with strokes and rectangles cut out. "
-                f"{step} steps of {args.batch} crops of {args.crop}x{args.crop}, Adam, "
-                f"seed {args.seed}, {datetime.date.today()}. Six held-out photographs, inside the holes: mean PSNR "
-                f"{result:.2f} dB, Telea's method {telea:.2f} dB."
-            ),
-            "input": {"channels": "rgb", "scale": 1 / 255, "mean": [0, 0, 0], "std": [1, 1, 1], "mask": {}},
-            "output": {"decode": "image", "scale": 255.0},
-            "pad": "reflect",
-        })
+        training = (
+            f"{PHOTOS}, scaled to longer sides of 600 and 900, with strokes and rectangles cut out. "
+            f"{step} steps of {args.batch} crops of {args.crop}x{args.crop}, Adam, "
+            f"seed {args.seed}, {datetime.date.today()}. Six held-out photographs, inside the holes: mean PSNR "
+            f"{result:.2f} dB, Telea's method {telea:.2f} dB."
+        )
+        description = "Fills holes of up to about 60 pixels' width in RGB photographs."
+        net.export(args.out, photo_recipe("inpaint", description, training, mask={}))
         return table(["photo", "Telea, dB", "inpainted, dB", "gain, dB"], [(*row, row[2] - row[1]) for row in rows])
 
     train(INPAINT, args, loss_of, report, freeze_norms_at=0.8, start_from=start_from)

@@ -14,7 +14,7 @@ from PIL import Image
 from torch.nn import functional as F
 
 from evaluate import style_figures, table
-from trainer import detailed_crop, options, planes, read_photos, train
+from trainer import PHOTOS, detailed_crop, options, photo_recipe, planes, read_photos, train
 from unet import STYLE
 
 
@@ -79,21 +79,14 @@ def main():
 
     def report(net, step):
         rows = style_figures(net)
-        net.export(args.out, {
-            "task": "style",
-            "description": "Paints a photograph in the manner of Vincent van Gogh's The Starry Night (1889).",
-            "license": "MIT OR Apache-2.0",
-            "training": (
-                "Vincent van Gogh, The Starry Night (1889, public domain); 33 photographs from the Debian 12 packages "
-                "lomiri-wallpapers (CC0-1.0, CC-BY-4.0, CC-BY-SA-3.0, CC-BY-SA-4.0), mate-backgrounds (GPL-2+) and "
-                "plasma-workspace-wallpapers (GPL-2+, LGPL-3); losses on features of EfficientNet-Lite0. "
-                f"{step} steps of {args.batch} crops of {args.crop}x{args.crop}, Adam, seed {args.seed}, "
-                f"{datetime.date.today()}."
-            ),
-            "input": {"channels": "rgb", "scale": 1 / 255, "mean": [0, 0, 0], "std": [1, 1, 1]},
-            "output": {"decode": "image", "scale": 255.0},
-            "pad": "reflect",
-        })
+        training = (
+            f"Vincent van Gogh, The Starry Night (1889, public domain); {PHOTOS}; losses on features of "
+            "EfficientNet-Lite0. "
+            f"{step} steps of {args.batch} crops of {args.crop}x{args.crop}, Adam, seed {args.seed}, "
+            f"{datetime.date.today()}."
+        )
+        description = "Paints a photograph in the manner of Vincent van Gogh's The Starry Night (1889)."
+        net.export(args.out, photo_recipe("style", description, training))
         return table(["photo", "SSIM to the photo"], rows)
 
     train(STYLE, args, loss_of, report)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from evaluate import halved, table, upscale_figures
-from trainer import charbonnier, detailed_crop, options, planes, read_photos, train
+from trainer import PHOTOS, charbonnier, detailed_crop, options, photo_recipe, planes, read_photos, train
 from unet import UPSCALE2X
 
 
@@ -28,22 +28,14 @@ def main():
     def report(net, step):
         rows = upscale_figures(net)
         bicubic, result = np.mean([row[1:] for row in rows], axis=0)
-        net.export(args.out, {
-            "task": "upscale",
-            "description": "Doubles the height and width of RGB photographs that were scaled down by a bicubic filter.",
-            "license": "MIT OR Apache-2.0",
-            "training": (
-                "33 photographs from the Debian 12 packages lomiri-wallpapers (CC0-1.0, CC-BY-4.0, CC-BY-SA-3.0, "
-                "CC-BY-SA-4.0), mate-backgrounds (GPL-2+) and plasma-workspace-wallpapers (GPL-2+, LGPL-3), scaled to "
-                "longer sides of 600 and 900, halved with Pillow's bicubic filter. "
-                f"{step} steps of {args.batch} crops of {args.crop}x{args.crop}, Charbonnier loss, Adam, "
-                f"seed {args.seed}, {datetime.date.today()}. Six held-out photographs: mean PSNR {result:.2f} dB, "
-                f"bicubic {bicubic:.2f} dB."
-            ),
-            "input": {"channels": "rgb", "scale": 1 / 255, "mean": [0, 0, 0], "std": [1, 1, 1]},
-            "output": {"decode": "image", "scale": 255.0},
-            "pad": "reflect",
-        })
+        training = (
+            f"{PHOTOS}, scaled to longer sides of 600 and 900, halved with Pillow's bicubic filter. "
+            f"{step} steps of {args.batch} crops of {args.crop}x{args.crop}, Charbonnier loss, Adam, "
+            f"seed {args.seed}, {datetime.date.today()}. Six held-out photographs: mean PSNR {result:.2f} dB, "
+            f"bicubic {bicubic:.2f} dB."
+        )
+        description = "Doubles the height and width of RGB photographs that were scaled down by a bicubic filter."
+        net.export(args.out, photo_recipe("upscale", description, training))
         return table(["photo", "bicubic, dB", "upscaled, dB", "gain, dB"], [(*row, row[2] - row[1]) for row in rows])
 
     train(UPSCALE2X, args, loss_of, report)

@@ -18,6 +18,25 @@ from unet import Average, UNet
 
 ROOT = Path(__file__).resolve().parent.parent
 
+# What `photos.txt` lists, for the models' metadata.
+PHOTOS = (
+    "33 photographs from the Debian 12 packages lomiri-wallpapers (CC0-1.0, CC-BY-4.0, CC-BY-SA-3.0, CC-BY-SA-4.0), "
+    "mate-backgrounds (GPL-2+) and plasma-workspace-wallpapers (GPL-2+, LGPL-3)"
+)
+
+
+def photo_recipe(task, description, training, **of_input):
+    """The recipe of a network that makes a picture of a photograph, with colours in 0..1."""
+    return {
+        "task": task,
+        "description": description,
+        "license": "MIT OR Apache-2.0",
+        "training": training,
+        "input": {"channels": "rgb", "scale": 1 / 255, "mean": [0, 0, 0], "std": [1, 1, 1]} | of_input,
+        "output": {"decode": "image", "scale": 255.0},
+        "pad": "reflect",
+    }
+
 
 def options(name, steps, batch, crop, rate=1e-3):
     """A parser of the options that every training has. `name` is the model's file in models/."""
